@@ -1,0 +1,37 @@
+/// Errors that a user can cause (a file, a key, an image, a full disk) are values carried up to the command line.
+///
+/// A function that reads the world returns bool and takes an `Error *` as its last argument. On failure it
+/// returns false, having written one message: what was wrong, where, what was expected, what to do. Callers add
+/// context on the way up with error_context(). An Error owns no memory and needs no destruction.
+#pragma once
+#include <stdbool.h>
+
+typedef struct Error {
+    char message[2048];
+} Error;
+
+/// Writes the message (printf style) and returns false, so that a failing function can `return error_set(...)`.
+/// `error` may be NULL: the message is then dropped.
+bool error_set(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// Puts "<context>: " in front of the message there is. Returns false.
+bool error_context(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// Stops the program: for contracts inside the engine that only a bug can break (shapes, types, ownership).
+/// Prints file, line and the printf-style message to stderr and aborts.
+#define CHECK(condition, ...)                                      \
+    do {                                                           \
+        if (!(condition)) check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__); \
+    } while (0)
+
+_Noreturn void check_failed(const char *file, int line, const char *condition, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/// malloc, calloc, realloc and strdup that stop the program with a message when memory is exhausted: small bookkeeping
+/// only. Tensors are allocated by their device, which reports the failure.
+void *checked_malloc(unsigned long bytes);
+void *checked_calloc(unsigned long count, unsigned long bytes);
+void *checked_realloc(void *pointer, unsigned long bytes);
+char *checked_strdup(const char *text);
+/// A newly allocated string, printf style; the caller frees it.
+char *format_string(const char *format, ...) __attribute__((format(printf, 1, 2)));
