@@ -1,0 +1,114 @@
+/// Contiguous tensors, and the scopes that free them.
+///
+/// A tensor is a type, a shape and a block of memory: channels last (an image is [B,H,W,C], tokens are [B,T,C]), no strides.
+/// Every tensor made by tensor_new() or by an op belongs to the innermost open scope and dies with it, unless it is
+/// returned from the scope or held (by the tape, by tensor_retain). Weights and parameters live outside of scopes.
+///
+/// Types. Activations are FLOAT32 or BFLOAT16. Matrices of frozen networks have the activations' type; trainable
+/// parameters, biases, norm weights and statistics are FLOAT32. Indices are INT32.
+#pragma once
+#include "autograd/device.h"
+#include "autograd/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum DType { FLOAT32, BFLOAT16, INT32 } DType;
+
+enum { MAX_RANK = 4 };
+
+typedef struct Tensor Tensor;
+typedef struct Gradient Gradient;
+typedef struct Storage Storage;
+
+struct Tensor {
+    DType dtype;
+    int rank;
+    int64_t shape[MAX_RANK];
+    void *data;
+    Device *device;
+    Storage *storage;   ///< shared by a tensor and its reshapes
+    Gradient *gradient; ///< NULL: no gradient is wanted
+    void *prepared;     ///< a kernel's copy of a frozen weight (see Device.release_prepared)
+    const char *name;   ///< for messages; NULL unless a weight or parameter
+    int references;
+};
+
+/// Shape as a compound literal: tensor_new(device, FLOAT32, SHAPE(2, 3)).
+#define SHAPE(...)                                                                                 \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
+
+/// A tensor with undefined content, owned by the innermost scope.
+Tensor *tensor_new(Device *device, DType dtype, int rank, const int64_t *shape);
+/// The same, zero.
+Tensor *tensor_zeros(Device *device, DType dtype, int rank, const int64_t *shape);
+/// Undefined content; type, shape and device of x.
+Tensor *tensor_like(const Tensor *x);
+/// Copies host memory of the given type into a new tensor of the innermost scope.
+Tensor *tensor_from_host(Device *device, DType dtype, int rank, const int64_t *shape, const void *data);
+/// x's memory under another shape of as many elements (gradient shared as well): no copy.
+Tensor *reshape(Tensor *x, int rank, const int64_t *shape);
+
+/// A tensor outside of any scope (weights): content undefined, one reference that the caller owns.
+Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape, const char *name);
+/// A persistent tensor over memory that somebody else owns and that outlives it (a mapped file).
+Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data, const char *name);
+
+/// One more owner. Returns x. NULL is allowed in both.
+Tensor *tensor_retain(Tensor *x);
+/// One owner less; the last frees it.
+void tensor_release(Tensor *x);
+
+/// Opens a scope. Scopes nest, per thread.
+void scope_begin(void);
+/// Frees the scope's tensors.
+void scope_end(void);
+/// Frees the scope's tensors except x, which passes to the enclosing scope. Returns x.
+Tensor *scope_end_returning(Tensor *x);
+/// Hands a retained tensor (one reference of the caller's) to the innermost scope. Returns x.
+Tensor *scope_adopt(Tensor *x);
+
+/// Marks x as a leaf whose gradient is wanted: FLOAT32, gathered (+=) over backward passes until grad_clear().
+void require_grad(Tensor *x);
+/// True if a gradient of x is wanted and the tape records.
+bool requires_grad(const Tensor *x);
+/// The gathered gradient of a leaf, or NULL if none came. Valid until the next backward pass or grad_clear().
+Tensor *grad(const Tensor *x);
+/// Forgets the gathered gradient.
+void grad_clear(Tensor *x);
+
+int64_t tensor_numel(const Tensor *x);
+/// Product of all dimensions but the last.
+int64_t tensor_rows(const Tensor *x);
+/// The last dimension.
+int64_t tensor_columns(const Tensor *x);
+size_t dtype_size(DType dtype);
+const char *dtype_name(DType dtype);
+bool same_shape(const Tensor *a, const Tensor *b);
+/// "[2, 3, 4] float32" in a buffer that the next eight calls leave alone.
+const char *tensor_describe(const Tensor *x);
+
+/// Copies to host memory as float, whatever the floating type. `out` holds tensor_numel(x) floats.
+void tensor_to_host_float(const Tensor *x, float *out);
+/// Fills x (FLOAT32 or BFLOAT16) from host floats.
+void tensor_fill_from_float(Tensor *x, const float *values);
+/// The one value of a one-element floating tensor.
+float tensor_item(const Tensor *x);
+
+static inline float bfloat16_to_float(uint16_t value) {
+    union {
+        uint32_t bits;
+        float number;
+    } u = {(uint32_t)value << 16};
+    return u.number;
+}
+
+/// Round to nearest even; NaN stays NaN.
+static inline uint16_t float_to_bfloat16(float value) {
+    union {
+        float number;
+        uint32_t bits;
+    } u = {value};
+    if ((u.bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((u.bits >> 16) | 0x40u);
+    return (uint16_t)((u.bits + 0x7fffu + ((u.bits >> 16) & 1u)) >> 16);
+}

@@ -1,0 +1,37 @@
+/// Plain descriptions shared by ops and kernels.
+#pragma once
+#include "autograd/tensor.h"
+
+typedef enum Activation {
+    GELU,       ///< exact, x * Phi(x)
+    QUICK_GELU, ///< x * sigmoid(1.702 x), as CLIP
+    SILU,       ///< x * sigmoid(x)
+} Activation;
+
+/// Geometry of a convolution; kernel size comes from the weight [Co,kh,kw,Ci]. Padding is zero and may be asymmetric
+/// (the VAE's downsamplers pad bottom and right only). Output: (H + top + bottom - kh) / stride + 1.
+typedef struct Conv2d {
+    int stride;
+    int pad_top, pad_left, pad_bottom, pad_right;
+} Conv2d;
+
+/// Scaled-dot-product attention over packed sequences: query rows q_offset .. q_offset+q_length of a segment attend to key
+/// rows k_offset .. k_offset+k_length. Causal: query i of a segment sees keys 0 .. i + k_length - q_length.
+/// Query head h uses key head h / (heads / kv_heads).
+typedef struct Attention {
+    int heads, kv_heads, head_dim;
+    float scale; ///< usually 1/sqrt(head_dim)
+    bool causal;
+    int num_segments;
+    int max_q_length, max_k_length;
+    const Tensor *segments; ///< INT32 [num_segments,4]: q_offset, q_length, k_offset, k_length
+} Attention;
+
+/// One AdamW update (Loshchilov & Hutter 2019, arXiv 1711.05101), as torch.optim.AdamW computes it:
+///   p -= lr * weight_decay * p;  m = b1 m + (1-b1) g;  v = b2 v + (1-b2) g^2;
+///   p -= lr * (m / (1-b1^t)) / (sqrt(v / (1-b2^t)) + eps)
+typedef struct AdamW {
+    float learning_rate, beta1, beta2, epsilon, weight_decay;
+    int64_t step;         ///< t, from 1
+    float gradient_scale; ///< multiplies the gradient first (clipping, loss normalisation)
+} AdamW;
