@@ -1,0 +1,64 @@
+/// Philox against the known answers that Random123 publishes (kat_vectors), and the properties its callers rely on.
+#include "autograd/philox.h"
+#include <cmocka.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+static void expect_block(uint64_t key, uint64_t high, uint64_t low, const uint32_t expected[4]) {
+    uint32_t out[4];
+    philox4x32(key, high, low, out);
+    for (int i = 0; i < 4; i++) assert_int_equal(out[i], expected[i]);
+}
+
+static void blocks_equal_the_published_known_answers(void **state) {
+    (void)state;
+    expect_block(0, 0, 0, (uint32_t[]){0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+    expect_block(~0ull, ~0ull, ~0ull, (uint32_t[]){0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+    expect_block(0x299f31d0a4093822ull, 0x0370734413198a2eull, 0x85a308d3243f6a88ull,
+                 (uint32_t[]){0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
+static void a_number_does_not_depend_on_the_range_it_is_asked_for_in(void **state) {
+    (void)state;
+    float whole[23], part[9];
+    philox_normal(7, 5, 0, whole, 23);
+    philox_normal(7, 5, 6, part, 9);
+    for (int i = 0; i < 9; i++) assert_true(part[i] == whole[6 + i]);
+    philox_uniform(7, 5, 0, whole, 23);
+    philox_uniform(7, 5, 13, part, 9);
+    for (int i = 0; i < 9; i++) assert_true(part[i] == whole[13 + i]);
+}
+
+static void moments_are_those_of_the_distributions(void **state) {
+    (void)state;
+    enum { N = 40000 };
+    static float x[N];
+    double mean = 0, square = 0, fourth = 0;
+    philox_normal(1, philox_stream(3, 9), 0, x, N);
+    for (int i = 0; i < N; i++) {
+        double v = x[i];
+        mean += v, square += v * v, fourth += v * v * v * v;
+    }
+    // Five standard errors of each estimator: sqrt(1/N), sqrt(2/N), sqrt(96/N).
+    assert_true(fabs(mean / N) < 5 * sqrt(1.0 / N));
+    assert_true(fabs(square / N - 1) < 5 * sqrt(2.0 / N));
+    assert_true(fabs(fourth / N - 3) < 5 * sqrt(96.0 / N));
+    mean = 0;
+    philox_uniform(1, philox_stream(4, 9), 0, x, N);
+    for (int i = 0; i < N; i++) {
+        assert_true(x[i] >= 0 && x[i] < 1);
+        mean += (double)x[i];
+    }
+    assert_true(fabs(mean / N - 0.5) < 5 * sqrt(1.0 / 12 / N));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_equal_the_published_known_answers),
+        cmocka_unit_test(a_number_does_not_depend_on_the_range_it_is_asked_for_in),
+        cmocka_unit_test(moments_are_those_of_the_distributions),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
