@@ -1,10 +1,11 @@
 /// Philox against the known answers that Random123 publishes (kat_vectors), and the properties its callers rely on.
 #include "autograd/philox.h"
-#include <cmocka.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
+#include <cmocka.h>
 
 static void expect_block(uint64_t key, uint64_t high, uint64_t low, const uint32_t expected[4]) {
     uint32_t out[4];
