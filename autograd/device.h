@@ -8,16 +8,21 @@
 
 typedef struct Device Device;
 struct Kernels; // ops/kernels.h: the engine carries the table, only ops look inside
+struct Tensor;
 
 struct Device {
     const char *name;
-    void *(*allocate)(Device *device, size_t bytes); ///< 64-byte aligned; stops the program with the counts when full
+    void *(*allocate)(
+        Device *device,
+        size_t bytes); ///< 64-byte aligned; stops the program with the counts when full
     void (*release)(Device *device, void *pointer, size_t bytes);
     void (*from_host)(Device *device, void *to, const void *from, size_t bytes);
     void (*to_host)(Device *device, void *to, const void *from, size_t bytes);
     void (*fill_zero)(Device *device, void *pointer, size_t bytes);
     void (*synchronize)(Device *device);
     const struct Kernels *kernels;
+    /// sum += x elementwise, any floating types: what gathering gradients needs, set together with the kernels.
+    void (*accumulate)(const struct Tensor *x, struct Tensor *sum);
     /// Frees what a kernel kept beside a frozen weight (Tensor.prepared); NULL when kernels keep nothing.
     void (*release_prepared)(void *prepared);
     int64_t bytes_in_use;   ///< handed out now

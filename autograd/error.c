@@ -19,11 +19,14 @@ bool error_context(Error *error, const char *format, ...) {
     char context[sizeof error->message];
     va_list arguments;
     va_start(arguments, format);
-    int length = vsnprintf(context, sizeof context, format, arguments);
+    vsnprintf(context, sizeof context, format, arguments);
     va_end(arguments);
-    if (length < 0) return false;
-    size_t used = strnlen(context, sizeof context - 1);
-    snprintf(context + used, sizeof context - used, ": %s", error->message);
+    size_t used = strnlen(context, sizeof context - 3);
+    memcpy(context + used, ": ", 2);
+    used += 2;
+    size_t room = sizeof context - 1 - used, length_kept = strnlen(error->message, room);
+    memcpy(context + used, error->message, length_kept);
+    context[used + length_kept] = 0;
     memcpy(error->message, context, sizeof context);
     return false;
 }

@@ -19,7 +19,8 @@ typedef struct ParameterSet {
 
 /// Registers a new FLOAT32 parameter (undefined content, gradient wanted) and returns its tensor; the set owns it. Decay is
 /// applied to parameters of rank 2 and more. Stops on a name given twice.
-Tensor *parameters_add(ParameterSet *set, const char *name, ParameterGroup group, Device *device, int rank, const int64_t *shape);
+Tensor *parameters_add(ParameterSet *set, const char *name, ParameterGroup group, Device *device,
+                       int rank, const int64_t *shape);
 /// NULL if there is none of that name.
 Parameter *parameters_find(const ParameterSet *set, const char *name);
 int64_t parameters_count_elements(const ParameterSet *set);

@@ -5,35 +5,46 @@
 #pragma once
 #include "autograd/tensor.h"
 
+#include <string.h>
+
 typedef struct Node Node;
 typedef void (*Backward)(Node *node, Tensor *grad_output);
 
 enum { NODE_INPUTS = 6, NODE_SAVED = 10, NODE_ARGUMENT_BYTES = 96 };
 
+/// One end of a node: whose gradient, and the shape under which the op saw the tensor (a reshape shares its gradient).
+typedef struct NodeEnd {
+    Gradient *gradient; ///< NULL: not wanted
+    DType dtype;
+    int rank;
+    int64_t shape[MAX_RANK];
+} NodeEnd;
+
 struct Node {
     Backward backward;
-    Gradient *output;
-    Gradient *inputs[NODE_INPUTS]; ///< NULL where no gradient is wanted
-    Tensor *saved[NODE_SAVED];     ///< retained until the node has run
+    NodeEnd output;
+    NodeEnd inputs[NODE_INPUTS];
+    Tensor *saved[NODE_SAVED]; ///< retained until the node has run
     _Alignas(16) unsigned char arguments[NODE_ARGUMENT_BYTES];
     const char *name; ///< the backward function's, for messages
 };
 
 /// Puts a node for `output` on the tape, if it records and any of the inputs (NULL allowed) wants a gradient; `output` then
 /// wants one too. Returns the node, or NULL: there is nothing to save.
-Node *record_node(Tensor *output, Backward backward, const char *name, int num_inputs, Tensor *const *inputs);
-#define RECORD(output, backward, ...)                                                              \
-    record_node(output, backward, #backward,                                                       \
-                (int)(sizeof((Tensor *[]){__VA_ARGS__}) / sizeof(Tensor *)),                       \
+Node *record_node(Tensor *output, Backward backward, const char *name, int num_inputs,
+                  Tensor *const *inputs);
+#define RECORD(output, backward, ...)                                        \
+    record_node(output, backward, #backward,                                 \
+                (int)(sizeof((Tensor *[]){__VA_ARGS__}) / sizeof(Tensor *)), \
                 (Tensor *const[]){__VA_ARGS__})
 
 /// Keeps x for the backward formula under `slot`. NULL is allowed.
 void node_save(Node *node, int slot, Tensor *x);
 /// Plain values that backward needs: at most NODE_ARGUMENT_BYTES, copied.
-#define NODE_SET_ARGUMENTS(node, value)                                                            \
-    do {                                                                                           \
-        _Static_assert(sizeof(value) <= NODE_ARGUMENT_BYTES, "arguments too large");               \
-        memcpy((node)->arguments, &(value), sizeof(value));                                        \
+#define NODE_SET_ARGUMENTS(node, value)                                              \
+    do {                                                                             \
+        _Static_assert(sizeof(value) <= NODE_ARGUMENT_BYTES, "arguments too large"); \
+        memcpy((node)->arguments, &(value), sizeof(value));                          \
     } while (0)
 #define NODE_ARGUMENTS(node, type) ((const type *)(const void *)(node)->arguments)
 
@@ -70,4 +81,5 @@ typedef Tensor *(*Segment)(const void *context, Tensor *x);
 /// Runs the segment without keeping its intermediates; backward runs it again (activation checkpointing, Chen et al. 2016,
 /// arXiv 1604.06174). `context` (bytes <= NODE_ARGUMENT_BYTES - 32) is copied; what it points to must outlive the
 /// backward pass; up to three tensors that it reads are held by `held` (NULL allowed).
-Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x, Tensor *const held[3]);
+Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x,
+                  Tensor *const held[3]);

@@ -35,7 +35,7 @@ struct Tensor {
 };
 
 /// Shape as a compound literal: tensor_new(device, FLOAT32, SHAPE(2, 3)).
-#define SHAPE(...)                                                                                 \
+#define SHAPE(...) \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
 /// A tensor with undefined content, owned by the innermost scope.
@@ -45,14 +45,17 @@ Tensor *tensor_zeros(Device *device, DType dtype, int rank, const int64_t *shape
 /// Undefined content; type, shape and device of x.
 Tensor *tensor_like(const Tensor *x);
 /// Copies host memory of the given type into a new tensor of the innermost scope.
-Tensor *tensor_from_host(Device *device, DType dtype, int rank, const int64_t *shape, const void *data);
+Tensor *tensor_from_host(Device *device, DType dtype, int rank, const int64_t *shape,
+                         const void *data);
 /// x's memory under another shape of as many elements (gradient shared as well): no copy.
 Tensor *reshape(Tensor *x, int rank, const int64_t *shape);
 
 /// A tensor outside of any scope (weights): content undefined, one reference that the caller owns.
-Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape, const char *name);
+Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape,
+                              const char *name);
 /// A persistent tensor over memory that somebody else owns and that outlives it (a mapped file).
-Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data, const char *name);
+Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data,
+                    const char *name);
 
 /// One more owner. Returns x. NULL is allowed in both.
 Tensor *tensor_retain(Tensor *x);

@@ -15,66 +15,108 @@ typedef struct Kernels {
     const char *name;
 
     // products: x [rows,K], weight [N,K], bias [N] or NULL, y [rows,N]
-    void (*linear)(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y); ///< y may be FLOAT32 beside BFLOAT16 x
-    void (*linear_input_gradient)(const Tensor *grad_y, Tensor *weight, bool accumulate, Tensor *grad_x);
-    void (*linear_weight_gradient)(const Tensor *grad_y, const Tensor *x, Tensor *grad_weight); ///< +=
-    void (*sum_rows)(const Tensor *x, Tensor *sum);                                             ///< += ; x [rows,C], sum C elements; also [rows*N] against [N]
+    void (*linear)(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
+                   Tensor *y); ///< y may be FLOAT32 beside BFLOAT16 x
+    void (*linear_input_gradient)(const Tensor *grad_y, Tensor *weight, bool accumulate,
+                                  Tensor *grad_x);
+    void (*linear_weight_gradient)(const Tensor *grad_y, const Tensor *x,
+                                   Tensor *grad_weight); ///< +=
+    void (*sum_rows)(const Tensor *x,
+                     Tensor *sum); ///< += ; x [rows,C], sum C elements; also [rows*N] against [N]
 
     // x [B,H,W,Ci], weight [Co,kh,kw,Ci], y [B,Ho,Wo,Co]
-    void (*conv2d)(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape, Tensor *y);
-    void (*conv2d_input_gradient)(const Tensor *grad_y, Tensor *weight, const Conv2d *shape, Tensor *grad_x);
+    void (*conv2d)(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape,
+                   Tensor *y);
+    void (*conv2d_input_gradient)(const Tensor *grad_y, Tensor *weight, const Conv2d *shape,
+                                  Tensor *grad_x);
 
     // norms. x [B,...,C]. mean, rstd: FLOAT32 [B,groups] or [rows]; NULL when no backward will follow
-    void (*group_norm)(const Tensor *x, const Tensor *weight, const Tensor *bias, int groups, float eps, bool silu, Tensor *y, Tensor *mean, Tensor *rstd);
-    void (*group_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *bias, int groups, bool silu, const Tensor *mean, const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x);
-    void (*layer_norm)(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps, Tensor *y, Tensor *mean, Tensor *rstd); ///< weight, bias may be NULL
-    void (*layer_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *mean, const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x, Tensor *grad_weight, Tensor *grad_bias); ///< each output may be NULL; weight and bias +=
+    void (*group_norm)(const Tensor *x, const Tensor *weight, const Tensor *bias, int groups,
+                       float eps, bool silu, Tensor *y, Tensor *mean, Tensor *rstd);
+    void (*group_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *bias,
+                                int groups, bool silu, const Tensor *mean, const Tensor *rstd,
+                                const Tensor *grad_y, Tensor *grad_x);
+    void (*layer_norm)(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps,
+                       Tensor *y, Tensor *mean, Tensor *rstd); ///< weight, bias may be NULL
+    void (*layer_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *mean,
+                                const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x,
+                                Tensor *grad_weight,
+                                Tensor *grad_bias); ///< each output may be NULL; weight and bias +=
     void (*rms_norm)(const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd);
-    void (*rms_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x);
+    void (*rms_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *rstd,
+                              const Tensor *grad_y, Tensor *grad_x);
 
     // attention. q [rows,heads*dim], k and v [rows',kv_heads*dim], y like q; log_sum_exp FLOAT32 [rows,heads] or NULL
-    void (*attention)(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape, Tensor *y, Tensor *log_sum_exp);
-    void (*attention_gradient)(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y, const Tensor *log_sum_exp, const Tensor *grad_y, const Attention *shape, Tensor *grad_q, Tensor *grad_k, Tensor *grad_v); ///< each output may be NULL
-    void (*attention_rows)(const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows, Tensor *probabilities); ///< rows INT32 [n]; FLOAT32 [n,heads,max_k_length], zero past what a row sees
-    void (*rope)(const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse, Tensor *y); ///< positions INT32 [rows]
+    void (*attention)(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape,
+                      Tensor *y, Tensor *log_sum_exp);
+    void (*attention_gradient)(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
+                               const Tensor *log_sum_exp, const Tensor *grad_y,
+                               const Attention *shape, Tensor *grad_q, Tensor *grad_k,
+                               Tensor *grad_v); ///< each output may be NULL
+    void (*attention_rows)(
+        const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows,
+        Tensor *
+            probabilities); ///< rows INT32 [n]; FLOAT32 [n,heads,max_k_length], zero past what a row sees
+    void (*rope)(const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse,
+                 Tensor *y); ///< positions INT32 [rows]
 
     // activations and gates
     void (*activation)(Activation kind, const Tensor *x, Tensor *y);
-    void (*activation_gradient)(Activation kind, const Tensor *x, const Tensor *grad_y, Tensor *grad_x);
+    void (*activation_gradient)(Activation kind, const Tensor *x, const Tensor *grad_y,
+                                Tensor *grad_x);
     void (*geglu)(const Tensor *x, Tensor *y); ///< x [..,2C]: first half times gelu(second half)
     void (*geglu_gradient)(const Tensor *x, const Tensor *grad_y, Tensor *grad_x);
     void (*swiglu)(const Tensor *gate, const Tensor *up, Tensor *y); ///< silu(gate) * up
-    void (*swiglu_gradient)(const Tensor *gate, const Tensor *up, const Tensor *grad_y, Tensor *grad_gate, Tensor *grad_up);
+    void (*swiglu_gradient)(const Tensor *gate, const Tensor *up, const Tensor *grad_y,
+                            Tensor *grad_gate, Tensor *grad_up);
 
     // element by element
-    void (*add)(const Tensor *a, const Tensor *b, Tensor *y); ///< a and b may differ in type; y has its own; b may repeat: numel(a) % numel(b) == 0
+    void (*add)(
+        const Tensor *a, const Tensor *b,
+        Tensor *
+            y); ///< a and b may differ in type; y has its own; b may repeat: numel(a) % numel(b) == 0
     void (*multiply)(const Tensor *a, const Tensor *b, Tensor *y);
     void (*scale)(const Tensor *x, float factor, Tensor *y); ///< y may be x
     void (*convert)(const Tensor *x, Tensor *y);
-    void (*dropout)(const Tensor *x, float probability, RandomStream stream, Tensor *y); ///< keeps element i if uniform(stream, i) >= probability, times 1/(1-p)
-    void (*random_normal)(RandomStream stream, Tensor *y);                               ///< FLOAT32
-    void (*gaussian_sample)(const Tensor *moments, const Tensor *noise, Tensor *y); ///< FLOAT32; moments [..,2C]: mean, log variance clamped to [-30,20]; y = mean + exp(logvar/2) * noise
+    void (*dropout)(
+        const Tensor *x, float probability, RandomStream stream,
+        Tensor *y); ///< keeps element i if uniform(stream, i) >= probability, times 1/(1-p)
+    void (*random_normal)(RandomStream stream, Tensor *y); ///< FLOAT32
+    void (*gaussian_sample)(
+        const Tensor *moments, const Tensor *noise,
+        Tensor *
+            y); ///< FLOAT32; moments [..,2C]: mean, log variance clamped to [-30,20]; y = mean + exp(logvar/2) * noise
 
     // moving things
     void (*concatenate)(const Tensor *a, const Tensor *b, Tensor *y); ///< along the last dimension
-    void (*split)(const Tensor *y, Tensor *a, Tensor *b);             ///< its inverse; each output may be NULL
-    void (*upsample_nearest)(const Tensor *x, Tensor *y);             ///< [B,H,W,C] to [B,Ho,Wo,C]; source index floor(o * H / Ho)
+    void (*split)(const Tensor *y, Tensor *a, Tensor *b); ///< its inverse; each output may be NULL
+    void (*upsample_nearest)(
+        const Tensor *x, Tensor *y); ///< [B,H,W,C] to [B,Ho,Wo,C]; source index floor(o * H / Ho)
     void (*upsample_nearest_gradient)(const Tensor *grad_y, Tensor *grad_x);
     void (*resize_bilinear)(const Tensor *x, Tensor *y); ///< align_corners=false, no antialias
     void (*resize_bilinear_gradient)(const Tensor *grad_y, Tensor *grad_x);
     void (*gather_rows)(const Tensor *table, const Tensor *index, Tensor *y); ///< index INT32 [n]
-    void (*scatter_rows)(const Tensor *rows, const Tensor *index, Tensor *y); ///< y zero but for y[index[i]] = rows[i]; indices distinct
-    void (*merge_rows)(const Tensor *a, const Tensor *b, const Tensor *index, Tensor *y); ///< y[i] = index[i] >= 0 ? a[index[i]] : b[~index[i]]
-    void (*merge_rows_gradient)(const Tensor *grad_y, const Tensor *index, Tensor *grad_a, Tensor *grad_b); ///< rows not used get zero; each used at most once; each output may be NULL
+    void (*scatter_rows)(const Tensor *rows, const Tensor *index,
+                         Tensor *y); ///< y zero but for y[index[i]] = rows[i]; indices distinct
+    void (*merge_rows)(const Tensor *a, const Tensor *b, const Tensor *index,
+                       Tensor *y); ///< y[i] = index[i] >= 0 ? a[index[i]] : b[~index[i]]
+    void (*merge_rows_gradient)(
+        const Tensor *grad_y, const Tensor *index, Tensor *grad_a,
+        Tensor
+            *grad_b); ///< rows not used get zero; each used at most once; each output may be NULL
 
     // losses
-    void (*softmax_cross_entropy)(Tensor *logits, const Tensor *targets, bool gradient, Tensor *loss_sum); ///< logits FLOAT32 [n,V], replaced by d(sum)/d(logits) if asked; loss_sum [1] +=
-    void (*mean)(const Tensor *x, Tensor *y);                         ///< y FLOAT32 [1]
+    void (*softmax_cross_entropy)(
+        Tensor *logits, const Tensor *targets, bool gradient,
+        Tensor *
+            loss_sum); ///< logits FLOAT32 [n,V], replaced by d(sum)/d(logits) if asked; loss_sum [1] +=
+    void (*mean)(const Tensor *x, Tensor *y);                                ///< y FLOAT32 [1]
     void (*mean_squared_error)(const Tensor *a, const Tensor *b, Tensor *y); ///< y FLOAT32 [1]
 
     // optimizer, all FLOAT32
     void (*sum_squares)(const Tensor *x, double *sum); ///< += on the host
-    void (*adamw)(const AdamW *step, const Tensor *gradient, Tensor *exp_avg, Tensor *exp_avg_sq, Tensor *parameter);
+    void (*adamw)(const AdamW *step, const Tensor *gradient, Tensor *exp_avg, Tensor *exp_avg_sq,
+                  Tensor *parameter);
 } Kernels;
 
 /// The kernel table of a tensor's device.

@@ -16,10 +16,10 @@ Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias);
 
 /// A low-rank update of a linear layer (Hu et al. 2021, arXiv 2106.09685): y += scale * dropout(x) A^T B^T.
 typedef struct LoRA {
-    Tensor *a;       ///< [r,K], trainable, FLOAT32
-    Tensor *b;       ///< [N,r], trainable, FLOAT32
-    float scale;     ///< lora_alpha / r
-    float dropout;   ///< probability; 0: none
+    Tensor *a;           ///< [r,K], trainable, FLOAT32
+    Tensor *b;           ///< [N,r], trainable, FLOAT32
+    float scale;         ///< lora_alpha / r
+    float dropout;       ///< probability; 0: none
     RandomStream stream; ///< for the dropout
 } LoRA;
 
@@ -43,11 +43,14 @@ Tensor *rms_norm(Tensor *x, Tensor *weight, float eps);
 // ---- attention.c, rope.c
 
 /// Describes attention over B equal sequences: q [B*q_length,..], k and v [B*k_length,..]. scale 0: 1/sqrt(head_dim).
-Attention attention_uniform(Device *device, int batch, int q_length, int k_length, int heads, int kv_heads, int head_dim, bool causal);
+Attention attention_uniform(Device *device, int batch, int q_length, int k_length, int heads,
+                            int kv_heads, int head_dim, bool causal);
 /// Self-attention over packed sequences of the given lengths (host array).
-Attention attention_packed(Device *device, int num_segments, const int *lengths, int heads, int kv_heads, int head_dim, bool causal);
+Attention attention_packed(Device *device, int num_segments, const int *lengths, int heads,
+                           int kv_heads, int head_dim, bool causal);
 /// Any segments: host array of num_segments times (q_offset, q_length, k_offset, k_length).
-Attention attention_segments(Device *device, int num_segments, const int32_t (*segments)[4], int heads, int kv_heads, int head_dim, bool causal);
+Attention attention_segments(Device *device, int num_segments, const int32_t (*segments)[4],
+                             int heads, int kv_heads, int head_dim, bool causal);
 /// softmax(q k^T scale) v per head, never materialised whole. Shapes see Attention; returns q's shape. Differentiable in q, k, v.
 Tensor *scaled_dot_product_attention(Tensor *q, Tensor *k, Tensor *v, Attention shape);
 /// The attention probabilities of chosen query rows (INT32 [n], row indices of q) after the softmax over all keys they see:

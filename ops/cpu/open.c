@@ -3,19 +3,20 @@
 
 #include <omp.h>
 
-#define DECLARE_LEVEL(level)                                                                       \
-    void fill_linear_##level(Kernels *), fill_conv2d_##level(Kernels *), fill_norm_##level(Kernels *), \
-        fill_attention_##level(Kernels *), fill_rope_##level(Kernels *), fill_activation_##level(Kernels *), \
-        fill_elementwise_##level(Kernels *), fill_shape_##level(Kernels *), fill_loss_##level(Kernels *), \
-        fill_optimizer_##level(Kernels *);
+#define DECLARE_LEVEL(level)                                                \
+    void fill_linear_##level(Kernels *), fill_conv2d_##level(Kernels *),    \
+        fill_norm_##level(Kernels *), fill_attention_##level(Kernels *),    \
+        fill_rope_##level(Kernels *), fill_activation_##level(Kernels *),   \
+        fill_elementwise_##level(Kernels *), fill_shape_##level(Kernels *), \
+        fill_loss_##level(Kernels *), fill_optimizer_##level(Kernels *);
 
-#define FILL_LEVEL(level, table)                                                                   \
-    do {                                                                                           \
-        fill_linear_##level(table), fill_conv2d_##level(table), fill_norm_##level(table);          \
-        fill_attention_##level(table), fill_rope_##level(table), fill_activation_##level(table);   \
-        fill_elementwise_##level(table), fill_shape_##level(table), fill_loss_##level(table);      \
-        fill_optimizer_##level(table);                                                             \
-        (table)->name = "cpu " #level;                                                             \
+#define FILL_LEVEL(level, table)                                                                 \
+    do {                                                                                         \
+        fill_linear_##level(table), fill_conv2d_##level(table), fill_norm_##level(table);        \
+        fill_attention_##level(table), fill_rope_##level(table), fill_activation_##level(table); \
+        fill_elementwise_##level(table), fill_shape_##level(table), fill_loss_##level(table);    \
+        fill_optimizer_##level(table);                                                           \
+        (table)->name = "cpu " #level;                                                           \
     } while (0)
 
 void onednn_release_prepared(void *prepared);
@@ -30,7 +31,8 @@ static void fill(Kernels *table) {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512cd"))
         FILL_LEVEL(v4, table);
-    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2"))
+    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("bmi2"))
         FILL_LEVEL(v3, table);
     else
         FILL_LEVEL(v2, table);
@@ -40,13 +42,17 @@ DECLARE_LEVEL(generic)
 static void fill(Kernels *table) { FILL_LEVEL(generic, table); }
 #endif
 
+static Kernels table;
+
+static void accumulate(const Tensor *x, Tensor *sum) { table.add(sum, x, sum); }
+
 Device *ops_cpu_open(int threads) {
-    static Kernels table;
     Device *device = device_cpu();
     omp_set_dynamic(0);
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
     if (!table.name) fill(&table);
     device->kernels = &table;
+    device->accumulate = accumulate;
     device->release_prepared = onednn_release_prepared;
     return device;
 }

@@ -1,0 +1,15 @@
+/// Inside the engine: where a tensor's gradient gathers. It outlives the tensor's data, so that the tape need not keep data
+/// for the sake of an address.
+#pragma once
+#include "autograd/tensor.h"
+
+struct Gradient {
+    int references;
+    bool leaf;     ///< a parameter: value is FLOAT32 and kept between passes
+    bool gathered; ///< value holds something (a leaf's buffer is kept while empty)
+    Tensor *value;
+};
+
+Gradient *gradient_new(bool leaf);
+Gradient *gradient_retain(Gradient *gradient);
+void gradient_release(Gradient *gradient);

@@ -1,0 +1,108 @@
+// The temporary file lies in the target's folder, because rename() is atomic only within one file system.
+#include "autograd/output_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct OutputFile {
+    char *path;
+    char *temporary_path;
+    int descriptor;
+};
+
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return checked_strdup(".");
+    if (slash == path) return checked_strdup("/");
+    return format_string("%.*s", (int)(slash - path), path);
+}
+
+static void file_free(OutputFile *file) {
+    if (file->descriptor >= 0) close(file->descriptor);
+    free(file->path);
+    free(file->temporary_path);
+    free(file);
+}
+
+OutputFile *output_create(const char *path, Error *error) {
+    OutputFile *file = checked_calloc(1, sizeof *file);
+    file->path = checked_strdup(path);
+    file->temporary_path = format_string("%s.XXXXXX", path);
+    file->descriptor = mkstemp(file->temporary_path);
+    if (file->descriptor < 0) {
+        error_set(error, "%s: cannot be written: %s. The folder must exist and be writable", path,
+                  strerror(errno));
+        file_free(file);
+        return NULL;
+    }
+    // mkstemp makes the file private; the finished one has the usual permissions.
+    mode_t mask = umask(0);
+    umask(mask);
+    fchmod(file->descriptor, 0666 & ~mask);
+    return file;
+}
+
+const char *output_temporary_path(const OutputFile *file) { return file->temporary_path; }
+
+bool output_write(OutputFile *file, const void *data, size_t bytes, Error *error) {
+    const char *next = data;
+    while (bytes > 0) {
+        ssize_t written = write(file->descriptor, next, bytes);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            return error_set(error, "%s: writing failed: %s", file->path,
+                             written < 0 ? strerror(errno) : "no space was left");
+        }
+        next += written;
+        bytes -= (size_t)written;
+    }
+    return true;
+}
+
+/// Makes the rename itself durable. File systems that cannot sync a folder (some network ones) order it themselves.
+static void sync_folder(const char *path) {
+    char *folder = folder_of(path);
+    int descriptor = open(folder, O_RDONLY | O_DIRECTORY);
+    if (descriptor >= 0) {
+        fsync(descriptor);
+        close(descriptor);
+    }
+    free(folder);
+}
+
+bool output_commit(OutputFile *file, Error *error) {
+    bool done = fsync(file->descriptor) == 0;
+    int descriptor = file->descriptor;
+    file->descriptor = -1;
+    if (close(descriptor) != 0) done = false;
+    if (done) done = rename(file->temporary_path, file->path) == 0;
+    if (!done) {
+        error_set(error, "%s: writing failed: %s", file->path, strerror(errno));
+        output_abandon(file);
+        return false;
+    }
+    sync_folder(file->path);
+    file_free(file);
+    return true;
+}
+
+void output_abandon(OutputFile *file) {
+    if (!file) return;
+    unlink(file->temporary_path);
+    file_free(file);
+}
+
+bool output_whole_file(const char *path, const void *data, size_t bytes, Error *error) {
+    OutputFile *file = output_create(path, error);
+    if (!file) return false;
+    if (!output_write(file, data, bytes, error)) {
+        output_abandon(file);
+        return false;
+    }
+    return output_commit(file, error);
+}
