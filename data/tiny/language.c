@@ -1,0 +1,274 @@
+#include "data/tiny/language.h"
+#include "autograd/error.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char DESCRIBE_PROMPT[] = "Describe the image in detail.";
+
+static const char *const NUMBERS[] = {"no", "one", "two", "three", "four", "five"};
+static const char *const POSITIONS[3][3] = {
+    {"at the top left", "at the top", "at the top right"},
+    {"at the left", "in the middle", "at the right"},
+    {"at the bottom left", "at the bottom", "at the bottom right"}};
+
+void text_append(Text *text, const char *format, ...) {
+    va_list arguments, again;
+    va_start(arguments, format);
+    va_copy(again, arguments);
+    int length = vsnprintf(NULL, 0, format, arguments);
+    va_end(arguments);
+    if (text->length + length + 1 > text->capacity) {
+        text->capacity = 2 * (text->length + length + 1);
+        text->data = checked_realloc(text->data, (unsigned long)text->capacity);
+    }
+    vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
+    va_end(again);
+    text->length += length;
+}
+
+void text_clear(Text *text) {
+    text->length = 0;
+    if (text->data) text->data[0] = 0;
+}
+
+void text_free(Text *text) {
+    free(text->data);
+    *text = (Text){0};
+}
+
+static void shuffle(int *values, int count, Draws *draws) {
+    for (int i = count - 1; i > 0; i--) {
+        int j = draw_below(draws, i + 1), kept = values[i];
+        values[i] = values[j];
+        values[j] = kept;
+    }
+}
+
+static int shuffled_objects(const Scene *scene, Draws *draws, int order[MAX_OBJECTS]) {
+    for (int i = 0; i < scene->num_objects; i++) order[i] = i;
+    shuffle(order, scene->num_objects, draws);
+    return scene->num_objects;
+}
+
+static const char *plural_ending(int shape) {
+    return !strcmp(SHAPE_NAMES[shape], "cross") ? "es" : "s";
+}
+
+static int count_shape(const Scene *scene, int shape) {
+    int count = 0;
+    for (int i = 0; i < scene->num_objects; i++) count += scene->objects[i].shape == shape;
+    return count;
+}
+
+const char *object_position(const Object *object) {
+    return POSITIONS[scene_third(object->y)][scene_third(object->x)];
+}
+
+void object_phrase(const Object *object, char words[UTTERANCE_SIZE]) {
+    snprintf(words, UTTERANCE_SIZE, "%s %s%s%s %s", SIZE_NAMES[object->size],
+             COLOR_NAMES[object->color], object->material ? " " : "",
+             MATERIAL_NAMES[object->material], SHAPE_NAMES[object->shape]);
+}
+
+static Segment *add_segment(Caption *caption, const char *words) {
+    CHECK(caption->num_segments < MAX_SEGMENTS, "caption of more than %d segments", MAX_SEGMENTS);
+    Segment *segment = &caption->segments[caption->num_segments++];
+    *segment = (Segment){0};
+    snprintf(segment->words, sizeof segment->words, "%s", words);
+    return segment;
+}
+
+/// One phrase of the caption: one object, or all objects of its shape.
+static void add_phrase(Caption *caption, const Scene *scene, int object, bool together,
+                       bool first) {
+    char phrase[UTTERANCE_SIZE], words[UTTERANCE_SIZE + 8];
+    const Object *named = &scene->objects[object];
+    int count = count_shape(scene, named->shape);
+    object_phrase(named, phrase);
+    if (together)
+        snprintf(words, sizeof words, "%s %s%s", NUMBERS[count], SHAPE_NAMES[named->shape],
+                 plural_ending(named->shape));
+    else
+        snprintf(words, sizeof words, "a %s", phrase);
+    if (first) words[0] = (char)(words[0] - 'a' + 'A');
+    Segment *segment = add_segment(caption, words);
+    for (int i = 0; i < scene->num_objects; i++)
+        if (together ? scene->objects[i].shape == named->shape : i == object)
+            segment->objects[segment->num_objects++] = i;
+}
+
+void caption_make(Caption *caption, const Scene *scene, Draws *draws, bool grouped) {
+    int order[MAX_OBJECTS], phrases[MAX_OBJECTS], num_phrases = 0;
+    bool together[NUM_SHAPES] = {false}, named[NUM_SHAPES] = {false};
+    int count = shuffled_objects(scene, draws, order);
+    for (int shape = 0; grouped && shape < NUM_SHAPES; shape++)
+        together[shape] = count_shape(scene, shape) > 1 && draw_chance(draws, 0.5f);
+    for (int i = 0; i < count; i++) {
+        int shape = scene->objects[order[i]].shape;
+        if (together[shape] && named[shape]) continue;
+        named[shape] = true;
+        phrases[num_phrases++] = order[i];
+    }
+    caption->num_segments = 0;
+    for (int i = 0; i < num_phrases; i++) {
+        if (i) add_segment(caption, i == num_phrases - 1 ? "and" : ",");
+        add_phrase(caption, scene, phrases[i], together[scene->objects[phrases[i]].shape], i == 0);
+    }
+    char words[UTTERANCE_SIZE];
+    snprintf(words, sizeof words, "the %s", GROUND_NAMES[scene->ground]);
+    add_segment(caption, "on");
+    add_segment(caption, words)->is_ground = true;
+    add_segment(caption, ".");
+}
+
+void caption_append(const Caption *caption, Text *text) {
+    for (int i = 0; i < caption->num_segments; i++) {
+        const char *words = caption->segments[i].words;
+        bool glued = i == 0 || words[0] == ',' || words[0] == '.';
+        text_append(text, "%s%s", glued ? "" : " ", words);
+    }
+}
+
+/// Which properties an expression names, from the shortest on; position words come last.
+typedef struct ExpressionForm {
+    bool size, color, material, position;
+} ExpressionForm;
+
+static const ExpressionForm FORMS[] = {{0, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0},
+                                       {1, 0, 0, 0}, {1, 1, 0, 0}, {0, 0, 0, 1},
+                                       {0, 1, 1, 0}, {0, 1, 0, 1}, {1, 1, 1, 0}};
+
+static bool form_matches(ExpressionForm form, const Object *a, const Object *b) {
+    return a->shape == b->shape && (!form.size || a->size == b->size) &&
+           (!form.color || a->color == b->color) &&
+           (!form.material || a->material == b->material) &&
+           (!form.position || object_position(a) == object_position(b));
+}
+
+int object_expressions(const Scene *scene, int object, char (*expressions)[UTTERANCE_SIZE],
+                       int limit) {
+    int written = 0;
+    const Object *named = &scene->objects[object];
+    for (size_t f = 0; f < sizeof FORMS / sizeof *FORMS && written < limit; f++) {
+        ExpressionForm form = FORMS[f];
+        int matches = 0;
+        for (int i = 0; i < scene->num_objects; i++)
+            matches += form_matches(form, named, &scene->objects[i]);
+        if (matches != 1 || (form.material && !named->material)) continue;
+        snprintf(expressions[written++], UTTERANCE_SIZE, "%s%s%s%s%s%s%s%s%s",
+                 form.size ? SIZE_NAMES[named->size] : "", form.size ? " " : "",
+                 form.color ? COLOR_NAMES[named->color] : "", form.color ? " " : "",
+                 form.material ? MATERIAL_NAMES[named->material] : "", form.material ? " " : "",
+                 SHAPE_NAMES[named->shape], form.position ? " " : "",
+                 form.position ? object_position(named) : "");
+    }
+    return written;
+}
+
+/// An expression without position words for the object; false if there is none.
+static bool plain_expression(const Scene *scene, int object, Draws *draws,
+                             char words[UTTERANCE_SIZE]) {
+    char all[16][UTTERANCE_SIZE];
+    int count = object_expressions(scene, object, all, 16), kept = 0;
+    for (int i = 0; i < count; i++)
+        if (!strstr(all[i], "at the") && !strstr(all[i], "in the"))
+            memmove(all[kept++], all[i], UTTERANCE_SIZE);
+    if (!kept) return false;
+    memcpy(words, all[draw_below(draws, kept < 3 ? kept : 3)], UTTERANCE_SIZE);
+    return true;
+}
+
+static void ask_count(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+    if (draw_chance(draws, 0.4f)) {
+        bool single = scene->num_objects == 1;
+        text_append(question, "How many objects are there?");
+        text_append(answer, "There %s %s object%s.", single ? "is" : "are",
+                    NUMBERS[scene->num_objects], single ? "" : "s");
+        return;
+    }
+    int shape = draw_chance(draws, 0.85f)
+                    ? scene->objects[draw_below(draws, scene->num_objects)].shape
+                    : draw_below(draws, NUM_SHAPES);
+    int count = count_shape(scene, shape);
+    text_append(question, "How many %s%s are there?", SHAPE_NAMES[shape], plural_ending(shape));
+    text_append(answer, "There %s %s %s%s.", count == 1 ? "is" : "are", NUMBERS[count],
+                SHAPE_NAMES[shape], count == 1 ? "" : plural_ending(shape));
+}
+
+static void ask_presence(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+    int object = draw_below(draws, scene->num_objects);
+    int shape =
+        draw_chance(draws, 0.5f) ? scene->objects[object].shape : draw_below(draws, NUM_SHAPES);
+    text_append(question, "Is there a %s in the image?", SHAPE_NAMES[shape]);
+    if (!count_shape(scene, shape)) {
+        text_append(answer, "No, there is no %s.", SHAPE_NAMES[shape]);
+        return;
+    }
+    char phrase[UTTERANCE_SIZE];
+    while (scene->objects[object].shape != shape) object = (object + 1) % scene->num_objects;
+    object_phrase(&scene->objects[object], phrase);
+    text_append(answer, "Yes, there is a %s.", phrase);
+}
+
+static const char *relation(const Object *a, const Object *b) {
+    float dx = a->x - b->x, dy = a->y - b->y;
+    if (fabsf(dx) > fabsf(dy)) return dx < 0 ? "left of" : "right of";
+    return dy < 0 ? "above" : "below";
+}
+
+/// Position or relation of objects that an expression can name; false if there are none.
+static bool ask_place(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+    int order[MAX_OBJECTS] = {0};
+    char first[UTTERANCE_SIZE], second[UTTERANCE_SIZE];
+    int count = shuffled_objects(scene, draws, order);
+    const Object *a = &scene->objects[order[0]];
+    if (!plain_expression(scene, order[0], draws, first)) return false;
+    if (count > 1 && draw_chance(draws, 0.5f) && plain_expression(scene, order[1], draws, second)) {
+        text_append(question, "Is the %s left of, right of, above or below the %s?", first, second);
+        text_append(answer, "The %s is %s the %s.", first, relation(a, &scene->objects[order[1]]),
+                    second);
+    } else {
+        text_append(question, "Where is the %s?", first);
+        text_append(answer, "The %s is %s of the image.", first, object_position(a));
+    }
+    return true;
+}
+
+static void ask_color(const Scene *scene, int object, Text *question, Text *answer) {
+    const char *shape = SHAPE_NAMES[scene->objects[object].shape];
+    text_append(question, "What color is the %s?", shape);
+    text_append(answer, "The %s is %s.", shape, COLOR_NAMES[scene->objects[object].color]);
+}
+
+void question_make(const Scene *scene, Draws *draws, bool from_words, Text *question,
+                   Text *answer) {
+    int kind = draw_below(draws, 8), object = draw_below(draws, scene->num_objects);
+    if (kind >= 6 && !from_words && ask_place(scene, draws, question, answer)) return;
+    if (kind >= 3 && count_shape(scene, scene->objects[object].shape) == 1) {
+        ask_color(scene, object, question, answer);
+    } else if (kind == 0) {
+        text_append(question, "What is the ground?");
+        text_append(answer, "The ground is %s.", GROUND_NAMES[scene->ground]);
+    } else if (kind <= 2 || kind == 4) {
+        ask_presence(scene, draws, question, answer);
+    } else {
+        ask_count(scene, draws, question, answer);
+    }
+}
+
+bool referring_make(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+    char expressions[16][UTTERANCE_SIZE];
+    int object = draw_below(draws, scene->num_objects);
+    int count = object_expressions(scene, object, expressions, 16);
+    if (!count) return false;
+    const Object *named = &scene->objects[object];
+    const char *words = expressions[draw_below(draws, count)];
+    char phrase[UTTERANCE_SIZE];
+    object_phrase(named, phrase);
+    text_append(question, "Describe the \"%s\".", words);
+    text_append(answer, "The %s is a %s %s of the image.", words, phrase, object_position(named));
+    return true;
+}
