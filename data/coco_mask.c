@@ -1,0 +1,289 @@
+// The formats are pycocotools' (maskApi): columns first; a string packs the difference of each run to the one two before it, five bits
+// a character, from the character '0' up.
+#include "data/coco_mask.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BITS_PER_CHARACTER = 5,
+    CONTINUES = 0x20,
+    SIGN = 0x10,
+    FIRST_CHARACTER = 48,
+    POLYGON_OVERSAMPLING = 5
+};
+
+void coco_mask_free(CocoMask *mask) {
+    free(mask->counts);
+    *mask = (CocoMask){0};
+}
+
+static CocoMask with_capacity(int height, int width, size_t capacity) {
+    return (CocoMask){height, width, checked_malloc((capacity ? capacity : 1) * sizeof(uint32_t)),
+                      0};
+}
+
+CocoMask coco_mask_from_bitmap(const uint8_t *bitmap, int height, int width) {
+    CocoMask mask = with_capacity(height, width, (size_t)height * (size_t)width + 1);
+    bool inside = false;
+    uint32_t run = 0;
+    for (int x = 0; x < width; x++)
+        for (int y = 0; y < height; y++) {
+            if ((bitmap[(size_t)y * (size_t)width + (size_t)x] != 0) != inside) {
+                mask.counts[mask.num_counts++] = run;
+                run = 0;
+                inside = !inside;
+            }
+            run++;
+        }
+    mask.counts[mask.num_counts++] = run;
+    mask.counts = checked_realloc(mask.counts, (size_t)mask.num_counts * sizeof *mask.counts);
+    return mask;
+}
+
+void coco_mask_paint(const CocoMask *mask, uint8_t *bitmap) {
+    size_t position = 0, height = (size_t)mask->height, width = (size_t)mask->width;
+    for (int i = 0; i < mask->num_counts; i++)
+        for (uint32_t k = 0; k < mask->counts[i]; k++, position++)
+            if (i & 1) bitmap[position % height * width + position / height] = 1;
+}
+
+void coco_mask_to_bitmap(const CocoMask *mask, uint8_t *bitmap) {
+    memset(bitmap, 0, (size_t)mask->height * (size_t)mask->width);
+    coco_mask_paint(mask, bitmap);
+}
+
+int64_t coco_mask_area(const CocoMask *mask) {
+    int64_t area = 0;
+    for (int i = 1; i < mask->num_counts; i += 2) area += mask->counts[i];
+    return area;
+}
+
+/// Walks two run lists side by side; returns the size of the intersection.
+static int64_t intersection(const CocoMask *a, const CocoMask *b) {
+    int64_t common = 0;
+    int i = 0, j = 0;
+    uint32_t left_a = a->num_counts ? a->counts[0] : 0, left_b = b->num_counts ? b->counts[0] : 0;
+    while (i < a->num_counts && j < b->num_counts) {
+        uint32_t step = left_a < left_b ? left_a : left_b;
+        if ((i & 1) && (j & 1)) common += step;
+        left_a -= step;
+        left_b -= step;
+        if (!left_a && ++i < a->num_counts) left_a = a->counts[i];
+        if (!left_b && ++j < b->num_counts) left_b = b->counts[j];
+    }
+    return common;
+}
+
+double coco_mask_iou(const CocoMask *a, const CocoMask *b) {
+    CHECK(a->height == b->height && a->width == b->width, "masks of %dx%d and %dx%d", a->height,
+          a->width, b->height, b->width);
+    int64_t common = intersection(a, b), all = coco_mask_area(a) + coco_mask_area(b) - common;
+    return all ? (double)common / (double)all : 0.0;
+}
+
+bool coco_mask_contains(const CocoMask *mask, int row, int column) {
+    if (row < 0 || column < 0 || row >= mask->height || column >= mask->width) return false;
+    int64_t wanted = (int64_t)column * mask->height + row, position = 0;
+    for (int i = 0; i < mask->num_counts; i++) {
+        position += mask->counts[i];
+        if (wanted < position) return i & 1;
+    }
+    return false;
+}
+
+void coco_mask_box(const CocoMask *mask, double box[4]) {
+    int64_t position = 0, x0 = mask->width, y0 = mask->height, x1 = -1, y1 = -1;
+    for (int i = 0; i < mask->num_counts; position += mask->counts[i++]) {
+        if (!(i & 1) || !mask->counts[i]) continue;
+        int64_t first = position, last = position + mask->counts[i] - 1;
+        int64_t first_x = first / mask->height, last_x = last / mask->height;
+        int64_t top = first % mask->height, bottom = last % mask->height;
+        if (first_x < last_x) top = 0, bottom = mask->height - 1;
+        if (first_x < x0) x0 = first_x;
+        if (last_x > x1) x1 = last_x;
+        if (top < y0) y0 = top;
+        if (bottom > y1) y1 = bottom;
+    }
+    if (x1 < 0) x0 = y0 = 0, x1 = y1 = -1;
+    box[0] = (double)x0, box[1] = (double)y0, box[2] = (double)(x1 - x0 + 1),
+    box[3] = (double)(y1 - y0 + 1);
+}
+
+char *coco_mask_to_string(const CocoMask *mask) {
+    char *text = checked_malloc((size_t)mask->num_counts * 8 + 1), *out = text;
+    for (int i = 0; i < mask->num_counts; i++) {
+        int64_t value = mask->counts[i];
+        if (i > 2) value -= mask->counts[i - 2];
+        bool more = true;
+        while (more) {
+            int character = (int)(value & 0x1f);
+            value >>= BITS_PER_CHARACTER;
+            more = (character & SIGN) ? value != -1 : value != 0;
+            *out++ = (char)((more ? character | CONTINUES : character) + FIRST_CHARACTER);
+        }
+    }
+    *out = 0;
+    return text;
+}
+
+/// One number of the compressed form. Advances *text; false if it is not one.
+static bool read_number(const char **text, int64_t *value) {
+    int shift = 0;
+    *value = 0;
+    for (;;) {
+        int character = (unsigned char)**text - FIRST_CHARACTER;
+        if (character < 0 || character > 0x3f || shift > 35) return false;
+        (*text)++;
+        *value |= (int64_t)(character & 0x1f) << shift;
+        shift += BITS_PER_CHARACTER;
+        if (character & CONTINUES) continue;
+        if (character & SIGN) *value |= -((int64_t)1 << shift);
+        return true;
+    }
+}
+
+static bool check_total(CocoMask *mask, int64_t total, Error *error) {
+    if (total == (int64_t)mask->height * mask->width) return true;
+    error_set(error, "the runs of a mask add up to %lld pixels, expected %d x %d", (long long)total,
+              mask->height, mask->width);
+    coco_mask_free(mask);
+    return false;
+}
+
+bool coco_mask_from_string(const char *text, int height, int width, CocoMask *mask, Error *error) {
+    *mask = with_capacity(height, width, strlen(text));
+    int64_t total = 0;
+    while (*text) {
+        int64_t value;
+        bool readable = read_number(&text, &value);
+        int n = mask->num_counts;
+        if (readable && n > 2) value += mask->counts[n - 2];
+        if (!readable || value < 0 || value > (int64_t)height * width) {
+            coco_mask_free(mask);
+            return error_set(error, "run %d of a compressed mask is not a valid run length", n);
+        }
+        mask->counts[mask->num_counts++] = (uint32_t)value;
+        total += value;
+    }
+    return check_total(mask, total, error);
+}
+
+bool coco_mask_from_counts(const uint32_t *counts, int num_counts, int height, int width,
+                           CocoMask *mask, Error *error) {
+    *mask = with_capacity(height, width, (size_t)num_counts);
+    int64_t total = 0;
+    for (int i = 0; i < num_counts; i++) total += mask->counts[i] = counts[i];
+    mask->num_counts = num_counts;
+    return check_total(mask, total, error);
+}
+
+// ---- polygons
+
+typedef struct Edge {
+    int x0, y0, x1, y1;
+} Edge;
+
+typedef struct Boundary {
+    int *x, *y;
+    size_t count, capacity;
+} Boundary;
+
+static void add_point(Boundary *boundary, int x, int y) {
+    if (boundary->count == boundary->capacity) {
+        boundary->capacity = boundary->capacity ? 2 * boundary->capacity : 1024;
+        boundary->x = checked_realloc(boundary->x, boundary->capacity * sizeof(int));
+        boundary->y = checked_realloc(boundary->y, boundary->capacity * sizeof(int));
+    }
+    boundary->x[boundary->count] = x;
+    boundary->y[boundary->count++] = y;
+}
+
+/// The points of an edge on the oversampled grid, along its longer axis, in the edge's own direction.
+static void trace_edge(Edge e, Boundary *boundary) {
+    int dx = abs(e.x1 - e.x0), dy = abs(e.y1 - e.y0);
+    bool flip = (dx >= dy && e.x0 > e.x1) || (dx < dy && e.y0 > e.y1);
+    if (flip) e = (Edge){e.x1, e.y1, e.x0, e.y0};
+    double slope = dx >= dy ? (dx ? (double)(e.y1 - e.y0) / dx : 0) : (double)(e.x1 - e.x0) / dy;
+    int steps = dx >= dy ? dx : dy;
+    for (int d = 0; d <= steps; d++) {
+        int t = flip ? steps - d : d;
+        if (dx >= dy)
+            add_point(boundary, t + e.x0, (int)(e.y0 + slope * t + .5));
+        else
+            add_point(boundary, (int)(e.x0 + slope * t + .5), t + e.y0);
+    }
+}
+
+static int compare_positions(const void *a, const void *b) {
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/// Where the boundary crosses from one column of pixels to the next: positions at which the run changes. Returns their number.
+static size_t column_crossings(const Boundary *boundary, int height, int width,
+                               uint32_t *positions) {
+    size_t count = 0;
+    for (size_t j = 1; j < boundary->count; j++) {
+        if (boundary->x[j] == boundary->x[j - 1]) continue;
+        double x = boundary->x[j] < boundary->x[j - 1] ? boundary->x[j] : boundary->x[j] - 1;
+        x = (x + .5) / POLYGON_OVERSAMPLING - .5;
+        if (floor(x) != x || x < 0 || x > width - 1) continue;
+        double y = boundary->y[j] < boundary->y[j - 1] ? boundary->y[j] : boundary->y[j - 1];
+        y = (y + .5) / POLYGON_OVERSAMPLING - .5;
+        y = ceil(y < 0 ? 0 : y > height ? height : y);
+        positions[count++] = (uint32_t)((int64_t)x * height + (int64_t)y);
+    }
+    return count;
+}
+
+/// Sorted crossings to run lengths: two crossings at one place cancel.
+static void runs_from_crossings(uint32_t *positions, size_t count, CocoMask *mask) {
+    positions[count++] = (uint32_t)(mask->height * mask->width);
+    qsort(positions, count, sizeof *positions, compare_positions);
+    uint32_t previous = 0;
+    for (size_t j = 0; j < count; j++) {
+        uint32_t t = positions[j];
+        positions[j] -= previous;
+        previous = t;
+    }
+    size_t j = 0;
+    mask->counts[mask->num_counts++] = positions[j++];
+    while (j < count) {
+        if (positions[j] > 0) {
+            mask->counts[mask->num_counts++] = positions[j++];
+        } else if (++j < count) {
+            mask->counts[mask->num_counts - 1] += positions[j++];
+        }
+    }
+}
+
+bool coco_mask_from_polygon(const double *points, int num_points, int height, int width,
+                            CocoMask *mask, Error *error) {
+    if (num_points < 3)
+        return error_set(error, "a polygon of %d points, expected at least 3", num_points);
+    double limit = 2.0 * (height > width ? height : width) + 16;
+    Boundary boundary = {0};
+    for (int i = 0; i < 2 * num_points; i++) {
+        if (isfinite(points[i]) && fabs(points[i]) <= limit) continue;
+        return error_set(error, "a polygon coordinate of %g is outside an image of %d x %d",
+                         points[i], width, height);
+    }
+    for (int i = 0; i < num_points; i++) {
+        const double *a = points + 2 * i, *b = points + 2 * ((i + 1) % num_points);
+        trace_edge((Edge){(int)(POLYGON_OVERSAMPLING * a[0] + .5),
+                          (int)(POLYGON_OVERSAMPLING * a[1] + .5),
+                          (int)(POLYGON_OVERSAMPLING * b[0] + .5),
+                          (int)(POLYGON_OVERSAMPLING * b[1] + .5)},
+                   &boundary);
+    }
+    uint32_t *positions = checked_malloc((boundary.count + 1) * sizeof *positions);
+    size_t count = column_crossings(&boundary, height, width, positions);
+    *mask = with_capacity(height, width, count + 2);
+    runs_from_crossings(positions, count, mask);
+    free(positions);
+    free(boundary.x);
+    free(boundary.y);
+    return true;
+}

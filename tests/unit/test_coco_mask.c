@@ -1,0 +1,74 @@
+// COCO masks: expected strings and areas were computed once with pycocotools 2.0 for these very bitmaps and polygons
+// (tests/parity/record_coco_mask.py prints them).
+#include "data/coco_mask.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/parity/data/coco_mask.h"
+
+static void bitmaps_survive_runs_and_strings(void **state) {
+    (void)state;
+    for (int trial = 0; trial < 50; trial++) {
+        int height = 1 + trial % 7 * 3, width = 1 + trial % 5 * 4;
+        uint8_t bitmap[400], back[400];
+        for (int i = 0; i < height * width; i++) bitmap[i] = (uint8_t)((i * 2654435761u + (unsigned)trial * 40503u) >> 13 & 1);
+        CocoMask mask = coco_mask_from_bitmap(bitmap, height, width), again;
+        char *text = coco_mask_to_string(&mask);
+        Error error;
+        assert_true(coco_mask_from_string(text, height, width, &again, &error));
+        coco_mask_to_bitmap(&again, back);
+        assert_memory_equal(bitmap, back, (size_t)(height * width));
+        for (int i = 0; i < height * width; i++)
+            assert_int_equal(coco_mask_contains(&mask, i / width, i % width), bitmap[i]);
+        assert_true(coco_mask_iou(&mask, &again) == (coco_mask_area(&mask) ? 1.0 : 0.0));
+        free(text);
+        coco_mask_free(&mask);
+        coco_mask_free(&again);
+    }
+}
+
+static void polygons_are_rasterised_as_pycocotools_does(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof recorded_polygons / sizeof *recorded_polygons; i++) {
+        const RecordedPolygon *p = &recorded_polygons[i];
+        CocoMask mask;
+        Error error;
+        assert_true(coco_mask_from_polygon(p->points, p->num_points, p->height, p->width, &mask, &error));
+        char *text = coco_mask_to_string(&mask);
+        assert_string_equal(text, p->counts);
+        assert_int_equal(coco_mask_area(&mask), p->area);
+        double box[4];
+        coco_mask_box(&mask, box);
+        for (int k = 0; k < 4; k++) assert_true(box[k] == p->box[k]);
+        free(text);
+        coco_mask_free(&mask);
+    }
+}
+
+static void runs_that_do_not_fill_the_image_are_refused(void **state) {
+    (void)state;
+    CocoMask mask;
+    Error error;
+    assert_false(coco_mask_from_counts((uint32_t[]){3, 4}, 2, 3, 3, &mask, &error));
+    assert_non_null(strstr(error.message, "add up to 7 pixels"));
+    assert_false(coco_mask_from_string("\x7f", 3, 3, &mask, &error));
+    assert_false(coco_mask_from_string("oooooooooooo", 3, 3, &mask, &error));
+    assert_false(coco_mask_from_polygon((double[]){0, 0, 1, 1}, 2, 3, 3, &mask, &error));
+    assert_false(coco_mask_from_polygon((double[]){0, 0, 1, 1, 1e30, 4}, 3, 3, 3, &mask, &error));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bitmaps_survive_runs_and_strings),
+        cmocka_unit_test(polygons_are_rasterised_as_pycocotools_does),
+        cmocka_unit_test(runs_that_do_not_fill_the_image_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
