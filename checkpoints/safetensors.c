@@ -1,0 +1,257 @@
+// Reading. jansson refuses duplicate names, bad UTF-8 and runaway nesting; everything else is checked here, once, so that
+// the rest of the program may trust an entry.
+#include "checkpoints/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const uint64_t MAX_HEADER_BYTES = 100u * 1000 * 1000; // the reference implementation's limit
+enum { HEADER_SIZE_BYTES = 8 };
+
+struct SafetensorsFile {
+    char *path;
+    void *mapping;
+    size_t mapped_bytes;
+    json_t *header; ///< owns the names and the metadata
+    json_t *metadata;
+    SafetensorsEntry *entries; ///< by offset
+    SafetensorsEntry **by_name;
+    int64_t count;
+};
+
+static const struct {
+    const char *name;
+    size_t size;
+} types[ELEMENT_TYPE_COUNT] = {
+    [ELEMENT_BOOL] = {"BOOL", 1},       [ELEMENT_U8] = {"U8", 1},
+    [ELEMENT_I8] = {"I8", 1},           [ELEMENT_F8_E4M3] = {"F8_E4M3", 1},
+    [ELEMENT_F8_E5M2] = {"F8_E5M2", 1}, [ELEMENT_I16] = {"I16", 2},
+    [ELEMENT_U16] = {"U16", 2},         [ELEMENT_F16] = {"F16", 2},
+    [ELEMENT_BF16] = {"BF16", 2},       [ELEMENT_I32] = {"I32", 4},
+    [ELEMENT_U32] = {"U32", 4},         [ELEMENT_F32] = {"F32", 4},
+    [ELEMENT_I64] = {"I64", 8},         [ELEMENT_U64] = {"U64", 8},
+    [ELEMENT_F64] = {"F64", 8},
+};
+
+size_t element_size(ElementType type) { return types[type].size; }
+const char *element_name(ElementType type) { return types[type].name; }
+
+const char *safetensors_shape_text(int rank, const int64_t *shape, char *buffer, size_t size) {
+    size_t used = (size_t)snprintf(buffer, size, "[");
+    for (int i = 0; i < rank && used < size; i++)
+        used += (size_t)snprintf(buffer + used, size - used, i ? ", %lld" : "%lld",
+                                 (long long)shape[i]);
+    if (used < size) snprintf(buffer + used, size - used, "]");
+    return buffer;
+}
+
+static bool parse_type(const json_t *value, ElementType *type) {
+    const char *text = json_string_value(value);
+    for (int i = 0; text && i < ELEMENT_TYPE_COUNT; i++) {
+        if (strcmp(text, types[i].name) == 0) {
+            *type = (ElementType)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_shape(const json_t *value, SafetensorsEntry *entry) {
+    if (!json_is_array(value) || json_array_size(value) > SAFETENSORS_MAX_RANK) return false;
+    entry->rank = (int)json_array_size(value);
+    entry->numel = 1;
+    for (int i = 0; i < entry->rank; i++) {
+        const json_t *dimension = json_array_get(value, (size_t)i);
+        if (!json_is_integer(dimension) || json_integer_value(dimension) < 0) return false;
+        entry->shape[i] = json_integer_value(dimension);
+        if (__builtin_mul_overflow(entry->numel, entry->shape[i], &entry->numel)) return false;
+    }
+    return !__builtin_mul_overflow((size_t)entry->numel, element_size(entry->type), &entry->bytes);
+}
+
+static bool parse_offsets(const json_t *value, size_t data_bytes, size_t *begin, size_t *end) {
+    if (!json_is_array(value) || json_array_size(value) != 2) return false;
+    const json_t *first = json_array_get(value, 0), *last = json_array_get(value, 1);
+    if (!json_is_integer(first) || !json_is_integer(last)) return false;
+    if (json_integer_value(first) < 0 || json_integer_value(last) < json_integer_value(first))
+        return false;
+    *begin = (size_t)json_integer_value(first);
+    *end = (size_t)json_integer_value(last);
+    return *end <= data_bytes;
+}
+
+static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *value,
+                        size_t data_start, SafetensorsEntry *entry, Error *error) {
+    const char *path = file->path;
+    size_t data_bytes = file->mapped_bytes - data_start, begin, end;
+    entry->name = name;
+    if (!json_is_object(value))
+        return error_set(error, "%s: the header's entry '%s' is not an object", path, name);
+    if (!parse_type(json_object_get(value, "dtype"), &entry->type))
+        return error_set(error,
+                         "%s: tensor '%s' has no known dtype (BOOL, U8 to U64, F16, BF16, "
+                         "F32, F64, ...)",
+                         path, name);
+    if (!parse_shape(json_object_get(value, "shape"), entry))
+        return error_set(error,
+                         "%s: tensor '%s' has no valid shape: expected at most %d dimensions, "
+                         "none negative, whose product fits 63 bits",
+                         path, name, SAFETENSORS_MAX_RANK);
+    if (!parse_offsets(json_object_get(value, "data_offsets"), data_bytes, &begin, &end))
+        return error_set(error,
+                         "%s: tensor '%s' does not lie within the file's %zu bytes of data. "
+                         "The file is damaged or cut off; fetch it again",
+                         path, name, data_bytes);
+    if (end - begin != entry->bytes) {
+        char shape[256];
+        return error_set(error,
+                         "%s: tensor '%s' has %zu bytes, but its shape %s and type %s need %zu",
+                         path, name, end - begin,
+                         safetensors_shape_text(entry->rank, entry->shape, shape, sizeof shape),
+                         element_name(entry->type), entry->bytes);
+    }
+    entry->data = (const char *)file->mapping + data_start + begin;
+    entry->aligned = (uintptr_t)entry->data % element_size(entry->type) == 0;
+    return true;
+}
+
+static int compare_offsets(const void *a, const void *b) {
+    const SafetensorsEntry *x = a, *y = b;
+    if (x->data != y->data) return (const char *)x->data < (const char *)y->data ? -1 : 1;
+    return (x->bytes > y->bytes) - (x->bytes < y->bytes);
+}
+
+static int compare_names(const void *a, const void *b) {
+    return strcmp((*(SafetensorsEntry *const *)a)->name, (*(SafetensorsEntry *const *)b)->name);
+}
+
+/// The format wants tensors side by side, without gaps (bytes that nothing describes) or overlaps.
+static bool check_layout(const SafetensorsFile *file, size_t data_start, Error *error) {
+    const char *next = (const char *)file->mapping + data_start;
+    for (int64_t i = 0; i < file->count; i++) {
+        const SafetensorsEntry *entry = &file->entries[i];
+        if ((const char *)entry->data != next)
+            return error_set(error, "%s: tensor '%s' %s. The file is damaged", file->path,
+                             entry->name,
+                             (const char *)entry->data < next ? "overlaps the one before it"
+                                                              : "leaves a gap before it");
+        next += entry->bytes;
+    }
+    size_t described = (size_t)(next - (const char *)file->mapping);
+    if (described != file->mapped_bytes)
+        return error_set(error, "%s: %zu bytes follow the last tensor. The file is damaged",
+                         file->path, file->mapped_bytes - described);
+    return true;
+}
+
+static bool parse_header(SafetensorsFile *file, Error *error) {
+    uint64_t header_bytes = 0;
+    const unsigned char *bytes = file->mapping;
+    for (int i = 0; i < HEADER_SIZE_BYTES; i++) header_bytes |= (uint64_t)bytes[i] << (8 * i);
+    if (header_bytes > MAX_HEADER_BYTES)
+        return error_set(error,
+                         "%s: not a safetensors file: its first 8 bytes announce a header of "
+                         "%llu bytes (at most 100 MB are allowed)",
+                         file->path, (unsigned long long)header_bytes);
+    if (header_bytes > file->mapped_bytes - HEADER_SIZE_BYTES)
+        return error_set(error,
+                         "%s: cut off within its header: %llu bytes were announced, %zu are "
+                         "there. Fetch the file again",
+                         file->path, (unsigned long long)header_bytes,
+                         file->mapped_bytes - HEADER_SIZE_BYTES);
+    json_error_t json_error;
+    file->header = json_loadb((const char *)bytes + HEADER_SIZE_BYTES, (size_t)header_bytes,
+                              JSON_REJECT_DUPLICATES, &json_error);
+    if (!file->header || !json_is_object(file->header))
+        return error_set(error, "%s: the header is not a JSON object: %s", file->path,
+                         file->header ? "another JSON value" : json_error.text);
+
+    size_t data_start = HEADER_SIZE_BYTES + (size_t)header_bytes;
+    size_t members = json_object_size(file->header);
+    file->entries = checked_calloc(members + 1, sizeof *file->entries);
+    const char *name;
+    json_t *value;
+    json_object_foreach(file->header, name, value) {
+        if (strcmp(name, "__metadata__") == 0) {
+            file->metadata = value;
+        } else if (parse_entry(file, name, value, data_start, &file->entries[file->count], error)) {
+            file->count++;
+        } else {
+            return false;
+        }
+    }
+    qsort(file->entries, (size_t)file->count, sizeof *file->entries, compare_offsets);
+    file->by_name = checked_calloc((size_t)file->count + 1, sizeof *file->by_name);
+    for (int64_t i = 0; i < file->count; i++) file->by_name[i] = &file->entries[i];
+    qsort(file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
+    return check_layout(file, data_start, error);
+}
+
+static bool map_file(SafetensorsFile *file, Error *error) {
+    bool mapped = false;
+    struct stat status;
+    int descriptor = open(file->path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
+        error_set(error, "%s: cannot be read: %s", file->path, strerror(errno));
+    } else if (!S_ISREG(status.st_mode)) {
+        error_set(error, "%s: not a file", file->path);
+    } else if (status.st_size < HEADER_SIZE_BYTES) {
+        error_set(error, "%s: only %lld bytes long: not a safetensors file, or cut off", file->path,
+                  (long long)status.st_size);
+    } else {
+        file->mapped_bytes = (size_t)status.st_size;
+        file->mapping = mmap(NULL, file->mapped_bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
+        mapped = file->mapping != MAP_FAILED;
+        if (!mapped) {
+            file->mapping = NULL;
+            error_set(error, "%s: cannot be mapped: %s", file->path, strerror(errno));
+        }
+    }
+    if (descriptor >= 0) close(descriptor);
+    return mapped;
+}
+
+SafetensorsFile *safetensors_open(const char *path, Error *error) {
+    SafetensorsFile *file = checked_calloc(1, sizeof *file);
+    file->path = checked_strdup(path);
+    if (map_file(file, error) && parse_header(file, error)) return file;
+    safetensors_close(file);
+    return NULL;
+}
+
+void safetensors_close(SafetensorsFile *file) {
+    if (!file) return;
+    if (file->mapping) munmap(file->mapping, file->mapped_bytes);
+    json_decref(file->header);
+    free(file->entries);
+    free(file->by_name);
+    free(file->path);
+    free(file);
+}
+
+const char *safetensors_path(const SafetensorsFile *file) { return file->path; }
+int64_t safetensors_count(const SafetensorsFile *file) { return file->count; }
+
+const SafetensorsEntry *safetensors_entry(const SafetensorsFile *file, int64_t index) {
+    CHECK(index >= 0 && index < file->count, "safetensors_entry: index %lld of %lld",
+          (long long)index, (long long)file->count);
+    return &file->entries[index];
+}
+
+const SafetensorsEntry *safetensors_find(const SafetensorsFile *file, const char *name) {
+    SafetensorsEntry key = {.name = name}, *key_pointer = &key;
+    SafetensorsEntry **found = bsearch(&key_pointer, file->by_name, (size_t)file->count,
+                                       sizeof *file->by_name, compare_names);
+    return found ? *found : NULL;
+}
+
+const char *safetensors_metadata(const SafetensorsFile *file, const char *key) {
+    return json_string_value(json_object_get(file->metadata, key));
+}
