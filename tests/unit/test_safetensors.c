@@ -1,3 +1,4 @@
+// rooms: checkpoints autograd
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

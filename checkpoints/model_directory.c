@@ -1,0 +1,303 @@
+#include "checkpoints/model_directory.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct Slot {
+    const SafetensorsEntry *entry;
+    bool asked_for;
+} Slot;
+
+struct ModelDirectory {
+    char *path;
+    ModelConfig *config;
+    SafetensorsFile **shards;
+    int shard_count;
+    Slot *slots; ///< by name
+    int64_t count;
+};
+
+static const char *const single_files[] = {
+    "model.safetensors",
+    "diffusion_pytorch_model.safetensors",
+    "adapter_model.safetensors",
+};
+static const char *const half_files[] = {
+    "model.fp16.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
+};
+static const char *const index_files[] = {
+    "model.safetensors.index.json",
+    "diffusion_pytorch_model.safetensors.index.json",
+};
+static const char *const half_index_files[] = {
+    "model.safetensors.index.fp16.json",
+    "diffusion_pytorch_model.safetensors.index.fp16.json",
+};
+#define LIST(names) names, sizeof names / sizeof *names
+
+/// "<directory>/<name>" if such a file exists, otherwise NULL. The caller frees it.
+static char *existing(const char *directory, const char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        char *path = format_string("%s/%s", directory, names[i]);
+        if (access(path, F_OK) == 0) return path;
+        free(path);
+    }
+    return NULL;
+}
+
+static int compare_slots(const void *a, const void *b) {
+    return strcmp(((const Slot *)a)->entry->name, ((const Slot *)b)->entry->name);
+}
+
+static SafetensorsFile *open_shard(ModelDirectory *directory, const char *path, Error *error) {
+    SafetensorsFile *file = safetensors_open(path, error);
+    if (!file) return NULL;
+    directory->shards = checked_realloc(directory->shards, (size_t)(directory->shard_count + 1) *
+                                                               sizeof *directory->shards);
+    directory->shards[directory->shard_count++] = file;
+    return file;
+}
+
+static bool open_single(ModelDirectory *directory, const char *path, Error *error) {
+    SafetensorsFile *file = open_shard(directory, path, error);
+    if (!file) return false;
+    directory->count = safetensors_count(file);
+    directory->slots = checked_calloc((size_t)directory->count + 1, sizeof *directory->slots);
+    for (int64_t i = 0; i < directory->count; i++)
+        directory->slots[i].entry = safetensors_entry(file, i);
+    return true;
+}
+
+/// The shard of that file name, opened when it comes up for the first time.
+static SafetensorsFile *shard_named(ModelDirectory *directory, const char *name, Error *error) {
+    char *path = format_string("%s/%s", directory->path, name);
+    SafetensorsFile *file = NULL;
+    for (int i = 0; i < directory->shard_count && !file; i++) {
+        if (strcmp(safetensors_path(directory->shards[i]), path) == 0) file = directory->shards[i];
+    }
+    if (!file) file = open_shard(directory, path, error);
+    free(path);
+    return file;
+}
+
+static bool add_indexed(ModelDirectory *directory, const char *index_path, const char *name,
+                        const json_t *value, Error *error) {
+    const char *shard_name = json_string_value(value);
+    // A published index names files beside itself; anything else would reach out of the directory.
+    if (!shard_name || strchr(shard_name, '/') || shard_name[0] == '.' || !shard_name[0])
+        return error_set(error, "%s: key 'weight_map.%s' does not name a file in this folder",
+                         index_path, name);
+    SafetensorsFile *file = shard_named(directory, shard_name, error);
+    if (!file) return error_context(error, "%s names a file that cannot be used", index_path);
+    const SafetensorsEntry *entry = safetensors_find(file, name);
+    if (!entry)
+        return error_set(error,
+                         "%s: tensor '%s' should be in %s, but is not there. Fetch the model "
+                         "again",
+                         index_path, name, shard_name);
+    directory->slots[directory->count++].entry = entry;
+    return true;
+}
+
+static bool open_sharded(ModelDirectory *directory, const char *index_path, Error *error) {
+    json_error_t json_error;
+    bool opened = true;
+    json_t *index = json_load_file(index_path, JSON_REJECT_DUPLICATES, &json_error);
+    const json_t *map = json_object_get(index, "weight_map");
+    if (!index) {
+        opened = error_set(error, "%s:%d: not valid JSON: %s", index_path, json_error.line,
+                           json_error.text);
+    } else if (!json_is_object(map)) {
+        opened = error_set(
+            error, "%s: key 'weight_map' must be an object of tensor names and files", index_path);
+    } else {
+        directory->slots = checked_calloc(json_object_size(map) + 1, sizeof *directory->slots);
+        const char *name;
+        json_t *value;
+        json_object_foreach((json_t *)map, name, value) {
+            opened = add_indexed(directory, index_path, name, value, error);
+            if (!opened) break;
+        }
+    }
+    json_decref(index);
+    return opened;
+}
+
+static bool no_weights(const char *path, Error *error) {
+    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json",
+                                          "diffusion_pytorch_model.bin", "adapter_model.bin"};
+    char *pickle = existing(path, LIST(pickles));
+    if (pickle) {
+        error_set(error,
+                  "%s: the weights are only there as %s; expected safetensors. Fetch the "
+                  "safetensors files of the model, or convert it with "
+                  "save_pretrained(..., safe_serialization=True)",
+                  path, strrchr(pickle, '/') + 1);
+    } else {
+        error_set(error,
+                  "%s: no weights found: expected model.safetensors, "
+                  "diffusion_pytorch_model.safetensors, or shards with their "
+                  "model.safetensors.index.json",
+                  path);
+    }
+    free(pickle);
+    return false;
+}
+
+static bool open_weights(ModelDirectory *directory, Error *error) {
+    bool opened;
+    char *file = existing(directory->path, LIST(single_files)), *index = NULL;
+    if (!file) index = existing(directory->path, LIST(index_files));
+    if (!file && !index) file = existing(directory->path, LIST(half_files));
+    if (!file && !index) index = existing(directory->path, LIST(half_index_files));
+    if (file)
+        opened = open_single(directory, file, error);
+    else if (index)
+        opened = open_sharded(directory, index, error);
+    else
+        opened = no_weights(directory->path, error);
+    if (opened)
+        qsort(directory->slots, (size_t)directory->count, sizeof *directory->slots, compare_slots);
+    free(file);
+    free(index);
+    return opened;
+}
+
+static bool open_config(ModelDirectory *directory, Error *error) {
+    static const char *const names[] = {"config.json", "adapter_config.json"};
+    struct stat status;
+    if (stat(directory->path, &status) != 0 || !S_ISDIR(status.st_mode))
+        return error_set(error,
+                         "%s: there is no such folder: expected a model directory with "
+                         "config.json and safetensors",
+                         directory->path);
+    char *path = existing(directory->path, LIST(names));
+    if (!path)
+        return error_set(error,
+                         "%s: config.json is missing: expected a model directory with "
+                         "config.json and safetensors",
+                         directory->path);
+    directory->config = model_config_open(path, error);
+    free(path);
+    return directory->config != NULL;
+}
+
+ModelDirectory *model_directory_open(const char *path, Error *error) {
+    ModelDirectory *directory = checked_calloc(1, sizeof *directory);
+    directory->path = checked_strdup(path);
+    size_t length = strlen(path);
+    while (length > 1 && directory->path[length - 1] == '/') directory->path[--length] = '\0';
+    if (open_config(directory, error) && open_weights(directory, error)) return directory;
+    model_directory_close(directory);
+    return NULL;
+}
+
+void model_directory_close(ModelDirectory *directory) {
+    if (!directory) return;
+    model_config_close(directory->config);
+    for (int i = 0; i < directory->shard_count; i++) safetensors_close(directory->shards[i]);
+    free(directory->shards);
+    free(directory->slots);
+    free(directory->path);
+    free(directory);
+}
+
+const char *model_directory_path(const ModelDirectory *directory) { return directory->path; }
+
+const ModelConfig *model_directory_config(const ModelDirectory *directory) {
+    return directory->config;
+}
+
+const SafetensorsEntry *model_directory_find(ModelDirectory *directory, const char *name) {
+    SafetensorsEntry entry = {.name = name};
+    Slot key = {.entry = &entry};
+    Slot *slot = bsearch(&key, directory->slots, (size_t)directory->count, sizeof *directory->slots,
+                         compare_slots);
+    if (!slot) return NULL;
+    slot->asked_for = true;
+    return slot->entry;
+}
+
+/// Levenshtein's distance, names cut at NAME_LIMIT bytes.
+static int edit_distance(const char *a, const char *b) {
+    enum { NAME_LIMIT = 160 };
+    int row[NAME_LIMIT + 1];
+    int a_length = (int)strnlen(a, NAME_LIMIT), b_length = (int)strnlen(b, NAME_LIMIT);
+    for (int j = 0; j <= b_length; j++) row[j] = j;
+    for (int i = 1; i <= a_length; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= b_length; j++) {
+            int best = diagonal + (a[i - 1] != b[j - 1]);
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[b_length];
+}
+
+static bool missing_tensor(const ModelDirectory *directory, const char *name, Error *error) {
+    enum { NEAREST = 3 };
+    const char *nearest[NEAREST] = {NULL};
+    int distance[NEAREST];
+    for (int64_t i = 0; i < directory->count; i++) {
+        const char *candidate = directory->slots[i].entry->name;
+        int d = edit_distance(name, candidate), place = NEAREST;
+        while (place > 0 && (!nearest[place - 1] || d < distance[place - 1])) place--;
+        if (place == NEAREST) continue;
+        for (int k = NEAREST - 1; k > place; k--) {
+            nearest[k] = nearest[k - 1];
+            distance[k] = distance[k - 1];
+        }
+        nearest[place] = candidate;
+        distance[place] = d;
+    }
+    char names[800] = "(none)";
+    size_t used = 0;
+    for (int k = 0; k < NEAREST && nearest[k] && used < sizeof names; k++)
+        used += (size_t)snprintf(names + used, sizeof names - used, k ? ", %.200s" : "%.200s",
+                                 nearest[k]);
+    return error_set(error, "%s: tensor '%s' is missing. The nearest names there are: %s",
+                     directory->path, name, names);
+}
+
+bool model_directory_tensor(ModelDirectory *directory, const char *name, int rank,
+                            const int64_t *shape, const SafetensorsEntry **entry, Error *error) {
+    const SafetensorsEntry *found = model_directory_find(directory, name);
+    if (!found) return missing_tensor(directory, name, error);
+    bool fits = found->rank == rank;
+    for (int i = 0; fits && i < rank; i++) fits = shape[i] == -1 || shape[i] == found->shape[i];
+    if (!fits) {
+        char is[256], expected[256];
+        safetensors_shape_text(found->rank, found->shape, is, sizeof is);
+        safetensors_shape_text(rank, shape, expected, sizeof expected);
+        return error_set(error, "%s: tensor '%s' has shape %s; the configuration (%s) asks for %s",
+                         directory->path, name, is, model_config_path(directory->config), expected);
+    }
+    *entry = found;
+    return true;
+}
+
+int64_t model_directory_count(const ModelDirectory *directory) { return directory->count; }
+
+const SafetensorsEntry *model_directory_entry(const ModelDirectory *directory, int64_t index) {
+    CHECK(index >= 0 && index < directory->count, "model_directory_entry: index %lld of %lld",
+          (long long)index, (long long)directory->count);
+    return directory->slots[index].entry;
+}
+
+const SafetensorsEntry *model_directory_next_unused(const ModelDirectory *directory,
+                                                    int64_t *cursor) {
+    while (*cursor < directory->count) {
+        const Slot *slot = &directory->slots[(*cursor)++];
+        if (!slot->asked_for) return slot->entry;
+    }
+    return NULL;
+}

@@ -1,0 +1,35 @@
+/// A published model directory: `config.json` and weights in safetensors, in one file or in shards.
+///
+/// Weights are looked for as (in this order) model.safetensors, diffusion_pytorch_model.safetensors,
+/// adapter_model.safetensors, the first two with `.safetensors.index.json` (shards), and the fp16 variants of all
+/// (`model.fp16.safetensors`, `model.safetensors.index.fp16.json`). The configuration is config.json, or
+/// adapter_config.json for a PEFT adapter.
+///
+/// Everything is read-only, mapped, and lives until model_directory_close(). Not for use by several threads at once.
+#pragma once
+#include "checkpoints/model_config.h"
+#include "checkpoints/safetensors.h"
+
+typedef struct ModelDirectory ModelDirectory;
+
+/// Opens the configuration and every weight file. NULL on failure.
+ModelDirectory *model_directory_open(const char *path, Error *error);
+void model_directory_close(ModelDirectory *directory);
+const char *model_directory_path(const ModelDirectory *directory);
+/// Owned by the directory.
+const ModelConfig *model_directory_config(const ModelDirectory *directory);
+
+/// The tensor of that name with that shape (a dimension of -1 fits any size). A missing one is an error that lists the
+/// names nearest to it; another shape is an error that shows both.
+bool model_directory_tensor(ModelDirectory *directory, const char *name, int rank,
+                            const int64_t *shape, const SafetensorsEntry **entry, Error *error);
+/// The tensor of that name with any shape, or NULL. Counts as asked for.
+const SafetensorsEntry *model_directory_find(ModelDirectory *directory, const char *name);
+
+/// All tensors, by name.
+int64_t model_directory_count(const ModelDirectory *directory);
+const SafetensorsEntry *model_directory_entry(const ModelDirectory *directory, int64_t index);
+/// The next tensor at or after *cursor (begin with 0) that nobody has asked for, or NULL at the end: what a model
+/// did not use, for a warning.
+const SafetensorsEntry *model_directory_next_unused(const ModelDirectory *directory,
+                                                    int64_t *cursor);
