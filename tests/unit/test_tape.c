@@ -1,0 +1,244 @@
+// rooms: ops autograd
+// The engine's promises: what is kept, what is freed, what gathers where; with real ops on small tensors.
+#include "autograd/parameters.h"
+#include "ops/kernels.h"
+#include "ops/ops.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static Device *device;
+
+static Tensor *filled(int64_t rows, int64_t columns, float first) {
+    Tensor *x = tensor_new(device, FLOAT32, SHAPE(rows, columns));
+    for (int64_t i = 0; i < rows * columns; i++) ((float *)x->data)[i] = first + 0.25f * (float)i;
+    return x;
+}
+
+static Tensor *leaf(ParameterSet *set, const char *name, int64_t rows, int64_t columns,
+                    float first) {
+    Tensor *x = parameters_add(set, name, GROUP_ADAPTERS, device, SHAPE(rows, columns));
+    for (int64_t i = 0; i < rows * columns; i++) ((float *)x->data)[i] = first - 0.5f * (float)i;
+    return x;
+}
+
+static float *values(const Tensor *x) { return x->data; }
+
+static void memory_returns_to_where_it_was_when_a_scope_ends(void **state) {
+    (void)state;
+    int64_t before = device->bytes_in_use;
+    scope_begin();
+    Tensor *kept = NULL;
+    {
+        scope_begin();
+        for (int i = 0; i < 10; i++) kept = tensor_zeros(device, FLOAT32, SHAPE(100, 100));
+        Tensor *view = reshape(kept, SHAPE(10000));
+        kept = scope_end_returning(view);
+    }
+    assert_true(device->bytes_in_use - before >= 40000);
+    assert_true(device->bytes_in_use - before < 80000);
+    assert_true(values(kept)[9999] == 0.0f);
+    scope_end();
+    assert_int_equal(device->bytes_in_use, before);
+}
+
+static void ops_without_a_wanted_gradient_leave_nothing_on_the_tape(void **state) {
+    (void)state;
+    scope_begin();
+    tape_begin();
+    Tensor *y = linear(filled(3, 4, 1), filled(5, 4, 2), NULL);
+    y = gelu(add(y, y));
+    assert_int_equal(tape_length(), 0);
+    assert_null(y->gradient);
+    tape_end();
+    scope_end();
+}
+
+static void a_product_with_a_frozen_weight_keeps_no_activation(void **state) {
+    (void)state;
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 64, 64, 0.1f), *weight = filled(64, 64, -1);
+    tape_begin();
+    Tensor *x = add(filled(64, 64, 0), p);
+    int64_t before = device->bytes_in_use;
+    Tensor *y = NULL;
+    {
+        scope_begin();
+        y = x;
+        for (int i = 0; i < 5; i++) y = linear(y, weight, NULL);
+        y = scope_end_returning(y);
+    }
+    assert_true(device->bytes_in_use - before < 2 * 64 * 64 * 4);
+    backward(mean(y), NULL);
+    assert_non_null(grad(p));
+    tape_end();
+    scope_end();
+    parameters_free(&set);
+}
+
+static void a_tensor_used_twice_gathers_both_gradients(void **state) {
+    (void)state;
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 2, 3, 1);
+    tape_begin();
+    Tensor *x = scale(p, 2); // loss = sum over (x + x) * x = 2 x^2 = 8 p^2, so the gradient is 16 p
+    Tensor *loss = scale(mean(multiply(add(x, x), x)), 6);
+    backward(loss, NULL);
+    tape_end();
+    for (int i = 0; i < 6; i++) assert_float_equal(values(grad(p))[i], 16 * values(p)[i], 1e-4);
+    scope_end();
+    parameters_free(&set);
+}
+
+static void a_gradient_handed_to_two_inputs_is_not_changed_by_either(void **state) {
+    (void)state;
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 2, 2, 1), *q = leaf(&set, "q", 2, 2, 3);
+    tape_begin();
+    Tensor *a = scale(p, 1), *b = scale(q, 1);
+    Tensor *sum = add(a, b); // passes one gradient tensor on to a and b
+    Tensor *loss = scale(mean(add(sum, multiply(a, a))), 4); // and a gets another
+    backward(loss, NULL);
+    tape_end();
+    for (int i = 0; i < 4; i++) {
+        assert_float_equal(values(grad(p))[i], 1 + 2 * values(p)[i], 1e-5);
+        assert_float_equal(values(grad(q))[i], 1, 1e-6);
+    }
+    scope_end();
+    parameters_free(&set);
+}
+
+static void gradients_of_leaves_add_up_over_passes_until_cleared(void **state) {
+    (void)state;
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 1, 2, 1);
+    for (int pass = 1; pass <= 3; pass++) {
+        tape_begin();
+        backward(scale(mean(p), 2), NULL);
+        tape_end();
+        assert_float_equal(values(grad(p))[1], pass, 1e-6);
+    }
+    parameters_clear_grad(&set);
+    assert_null(grad(p));
+    tape_begin();
+    backward(scale(mean(p), 2), NULL);
+    tape_end();
+    assert_float_equal(values(grad(p))[0], 1, 1e-6);
+    scope_end();
+    parameters_free(&set);
+}
+
+static void a_reshaped_tensor_shares_its_gradient(void **state) {
+    (void)state;
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 2, 6, 1);
+    tape_begin();
+    Tensor *x = scale(p, 1);
+    Tensor *image = reshape(x, SHAPE(1, 2, 3, 2));
+    backward(scale(mean(upsample_nearest(image, 4, 6)), 48), NULL);
+    tape_end();
+    for (int i = 0; i < 12; i++) assert_float_equal(values(grad(p))[i], 4, 1e-5);
+    scope_end();
+    parameters_free(&set);
+}
+
+typedef struct TwoLayers {
+    Tensor *first, *second;
+} TwoLayers;
+
+static Tensor *two_layers(const void *context, Tensor *x) {
+    const TwoLayers *layers = context;
+    return add(x, linear(gelu(linear(x, layers->first, NULL)), layers->second, NULL));
+}
+
+/// Gradients of p and of the layers' weights, with or without recompute; returns the bytes held between forward and backward.
+static int64_t two_layer_gradients(bool again, float *out) {
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 8, 16, 0.4f);
+    TwoLayers layers = {leaf(&set, "first", 32, 16, 0.7f), leaf(&set, "second", 16, 32, -0.3f)};
+    for (int i = 0; i < 32 * 16; i++)
+        values(layers.first)[i] = 0.01f * (float)(i % 13 - 6),
+        values(layers.second)[i] = 0.02f * (float)(i % 7 - 3);
+    int64_t before = device->bytes_in_use;
+    tape_begin();
+    Tensor *y;
+    {
+        scope_begin();
+        Tensor *x = scale(p, 1);
+        for (int i = 0; i < 4; i++)
+            x = again ? recompute(two_layers, &layers, sizeof layers, x, NULL)
+                      : two_layers(&layers, x);
+        y = scope_end_returning(mean(multiply(x, x)));
+    }
+    int64_t held = device->bytes_in_use - before;
+    backward(y, NULL);
+    tape_end();
+    for (int k = 0; k < set.count; k++) {
+        Tensor *g = grad(set.items[k].value);
+        assert_non_null(g);
+        memcpy(out, g->data, (size_t)tensor_numel(g) * sizeof(float));
+        out += tensor_numel(g);
+    }
+    scope_end();
+    parameters_free(&set);
+    return held;
+}
+
+static void recompute_gives_the_same_bits_and_holds_less(void **state) {
+    (void)state;
+    enum { COUNT = 8 * 16 + 2 * 32 * 16 };
+    float plain[COUNT], again[COUNT];
+    int64_t held = two_layer_gradients(false, plain), held_again = two_layer_gradients(true, again);
+    assert_memory_equal(plain, again, sizeof plain);
+    assert_true(held_again * 2 < held);
+}
+
+static void an_evaluation_inside_a_step_records_nothing(void **state) {
+    (void)state;
+    ParameterSet set = {0};
+    scope_begin();
+    Tensor *p = leaf(&set, "p", 2, 2, 1);
+    tape_begin();
+    Tensor *x = scale(p, 3);
+    tape_pause();
+    Tensor *unrecorded = scale(x, 2);
+    assert_null(unrecorded->gradient);
+    tape_resume();
+    assert_int_equal(tape_length(), 1);
+    tape_end();
+    scope_end();
+    parameters_free(&set);
+}
+
+static int open_device(void **state) {
+    (void)state;
+    device = ops_cpu_open(0);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(memory_returns_to_where_it_was_when_a_scope_ends),
+        cmocka_unit_test(ops_without_a_wanted_gradient_leave_nothing_on_the_tape),
+        cmocka_unit_test(a_product_with_a_frozen_weight_keeps_no_activation),
+        cmocka_unit_test(a_tensor_used_twice_gathers_both_gradients),
+        cmocka_unit_test(a_gradient_handed_to_two_inputs_is_not_changed_by_either),
+        cmocka_unit_test(gradients_of_leaves_add_up_over_passes_until_cleared),
+        cmocka_unit_test(a_reshaped_tensor_shares_its_gradient),
+        cmocka_unit_test(recompute_gives_the_same_bits_and_holds_less),
+        cmocka_unit_test(an_evaluation_inside_a_step_records_nothing),
+    };
+    return cmocka_run_group_tests(tests, open_device, NULL);
+}
