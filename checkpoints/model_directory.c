@@ -1,4 +1,5 @@
 #include "checkpoints/model_directory.h"
+#include "autograd/nearest_name.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -221,26 +222,6 @@ const SafetensorsEntry *model_directory_find(ModelDirectory *directory, const ch
     if (!slot) return NULL;
     slot->asked_for = true;
     return slot->entry;
-}
-
-/// Levenshtein's distance, names cut at NAME_LIMIT bytes.
-static int edit_distance(const char *a, const char *b) {
-    enum { NAME_LIMIT = 160 };
-    int row[NAME_LIMIT + 1];
-    int a_length = (int)strnlen(a, NAME_LIMIT), b_length = (int)strnlen(b, NAME_LIMIT);
-    for (int j = 0; j <= b_length; j++) row[j] = j;
-    for (int i = 1; i <= a_length; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= b_length; j++) {
-            int best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best) best = row[j] + 1;
-            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[b_length];
 }
 
 static bool missing_tensor(const ModelDirectory *directory, const char *name, Error *error) {

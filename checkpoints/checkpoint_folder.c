@@ -1,0 +1,99 @@
+#include "checkpoints/checkpoint_folder.h"
+#include "checkpoints/training_state.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+char *checkpoint_path(const char *folder, int64_t step) {
+    return format_string("%s/checkpoint-%lld.h5", folder, (long long)step);
+}
+
+/// The step in "checkpoint-<step>.h5", or -1; `rest` receives what follows ".h5".
+static int64_t step_of(const char *name, const char **rest) {
+    static const char prefix[] = "checkpoint-", suffix[] = ".h5";
+    if (strncmp(name, prefix, strlen(prefix)) != 0 || !isdigit((unsigned char)name[strlen(prefix)]))
+        return -1;
+    char *end;
+    errno = 0;
+    int64_t step = strtoll(name + strlen(prefix), &end, 10);
+    if (errno != 0 || strncmp(end, suffix, strlen(suffix)) != 0) return -1;
+    *rest = end + strlen(suffix);
+    return step;
+}
+
+static int descending(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/// The steps of all checkpoints, highest first (the caller frees them). A missing folder has none. With `clean`, removes
+/// the temporary files of writes that a kill or a crash cut short.
+static bool list_steps(const char *folder, bool clean, int64_t **steps, int64_t *count,
+                       Error *error) {
+    *steps = NULL;
+    *count = 0;
+    DIR *directory = opendir(folder);
+    if (!directory && errno == ENOENT) return true;
+    if (!directory) return error_set(error, "%s: cannot be read: %s", folder, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        const char *rest = "";
+        int64_t step = step_of(entry->d_name, &rest);
+        if (step < 0) continue;
+        if (*rest == '\0') {
+            *steps = checked_realloc(*steps, (size_t)(*count + 1) * sizeof **steps);
+            (*steps)[(*count)++] = step;
+        } else if (clean && *rest == '.' && strlen(rest) == strlen(".XXXXXX")) {
+            unlinkat(dirfd(directory), entry->d_name, 0);
+        }
+    }
+    closedir(directory);
+    if (*count > 0) qsort(*steps, (size_t)*count, sizeof **steps, descending);
+    return true;
+}
+
+static bool is_intact(const char *path, Error *error) {
+    StateFile *file = state_open(path, error);
+    bool intact = file && state_verify(file, error);
+    state_close(file);
+    return intact;
+}
+
+bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *context, char **path,
+                       int64_t *step, Error *error) {
+    int64_t *steps, count;
+    *path = NULL;
+    if (!list_steps(folder, false, &steps, &count, error)) return false;
+    for (int64_t i = 0; i < count && !*path; i++) {
+        char *candidate = checkpoint_path(folder, steps[i]);
+        Error damage = {0};
+        if (is_intact(candidate, &damage)) {
+            *path = candidate;
+            *step = steps[i];
+        } else {
+            error_context(&damage, "passed over a checkpoint");
+            if (warning) warning(damage.message, context);
+            free(candidate);
+        }
+    }
+    free(steps);
+    return true;
+}
+
+bool checkpoint_keep_last(const char *folder, int count, Error *error) {
+    int64_t *steps, total;
+    bool removed = true;
+    if (!list_steps(folder, true, &steps, &total, error)) return false;
+    for (int64_t i = count > 0 ? count : total; i < total && removed; i++) {
+        char *path = checkpoint_path(folder, steps[i]);
+        if (unlink(path) != 0)
+            removed = error_set(error, "%s: cannot be removed: %s", path, strerror(errno));
+        free(path);
+    }
+    free(steps);
+    return removed;
+}

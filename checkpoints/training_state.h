@@ -1,0 +1,64 @@
+/// Training checkpoints: one HDF5 file with named arrays and attributes, complete or absent.
+///
+/// Names are paths ("weights/clip_pe", "optimizer/exp_avg/clip_pe"; the last part of an attribute's path is its name in
+/// that group, as in "position/step"). Every array carries a CRC-32C that is checked on reading; HDF5's own structures
+/// are written in the file format versions that have checksums. So a damaged file is an error, never other weights.
+///
+/// HDF5 is not safe for threads: one thread at a time may use these functions. HDF5's own messages are silenced.
+#pragma once
+#include "autograd/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum StateType { STATE_FLOAT32, STATE_INT64, STATE_BYTES } StateType;
+
+enum { STATE_MAX_RANK = 8, STATE_MAX_STRING = 60000 };
+
+typedef struct StateWriter StateWriter;
+typedef struct StateFile StateFile;
+
+/// Begins a checkpoint that will be `path`. NULL on failure.
+StateWriter *state_create(const char *path, Error *error);
+/// Stores an array ([shape[0], ..., shape[rank-1]], rank 0 for one value). Names must be new.
+bool state_write_array(StateWriter *writer, const char *name, StateType type, int rank,
+                       const int64_t *shape, const void *data, Error *error);
+bool state_write_attribute_int(StateWriter *writer, const char *name, int64_t value, Error *error);
+bool state_write_attribute_double(StateWriter *writer, const char *name, double value,
+                                  Error *error);
+/// At most STATE_MAX_STRING bytes; longer text is an array of STATE_BYTES.
+bool state_write_attribute_string(StateWriter *writer, const char *name, const char *value,
+                                  Error *error);
+/// Flushes to the disk, gives the file its name and frees the writer. On failure (a full disk) a checkpoint that was
+/// there before under this name is still there.
+bool state_commit(StateWriter *writer, Error *error);
+/// Drops everything and frees the writer. NULL is allowed.
+void state_abandon(StateWriter *writer);
+
+/// Opens a checkpoint and lists its arrays. NULL if it is not one or is visibly damaged.
+StateFile *state_open(const char *path, Error *error);
+void state_close(StateFile *file);
+const char *state_path(const StateFile *file);
+
+/// Arrays, sorted by name.
+int64_t state_array_count(const StateFile *file);
+const char *state_array_name(const StateFile *file, int64_t index);
+bool state_has_array(const StateFile *file, const char *name);
+bool state_describe_array(const StateFile *file, const char *name, StateType *type, int *rank,
+                          int64_t shape[STATE_MAX_RANK], Error *error);
+/// Reads an array that must have this type and shape into `out`, and checks its checksum.
+bool state_read_array(const StateFile *file, const char *name, StateType type, int rank,
+                      const int64_t *shape, void *out, Error *error);
+bool state_has_attribute(const StateFile *file, const char *name);
+bool state_read_attribute_int(const StateFile *file, const char *name, int64_t *value,
+                              Error *error);
+bool state_read_attribute_double(const StateFile *file, const char *name, double *value,
+                                 Error *error);
+/// The caller frees *value.
+bool state_read_attribute_string(const StateFile *file, const char *name, char **value,
+                                 Error *error);
+/// Reads every array and checks its checksum.
+bool state_verify(const StateFile *file, Error *error);
+
+/// CRC-32C (Castagnoli); begin with crc = 0, continue with the last result.
+uint32_t crc32c(uint32_t crc, const void *data, size_t bytes);

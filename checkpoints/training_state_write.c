@@ -1,0 +1,207 @@
+// HDF5 writes to a temporary file whose descriptor we hold as well, so that flushing to the disk and renaming are ours.
+// Contiguous data sets: what fails on a full disk fails in the call that writes it.
+#include "autograd/output_file.h"
+#include "checkpoints/training_state_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct StateWriter {
+    char *path;
+    OutputFile *output;
+    hid_t file;
+    hid_t make_groups; ///< link creation property: create the groups on the way
+};
+
+void state_silence_hdf5(void) { H5Eset_auto2(H5E_DEFAULT, NULL, NULL); }
+
+/// The stack runs from the call that was made (0) to the cause; the last description seen is the cause.
+static herr_t keep_description(unsigned level, const H5E_error2_t *entry, void *context) {
+    (void)level;
+    const char **description = context;
+    if (entry->desc && entry->desc[0]) *description = entry->desc;
+    return 0;
+}
+
+bool state_hdf5_error(Error *error, const char *path, const char *what) {
+    const char *cause = "unknown cause";
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_description, &cause);
+    error_set(error, "%s: %s: %s", path, what, cause);
+    H5Eclear2(H5E_DEFAULT);
+    return false;
+}
+
+hid_t state_file_type(StateType type) {
+    if (type == STATE_FLOAT32) return H5T_IEEE_F32LE;
+    return type == STATE_INT64 ? H5T_STD_I64LE : H5T_STD_U8LE;
+}
+
+hid_t state_memory_type(StateType type) {
+    if (type == STATE_FLOAT32) return H5T_NATIVE_FLOAT;
+    return type == STATE_INT64 ? H5T_NATIVE_INT64 : H5T_NATIVE_UINT8;
+}
+
+size_t state_element_size(StateType type) {
+    if (type == STATE_FLOAT32) return sizeof(float);
+    return type == STATE_INT64 ? sizeof(int64_t) : 1;
+}
+
+const char *state_type_name(StateType type) {
+    if (type == STATE_FLOAT32) return "float32";
+    return type == STATE_INT64 ? "int64" : "bytes";
+}
+
+static bool open_hdf5(StateWriter *writer, Error *error) {
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    // Version 1.8's structures and later carry checksums. Locks are of no use on a file that nobody knows yet, and they
+    // fail on some network file systems.
+    H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
+    H5Pset_file_locking(access, false, true);
+    writer->file =
+        H5Fcreate(output_temporary_path(writer->output), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+    H5Pclose(access);
+    writer->make_groups = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(writer->make_groups, 1);
+    if (writer->file < 0) return state_hdf5_error(error, writer->path, "cannot be written");
+    return state_write_attribute_string(writer, STATE_FORMAT_ATTRIBUTE, STATE_FORMAT, error) &&
+           state_write_attribute_int(writer, STATE_VERSION_ATTRIBUTE, STATE_VERSION, error);
+}
+
+StateWriter *state_create(const char *path, Error *error) {
+    state_silence_hdf5();
+    OutputFile *output = output_create(path, error);
+    if (!output) return NULL;
+    StateWriter *writer = checked_calloc(1, sizeof *writer);
+    writer->path = checked_strdup(path);
+    writer->output = output;
+    writer->file = H5I_INVALID_HID;
+    if (open_hdf5(writer, error)) return writer;
+    state_abandon(writer);
+    return NULL;
+}
+
+static hid_t make_space(int rank, const int64_t *shape) {
+    hsize_t dimensions[STATE_MAX_RANK];
+    if (rank == 0) return H5Screate(H5S_SCALAR);
+    for (int i = 0; i < rank; i++) dimensions[i] = (hsize_t)shape[i];
+    return H5Screate_simple(rank, dimensions, NULL);
+}
+
+static bool put_scalar(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
+                       const void *value) {
+    hid_t space = H5Screate(H5S_SCALAR);
+    hid_t attribute = H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT);
+    bool written = attribute >= 0 && H5Awrite(attribute, memory_type, value) >= 0;
+    if (attribute >= 0 && H5Aclose(attribute) < 0) written = false;
+    H5Sclose(space);
+    return written;
+}
+
+bool state_write_array(StateWriter *writer, const char *name, StateType type, int rank,
+                       const int64_t *shape, const void *data, Error *error) {
+    CHECK(rank >= 0 && rank <= STATE_MAX_RANK, "state_write_array: '%s' has rank %d", name, rank);
+    size_t bytes = state_element_size(type);
+    for (int i = 0; i < rank; i++) bytes *= (size_t)shape[i];
+
+    hid_t space = make_space(rank, shape);
+    hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    H5Pset_layout(creation, H5D_CONTIGUOUS);
+    H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
+    hid_t set = H5Dcreate2(writer->file, name, state_file_type(type), space, writer->make_groups,
+                           creation, H5P_DEFAULT);
+    bool written = set >= 0;
+    if (written && bytes > 0)
+        written = H5Dwrite(set, state_memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
+    uint32_t checksum = crc32c(0, data, bytes);
+    if (written)
+        written =
+            put_scalar(set, STATE_CHECKSUM_ATTRIBUTE, H5T_STD_U32LE, H5T_NATIVE_UINT32, &checksum);
+    if (!written) {
+        char what[512];
+        snprintf(what, sizeof what, "array '%.400s' could not be written", name);
+        state_hdf5_error(error, writer->path, what);
+    }
+    if (set >= 0) H5Dclose(set);
+    H5Pclose(creation);
+    H5Sclose(space);
+    return written;
+}
+
+/// The group that an attribute's path leads to, made if it is not there yet; *leaf receives the attribute's name.
+static hid_t group_of_attribute(StateWriter *writer, const char *name, const char **leaf) {
+    const char *slash = strrchr(name, '/');
+    *leaf = slash ? slash + 1 : name;
+    if (!slash) return H5Gopen2(writer->file, "/", H5P_DEFAULT);
+    char *path = format_string("%.*s", (int)(slash - name), name);
+    hid_t group = H5Gopen2(writer->file, path, H5P_DEFAULT);
+    if (group < 0)
+        group = H5Gcreate2(writer->file, path, writer->make_groups, H5P_DEFAULT, H5P_DEFAULT);
+    free(path);
+    return group;
+}
+
+static bool write_attribute(StateWriter *writer, const char *name, hid_t file_type,
+                            hid_t memory_type, const void *value, Error *error) {
+    const char *leaf;
+    hid_t group = group_of_attribute(writer, name, &leaf);
+    bool written = group >= 0 && put_scalar(group, leaf, file_type, memory_type, value);
+    if (!written) {
+        char what[512];
+        snprintf(what, sizeof what, "attribute '%.400s' could not be written", name);
+        state_hdf5_error(error, writer->path, what);
+    }
+    if (group >= 0) H5Gclose(group);
+    return written;
+}
+
+bool state_write_attribute_int(StateWriter *writer, const char *name, int64_t value, Error *error) {
+    return write_attribute(writer, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value, error);
+}
+
+bool state_write_attribute_double(StateWriter *writer, const char *name, double value,
+                                  Error *error) {
+    return write_attribute(writer, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value, error);
+}
+
+bool state_write_attribute_string(StateWriter *writer, const char *name, const char *value,
+                                  Error *error) {
+    size_t length = strlen(value);
+    if (length > STATE_MAX_STRING)
+        return error_set(error, "%s: attribute '%s' has %zu bytes, at most %d are possible",
+                         writer->path, name, length, STATE_MAX_STRING);
+    hid_t type = H5Tcopy(H5T_C_S1);
+    H5Tset_size(type, length + 1);
+    H5Tset_cset(type, H5T_CSET_UTF8);
+    bool written = write_attribute(writer, name, type, type, value, error);
+    H5Tclose(type);
+    return written;
+}
+
+bool state_commit(StateWriter *writer, Error *error) {
+    hid_t file = writer->file;
+    bool written = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+    if (written) {
+        writer->file = H5I_INVALID_HID;
+        written = H5Fclose(file) >= 0;
+    }
+    if (!written) {
+        state_hdf5_error(error, writer->path, "writing failed");
+        state_abandon(writer);
+        return false;
+    }
+    written = output_commit(writer->output, error);
+    writer->output = NULL;
+    state_abandon(writer);
+    return written;
+}
+
+void state_abandon(StateWriter *writer) {
+    if (!writer) return;
+    if (writer->file >= 0) H5Fclose(writer->file);
+    if (writer->make_groups > 0) H5Pclose(writer->make_groups);
+    H5Eclear2(H5E_DEFAULT);
+    output_abandon(writer->output);
+    free(writer->path);
+    free(writer);
+}

@@ -1,0 +1,362 @@
+// rooms: checkpoints autograd
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "checkpoints/checkpoint_folder.h"
+#include "checkpoints/training_state.h"
+
+static char folder[64];
+
+static const char *in_folder(const char *name) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static const float weights[6] = {1, -2, 3.25f, 0, 1e-30f, -1e30f};
+static const int64_t weights_shape[2] = {2, 3};
+
+static bool write_checkpoint(const char *path, int64_t step, Error *error) {
+    const int64_t counts[3] = {1, -2, 1LL << 60}, counts_shape[1] = {3}, empty_shape[1] = {0};
+    StateWriter *writer = state_create(path, error);
+    if (!writer) return false;
+    bool written =
+        state_write_array(writer, "weights/clip_pe", STATE_FLOAT32, 2, weights_shape, weights,
+                          error) &&
+        state_write_array(writer, "optimizer/exp_avg/clip_pe", STATE_FLOAT32, 0, NULL, weights + 2,
+                          error) &&
+        state_write_array(writer, "counts", STATE_INT64, 1, counts_shape, counts, error) &&
+        state_write_array(writer, "empty", STATE_BYTES, 1, empty_shape, NULL, error) &&
+        state_write_attribute_int(writer, "position/step", step, error) &&
+        state_write_attribute_double(writer, "position/epoch", 0.25, error) &&
+        state_write_attribute_string(writer, "position/config", "seed: 1\nüber: ja\n", error) &&
+        state_write_attribute_string(writer, "empty_text", "", error);
+    if (written) return state_commit(writer, error);
+    state_abandon(writer);
+    return false;
+}
+
+static StateFile *open_written(const char *path) {
+    Error error = {0};
+    if (!write_checkpoint(path, 7, &error)) fail_msg("%s", error.message);
+    StateFile *file = state_open(path, &error);
+    if (!file) fail_msg("%s", error.message);
+    return file;
+}
+
+static void what_was_written_is_read_back(void **state) {
+    (void)state;
+    StateFile *file = open_written(in_folder("a.h5"));
+    Error error = {0};
+    float values[6];
+    int64_t counts[3], number, shape[STATE_MAX_RANK];
+    const int64_t counts_shape[1] = {3};
+    double real;
+    char *text;
+    StateType type;
+    int rank;
+    assert_int_equal(state_array_count(file), 4);
+    assert_string_equal(state_array_name(file, 0), "counts");
+    assert_string_equal(state_array_name(file, 2), "optimizer/exp_avg/clip_pe");
+    assert_true(
+        state_read_array(file, "weights/clip_pe", STATE_FLOAT32, 2, weights_shape, values, &error));
+    assert_memory_equal(values, weights, sizeof weights);
+    assert_true(state_read_array(file, "optimizer/exp_avg/clip_pe", STATE_FLOAT32, 0, NULL, values,
+                                 &error));
+    assert_true(values[0] == 3.25f);
+    assert_true(state_read_array(file, "counts", STATE_INT64, 1, counts_shape, counts, &error));
+    assert_true(counts[2] == 1LL << 60);
+    assert_true(state_describe_array(file, "weights/clip_pe", &type, &rank, shape, &error));
+    assert_true(type == STATE_FLOAT32 && rank == 2 && shape[1] == 3);
+    assert_true(state_read_attribute_int(file, "position/step", &number, &error) && number == 7);
+    assert_true(state_read_attribute_double(file, "position/epoch", &real, &error) && real == 0.25);
+    assert_true(state_read_attribute_string(file, "position/config", &text, &error));
+    assert_string_equal(text, "seed: 1\nüber: ja\n");
+    free(text);
+    assert_true(state_read_attribute_string(file, "empty_text", &text, &error));
+    assert_string_equal(text, "");
+    free(text);
+    assert_true(state_verify(file, &error));
+    state_close(file);
+}
+
+static void another_models_shape_and_missing_names_are_errors(void **state) {
+    (void)state;
+    StateFile *file = open_written(in_folder("a.h5"));
+    Error error = {0};
+    float values[6];
+    int64_t number;
+    char *text;
+    const int64_t transposed[2] = {3, 2};
+    assert_false(
+        state_read_array(file, "weights/clip_pe", STATE_FLOAT32, 2, transposed, values, &error));
+    assert_non_null(strstr(error.message, "float32 [2, 3]; expected float32 [3, 2]"));
+    assert_false(
+        state_read_array(file, "weights/clip_pe", STATE_BYTES, 2, weights_shape, values, &error));
+    assert_false(state_read_array(file, "weights/absent", STATE_FLOAT32, 0, NULL, values, &error));
+    assert_non_null(strstr(error.message, "'weights/absent' is missing"));
+    assert_false(state_read_attribute_int(file, "position/absent", &number, &error));
+    assert_false(state_read_attribute_int(file, "absent/step", &number, &error));
+    assert_false(state_read_attribute_int(file, "position/config", &number, &error));
+    assert_non_null(strstr(error.message, "not an integer"));
+    assert_false(state_read_attribute_string(file, "position/step", &text, &error));
+    state_close(file);
+}
+
+static void a_name_is_written_once_and_long_text_is_refused(void **state) {
+    (void)state;
+    Error error = {0};
+    StateWriter *writer = state_create(in_folder("b.h5"), &error);
+    assert_true(state_write_array(writer, "w", STATE_FLOAT32, 2, weights_shape, weights, &error));
+    assert_false(state_write_array(writer, "w", STATE_FLOAT32, 2, weights_shape, weights, &error));
+    assert_non_null(strstr(error.message, "b.h5: array 'w'"));
+    char *text = checked_malloc(70000);
+    memset(text, 'x', 69999);
+    text[69999] = '\0';
+    assert_false(state_write_attribute_string(writer, "text", text, &error));
+    text[STATE_MAX_STRING] = '\0';
+    assert_true(state_write_attribute_string(writer, "text", text, &error));
+    assert_true(state_commit(writer, &error));
+    StateFile *file = state_open(in_folder("b.h5"), &error);
+    char *again;
+    assert_true(state_read_attribute_string(file, "text", &again, &error));
+    assert_string_equal(text, again);
+    state_close(file);
+    free(again);
+    free(text);
+}
+
+static int files_in_folder(void) {
+    int count = 0;
+    DIR *directory = opendir(folder);
+    while (readdir(directory)) count++;
+    closedir(directory);
+    return count;
+}
+
+static void an_abandoned_checkpoint_leaves_nothing(void **state) {
+    (void)state;
+    Error error = {0};
+    int before = files_in_folder();
+    StateWriter *writer = state_create(in_folder("c.h5"), &error);
+    assert_true(state_write_array(writer, "w", STATE_FLOAT32, 2, weights_shape, weights, &error));
+    assert_int_equal(files_in_folder(), before + 1);
+    state_abandon(writer);
+    assert_int_equal(files_in_folder(), before);
+    assert_null(state_create(in_folder("absent/c.h5"), &error));
+    assert_non_null(strstr(error.message, "absent/c.h5"));
+}
+
+/// Writes one large array and many small ones under a limit of file size: a disk that fills up.
+static bool write_under_limit(const char *path, rlim_t limit_bytes, Error *error) {
+    enum { LARGE = 50000 };
+    float *large = checked_calloc(LARGE, sizeof *large);
+    const int64_t shape[1] = {LARGE};
+    struct rlimit old, limit;
+    getrlimit(RLIMIT_FSIZE, &old);
+    limit = old;
+    limit.rlim_cur = limit_bytes;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    StateWriter *writer = state_create(path, error);
+    bool written = writer != NULL;
+    for (int i = 0; written && i < 50; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "small/%d", i);
+        written = state_write_array(writer, name, STATE_FLOAT32, 2, weights_shape, weights, error);
+    }
+    if (written)
+        written = state_write_array(writer, "large", STATE_FLOAT32, 1, shape, large, error);
+    if (written)
+        written = state_commit(writer, error);
+    else
+        state_abandon(writer);
+    setrlimit(RLIMIT_FSIZE, &old);
+    free(large);
+    return written;
+}
+
+static void a_disk_that_fills_up_at_any_byte_loses_nothing(void **state) {
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    char path[512];
+    snprintf(path, sizeof path, "%s", in_folder("full.h5"));
+    state_close(open_written(path));
+    int before = files_in_folder();
+    int failures = 0;
+    for (rlim_t limit = 0; limit < 230000; limit += limit < 32768 ? 1021 : 9973) {
+        Error error = {0};
+        if (write_under_limit(path, limit, &error)) continue;
+        failures++;
+        if (!strstr(error.message, "full.h5"))
+            fail_msg("limit %llu: %s", (unsigned long long)limit, error.message);
+        assert_int_equal(files_in_folder(), before);
+        StateFile *file = state_open(path, &error);
+        if (!file || !state_verify(file, &error)) fail_msg("%s", error.message);
+        assert_true(state_has_array(file, "weights/clip_pe"));
+        state_close(file);
+    }
+    assert_true(failures > 30);
+    Error error = {0};
+    if (!write_under_limit(path, 1000000, &error)) fail_msg("%s", error.message);
+}
+
+static char *read_whole(const char *path, size_t *size) {
+    FILE *stream = fopen(path, "rb");
+    assert_non_null(stream);
+    char *bytes = checked_malloc(1 << 20);
+    *size = fread(bytes, 1, 1 << 20, stream);
+    fclose(stream);
+    return bytes;
+}
+
+static void write_whole(const char *path, const char *bytes, size_t size) {
+    FILE *stream = fopen(path, "wb");
+    assert_non_null(stream);
+    fwrite(bytes, 1, size, stream);
+    fclose(stream);
+}
+
+/// True if the damaged file is refused, or everything in it is still as it was written.
+static bool refused_or_unharmed(const char *path) {
+    Error error = {0};
+    float values[6];
+    int64_t step;
+    char *text = NULL;
+    StateFile *file = state_open(path, &error);
+    bool fine = true;
+    if (file && state_verify(file, &error) &&
+        state_read_array(file, "weights/clip_pe", STATE_FLOAT32, 2, weights_shape, values,
+                         &error) &&
+        state_read_attribute_int(file, "position/step", &step, &error) &&
+        state_read_attribute_string(file, "position/config", &text, &error))
+        fine = memcmp(values, weights, sizeof weights) == 0 && step == 7 &&
+               strcmp(text, "seed: 1\nüber: ja\n") == 0;
+    free(text);
+    state_close(file);
+    return fine;
+}
+
+static void a_changed_byte_never_gives_other_values(void **state) {
+    (void)state;
+    size_t size;
+    state_close(open_written(in_folder("a.h5")));
+    char *bytes = read_whole(in_folder("a.h5"), &size);
+    write_whole(in_folder("damaged.h5"), bytes, size);
+    int damaged = open(in_folder("damaged.h5"), O_RDWR);
+    for (size_t i = 0; i < size; i++) {
+        char changed = (char)(bytes[i] ^ 0x20);
+        assert_int_equal(pwrite(damaged, &changed, 1, (off_t)i), 1);
+        if (!refused_or_unharmed(in_folder("damaged.h5"))) fail_msg("byte %zu of %zu", i, size);
+        assert_int_equal(pwrite(damaged, bytes + i, 1, (off_t)i), 1);
+    }
+    close(damaged);
+    free(bytes);
+}
+
+static void a_checkpoint_cut_off_is_refused(void **state) {
+    (void)state;
+    size_t size;
+    state_close(open_written(in_folder("a.h5")));
+    char *bytes = read_whole(in_folder("a.h5"), &size);
+    for (size_t length = 0; length < size; length += 37) {
+        write_whole(in_folder("cut.h5"), bytes, length);
+        Error error = {0};
+        StateFile *file = state_open(in_folder("cut.h5"), &error);
+        if (file) fail_msg("%zu of %zu bytes were accepted", length, size);
+        assert_non_null(strstr(error.message, "cut.h5"));
+    }
+    free(bytes);
+}
+
+static void count_warning(const char *message, void *context) {
+    assert_non_null(strstr(message, "checkpoint-30.h5"));
+    ++*(int *)context;
+}
+
+static void the_newest_intact_checkpoint_is_found(void **state) {
+    (void)state;
+    Error error = {0};
+    char *path;
+    int64_t step;
+    int warnings = 0;
+    assert_true(
+        checkpoint_newest(in_folder("absent"), count_warning, &warnings, &path, &step, &error));
+    assert_null(path);
+    for (int64_t s = 9; s <= 30; s += 7) {
+        char *name = checkpoint_path(folder, s);
+        assert_true(write_checkpoint(name, s, &error));
+        free(name);
+    }
+    size_t size;
+    char *bytes = read_whole(in_folder("checkpoint-23.h5"), &size);
+    for (size_t i = 0; i + sizeof weights <= size; i++) {
+        if (memcmp(bytes + i, weights, sizeof weights) == 0) bytes[i] ^= 1;
+    }
+    write_whole(in_folder("checkpoint-30.h5"), bytes, size);
+    write_whole(in_folder("checkpoint-99.txt"), bytes, size);
+    write_whole(in_folder("checkpoint-99.h5.aB3dE6"), bytes, size);
+    free(bytes);
+    assert_true(checkpoint_newest(folder, count_warning, &warnings, &path, &step, &error));
+    assert_int_equal(step, 23);
+    assert_int_equal(warnings, 1);
+    assert_string_equal(path, in_folder("checkpoint-23.h5"));
+    free(path);
+    assert_true(checkpoint_keep_last(folder, 2, &error));
+    assert_int_equal(access(in_folder("checkpoint-23.h5"), F_OK), 0);
+    assert_int_equal(access(in_folder("checkpoint-30.h5"), F_OK), 0);
+    assert_int_not_equal(access(in_folder("checkpoint-16.h5"), F_OK), 0);
+    assert_int_not_equal(access(in_folder("checkpoint-99.h5.aB3dE6"), F_OK), 0);
+    assert_int_equal(access(in_folder("checkpoint-99.txt"), F_OK), 0);
+}
+
+static void the_checksum_is_crc32c(void **state) {
+    (void)state;
+    // RFC 3720, appendix B.4, and the usual check value.
+    assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283u);
+    unsigned char zeros[32] = {0};
+    assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aau);
+    assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/difflmm-state-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
+    closedir(directory);
+    return rmdir(folder);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(what_was_written_is_read_back),
+        IN_FOLDER(another_models_shape_and_missing_names_are_errors),
+        IN_FOLDER(a_name_is_written_once_and_long_text_is_refused),
+        IN_FOLDER(an_abandoned_checkpoint_leaves_nothing),
+        IN_FOLDER(a_disk_that_fills_up_at_any_byte_loses_nothing),
+        IN_FOLDER(a_changed_byte_never_gives_other_values),
+        IN_FOLDER(a_checkpoint_cut_off_is_refused),
+        IN_FOLDER(the_newest_intact_checkpoint_is_found),
+        cmocka_unit_test(the_checksum_is_crc32c),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
