@@ -6,7 +6,7 @@ int64_t schedule_warmup_steps(double warmup_ratio, int64_t max_steps) {
     return (int64_t)ceil(warmup_ratio * (double)max_steps);
 }
 
-double schedule_factor(SchedulerType type, int64_t step, int64_t warmup_steps, int64_t max_steps) {
+double schedule_factor(ScheduleType type, int64_t step, int64_t warmup_steps, int64_t max_steps) {
     if (step < warmup_steps) return (double)step / (double)warmup_steps;
     if (type == SCHEDULE_CONSTANT) return 1.0;
     double rest = (double)(max_steps - warmup_steps);

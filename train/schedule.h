@@ -1,12 +1,10 @@
 /// Learning-rate schedules, as transformers' get_scheduler computes them.
 #pragma once
-#include <stdint.h>
-
-typedef enum SchedulerType { SCHEDULE_COSINE, SCHEDULE_LINEAR, SCHEDULE_CONSTANT } SchedulerType;
+#include "train/config.h"
 
 /// Steps of linear warm-up: ceil(warmup_ratio * max_steps).
 int64_t schedule_warmup_steps(double warmup_ratio, int64_t max_steps);
 
 /// The factor on the learning rate for update `step` (0 is the first): rises linearly from 0 over warmup_steps, then
 /// follows half a cosine to 0, a line to 0, or stays 1 (constant with warm-up).
-double schedule_factor(SchedulerType type, int64_t step, int64_t warmup_steps, int64_t max_steps);
+double schedule_factor(ScheduleType type, int64_t step, int64_t warmup_steps, int64_t max_steps);
