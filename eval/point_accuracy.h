@@ -1,0 +1,25 @@
+/// Point accuracy: how often the point of a noun lies in a ground-truth mask of its class. Measures attention alone, without any
+/// segmenter: the quickest health check of emergent grounding.
+#pragma once
+#include "data/coco_annotations.h"
+#include "eval/grounding.h"
+
+typedef struct PointAccuracy {
+    int64_t images;
+    int64_t nouns; ///< said about objects: names of a category
+    int64_t
+        present;  ///< of these, nouns whose class is in the image; the figures below are over them
+    int64_t hits; ///< points inside a mask of the noun's class
+    int64_t centre_hits; ///< the image's centre pixel instead
+    double
+        random_hits; ///< a uniformly random point instead: sum of the classes' shares of their images
+    double
+        iou; ///< sum of IoU of the phrase's mask with the class's mask (0 where there is no mask)
+} PointAccuracy;
+
+/// Counts one image's grounded answer. Categories of the phrases are indices into annotations->category_names.
+void point_accuracy_add(PointAccuracy *sum, const CocoAnnotations *annotations, int image,
+                        const Grounding *grounding);
+
+/// hits / present; 0 if nothing was said.
+double point_accuracy_share(double hits, const PointAccuracy *sum);
