@@ -1,0 +1,291 @@
+/// Shared by the tests of ops: random tensors, comparison with a float64 reference under a tolerance that follows from the
+/// type and the size, numerical gradients of any op, and a run of the whole test program per kernel level.
+///
+///     int main(void) { return case_run_levels(run_my_tests); }
+///
+///     static void sum_rows_adds_columns(void **state) {
+///         case_begin();
+///         Tensor *x = case_normal(BFLOAT16, SHAPE(7, 13));
+///         ...
+///         case_end();
+///     }
+///
+/// A test that includes this file includes nothing else of cmocka's.
+#pragma once
+#include "autograd/philox.h"
+#include "autograd/tape.h"
+#include "ops/kernels.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+
+/// Runs the tests: `return cmocka_run_group_tests(tests, NULL, NULL);`
+typedef int (*CaseProgram)(void);
+
+/// Runs the tests once per kernel level that this processor supports, each in a process of its own (a library that chooses its
+/// code once per process would otherwise keep the first choice). Returns what main() returns.
+static int case_run_levels(CaseProgram program) {
+#ifdef __x86_64__
+    static const char *const levels[] = {"v2", "v3", "v4"};
+#else
+    static const char *const levels[] = {"generic"};
+#endif
+    int failed = 0;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
+        fflush(NULL);
+        pid_t child = fork();
+        if (child == 0) {
+            setenv("DIFFLMM_CPU_LEVEL", levels[i], 1);
+            if (!ops_cpu_use_level(levels[i])) {
+                printf("# level %s: not supported by this processor, skipped\n", levels[i]);
+                exit(0);
+            }
+            ops_cpu_open(0);
+            printf("# level %s\n", levels[i]);
+            exit(program() ? 1 : 0);
+        }
+        int status = 1;
+        if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+            printf("# level %s failed\n", levels[i]);
+            failed = 1;
+        }
+    }
+    return failed;
+}
+
+// ---- one case: a scope, and float64 arrays that die with it
+
+static double *case_arrays[256];
+static int case_array_count;
+
+static void case_begin(void) { scope_begin(); }
+
+static void case_end(void) {
+    scope_end();
+    while (case_array_count) free(case_arrays[--case_array_count]);
+}
+
+/// n zeros, freed by case_end().
+static double *case_zeros(int64_t n) {
+    CHECK(case_array_count < 256, "more than 256 arrays in one case");
+    double *array = checked_calloc((size_t)(n > 0 ? n : 1), sizeof *array);
+    return case_arrays[case_array_count++] = array;
+}
+
+/// x's elements as float64, freed by case_end().
+static double *case_doubles(const Tensor *x) {
+    int64_t n = tensor_numel(x);
+    double *array = case_zeros(n);
+    float *values = checked_malloc((size_t)(n > 0 ? n : 1) * sizeof *values);
+    tensor_to_host_float(x, values);
+    for (int64_t i = 0; i < n; i++) array[i] = values[i];
+    free(values);
+    return array;
+}
+
+// ---- random tensors
+
+/// Standard normal numbers rounded to bfloat16 whatever the type, so that a FLOAT32 and a BFLOAT16 run see the same inputs.
+/// Every call draws new numbers; the sequence is the same in every run.
+static Tensor *case_normal(DType dtype, int rank, const int64_t *shape) {
+    static uint64_t calls;
+    Tensor *x = tensor_new(device_cpu(), dtype, rank, shape);
+    int64_t n = tensor_numel(x);
+    float *values = checked_malloc((size_t)(n > 0 ? n : 1) * sizeof *values);
+    philox_normal(20241008, calls++, 0, values, n);
+    for (int64_t i = 0; i < n; i++) values[i] = bfloat16_to_float(float_to_bfloat16(values[i]));
+    tensor_fill_from_float(x, values);
+    free(values);
+    return x;
+}
+
+/// The same numbers times `factor` (a power of two keeps them exact in bfloat16).
+static Tensor *case_normal_times(double factor, DType dtype, int rank, const int64_t *shape) {
+    Tensor *x = case_normal(dtype, rank, shape);
+    int64_t n = tensor_numel(x);
+    float *values = checked_malloc((size_t)(n > 0 ? n : 1) * sizeof *values);
+    tensor_to_host_float(x, values);
+    for (int64_t i = 0; i < n; i++) values[i] = (float)(factor * values[i]);
+    tensor_fill_from_float(x, values);
+    free(values);
+    return x;
+}
+
+/// x in another type (exact from BFLOAT16 to FLOAT32), not recorded.
+static Tensor *case_convert(const Tensor *x, DType dtype) {
+    Tensor *y = tensor_new(x->device, dtype, x->rank, x->shape);
+    int64_t n = tensor_numel(x);
+    float *values = checked_malloc((size_t)(n > 0 ? n : 1) * sizeof *values);
+    tensor_to_host_float(x, values);
+    tensor_fill_from_float(y, values);
+    free(values);
+    return y;
+}
+
+// ---- comparison
+
+/// The unit roundoff: the largest relative error of rounding to nearest.
+static double case_unit(DType dtype) { return dtype == BFLOAT16 ? 0x1p-8 : 0x1p-24; }
+
+/// Compares `got` with a float64 reference. The error allowed for element i is
+///     unit(got's type) |want[i]|  +  (4 + sqrt(terms)) unit(FLOAT32) magnitude[i]:
+/// one rounding on storing, and `terms` roundings of partial results no larger than magnitude[i] that add up as a random walk
+/// does. For a sum, magnitude is the sum of the absolute values of what is added and `terms` their number. magnitude NULL: |want|.
+static void case_expect(const char *what, const Tensor *got, const double *want,
+                        const double *magnitude, double terms) {
+    int64_t n = tensor_numel(got);
+    const double *values = case_doubles(got);
+    double rounding = (4 + sqrt(terms)) * case_unit(FLOAT32);
+    for (int64_t i = 0; i < n; i++) {
+        double size = magnitude ? magnitude[i] : fabs(want[i]);
+        double allowed = case_unit(got->dtype) * fabs(want[i]) + rounding * size + 1e-37;
+        if (!(fabs(values[i] - want[i]) <= allowed))
+            fail_msg("%s, %s: element %lld is %.9g, expected %.9g +- %.2g", what,
+                     tensor_describe(got), (long long)i, values[i], want[i], allowed);
+    }
+}
+
+/// Bit for bit the same.
+static void case_expect_equal(const char *what, const Tensor *a, const Tensor *b) {
+    if (!same_shape(a, b) || a->dtype != b->dtype)
+        fail_msg("%s: %s beside %s", what, tensor_describe(a), tensor_describe(b));
+    if (memcmp(a->data, b->data, (size_t)tensor_numel(a) * dtype_size(a->dtype)) != 0)
+        fail_msg("%s: the two %s differ", what, tensor_describe(a));
+}
+
+/// |a - b| / |b| in the Euclidean norm.
+static double case_relative_error(const Tensor *a, const Tensor *b) {
+    const double *x = case_doubles(a), *y = case_doubles(b);
+    double difference = 0, size = 1e-60;
+    for (int64_t i = 0; i < tensor_numel(a); i++) {
+        difference += (x[i] - y[i]) * (x[i] - y[i]);
+        size += y[i] * y[i];
+    }
+    return sqrt(difference / size);
+}
+
+// ---- gradients of any op
+
+/// The op under test as a function of its inputs. `dtype` is the activations' type: inputs are FLOAT32, and the op converts
+/// those that are activations (convert() is the identity for FLOAT32).
+typedef Tensor *(*CaseOp)(const void *context, DType dtype, Tensor *const *inputs);
+
+/// sum(y * weights) in float64; *size is the sum of absolute values.
+static double case_weighted_sum(CaseOp op, const void *context, Tensor *const *inputs,
+                                const double *weights, double *size) {
+    scope_begin();
+    Tensor *y = op(context, FLOAT32, inputs);
+    int64_t n = tensor_numel(y);
+    float *values = checked_malloc((size_t)n * sizeof *values);
+    tensor_to_host_float(y, values);
+    double sum = 0;
+    *size = 0;
+    for (int64_t i = 0; i < n; i++) {
+        sum += values[i] * weights[i];
+        *size += values[i] * weights[i] * values[i] * weights[i];
+    }
+    *size = sqrt(*size);
+    free(values);
+    scope_end();
+    return sum;
+}
+
+/// Runs forward and backward in the given type with a fixed random output gradient. `weights` (NULL allowed) receives that
+/// gradient (freed by case_end). Gradients are then in grad(inputs[i]). Returns the output.
+static Tensor *case_backward(CaseOp op, const void *context, DType dtype, int count,
+                             Tensor *const *inputs, double **weights) {
+    for (int i = 0; i < count; i++)
+        if (inputs[i]) grad_clear(inputs[i]);
+    tape_begin();
+    Tensor *y = op(context, dtype, inputs);
+    Tensor *direction = tensor_like(y);
+    int64_t n = tensor_numel(y);
+    float *values = checked_malloc((size_t)n * sizeof *values);
+    philox_normal(7, 7, 0, values, n);
+    for (int64_t i = 0; i < n; i++) values[i] = bfloat16_to_float(float_to_bfloat16(values[i]));
+    tensor_fill_from_float(direction, values);
+    free(values);
+    backward(y, direction);
+    tape_end();
+    if (weights) *weights = case_doubles(direction);
+    return y;
+}
+
+/// The gradient of every input that require_grad() marks against central differences of the op itself in FLOAT32.
+///
+/// For an element at x the difference quotients D(h) and D(2h) give the extrapolation (4 D(h) - D(2h)) / 3. What may remain is the
+/// rounding of the outputs (their norm times unit(FLOAT32), a random walk, over the step) and a part of the quotients'
+/// own disagreement. Large inputs are checked at 48 elements spread over them.
+static void case_check_gradient(const char *name, CaseOp op, const void *context, int count,
+                                Tensor *const *inputs) {
+    double *weights;
+    case_backward(op, context, FLOAT32, count, inputs, &weights);
+    for (int which = 0; which < count; which++) {
+        Tensor *x = inputs[which];
+        if (!x || !x->gradient) continue;
+        if (!grad(x)) fail_msg("%s: input %d got no gradient", name, which);
+        const double *analytic = case_doubles(grad(x));
+        float *data = x->data;
+        int64_t n = tensor_numel(x), step = n <= 48 ? 1 : n / 48;
+        for (int64_t i = 0; i < n; i += step) {
+            float saved = data[i];
+            const float h = 0x1p-6f;
+            double size, at[4];
+            const float offsets[4] = {-2 * h, -h, h, 2 * h};
+            float places[4];
+            for (int p = 0; p < 4; p++) {
+                places[p] = data[i] = saved + offsets[p];
+                at[p] = case_weighted_sum(op, context, inputs, weights, &size);
+            }
+            data[i] = saved;
+            double near = (at[2] - at[1]) / ((double)places[2] - places[1]);
+            double far = (at[3] - at[0]) / ((double)places[3] - places[0]);
+            double numeric = (4 * near - far) / 3;
+            double allowed = 0.5 * fabs(near - far) +
+                             16 * case_unit(FLOAT32) * (size + 1e-3) / (double)h +
+                             32 * case_unit(FLOAT32) * fabs(numeric);
+            if (!(fabs(analytic[i] - numeric) <= allowed))
+                fail_msg("%s: gradient of input %d at element %lld is %.7g, differences give %.7g "
+                         "+- %.2g",
+                         name, which, (long long)i, analytic[i], numeric, allowed);
+        }
+    }
+}
+
+/// Output and gradients in BFLOAT16 against the same in FLOAT32. `roundings`: how many times a value on the way from input to
+/// output or gradient is rounded to bfloat16; the relative errors (Euclidean norm) of independent roundings add up as
+/// squares do, so unit(BFLOAT16) sqrt(roundings) is allowed.
+static void case_check_bfloat16(const char *name, CaseOp op, const void *context, int count,
+                                Tensor *const *inputs, double roundings) {
+    Tensor *gradients[8] = {0};
+    Tensor *want = case_backward(op, context, FLOAT32, count, inputs, NULL);
+    for (int i = 0; i < count; i++)
+        if (inputs[i] && inputs[i]->gradient) gradients[i] = case_convert(grad(inputs[i]), FLOAT32);
+    Tensor *got = case_backward(op, context, BFLOAT16, count, inputs, NULL);
+    double allowed = case_unit(BFLOAT16) * sqrt(roundings);
+    double error = case_relative_error(got, want);
+    if (!(error <= allowed))
+        fail_msg("%s: output in bfloat16 is off by %.2g, allowed %.2g", name, error, allowed);
+    for (int i = 0; i < count; i++) {
+        if (!gradients[i]) continue;
+        error = case_relative_error(grad(inputs[i]), gradients[i]);
+        if (!(error <= allowed))
+            fail_msg("%s: gradient of input %d in bfloat16 is off by %.2g, allowed %.2g", name, i,
+                     error, allowed);
+    }
+}
+
+#pragma GCC diagnostic pop
