@@ -1,11 +1,16 @@
 #include "eval/attention_map.h"
 
-#include "data/image.h"
+#include "data/resize.h"
 
 #include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+TokenSquare token_square(const ImageGeometry *geometry) {
+    return (TokenSquare){geometry->size / geometry->scale_x, -geometry->offset_y / geometry->scale_y,
+                         -geometry->offset_x / geometry->scale_x};
+}
 
 void attention_normalise(float *maps, int num_tokens, int num_cells) {
     for (int c = 0; c < num_cells; c++) {

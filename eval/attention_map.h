@@ -1,6 +1,7 @@
 /// From attention rows to points: attend-and-segment's reading of attention (arXiv 2410.08209, section 3.2).
 #pragma once
 #include "autograd/error.h"
+#include "data/preprocess.h"
 
 typedef enum GroupReduction { REDUCE_MEAN, REDUCE_MAX, REDUCE_FIRST } GroupReduction;
 
@@ -13,6 +14,9 @@ typedef struct Point {
 typedef struct TokenSquare {
     double side, top, left;
 } TokenSquare;
+
+/// The square that a preprocessed picture shows.
+TokenSquare token_square(const ImageGeometry *geometry);
 
 /// A_i - mean over j of A_j, j over all output tokens: maps [num_tokens][num_cells] in place.
 void attention_normalise(float *maps, int num_tokens, int num_cells);
