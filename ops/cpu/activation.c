@@ -160,8 +160,8 @@ static void swiglu_gradient(const Tensor *gate, const Tensor *up, const Tensor *
         const float *g = chunk_read(gate, first, length, gate_buffer);
         const float *u = chunk_read(up, first, length, up_buffer);
         const float *grad = chunk_read(grad_y, first, length, grad_buffer);
-        float *out_gate = grad_gate ? chunk_target(grad_gate, first, grad_gate_buffer)
-                                    : grad_gate_buffer;
+        float *out_gate =
+            grad_gate ? chunk_target(grad_gate, first, grad_gate_buffer) : grad_gate_buffer;
         float *out_up = grad_up ? chunk_target(grad_up, first, grad_up_buffer) : grad_up_buffer;
 #pragma omp simd
         for (int64_t i = 0; i < length; i++) {

@@ -24,7 +24,8 @@ static inline int32_t bits_from_float(float number) {
 /// x = n ln 2 + r, e^x = 2^n e^r with a minimax polynomial (degree 6, relative error 2e-9) for e^r.
 static inline float fast_exp(float x) {
     const float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
-    const float round_shift = 12582912.0f; // 1.5 * 2^23: adding it rounds to an integer in the low bits
+    const float round_shift =
+        12582912.0f; // 1.5 * 2^23: adding it rounds to an integer in the low bits
     x = x < -104.0f ? -104.0f : x;
     x = x > 89.0f ? 89.0f : x;
     float shifted = x * log2_e + round_shift;

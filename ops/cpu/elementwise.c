@@ -1,0 +1,173 @@
+// Element by element: sums, products, conversions, dropout and random numbers.
+#include "ops/cpu/chunk.h"
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/float_math.h"
+#include "ops/cpu/random.h"
+
+#include <string.h>
+
+/// b repeats along a. A short b is laid out several times in a row, so that the inner loop is never short; a long b is
+/// cut into pieces.
+typedef struct Repeat {
+    const Tensor *b;
+    int64_t period;       ///< elements of b
+    float tile[CHUNK];    ///< a short b, repeated
+    int64_t tile_length;  ///< 0: b is long
+    int64_t pieces_per_b; ///< for a long b
+} Repeat;
+
+static void repeat_begin(const Tensor *b, Repeat *repeat) {
+    repeat->b = b;
+    repeat->period = tensor_numel(b);
+    repeat->tile_length = 0;
+    repeat->pieces_per_b = chunk_count(repeat->period, CHUNK);
+    if (repeat->period > CHUNK / 2) return;
+    float buffer[CHUNK];
+    const float *values = chunk_read(b, 0, repeat->period, buffer);
+    int64_t copies = CHUNK / repeat->period;
+    for (int64_t i = 0; i < copies; i++)
+        memcpy(repeat->tile + i * repeat->period, values,
+               (size_t)repeat->period * sizeof repeat->tile[0]);
+    repeat->tile_length = copies * repeat->period;
+}
+
+static int64_t repeat_pieces(const Repeat *repeat, int64_t n) {
+    return repeat->tile_length ? chunk_count(n, repeat->tile_length)
+                               : n / repeat->period * repeat->pieces_per_b;
+}
+
+/// Piece p of a covers `length` elements from `first`; returns b's values beside them.
+static const float *repeat_piece(const Repeat *repeat, int64_t n, int64_t p, float *buffer,
+                                 int64_t *first, int64_t *length) {
+    if (repeat->tile_length) {
+        *first = p * repeat->tile_length;
+        *length = chunk_length(n, repeat->tile_length, p);
+        return repeat->tile;
+    }
+    int64_t copy = p / repeat->pieces_per_b, i = p % repeat->pieces_per_b;
+    *first = copy * repeat->period + i * CHUNK;
+    *length = chunk_length(repeat->period, CHUNK, i);
+    return chunk_read(repeat->b, i * CHUNK, *length, buffer);
+}
+
+static void add(const Tensor *a, const Tensor *b, Tensor *y) {
+    int64_t n = tensor_numel(a);
+    if (n == 0) return;
+    Repeat repeat;
+    repeat_begin(b, &repeat);
+    PARALLEL_FOR(n)
+    for (int64_t p = 0; p < repeat_pieces(&repeat, n); p++) {
+        float a_buffer[CHUNK], b_buffer[CHUNK], y_buffer[CHUNK];
+        int64_t first, length;
+        const float *right = repeat_piece(&repeat, n, p, b_buffer, &first, &length);
+        const float *left = chunk_read(a, first, length, a_buffer);
+        float *out = chunk_target(y, first, y_buffer);
+#pragma omp simd
+        for (int64_t i = 0; i < length; i++) out[i] = left[i] + right[i];
+        chunk_write(y, first, length, out);
+    }
+}
+
+static void multiply(const Tensor *a, const Tensor *b, Tensor *y) {
+    int64_t n = tensor_numel(a);
+    PARALLEL_FOR(n)
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
+        float a_buffer[CHUNK], b_buffer[CHUNK], y_buffer[CHUNK];
+        int64_t first = chunk * CHUNK, length = chunk_length(n, CHUNK, chunk);
+        const float *left = chunk_read(a, first, length, a_buffer);
+        const float *right = chunk_read(b, first, length, b_buffer);
+        float *out = chunk_target(y, first, y_buffer);
+#pragma omp simd
+        for (int64_t i = 0; i < length; i++) out[i] = left[i] * right[i];
+        chunk_write(y, first, length, out);
+    }
+}
+
+static void scale(const Tensor *x, float factor, Tensor *y) {
+    int64_t n = tensor_numel(x);
+    PARALLEL_FOR(n)
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
+        float x_buffer[CHUNK], y_buffer[CHUNK];
+        int64_t first = chunk * CHUNK, length = chunk_length(n, CHUNK, chunk);
+        const float *in = chunk_read(x, first, length, x_buffer);
+        float *out = chunk_target(y, first, y_buffer);
+#pragma omp simd
+        for (int64_t i = 0; i < length; i++) out[i] = in[i] * factor;
+        chunk_write(y, first, length, out);
+    }
+}
+
+static void convert(const Tensor *x, Tensor *y) {
+    int64_t n = tensor_numel(x);
+    PARALLEL_FOR(n)
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
+        float x_buffer[CHUNK];
+        int64_t first = chunk * CHUNK, length = chunk_length(n, CHUNK, chunk);
+        const float *in = chunk_read(x, first, length, x_buffer);
+        if (y->dtype == FLOAT32)
+            memmove((float *)y->data + first, in, (size_t)length * sizeof *in);
+        else
+            chunk_write(y, first, length, in);
+    }
+}
+
+/// factor[i] = 1/(1-p) or 0. uniform_from_bits() is a whole multiple of 2^-24, so comparing whole numbers is exact.
+static void keep_factors(const PhiloxChunk *bits, float probability, float *factors) {
+    float kept = 1.0f / (1.0f - probability);
+    int32_t threshold = (int32_t)ceilf(probability * 0x1p24f);
+    for (int i = 0; i < CHUNK / 4; i++)
+        for (int lane = 0; lane < 4; lane++)
+            factors[4 * i + lane] = (int32_t)(bits->lanes[lane][i] >> 8) >= threshold ? kept : 0.0f;
+}
+
+static void dropout(const Tensor *x, float probability, RandomStream stream, Tensor *y) {
+    int64_t n = tensor_numel(x);
+    PARALLEL_FOR(n)
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
+        float x_buffer[CHUNK], y_buffer[CHUNK], factors[CHUNK];
+        PhiloxChunk bits;
+        int64_t first = chunk * CHUNK, length = chunk_length(n, CHUNK, chunk);
+        philox_chunk(stream, (uint64_t)first / 4, &bits);
+        keep_factors(&bits, probability, factors);
+        const float *in = chunk_read(x, first, length, x_buffer);
+        float *out = chunk_target(y, first, y_buffer);
+        // A choice, not a product: a dropped infinity is 0.
+#pragma omp simd
+        for (int64_t i = 0; i < length; i++) out[i] = factors[i] > 0.0f ? in[i] * factors[i] : 0.0f;
+        chunk_write(y, first, length, out);
+    }
+}
+
+static void random_normal(RandomStream stream, Tensor *y) {
+    int64_t n = tensor_numel(y);
+    PARALLEL_FOR(16 * n) // a logarithm, a root, a sine and a cosine for two elements
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++)
+        philox_normal(stream.key, stream.index, (uint64_t)(chunk * CHUNK),
+                      (float *)y->data + chunk * CHUNK, chunk_length(n, CHUNK, chunk));
+}
+
+static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *y) {
+    int64_t rows = tensor_rows(y), columns = tensor_columns(y);
+    const float *in = moments->data, *random = noise->data;
+    float *out = y->data;
+    PARALLEL_FOR(rows * columns)
+    for (int64_t row = 0; row < rows; row++) {
+        const float *mean = in + row * 2 * columns, *log_variance = mean + columns;
+#pragma omp simd
+        for (int64_t c = 0; c < columns; c++) {
+            float v = log_variance[c] < -30.0f ? -30.0f : log_variance[c];
+            v = v > 20.0f ? 20.0f : v;
+            out[row * columns + c] = mean[c] + fast_exp(0.5f * v) * random[row * columns + c];
+        }
+    }
+}
+
+void LEVEL_NAME(fill_elementwise)(Kernels *table) {
+    table->add = add;
+    table->multiply = multiply;
+    table->scale = scale;
+    table->convert = convert;
+    table->dropout = dropout;
+    table->random_normal = random_normal;
+    table->gaussian_sample = gaussian_sample;
+}

@@ -1,0 +1,63 @@
+// AdamW and the gradient norm. All FLOAT32.
+#include "ops/cpu/chunk.h"
+#include "ops/cpu/cpu.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static void sum_squares(const Tensor *x, double *sum) {
+    int64_t n = tensor_numel(x), chunks = chunk_count(n, CHUNK);
+    double *partial = checked_malloc((size_t)(chunks + 1) * sizeof *partial);
+    PARALLEL_FOR(n)
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const float *in = (const float *)x->data + chunk * CHUNK;
+        double squares = 0;
+#pragma omp simd reduction(+ : squares)
+        for (int64_t i = 0; i < chunk_length(n, CHUNK, chunk); i++)
+            squares += (double)in[i] * (double)in[i];
+        partial[chunk] = squares;
+    }
+    for (int64_t chunk = 0; chunk < chunks; chunk++) *sum += partial[chunk];
+    free(partial);
+}
+
+/// The constants of a step, worked out in double.
+typedef struct Constants {
+    float decay, step_size, inverse_root_correction;
+} Constants;
+
+static Constants constants_of(const AdamW *step) {
+    double t = (double)step->step, rate = (double)step->learning_rate;
+    return (Constants){
+        .decay = (float)(1.0 - rate * (double)step->weight_decay),
+        .step_size = (float)(rate / (1.0 - pow((double)step->beta1, t))),
+        .inverse_root_correction = (float)(1.0 / sqrt(1.0 - pow((double)step->beta2, t))),
+    };
+}
+
+static void adamw(const AdamW *step, const Tensor *gradient, Tensor *exp_avg, Tensor *exp_avg_sq,
+                  Tensor *parameter) {
+    int64_t n = tensor_numel(parameter);
+    Constants constants = constants_of(step);
+    float beta1 = step->beta1, rest1 = (float)(1.0 - (double)step->beta1);
+    float beta2 = step->beta2, rest2 = (float)(1.0 - (double)step->beta2);
+    const float *grad = gradient->data;
+    float *m = exp_avg->data, *v = exp_avg_sq->data, *p = parameter->data;
+    PARALLEL_FOR(n)
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
+        int64_t first = chunk * CHUNK, end = first + chunk_length(n, CHUNK, chunk);
+#pragma omp simd
+        for (int64_t i = first; i < end; i++) {
+            float g = grad[i] * step->gradient_scale;
+            m[i] = beta1 * m[i] + rest1 * g;
+            v[i] = beta2 * v[i] + rest2 * g * g;
+            float root = sqrtf(v[i]) * constants.inverse_root_correction + step->epsilon;
+            p[i] = p[i] * constants.decay - constants.step_size * m[i] / root;
+        }
+    }
+}
+
+void LEVEL_NAME(fill_optimizer)(Kernels *table) {
+    table->sum_squares = sum_squares;
+    table->adamw = adamw;
+}
