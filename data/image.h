@@ -1,0 +1,35 @@
+/// Pictures as 8-bit RGB, and the files they come from.
+///
+/// Reading gives what Pillow's Image.open(path).convert("RGB") gives: grey and palettes expanded, alpha dropped, CMYK
+/// converted by its formula. Two differences: 16-bit grey keeps its high byte (Pillow clips it to white), and a JPEG
+/// whose data end early is an error wherever they end.
+#pragma once
+#include "autograd/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Image {
+    int width;
+    int height;
+    uint8_t *pixels; ///< [height, width, 3], owned
+} Image;
+
+/// Pictures with more pixels than this are refused (Pillow's limit against decompression bombs).
+#define IMAGE_MAX_PIXELS 178956970LL
+
+/// Undefined pixels. Width and height are positive and within the limit.
+Image image_new(int width, int height);
+/// Frees the pixels; an Image of zeros is allowed.
+void image_free(Image *image);
+
+/// Reads a JPEG or PNG file, told apart by content. The caller frees the image.
+bool image_read(const char *path, Image *image, Error *error);
+/// The same from memory; `name` is for messages.
+bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error);
+
+/// Files appear whole or not at all. quality: 1 to 100.
+bool image_write_png(const char *path, const Image *image, Error *error);
+bool image_write_jpeg(const char *path, const Image *image, int quality, Error *error);
+/// A PNG file in memory (to embed in HTML); the caller frees *bytes.
+bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *error);
