@@ -1,7 +1,10 @@
 // Chooses the kernels for the processor at hand, once.
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/onednn.h"
 
 #include <omp.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define DECLARE_LEVEL(level)                                                \
     void fill_linear_##level(Kernels *), fill_conv2d_##level(Kernels *),    \
@@ -19,38 +22,63 @@
         (table)->name = "cpu " #level;                                                           \
     } while (0)
 
-void onednn_release_prepared(void *prepared);
-
 #ifdef __x86_64__
 DECLARE_LEVEL(v2)
 DECLARE_LEVEL(v3)
 DECLARE_LEVEL(v4)
 
-static void fill(Kernels *table) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512cd"))
+static bool has_v4(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512cd");
+}
+
+static bool has_v3(void) {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi2");
+}
+
+/// Fills the table for the level of that name, or for the processor's best (NULL).
+static bool fill(const char *level, Kernels *table) {
+    if ((!level || !strcmp(level, "v4")) && has_v4())
         FILL_LEVEL(v4, table);
-    else if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-             __builtin_cpu_supports("bmi2"))
+    else if ((!level || !strcmp(level, "v3")) && has_v3())
         FILL_LEVEL(v3, table);
-    else
+    else if (!level || !strcmp(level, "v2"))
         FILL_LEVEL(v2, table);
+    else
+        return false;
+    return true;
 }
 #else
 DECLARE_LEVEL(generic)
-static void fill(Kernels *table) { FILL_LEVEL(generic, table); }
+static bool fill(const char *level, Kernels *table) {
+    if (level && strcmp(level, "generic") != 0) return false;
+    FILL_LEVEL(generic, table);
+    return true;
+}
 #endif
 
 static Kernels table;
 
 static void accumulate(const Tensor *x, Tensor *sum) { table.add(sum, x, sum); }
 
+bool ops_cpu_use_level(const char *level) {
+    Kernels chosen = {0};
+    if (!fill(level, &chosen)) return false;
+    onednn_limit_level(level);
+    table = chosen;
+    return true;
+}
+
 Device *ops_cpu_open(int threads) {
     Device *device = device_cpu();
     omp_set_dynamic(0);
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
-    if (!table.name) fill(&table);
+    if (!table.name) {
+        const char *level = getenv("DIFFLMM_CPU_LEVEL");
+        if (!level || !ops_cpu_use_level(level)) fill(NULL, &table);
+    }
     device->kernels = &table;
     device->accumulate = accumulate;
     device->release_prepared = onednn_release_prepared;

@@ -1,0 +1,49 @@
+/// Inside the CPU kernels: matrix products and convolutions by oneDNN (2.6 or 3.x, whose C interfaces differ; nothing outside of
+/// onednn.c knows). It runs on the process's OpenMP pool. Creating a primitive costs up to milliseconds, so
+/// primitives are kept, a bounded number of them, keyed by sizes and types. Memory that a primitive works in comes from the CPU device and is
+/// counted there.
+#pragma once
+#include "autograd/tensor.h"
+#include "ops/types.h"
+
+/// c [m,n] = a [m,k] b [k,n] + bias [n], row-major without gaps.
+typedef struct Matmul {
+    int64_t m, n, k; ///< none is zero
+    DType type;      ///< of a and b
+    DType c_type;
+    bool a_transposed; ///< a is stored [k,m]
+    bool b_transposed; ///< b is stored [n,k], as a linear layer's weight
+    bool accumulate;   ///< adds to c
+} Matmul;
+
+/// bias: FLOAT32 or NULL. BFLOAT16 only where onednn_has_bfloat16().
+void onednn_matmul(const Matmul *shape, const void *a, const void *b, const float *bias, void *c);
+
+/// The same with b a frozen matrix of either floating type that is kept beside the tensor in the layout the product prefers.
+void onednn_matmul_prepared(const Matmul *shape, const void *a, Tensor *b, const float *bias,
+                            void *c);
+
+/// x [batch,height,width,channels_in], weight [channels_out,kernel_height,kernel_width,channels_in],
+/// y [batch,height_out,width_out,channels_out].
+typedef struct Convolution {
+    DType type; ///< of x and y
+    int64_t batch, height, width, channels_in;
+    int64_t height_out, width_out, channels_out;
+    int64_t kernel_height, kernel_width;
+    Conv2d shape;
+} Convolution;
+
+/// weight: frozen, of either floating type; its packed form is kept beside the tensor.
+void onednn_convolution(const Convolution *shape, const void *x, Tensor *weight, const float *bias,
+                        void *y);
+void onednn_convolution_input_gradient(const Convolution *shape, const void *grad_y, Tensor *weight,
+                                       void *grad_x);
+
+/// Whether oneDNN works in bfloat16 on this processor (from AVX-512 on). Elsewhere callers convert to FLOAT32.
+bool onednn_has_bfloat16(void);
+
+/// Keeps oneDNN to the instructions of an x86-64 level (see ops_cpu_use_level). No effect once a product has run.
+void onednn_limit_level(const char *level);
+
+/// Device.release_prepared.
+void onednn_release_prepared(void *prepared);
