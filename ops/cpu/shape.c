@@ -208,7 +208,7 @@ static void check_row(int64_t row, const Tensor *table) {
 }
 
 static void zero(Tensor *x) {
-    if (x) memset(x->data, 0, (size_t)tensor_numel(x) * dtype_size(x->dtype));
+    if (x && tensor_numel(x)) memset(x->data, 0, (size_t)tensor_numel(x) * dtype_size(x->dtype));
 }
 
 static void gather_rows(const Tensor *table, const Tensor *index, Tensor *y) {
