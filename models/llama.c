@@ -1,0 +1,241 @@
+// The formula of a decoder layer, and reading its weights. The frozen weights keep no activations (autograd/tape.h), so a layer on the
+// tape holds what norms, attention and the gated product need, and a recomputed one only its input.
+#include "models/llama.h"
+
+#include "models/llama_cache.h"
+#include "models/llama_config.h"
+#include "models/lora.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char *const module_names[LLAMA_MODULE_COUNT] = {
+    "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj",
+};
+
+const char *llama_module_name(LlamaModule module) { return module_names[module]; }
+
+int llama_module_out(const LlamaConfig *config, LlamaModule module) {
+    switch (module) {
+    case Q_PROJ:
+        return config->num_attention_heads * config->head_dim;
+    case K_PROJ:
+    case V_PROJ:
+        return config->num_key_value_heads * config->head_dim;
+    case GATE_PROJ:
+    case UP_PROJ:
+        return config->intermediate_size;
+    default:
+        return config->hidden_size;
+    }
+}
+
+int llama_module_in(const LlamaConfig *config, LlamaModule module) {
+    switch (module) {
+    case O_PROJ:
+        return config->num_attention_heads * config->head_dim;
+    case DOWN_PROJ:
+        return config->intermediate_size;
+    default:
+        return config->hidden_size;
+    }
+}
+
+// ---- weights
+
+static void load_layer(Weights *weights, const LlamaConfig *config, LlamaLayer *layer) {
+    layer->input_layernorm = weights_vector(weights, "input_layernorm.weight", config->hidden_size);
+    layer->post_attention_layernorm =
+        weights_vector(weights, "post_attention_layernorm.weight", config->hidden_size);
+    for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
+        char name[64];
+        int out = llama_module_out(config, m);
+        snprintf(name, sizeof name, "%s.weight", module_names[m]);
+        layer->linears[m].weight = weights_matrix(weights, name, out, llama_module_in(config, m));
+        if (!(m < GATE_PROJ ? config->attention_bias : config->mlp_bias)) continue;
+        snprintf(name, sizeof name, "%s.bias", module_names[m]);
+        layer->linears[m].bias = weights_vector(weights, name, out);
+    }
+}
+
+static void load_weights(Llama *llama, Weights *weights) {
+    const LlamaConfig *config = &llama->config;
+    llama->embed_tokens = weights_matrix(weights, "model.embed_tokens.weight", config->vocab_size,
+                                         config->hidden_size);
+    llama->norm = weights_vector(weights, "model.norm.weight", config->hidden_size);
+    llama->lm_head =
+        config->tie_word_embeddings
+            ? tensor_retain(llama->embed_tokens)
+            : weights_matrix(weights, "lm_head.weight", config->vocab_size, config->hidden_size);
+    for (int i = 0; i < config->num_hidden_layers; i++) {
+        weights_prefix(weights, "model.layers.%d.", i);
+        load_layer(weights, config, &llama->layers[i]);
+    }
+}
+
+Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
+    Weights *weights = weights_open(path, device, dtype, error);
+    if (!weights) return NULL;
+    Llama *llama = checked_calloc(1, sizeof *llama);
+    llama->device = device;
+    llama->dtype = dtype;
+    const ModelConfig *source = model_directory_config(weights_directory(weights));
+    bool supported = llama_config_read(source, &llama->config, error);
+    if (supported) {
+        llama->layers =
+            checked_calloc((size_t)llama->config.num_hidden_layers, sizeof *llama->layers);
+        load_weights(llama, weights);
+    }
+    if (weights_finish(weights, supported ? error : NULL) && supported) return llama;
+    llama_free(llama);
+    return NULL;
+}
+
+void llama_free(Llama *llama) {
+    if (!llama) return;
+    for (int i = 0; llama->layers && i < llama->config.num_hidden_layers; i++) {
+        LlamaLayer *layer = &llama->layers[i];
+        tensor_release(layer->input_layernorm);
+        tensor_release(layer->post_attention_layernorm);
+        for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
+            tensor_release(layer->linears[m].weight);
+            tensor_release(layer->linears[m].bias);
+        }
+    }
+    tensor_release(llama->embed_tokens);
+    tensor_release(llama->norm);
+    tensor_release(llama->lm_head);
+    free(llama->layers);
+    free(llama);
+}
+
+// ---- forward
+
+/// What a decoder layer reads beside its input.
+typedef struct LayerContext {
+    const Llama *llama;
+    const LlamaOptions *options;
+    Tensor *positions;
+    const Attention *shape;
+    int index;
+} LayerContext;
+
+static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *x) {
+    const LlamaLinear *layer = &context->llama->layers[context->index].linears[module];
+    LoRA update;
+    return linear_lora(x, layer->weight, layer->bias,
+                       lora_update(context->options, context->index, module, &update));
+}
+
+static Tensor *self_attention(const LayerContext *context, Tensor *x) {
+    const LlamaConfig *config = &context->llama->config;
+    const LlamaOptions *options = context->options;
+    Tensor *q =
+        rope(project(context, Q_PROJ, x), context->positions, config->head_dim, config->rope_theta);
+    Tensor *k =
+        rope(project(context, K_PROJ, x), context->positions, config->head_dim, config->rope_theta);
+    Tensor *v = project(context, V_PROJ, x);
+    if (options->cache) llama_cache_append(options->cache, context->index, &k, &v);
+    if (options->capture)
+        attention_capture_layer(options->capture, context->index, config->num_hidden_layers, q, k,
+                                *context->shape);
+    return project(context, O_PROJ, scaled_dot_product_attention(q, k, v, *context->shape));
+}
+
+static Tensor *mlp(const LayerContext *context, Tensor *x) {
+    Tensor *gated = swiglu(project(context, GATE_PROJ, x), project(context, UP_PROJ, x));
+    return project(context, DOWN_PROJ, gated);
+}
+
+static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
+    const LlamaLayer *layer = &context->llama->layers[context->index];
+    float eps = context->llama->config.rms_norm_eps;
+    scope_begin();
+    x = add(x, self_attention(context, rms_norm(x, layer->input_layernorm, eps)));
+    x = add(x, mlp(context, rms_norm(x, layer->post_attention_layernorm, eps)));
+    return scope_end_returning(x);
+}
+
+/// A layer as the tape keeps it to run it again: values, and tensors that the tape holds.
+typedef struct RecomputedLayer {
+    const Llama *llama;
+    const LlamaLora *lora;
+    Tensor *positions;
+    const Tensor *segments;
+    uint64_t seed, pass;
+    float scale;
+    int num_segments, max_length;
+    uint16_t index;
+    bool train;
+} RecomputedLayer;
+
+static Tensor *run_recomputed_layer(const void *saved, Tensor *x) {
+    const RecomputedLayer *layer = saved;
+    const LlamaConfig *config = &layer->llama->config;
+    LlamaOptions options = {
+        .lora = layer->lora, .train = layer->train, .seed = layer->seed, .pass = layer->pass};
+    Attention shape = {.heads = config->num_attention_heads,
+                       .kv_heads = config->num_key_value_heads,
+                       .head_dim = config->head_dim,
+                       .scale = layer->scale,
+                       .causal = true,
+                       .num_segments = layer->num_segments,
+                       .max_q_length = layer->max_length,
+                       .max_k_length = layer->max_length,
+                       .segments = layer->segments};
+    LayerContext context = {layer->llama, &options, layer->positions, &shape, layer->index};
+    return decoder_layer(&context, x);
+}
+
+static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
+    const LlamaOptions *options = context->options;
+    const Attention *shape = context->shape;
+    RecomputedLayer layer = {.llama = context->llama,
+                             .lora = options->lora,
+                             .positions = context->positions,
+                             .segments = shape->segments,
+                             .seed = options->seed,
+                             .pass = options->pass,
+                             .index = (uint16_t)context->index,
+                             .scale = shape->scale,
+                             .num_segments = shape->num_segments,
+                             .max_length = shape->max_q_length,
+                             .train = options->train};
+    Tensor *held[3] = {context->positions, (Tensor *)shape->segments};
+    return recompute(run_recomputed_layer, &layer, sizeof layer, x, held);
+}
+
+/// A layer is run again only where there will be a backward pass, and nothing else is asked of it.
+static bool is_recomputed(const LayerContext *context, const Tensor *x) {
+    const LlamaOptions *options = context->options;
+    return options->recompute > 0 && context->index % options->recompute == 0 && !options->cache &&
+           !options->capture && tape_recording() && (requires_grad(x) || options->lora);
+}
+
+Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *positions, Attention shape,
+                      const LlamaOptions *options) {
+    LayerContext context = {llama, options, positions, &shape, 0};
+    Tensor *x = embeddings;
+    for (; context.index < llama->config.num_hidden_layers; context.index++)
+        x = is_recomputed(&context, x) ? recomputed_layer(&context, x) : decoder_layer(&context, x);
+    return rms_norm(x, llama->norm, llama->config.rms_norm_eps);
+}
+
+Tensor *llama_embed(const Llama *llama, const int32_t *ids, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        CHECK(ids[i] >= 0 && ids[i] < llama->config.vocab_size, "token %d of a vocabulary of %d",
+              ids[i], llama->config.vocab_size);
+    return embedding(llama->embed_tokens,
+                     tensor_from_host(llama->device, INT32, SHAPE(count), ids));
+}
+
+Attention llama_attention(const Llama *llama, int num_sequences, const int *lengths) {
+    const LlamaConfig *config = &llama->config;
+    return attention_packed(llama->device, num_sequences, lengths, config->num_attention_heads,
+                            config->num_key_value_heads, config->head_dim, true);
+}
+
+Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows) {
+    return linear(rows ? gather_rows(hidden, rows) : hidden, llama->lm_head, NULL);
+}

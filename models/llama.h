@@ -1,0 +1,90 @@
+/// A Llama decoder [Touvron et al. 2023, arXiv 2302.13971] as transformers' LlamaForCausalLM, of any size, frozen; LoRA beside its
+/// linear layers is what may be trained (models/lora.h).
+///
+/// Sequences are packed one behind the other, never padded: T counts the tokens of all of them.
+#pragma once
+#include "models/attention_capture.h"
+#include "models/weights.h"
+#include "ops/ops.h"
+
+/// The linear layers of a decoder layer, in the order in which PEFT lists them.
+typedef enum LlamaModule {
+    Q_PROJ,
+    K_PROJ,
+    V_PROJ,
+    O_PROJ,
+    GATE_PROJ,
+    UP_PROJ,
+    DOWN_PROJ,
+    LLAMA_MODULE_COUNT
+} LlamaModule;
+
+enum { LLAMA_MAX_EOS = 8 };
+
+typedef struct LlamaConfig {
+    int hidden_size, intermediate_size, num_hidden_layers;
+    int num_attention_heads, num_key_value_heads, head_dim;
+    int vocab_size;
+    float rms_norm_eps, rope_theta;
+    bool tie_word_embeddings, attention_bias, mlp_bias;
+    int eos_token_id[LLAMA_MAX_EOS], num_eos;
+} LlamaConfig;
+
+typedef struct LlamaLinear {
+    Tensor *weight; ///< [out,in]
+    Tensor *bias;   ///< [out] or NULL
+} LlamaLinear;
+
+typedef struct LlamaLayer {
+    Tensor *input_layernorm, *post_attention_layernorm; ///< [C]
+    LlamaLinear linears[LLAMA_MODULE_COUNT];
+} LlamaLayer;
+
+typedef struct Llama {
+    LlamaConfig config;
+    Device *device;
+    DType dtype;
+    Tensor *embed_tokens; ///< [V,C]
+    Tensor *norm;         ///< [C]
+    Tensor *lm_head;      ///< [V,C]; embed_tokens itself where the two are tied
+    LlamaLayer *layers;
+} Llama;
+
+typedef struct LlamaLora LlamaLora;   // models/lora.h
+typedef struct LlamaCache LlamaCache; // models/llama_cache.h
+
+/// How a forward pass is made; zero is a plain one.
+typedef struct LlamaOptions {
+    const LlamaLora *lora; ///< NULL: the frozen model alone
+    bool train;            ///< LoRA's dropout happens, keyed by seed and pass
+    uint64_t seed;
+    uint64_t pass;               ///< differs for every forward pass of a run, on every rank
+    int recompute;               ///< 0: keep what backward needs; n: recompute every n-th layer
+    LlamaCache *cache;           ///< keys and values of earlier tokens; NULL: there are none
+    const LlamaCapture *capture; ///< attention to be delivered, or NULL
+} LlamaOptions;
+
+/// Reads a published directory. NULL on failure: a missing or unsupported key, a tensor missing or of another shape.
+Llama *llama_load(const char *path, Device *device, DType dtype, Error *error);
+void llama_free(Llama *llama);
+
+/// Width of module's output and input.
+int llama_module_out(const LlamaConfig *config, LlamaModule module);
+int llama_module_in(const LlamaConfig *config, LlamaModule module);
+/// "self_attn.q_proj", ..., "mlp.down_proj".
+const char *llama_module_name(LlamaModule module);
+
+/// Embeddings of token ids in [0, V), a host array: [count,C].
+Tensor *llama_embed(const Llama *llama, const int32_t *ids, int64_t count);
+
+/// The hidden states after the final norm, [T,C], of embeddings [T,C] at positions INT32 [T]; `shape` says who attends to
+/// whom (attention_packed(), or llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA.
+/// `llama` and `options->lora` must outlive the backward pass.
+Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *positions, Attention shape,
+                      const LlamaOptions *options);
+
+/// Attention of packed sequences with this model's heads.
+Attention llama_attention(const Llama *llama, int num_sequences, const int *lengths);
+
+/// Logits of some rows (INT32 [n], NULL: all) of the final hidden states: [n,V].
+Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows);
