@@ -1,0 +1,266 @@
+// Frozen weights are copied out of the mapped files once, converted and permuted on the way: a product library wants its own
+// layout anyway, and the files may then be closed.
+#include "models/weights.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_BYTES = 512 };
+
+struct Weights {
+    ModelDirectory *directory;
+    Device *device;
+    DType dtype;
+    const char *section;
+    char prefix[NAME_BYTES];
+    bool failed;
+    Error failure;
+};
+
+Weights *weights_open(const char *path, Device *device, DType dtype, Error *error) {
+    CHECK(dtype == FLOAT32 || dtype == BFLOAT16, "weights_open: type %s", dtype_name(dtype));
+    ModelDirectory *directory = model_directory_open(path, error);
+    if (!directory) return NULL;
+    Weights *weights = checked_calloc(1, sizeof *weights);
+    weights->directory = directory;
+    weights->device = device;
+    weights->dtype = dtype;
+    weights->section = "";
+    return weights;
+}
+
+ModelDirectory *weights_directory(Weights *weights) { return weights->directory; }
+
+bool weights_failed(const Weights *weights) { return weights->failed; }
+
+void weights_fail(Weights *weights, const char *format, ...) {
+    if (weights->failed) return;
+    weights->failed = true;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(weights->failure.message, sizeof weights->failure.message, format, arguments);
+    va_end(arguments);
+    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
+}
+
+bool weights_finish(Weights *weights, Error *error) {
+    bool complete = !weights->failed;
+    if (!complete) error_set(error, "%s", weights->failure.message);
+    model_directory_close(weights->directory);
+    free(weights);
+    return complete;
+}
+
+// ---- config.json
+
+static const ModelConfig *configuration(const Weights *weights) {
+    return model_directory_config(weights->directory);
+}
+
+typedef struct Key {
+    char path[NAME_BYTES];
+} Key;
+
+/// "vision_config.hidden_size"
+static Key full_key(const Weights *weights, const char *key) {
+    Key full;
+    snprintf(full.path, sizeof full.path, "%s%s%s", weights->section, *weights->section ? "." : "",
+             key);
+    return full;
+}
+
+void weights_section(Weights *weights, const char *section) { weights->section = section; }
+
+bool weights_has_key(const Weights *weights, const char *key) {
+    return model_config_has(configuration(weights), full_key(weights, key).path);
+}
+
+void weights_refuse(Weights *weights, const char *key, const char *expected) {
+    if (weights->failed) return;
+    weights->failed = true;
+    model_config_unsupported(configuration(weights), full_key(weights, key).path, expected,
+                             &weights->failure);
+}
+
+static void refuse_range(Weights *weights, const char *key, int minimum, int maximum) {
+    char expected[96];
+    snprintf(expected, sizeof expected, "integers from %d to %d", minimum, maximum);
+    weights_refuse(weights, key, expected);
+}
+
+int weights_int(Weights *weights, const char *key, int minimum, int maximum) {
+    if (weights->failed) return minimum;
+    int64_t value;
+    Key full = full_key(weights, key);
+    weights->failed =
+        !model_config_int(configuration(weights), full.path, &value, &weights->failure);
+    if (weights->failed) return minimum;
+    if (value >= minimum && value <= maximum) return (int)value;
+    refuse_range(weights, key, minimum, maximum);
+    return minimum;
+}
+
+int weights_int_or(Weights *weights, const char *key, int fallback, int minimum, int maximum) {
+    if (!weights->failed && !weights_has_key(weights, key)) return fallback;
+    return weights_int(weights, key, minimum, maximum);
+}
+
+double weights_float_or(Weights *weights, const char *key, double fallback) {
+    if (weights->failed) return fallback;
+    double value = fallback;
+    Key full = full_key(weights, key);
+    weights->failed = !model_config_float_or(configuration(weights), full.path, fallback, &value,
+                                             &weights->failure);
+    return value;
+}
+
+bool weights_bool_or(Weights *weights, const char *key, bool fallback) {
+    if (weights->failed) return fallback;
+    bool value = fallback;
+    Key full = full_key(weights, key);
+    weights->failed = !model_config_bool_or(configuration(weights), full.path, fallback, &value,
+                                            &weights->failure);
+    return value;
+}
+
+const char *weights_string_or(Weights *weights, const char *key, const char *fallback) {
+    if (weights->failed) return fallback;
+    const char *value = fallback;
+    Key full = full_key(weights, key);
+    weights->failed = !model_config_string_or(configuration(weights), full.path, fallback, &value,
+                                              &weights->failure);
+    return value;
+}
+
+int weights_int_list(Weights *weights, const char *key, int capacity, int *values, int minimum,
+                     int maximum) {
+    enum { MAX_LIST = 256 };
+    CHECK(capacity <= MAX_LIST, "weights_int_list: capacity %d", capacity);
+    if (weights->failed) return 0;
+    int64_t wide[MAX_LIST];
+    int count = 0;
+    Key full = full_key(weights, key);
+    weights->failed = !model_config_int_list(configuration(weights), full.path, capacity, wide,
+                                             &count, &weights->failure);
+    if (weights->failed) return 0;
+    bool valid = count > 0;
+    for (int i = 0; i < count; i++) {
+        valid = valid && wide[i] >= minimum && wide[i] <= maximum;
+        values[i] = (int)wide[i];
+    }
+    if (!valid) refuse_range(weights, key, minimum, maximum);
+    return valid ? count : 0;
+}
+
+int weights_string_list(Weights *weights, const char *key, int capacity, const char **values) {
+    if (weights->failed) return 0;
+    int count = 0;
+    Key full = full_key(weights, key);
+    weights->failed = !model_config_string_list(configuration(weights), full.path, capacity, values,
+                                                &count, &weights->failure);
+    if (weights->failed) return 0;
+    if (count == 0) weights_refuse(weights, key, "a list that is not empty");
+    return count;
+}
+
+// ---- tensors
+
+void weights_prefix(Weights *weights, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(weights->prefix, sizeof weights->prefix, format, arguments);
+    va_end(arguments);
+}
+
+static Key full_name(const Weights *weights, const char *name) {
+    Key full;
+    int length = snprintf(full.path, sizeof full.path, "%s%s", weights->prefix, name);
+    CHECK(length < NAME_BYTES, "tensor name '%s%s' is too long", weights->prefix, name);
+    return full;
+}
+
+static const SafetensorsEntry *find(const Weights *weights, const char *name) {
+    return model_directory_find(weights->directory, full_name(weights, name).path);
+}
+
+bool weights_have(const Weights *weights, const char *name) { return find(weights, name) != NULL; }
+
+/// The stored tensor of that shape; NULL, and a failure remembered, if there is none.
+static const SafetensorsEntry *expect(Weights *weights, const char *name, int rank,
+                                      const int64_t *shape) {
+    if (weights->failed) return NULL;
+    const SafetensorsEntry *entry = NULL;
+    weights->failed = !model_directory_tensor(weights->directory, full_name(weights, name).path,
+                                              rank, shape, &entry, &weights->failure);
+    return entry;
+}
+
+/// [out, in, area] to [out, area, in], in elements of `size` bytes.
+static void permute(const char *from, char *to, int64_t out, int64_t in, int64_t area,
+                    size_t size) {
+    for (int64_t o = 0; o < out; o++)
+        for (int64_t i = 0; i < in; i++)
+            for (int64_t a = 0; a < area; a++)
+                memcpy(to + (size_t)((o * area + a) * in + i) * size,
+                       from + (size_t)((o * in + i) * area + a) * size, size);
+}
+
+/// The entry's elements in dtype on the host; the caller frees them. NULL: a type without a conversion.
+static void *converted(Weights *weights, const SafetensorsEntry *entry, DType dtype) {
+    void *values = checked_malloc((size_t)entry->numel * dtype_size(dtype) + 1);
+    bool read = dtype == FLOAT32 ? safetensors_read_float32(entry, values, &weights->failure)
+                                 : safetensors_read_bfloat16(entry, values, &weights->failure);
+    if (read) return values;
+    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
+    weights->failed = true;
+    free(values);
+    return NULL;
+}
+
+static bool stored_as(const SafetensorsEntry *entry, DType dtype) {
+    return entry->type == (dtype == FLOAT32 ? ELEMENT_F32 : ELEMENT_BF16);
+}
+
+/// A tensor of the device with the entry's elements in dtype.
+static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dtype, int rank,
+                      const int64_t *shape) {
+    if (!entry) return NULL;
+    // A matrix of the wanted type goes straight from the mapping: the largest are half a gigabyte.
+    void *values = NULL;
+    if (!stored_as(entry, dtype) && !(values = converted(weights, entry, dtype))) return NULL;
+    Tensor *x = tensor_new_persistent(weights->device, dtype, rank, shape, NULL);
+    weights->device->from_host(weights->device, x->data, values ? values : entry->data,
+                               (size_t)entry->numel * dtype_size(dtype));
+    free(values);
+    return x;
+}
+
+Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns) {
+    if (weights->failed) return NULL;
+    int64_t shape[] = {rows, columns, 1, 1};
+    const SafetensorsEntry *stored = find(weights, name);
+    int rank = stored && stored->rank == 4 ? 4 : 2;
+    return upload(weights, expect(weights, name, rank, shape), weights->dtype, 2, shape);
+}
+
+Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
+    return upload(weights, expect(weights, name, SHAPE(length)), FLOAT32, SHAPE(length));
+}
+
+Tensor *weights_conv(Weights *weights, const char *name, int64_t out, int64_t in, int64_t height,
+                     int64_t width) {
+    const SafetensorsEntry *entry = expect(weights, name, SHAPE(out, in, height, width));
+    char *values = entry ? converted(weights, entry, weights->dtype) : NULL;
+    if (!values) return NULL;
+    size_t size = dtype_size(weights->dtype), bytes = (size_t)entry->numel * size;
+    char *permuted = checked_malloc(bytes + 1);
+    permute(values, permuted, out, in, height * width, size);
+    Tensor *x =
+        tensor_new_persistent(weights->device, weights->dtype, SHAPE(out, height, width, in), NULL);
+    weights->device->from_host(weights->device, x->data, permuted, bytes);
+    free(permuted);
+    free(values);
+    return x;
+}
