@@ -31,11 +31,6 @@ typedef struct IntList {
     int count;
 } IntList;
 
-typedef struct FloatList {
-    double *values;
-    int count;
-} FloatList;
-
 typedef struct StringList {
     char **values;
     int count;

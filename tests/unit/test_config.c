@@ -1,0 +1,462 @@
+// rooms: train autograd
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "autograd/nearest_name.h"
+#include "train/config.h"
+
+static char folder[64];
+
+static const char *in_folder(const char *name) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/difflmm-config-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    unlink(in_folder("c.yaml"));
+    return rmdir(folder);
+}
+
+static const char *file_with(const char *text, size_t length) {
+    const char *path = in_folder("c.yaml");
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, length, file), length);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
+static Config *load(const char *yaml, const char *const *overrides, int count) {
+    Error error = {0};
+    Config *config = config_load(file_with(yaml, strlen(yaml)), overrides, count, &error);
+    if (!config) fail_msg("%s", error.message);
+    return config;
+}
+
+static void expect_part(const char *message, const char *part) {
+    if (!strstr(message, part)) fail_msg("'%s' is not in: %s", part, message);
+}
+
+/// The file is refused at that line and column, with that part in the message.
+static void refused(const char *yaml, const char *place, const char *part) {
+    Error error = {0};
+    const char *path = file_with(yaml, strlen(yaml));
+    Config *config = config_load(path, NULL, 0, &error);
+    if (config) fail_msg("accepted: %s", yaml);
+    char start[600];
+    snprintf(start, sizeof start, "%s:%s: ", path, place);
+    if (strncmp(error.message, start, strlen(start)))
+        fail_msg("expected it to begin with '%s': %s", start, error.message);
+    expect_part(error.message, part);
+}
+
+static void override_refused(const char *override, const char *part) {
+    Error error = {0};
+    assert_null(config_load(NULL, &override, 1, &error));
+    expect_part(error.message, "command line: ");
+    expect_part(error.message, part);
+}
+
+static void without_a_file_every_key_has_its_default(void **state) {
+    (void)state;
+    Error error = {0};
+    Config *config = config_load(NULL, NULL, 0, &error);
+    assert_non_null(config);
+    assert_int_equal(config->model.architecture, ARCHITECTURE_DIFFLMM);
+    assert_int_equal(config->model.timestep, 100);
+    assert_int_equal(config->model.unet_feature_block, 1);
+    assert_true(config->model.implicit_captioner);
+    assert_null(config->model.llm);
+    assert_int_equal(config->lora.target_modules.count, 7);
+    assert_string_equal(config->lora.target_modules.values[6], "down_proj");
+    assert_true(config->training.learning_rate == 1e-3);
+    assert_int_equal(config->training.max_steps, -1);
+    assert_string_equal(config->training.resume, "auto");
+    assert_string_equal(config->eval.prompt, "Describe the image in detail.");
+    assert_int_equal(config->eval.layers.count, 0);
+    config_free(config);
+}
+
+static void values_of_every_type_are_read(void **state) {
+    (void)state;
+    Config *config = load("# a comment\n"
+                          "model:\n"
+                          "  architecture: llava\n"
+                          "  llm: some dir/llama # relative\n"
+                          "  recompute: 4\n"
+                          "  clip_concat: False\n"
+                          "lora:\n"
+                          "data:\n"
+                          "  system_message: \"a: \\\"b\\\"\\n\"\n"
+                          "training: {learning_rate: 2e-5, seed: 12, resume: never}\n"
+                          "eval:\n"
+                          "  layers: [3, 1]\n"
+                          "  heads:\n"
+                          "    - 0\n",
+                          NULL, 0);
+    assert_int_equal(config->model.architecture, ARCHITECTURE_LLAVA);
+    assert_string_equal(config->model.llm, "some dir/llama");
+    assert_int_equal(config->model.recompute, 4);
+    assert_false(config->model.clip_concat);
+    assert_string_equal(config->data.system_message, "a: \"b\"\n");
+    assert_true(config->training.learning_rate == 2e-5);
+    assert_int_equal(config->training.seed, 12);
+    assert_string_equal(config->training.resume, "never");
+    assert_int_equal(config->eval.layers.count, 2);
+    assert_int_equal(config->eval.layers.values[0], 3);
+    assert_int_equal(config->eval.heads.count, 1);
+    config_free(config);
+}
+
+static void recompute_has_named_values(void **state) {
+    (void)state;
+    Config *config = load("model: {recompute: all}\n", NULL, 0);
+    assert_int_equal(config->model.recompute, RECOMPUTE_ALL);
+    config_free(config);
+    config = load("model: {recompute: none}\n", NULL, 0);
+    assert_int_equal(config->model.recompute, RECOMPUTE_NONE);
+    config_free(config);
+}
+
+static void an_empty_file_is_all_defaults(void **state) {
+    (void)state;
+    const char *const texts[] = {"", "# nothing\n", "---\n", "model:\n"};
+    for (int i = 0; i < 4; i++) config_free(load(texts[i], NULL, 0));
+}
+
+static void the_adapters_learn_at_the_learning_rate_unless_told(void **state) {
+    (void)state;
+    Config *config = load("training: {learning_rate: 0.5}\n", NULL, 0);
+    assert_true(config->training.mm_projector_lr == 0.5);
+    config_free(config);
+    config = load("training: {learning_rate: 0.5, mm_projector_lr: 0.25}\n", NULL, 0);
+    assert_true(config->training.mm_projector_lr == 0.25);
+    config_free(config);
+}
+
+static void the_command_line_wins_over_the_file_and_its_last_word_counts(void **state) {
+    (void)state;
+    const char *const overrides[] = {"model.llm=a=b: c #d",
+                                     "training.seed=1",
+                                     "training.seed=2",
+                                     "eval.layers=[5, 6]",
+                                     "lora.target_modules=[q_proj]",
+                                     "model.adapters=",
+                                     "data.system_message=null"};
+    Config *config = load("model: {llm: x, adapters: y}\ntraining: {seed: 9}\n", overrides, 7);
+    assert_string_equal(config->model.llm, "a=b: c #d");
+    assert_int_equal(config->training.seed, 2);
+    assert_int_equal(config->eval.layers.count, 2);
+    assert_int_equal(config->eval.layers.values[1], 6);
+    assert_int_equal(config->lora.target_modules.count, 1);
+    assert_null(config->model.adapters);
+    assert_null(config->data.system_message);
+    config_free(config);
+}
+
+static void an_unknown_key_gets_the_nearest_valid_one(void **state) {
+    (void)state;
+    refused("training:\n  learning_rte: 1\n", "2:3", "did you mean 'training.learning_rate'?");
+    refused("training:\n  seed: 1\n  lora_r: 1\n", "3:3", "did you mean 'lora.lora_r'?");
+    refused("modle:\n  llm: x\n", "1:1", "did you mean section 'model'?");
+    refused("learning_rate: 1\n", "1:1", "below section 'training:'");
+    refused("data:\n  zzzzzzzz: 1\n", "2:3", "'difflmm config data'");
+    override_refused("model.lln=x", "did you mean 'model.llm'?");
+    override_refused("learning_rate=1", "did you mean 'training.learning_rate'?");
+    override_refused("seed", "not of the form");
+}
+
+static void a_wrong_type_is_refused_with_what_was_expected(void **state) {
+    (void)state;
+    refused("training:\n  seed: fast\n", "2:9", "'fast', expected an integer of at least 0");
+    refused("training:\n  seed: 1.5\n", "2:9", "expected an integer");
+    refused("training:\n  seed: \"1\"\n", "2:9", "the string '1'");
+    refused("training:\n  seed: 99999999999999999999\n", "2:9", "expected an integer");
+    refused("training:\n  seed: null\n", "2:9", "expected an integer");
+    refused("training:\n  learning_rate: nan\n", "2:18", "expected a number");
+    refused("training:\n  learning_rate: 0x10\n", "2:18", "expected a number");
+    refused("training:\n  learning_rate: 1e999\n", "2:18", "expected a number");
+    refused("training:\n  learning_rate: -1\n", "2:18", "of at least 0");
+    refused("training:\n  adam_epsilon: 0\n", "2:17", "above 0");
+    refused("model:\n  clip_concat: yes\n", "2:16", "expected true or false");
+    refused("model:\n  architecture: DiffLMM\n", "2:17", "expected one of difflmm or llava");
+    refused("model:\n  unet_feature_block: 4\n", "2:23", "from 0 to 3");
+    refused("model:\n  llm: [a]\n", "2:8", "is a list, expected a path");
+    refused("model:\n  llm: {a: b}\n", "2:8", "is a mapping of keys, expected a path");
+    refused("eval:\n  layers: 3\n", "2:11", "expected a list of integers");
+    refused("eval:\n  layers: [1, -1]\n", "2:15", "from 0 to 1023");
+    refused("eval:\n  layers: [1, [2]]\n", "2:15", "no single value");
+    refused("eval:\n  prompt: null\n", "2:11", "expected a string");
+    override_refused("training.seed=x", "training.seed is 'x', expected an integer");
+    override_refused("eval.layers=[0] [1]", "eval.layers=[0] [1]");
+    override_refused("eval.layers=", "expected a list");
+    override_refused("model.llm=\xff", "not UTF-8");
+}
+
+static void what_is_not_a_configuration_is_refused(void **state) {
+    (void)state;
+    refused("just words\n", "1:1", "consists of sections");
+    refused("- model\n", "1:1", "consists of sections");
+    refused("model: 3\n", "1:8", "must hold keys");
+    refused("[a, b]\n", "1:1", "a configuration consists");
+    refused("? [a]\n: 3\n", "1:3", "a key must be a name");
+    refused("model:\n  llm: \"x\n", "3:1", "not valid YAML");
+    refused("model:\n\tllm: x\n", "2:1", "not valid YAML");
+    refused("model:\n  llm: x\n---\nmodel:\n", "3:1", "second YAML document");
+    refused("model:\n  llm: \"a\\0b\"\n", "2:8", "zero byte");
+}
+
+static void a_key_given_twice_is_refused(void **state) {
+    (void)state;
+    refused("model:\n  llm: a\n  llm: b\n", "3:3", "already given in line 2");
+    refused("model:\n  llm: a\nmodel:\n  sd: b\n", "3:1", "already given");
+}
+
+static void anchors_aliases_and_tags_are_refused(void **state) {
+    (void)state;
+    refused("model:\n  llm: &a x\n", "2:8", "anchors and aliases");
+    refused("model: &a\n  llm: x\n", "1:8", "anchors and aliases");
+    refused("model:\n  llm: *a\n", "2:8", "anchors and aliases");
+    refused("training:\n  seed: !!int 3\n", "2:9", "tag");
+}
+
+static void a_file_that_cannot_be_read_is_named(void **state) {
+    (void)state;
+    Error error = {0};
+    assert_null(config_load("/nowhere/c.yaml", NULL, 0, &error));
+    expect_part(error.message, "/nowhere/c.yaml: cannot be opened: No such file");
+    assert_null(config_load(folder, NULL, 0, &error));
+    expect_part(error.message, "cannot be read: Is a directory");
+    char *big = malloc(2 << 20);
+    memset(big, '#', 2 << 20);
+    assert_null(config_load(file_with(big, 2 << 20), NULL, 0, &error));
+    expect_part(error.message, "longer than");
+    free(big);
+}
+
+static void nesting_without_end_does_no_harm(void **state) {
+    (void)state;
+    char *deep = malloc(1 << 20);
+    memset(deep, '[', 1 << 20);
+    Error error = {0};
+    assert_null(config_load(file_with(deep, 1 << 20), NULL, 0, &error));
+    memcpy(deep, "model: {", 8);
+    assert_null(config_load(file_with(deep, 1 << 20), NULL, 0, &error));
+    free(deep);
+}
+
+/// Every truncation and many single-byte changes of a good file are either read or refused, never worse.
+static void damaged_files_are_read_or_refused(void **state) {
+    (void)state;
+    const char text[] = "model:\n  llm: \"a \\x41 b\"\n  recompute: all\neval: {layers: [1, 2], "
+                        "prompt: 'x'}\ntraining:\n  learning_rate: 2e-5\n";
+    char damaged[sizeof text];
+    uint32_t bits = 1;
+    for (size_t i = 0; i < 1500; i++) {
+        memcpy(damaged, text, sizeof text);
+        size_t length = i < sizeof text ? i : sizeof text - 1;
+        if (i >= sizeof text) {
+            bits = bits * 1664525u + 1013904223u;
+            damaged[(bits >> 8) % (sizeof text - 1)] = (char)(bits >> 24);
+        }
+        Error error = {0};
+        Config *config = config_load(file_with(damaged, length), NULL, 0, &error);
+        assert_true(config || *error.message);
+        config_free(config);
+    }
+}
+
+static void required_keys_are_named_with_their_meaning(void **state) {
+    (void)state;
+    Config *config = load("model: {llm: a, vision_tower: b}\n", NULL, 0);
+    Error error = {0};
+    assert_true(config_require(config, &error, "model.llm", NULL));
+    assert_false(config_require(config, &error, "model.llm", "data.train", NULL));
+    expect_part(error.message, "c.yaml: data.train is missing: training conversations");
+    expect_part(error.message, "data.train=VALUE");
+    assert_false(config_require_model(config, &error));
+    expect_part(error.message, "model.sd is missing");
+    config->model.architecture = ARCHITECTURE_LLAVA;
+    assert_true(config_require_model(config, &error));
+    config_free(config);
+}
+
+static void a_later_refusal_knows_where_the_value_came_from(void **state) {
+    (void)state;
+    const char *override = "data.train=x.json";
+    Config *config = load("model:\n  llm: a\n", &override, 1);
+    Error error = {0};
+    assert_false(config_refuse(config, "model.llm", &error, "no %s there", "tokenizer"));
+    expect_part(error.message, "c.yaml:2:8: model.llm: no tokenizer there");
+    config_refuse(config, "data.train", &error, "empty");
+    assert_string_equal(error.message, "command line: data.train: empty");
+    config_refuse(config, "training.seed", &error, "odd");
+    assert_string_equal(error.message, "default: training.seed: odd");
+    config_free(config);
+}
+
+static void the_resolved_configuration_reads_back_to_the_same(void **state) {
+    (void)state;
+    const char *const overrides[] = {"data.system_message=null or \"not\" \\ \x01 \xc3\xa9 'x'",
+                                     "model.llm=true",
+                                     "model.sd=12",
+                                     "training.learning_rate=0.1234567890123456",
+                                     "eval.prompt= spaces ",
+                                     "lora.target_modules=[a, 'b, c', \"null\"]",
+                                     "model.recompute=7"};
+    Config *config = load("", overrides, 7);
+    char *yaml = config_to_yaml(config);
+    Config *again = load(yaml, NULL, 0);
+    char *second = config_to_yaml(again);
+    assert_string_equal(yaml, second);
+    assert_string_equal(again->data.system_message, config->data.system_message);
+    assert_string_equal(again->eval.prompt, " spaces ");
+    assert_string_equal(again->model.llm, "true");
+    assert_true(again->training.learning_rate == 0.1234567890123456);
+    Error error = {0};
+    assert_true(config_save(config, in_folder("c.yaml"), &error));
+    Config *saved = config_load(in_folder("c.yaml"), NULL, 0, &error);
+    assert_non_null(saved);
+    config_free(saved);
+    free(yaml);
+    free(second);
+    config_free(config);
+    config_free(again);
+}
+
+static void the_documentation_is_a_configuration_of_defaults(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    config_document(out);
+    fclose(out);
+    Config *documented = load(text, NULL, 0);
+    Config *defaults = load("", NULL, 0);
+    char *first = config_to_yaml(documented), *second = config_to_yaml(defaults);
+    assert_string_equal(first, second);
+    assert_non_null(strstr(text, "  # an integer from 0 to 3\n  unet_feature_block: 1\n"));
+    free(first);
+    free(second);
+    free(text);
+    config_free(documented);
+    config_free(defaults);
+}
+
+static void a_key_can_be_asked_about(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t length = 0;
+    FILE *out = open_memstream(&text, &length);
+    Error error = {0};
+    assert_true(config_document_key(out, "training.warmup_ratio", &error));
+    assert_false(config_document_key(out, "warmup_ration", &error));
+    expect_part(error.message, "did you mean 'training.warmup_ratio'?");
+    fclose(out);
+    expect_part(text, "a number from 0 to 1");
+    free(text);
+}
+
+static void configurations_that_ship_are_valid(void **state) {
+    (void)state;
+    const char *const names[] = {"tiny_stage1",       "tiny_stage2",       "tiny_eval",
+                                 "tiny_llava_stage1", "tiny_llava_stage2", "tiny_llava_eval",
+                                 "difflmm_7b_stage1", "difflmm_7b_stage2"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char path[512];
+        snprintf(path, sizeof path, SOURCE_DIR "/configs/%s.yaml", names[i]);
+        Error error = {0};
+        Config *config = config_load(path, NULL, 0, &error);
+        if (!config || !config_require_model(config, &error)) fail_msg("%s", error.message);
+        bool is_eval = strstr(names[i], "eval");
+        bool is_complete = is_eval
+                               ? config_require(config, &error, "eval.annotations",
+                                                "eval.image_folder", "eval.output_dir", NULL)
+                               : config_require(config, &error, "data.train", "data.image_folder",
+                                                "training.output_dir", NULL);
+        if (!is_complete) fail_msg("%s", error.message);
+        config_free(config);
+    }
+}
+
+static void the_published_recipe_is_as_published(void **state) {
+    (void)state;
+    Error error = {0};
+    Config *one = config_load(SOURCE_DIR "/configs/difflmm_7b_stage1.yaml", NULL, 0, &error);
+    Config *two = config_load(SOURCE_DIR "/configs/difflmm_7b_stage2.yaml", NULL, 0, &error);
+    assert_non_null(one);
+    assert_non_null(two);
+    assert_true(one->training.learning_rate == 1e-3);
+    assert_int_equal(one->data.version, VERSION_PLAIN);
+    assert_int_equal(one->data.image_aspect_ratio, ASPECT_SQUARE);
+    assert_false(one->lora.lora_enable);
+    assert_true(two->training.learning_rate == 2e-4);
+    assert_true(two->training.mm_projector_lr == 2e-5);
+    assert_int_equal(two->data.version, VERSION_VICUNA_V1);
+    assert_int_equal(two->data.image_aspect_ratio, ASPECT_PAD);
+    assert_true(two->data.group_by_modality_length);
+    assert_true(two->lora.lora_enable);
+    assert_int_equal(two->lora.lora_r, 128);
+    assert_true(two->lora.lora_alpha == 256);
+    config_free(one);
+    config_free(two);
+}
+
+static void edit_distance_counts_swaps_once(void **state) {
+    (void)state;
+    assert_int_equal(edit_distance("", "abc"), 3);
+    assert_int_equal(edit_distance("abc", "abc"), 0);
+    assert_int_equal(edit_distance("modle", "model"), 1);
+    assert_int_equal(edit_distance("kitten", "sitting"), 3);
+    const char *const names[] = {"train", "eval"};
+    assert_int_equal(nearest_name("trian", names, 2), 0);
+    assert_int_equal(nearest_name("qqqqq", names, 2), -1);
+    assert_int_equal(nearest_name("x", names, 0), -1);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(without_a_file_every_key_has_its_default),
+        IN_FOLDER(values_of_every_type_are_read),
+        IN_FOLDER(recompute_has_named_values),
+        IN_FOLDER(an_empty_file_is_all_defaults),
+        IN_FOLDER(the_adapters_learn_at_the_learning_rate_unless_told),
+        IN_FOLDER(the_command_line_wins_over_the_file_and_its_last_word_counts),
+        IN_FOLDER(an_unknown_key_gets_the_nearest_valid_one),
+        IN_FOLDER(a_wrong_type_is_refused_with_what_was_expected),
+        IN_FOLDER(what_is_not_a_configuration_is_refused),
+        IN_FOLDER(a_key_given_twice_is_refused),
+        IN_FOLDER(anchors_aliases_and_tags_are_refused),
+        IN_FOLDER(a_file_that_cannot_be_read_is_named),
+        IN_FOLDER(nesting_without_end_does_no_harm),
+        IN_FOLDER(damaged_files_are_read_or_refused),
+        IN_FOLDER(required_keys_are_named_with_their_meaning),
+        IN_FOLDER(a_later_refusal_knows_where_the_value_came_from),
+        IN_FOLDER(the_resolved_configuration_reads_back_to_the_same),
+        IN_FOLDER(the_documentation_is_a_configuration_of_defaults),
+        IN_FOLDER(a_key_can_be_asked_about),
+        IN_FOLDER(configurations_that_ship_are_valid),
+        IN_FOLDER(the_published_recipe_is_as_published),
+        IN_FOLDER(edit_distance_counts_swaps_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

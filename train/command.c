@@ -1,0 +1,29 @@
+#include "train/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+bool command_asks_for_help(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
+int command_refuse(const char *verb, const Error *error, int exit_code) {
+    fflush(stdout);
+    fprintf(stderr, "difflmm %s: %s\n", verb, error->message);
+    return exit_code;
+}
+
+Config *command_load_config(int argc, char **argv, Error *error) {
+    if (argc < 2) {
+        error_set(error, "a configuration is missing: difflmm %s CONFIG [section.key=value ...]",
+                  argv[0]);
+        return NULL;
+    }
+    if (argv[1][0] == '-') {
+        error_set(error, "there is no option '%s'; 'difflmm %s --help' explains", argv[1], argv[0]);
+        return NULL;
+    }
+    return config_load(argv[1], (const char *const *)argv + 2, argc - 2, error);
+}

@@ -1,0 +1,25 @@
+/// The verbs of the program. `difflmm VERB ...` runs command_VERB() of train/command_VERB.c, which main.c lists.
+///
+/// A command gets the arguments from its own name on (argv[0] is the verb), prints results to stdout and everything else
+/// to stderr, and returns an exit code.
+#pragma once
+#include "autograd/error.h"
+#include "train/config.h"
+
+enum {
+    EXIT_DONE = 0,
+    EXIT_FAILED = 1, ///< the world did not allow it: a file, an image, a full disk
+    EXIT_USAGE = 2   ///< bad usage or configuration
+};
+
+int command_config(int argc, char **argv);
+
+/// True if an argument is --help or -h.
+bool command_asks_for_help(int argc, char **argv);
+
+/// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`.
+int command_refuse(const char *verb, const Error *error, int exit_code);
+
+/// Loads the configuration from arguments of the form CONFIG [section.key=value ...], argv[0] being the verb. NULL: the
+/// error says what was wrong (exit with EXIT_USAGE).
+Config *command_load_config(int argc, char **argv, Error *error);

@@ -1,0 +1,85 @@
+// difflmm: one program, one verb per thing that a person wants.
+#include "autograd/nearest_name.h"
+#include "train/command.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct Verb {
+    const char *name;
+    int (*command)(int argc, char **argv);
+    const char *summary;
+} Verb;
+
+static const Verb VERBS[] = {
+    {"config", command_config, "every configuration key explained; check a configuration"},
+};
+enum { NUM_VERBS = sizeof VERBS / sizeof *VERBS };
+
+static void print_help(void) {
+    puts("DiffLMM: trains language models to see through frozen CLIP and diffusion features, and "
+         "shows\n"
+         "what their attention points at.\n"
+         "\n"
+         "usage: difflmm VERB ...\n");
+    for (int i = 0; i < NUM_VERBS; i++) printf("  %-10s %s\n", VERBS[i].name, VERBS[i].summary);
+    puts("  help VERB  how a verb is used, with examples (also: difflmm VERB --help)\n"
+         "\n"
+         "A configuration is a YAML file; configs/ holds some to start from. Any key of it can be "
+         "set on the\n"
+         "command line as section.key=value. Paths are relative to the current directory.\n"
+         "\n"
+         "  train/quickstart.sh                          a first run from start to end, no GPU "
+         "needed\n"
+         "  difflmm config                               every key of a configuration explained\n"
+         "  difflmm config configs/tiny_stage1.yaml      what a configuration comes to\n"
+         "\n"
+         "Exit codes: 0 done, 1 failed, 2 bad usage or configuration.");
+}
+
+static int refuse_verb(const char *name) {
+    const char *names[NUM_VERBS];
+    for (int i = 0; i < NUM_VERBS; i++) names[i] = VERBS[i].name;
+    int nearest = nearest_name(name, names, NUM_VERBS);
+    if (nearest >= 0)
+        fprintf(stderr, "difflmm: there is no verb '%s', did you mean '%s'?\n", name,
+                names[nearest]);
+    else
+        fprintf(stderr, "difflmm: there is no verb '%s'; 'difflmm --help' lists them\n", name);
+    return EXIT_USAGE;
+}
+
+static int run_verb(int argc, char **argv) {
+    for (int i = 0; i < NUM_VERBS; i++)
+        if (!strcmp(argv[0], VERBS[i].name)) return VERBS[i].command(argc, argv);
+    return refuse_verb(argv[0]);
+}
+
+/// Results that did not reach the disk or the pipe are a failure too.
+static int after_output(int exit_code) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
+    perror("difflmm: standard output");
+    return exit_code == EXIT_DONE ? EXIT_FAILED : exit_code;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_help();
+        return EXIT_USAGE;
+    }
+    const char *first = argv[1];
+    bool is_help = !strcmp(first, "help");
+    if (is_help && argc > 2) {
+        char *arguments[] = {argv[2], (char[]){"--help"}, NULL};
+        return after_output(run_verb(2, arguments));
+    }
+    if (is_help || !strcmp(first, "--help") || !strcmp(first, "-h")) {
+        print_help();
+        return after_output(EXIT_DONE);
+    }
+    if (!strcmp(first, "--version")) {
+        puts("difflmm " DIFFLMM_VERSION);
+        return after_output(EXIT_DONE);
+    }
+    return after_output(run_verb(argc - 1, argv + 1));
+}
