@@ -6,6 +6,10 @@
 #pragma once
 #include <stdbool.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct Error {
     char message[2048];
 } Error;
@@ -24,8 +28,8 @@ bool error_context(Error *error, const char *format, ...) __attribute__((format(
         if (!(condition)) check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 
-_Noreturn void check_failed(const char *file, int line, const char *condition, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void check_failed(const char *file, int line, const char *condition, const char *format, ...)
+    __attribute__((noreturn, format(printf, 4, 5)));
 
 /// malloc, calloc, realloc and strdup that stop the program with a message when memory is exhausted: small bookkeeping
 /// only. Tensors are allocated by their device, which reports the failure.
@@ -35,3 +39,7 @@ void *checked_realloc(void *pointer, unsigned long bytes);
 char *checked_strdup(const char *text);
 /// A newly allocated string, printf style; the caller frees it.
 char *format_string(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,52 @@
+/// Text to token ids and back, as Hugging Face's LlamaTokenizer (legacy mode, which LLaVA uses) does it.
+///
+/// A tokenizer may be used by several threads at once.
+#pragma once
+#include "autograd/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Tokenizer Tokenizer;
+
+/// Opens a SentencePiece model: a file, or a model directory with `tokenizer.model`. NULL on failure.
+Tokenizer *tokenizer_open(const char *path, Error *error);
+void tokenizer_close(Tokenizer *tokenizer);
+int tokenizer_vocabulary_size(const Tokenizer *tokenizer);
+int32_t tokenizer_bos(const Tokenizer *tokenizer);
+int32_t tokenizer_eos(const Tokenizer *tokenizer);
+/// LLaVA pads with the unknown token.
+int32_t tokenizer_pad(const Tokenizer *tokenizer);
+
+/// A growing list of tokens, each with the bytes [begin, end) of the text that it stands for. Begin with zeros.
+typedef struct TokenList {
+    int32_t *ids;
+    int32_t *begin;
+    int32_t *end;
+    int count;
+    int capacity;
+} TokenList;
+
+void token_list_append(TokenList *list, int32_t id, int32_t begin, int32_t end);
+void token_list_free(TokenList *list);
+
+/// Appends the tokens of text[0, length). No beginning-of-sequence token is added. "<s>", "</s>" and "<unk>" in the text
+/// become those tokens, and the text between them is tokenized piece by piece, each piece with its own leading space
+/// (this is what "legacy" means). Spans are relative to `text`; a token for an added space has an empty span.
+bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t length, TokenList *list,
+                      Error *error);
+
+/// The piece as the model writes it (spaces as U+2581, bytes as <0x0A>), or "" for an id outside of the vocabulary.
+const char *tokenizer_piece(const Tokenizer *tokenizer, int32_t id);
+
+typedef struct DecodedText {
+    char *text;     ///< UTF-8, owned
+    int32_t *begin; ///< [count] byte span of each token in text: its leading space belongs to it
+    int32_t *end;
+    int count;
+} DecodedText;
+
+/// Text of the tokens, without special tokens (their spans are empty; so are those of ids outside of the vocabulary) and
+/// without the leading space of the first. Bytes that are not UTF-8 become U+FFFD.
+DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count);
+void decoded_text_free(DecodedText *decoded);
