@@ -115,7 +115,6 @@ char *config_expected(const ConfigField *field) {
     case FIELD_ENUM:
         words = format_string("%s%s", field->names[1] ? "one of " : "", names);
         break;
-        break;
     case FIELD_INT_LIST:
         words = format_string("a list of integers%s, as [0, 1]", range);
         break;
