@@ -1,0 +1,293 @@
+// A conversation is first written out as one text, remembering which bytes are supervised and where the image is; then
+// the text is tokenized, and a token is supervised if it stands for supervised bytes.
+#include "data/conversation.h"
+#include "data/text.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char IMAGE_MARK[] = "<image>";
+static const char VICUNA_SYSTEM_MESSAGE[] = "A chat between a curious user and an artificial "
+                                            "intelligence assistant. The assistant gives helpful, "
+                                            "detailed, and polite answers to the user's questions.";
+
+typedef struct Span {
+    int32_t begin;
+    int32_t end;
+} Span;
+
+typedef struct Prompt {
+    char *text;
+    size_t length;
+    size_t capacity;
+    int64_t image; ///< byte at which the image goes (between two bytes of text); -1 without one
+    Span *spans;   ///< supervised bytes, in order
+    int span_count;
+} Prompt;
+
+bool conversation_template_named(const char *name, ConversationTemplate *result) {
+    if (strcmp(name, "plain") == 0) {
+        *result = TEMPLATE_PLAIN;
+        return true;
+    }
+    *result = TEMPLATE_VICUNA_V1;
+    return strcmp(name, "vicuna_v1") == 0 || strcmp(name, "v1") == 0;
+}
+
+void token_sequence_free(TokenSequence *sequence) {
+    free(sequence->ids);
+    free(sequence->supervised);
+    *sequence = (TokenSequence){0};
+}
+
+static const char *role_name(Role role) { return role == ROLE_HUMAN ? "human" : "gpt"; }
+
+/// Turns from the first human one on.
+static const Turn *from_first_human(const Turn *turns, int *count) {
+    if (*count > 0 && turns[0].role == ROLE_GPT) {
+        --*count;
+        return turns + 1;
+    }
+    return turns;
+}
+
+static bool check_alternation(const Turn *turns, int count, Error *error) {
+    for (int i = 0; i < count; i++) {
+        Role expected = i % 2 == 0 ? ROLE_HUMAN : ROLE_GPT;
+        if (turns[i].role != expected)
+            return error_set(error,
+                             "turn %d is from '%s'; expected '%s' (human and gpt take turns)",
+                             i + 1, role_name(turns[i].role), role_name(expected));
+    }
+    return true;
+}
+
+static bool check_image_mark(const Turn *turns, int count, bool must_be_there, Error *error) {
+    int found = 0;
+    for (int i = 0; i < count; i++) {
+        if (!strstr(turns[i].text, IMAGE_MARK)) continue;
+        if (turns[i].role != ROLE_HUMAN)
+            return error_set(
+                error, "turn %d is from 'gpt' and has <image>; expected it in a human turn", i + 1);
+        found++;
+    }
+    if (found > 1)
+        return error_set(error, "%d turns have <image>; expected one image per sample", found);
+    if (found == 0 && must_be_there)
+        return error_set(error,
+                         "there is an image, but no turn has <image>; expected it in a human turn");
+    return true;
+}
+
+bool conversation_check(const Turn *turns, int count, bool has_image, Error *error) {
+    turns = from_first_human(turns, &count);
+    if (count < 2)
+        return error_set(error, "expected at least one turn from 'human' and one from 'gpt'");
+    if (!check_alternation(turns, count, error)) return false;
+    return !has_image || check_image_mark(turns, count, true, error);
+}
+
+static void append_bytes(Prompt *prompt, const char *bytes, size_t count) {
+    if (prompt->length + count > prompt->capacity) {
+        prompt->capacity = 2 * (prompt->length + count);
+        prompt->text = checked_realloc(prompt->text, prompt->capacity);
+    }
+    memcpy(prompt->text + prompt->length, bytes, count);
+    prompt->length += count;
+}
+
+static void append(Prompt *prompt, const char *text) { append_bytes(prompt, text, strlen(text)); }
+
+static void append_image(Prompt *prompt) { prompt->image = (int64_t)prompt->length; }
+
+/// The bytes from `begin` to the end so far are supervised.
+static void supervise_from(Prompt *prompt, size_t begin) {
+    prompt->spans =
+        checked_realloc(prompt->spans, (size_t)(prompt->span_count + 1) * sizeof *prompt->spans);
+    prompt->spans[prompt->span_count++] = (Span){(int32_t)begin, (int32_t)prompt->length};
+}
+
+static void prompt_free(Prompt *prompt) {
+    free(prompt->text);
+    free(prompt->spans);
+}
+
+/// The turn's text without its marks and without white space around it, after the image and a newline.
+static void append_with_image(Prompt *prompt, const char *text) {
+    char *without = checked_malloc(strlen(text) + 1);
+    size_t length = 0;
+    for (const char *mark; (mark = strstr(text, IMAGE_MARK)); text = mark + strlen(IMAGE_MARK)) {
+        memcpy(without + length, text, (size_t)(mark - text));
+        length += (size_t)(mark - text);
+    }
+    memcpy(without + length, text, strlen(text) + 1);
+    const char *stripped = without;
+    length = strip_space(&stripped, length + strlen(text));
+    append_image(prompt);
+    if (length > 0) append(prompt, "\n");
+    append_bytes(prompt, stripped, length);
+    free(without);
+}
+
+static void append_human(Prompt *prompt, const char *text, bool has_image) {
+    append(prompt, "USER: ");
+    if (has_image && strstr(text, IMAGE_MARK))
+        append_with_image(prompt, text);
+    else
+        append(prompt, text);
+    append(prompt, " ");
+}
+
+static void write_vicuna(Prompt *prompt, const char *system_message, const char *end_of_answer,
+                         const Turn *turns, int count, bool has_image) {
+    if (!system_message) system_message = VICUNA_SYSTEM_MESSAGE;
+    if (*system_message) {
+        append(prompt, system_message);
+        append(prompt, " ");
+    }
+    for (int i = 0; i < count; i++) {
+        if (turns[i].role == ROLE_HUMAN) {
+            append_human(prompt, turns[i].text, has_image);
+        } else {
+            append(prompt, "ASSISTANT:");
+            size_t answer = prompt->length;
+            append(prompt, " ");
+            append(prompt, turns[i].text);
+            append(prompt, end_of_answer);
+            supervise_from(prompt, answer);
+        }
+    }
+}
+
+static void write_plain(Prompt *prompt, const char *answer, bool has_image) {
+    if (has_image) append_image(prompt);
+    size_t begin = prompt->length;
+    append(prompt, answer);
+    append(prompt, "\n");
+    supervise_from(prompt, begin);
+}
+
+static bool is_supervised(const Prompt *prompt, int32_t begin, int32_t end) {
+    for (int i = 0; i < prompt->span_count; i++) {
+        const Span span = prompt->spans[i];
+        // An empty span is a token for a space that the tokenizer added, or for a part of a character.
+        if (begin < span.end && (end > span.begin || begin >= span.begin)) return true;
+    }
+    return false;
+}
+
+static bool tokenize_chunk(const Tokenizer *tokenizer, const Prompt *prompt, size_t begin,
+                           size_t end, TokenList *list, Error *error) {
+    int first = list->count;
+    if (!tokenizer_encode(tokenizer, prompt->text + begin, end - begin, list, error)) return false;
+    for (int i = first; i < list->count; i++) {
+        list->begin[i] += (int32_t)begin;
+        list->end[i] += (int32_t)begin;
+    }
+    return true;
+}
+
+/// How many tokens stay so that the sequence with the image's tokens has at most `limit`.
+static int count_within(const TokenList *list, int image_position, int visual_tokens, int limit) {
+    const bool image_fits = image_position >= 0 && image_position + visual_tokens <= limit;
+    const int most = image_fits ? limit + 1 - visual_tokens : limit;
+    const int count = list->count < most ? list->count : most;
+    return image_position >= 0 && !image_fits && count > image_position ? image_position : count;
+}
+
+static void fill_sequence(const Prompt *prompt, const ConversationFormat *format,
+                          const TokenList *list, int image_position, TokenSequence *sequence) {
+    const int count =
+        count_within(list, image_position, format->visual_tokens, format->model_max_length);
+    *sequence =
+        (TokenSequence){.count = count, .image_position = -1, .truncated = count < list->count};
+    sequence->ids = checked_malloc((size_t)count * sizeof *sequence->ids);
+    sequence->supervised = checked_malloc((size_t)count);
+    for (int i = 0; i < count; i++) {
+        const bool is_text = i > 0 && i != image_position; // the first is <s>
+        sequence->ids[i] = list->ids[i];
+        sequence->supervised[i] = is_text && is_supervised(prompt, list->begin[i], list->end[i]);
+        sequence->supervised_count += sequence->supervised[i];
+    }
+    if (image_position >= 0 && image_position < count) sequence->image_position = image_position;
+    sequence->length = count + (sequence->image_position >= 0 ? format->visual_tokens - 1 : 0);
+}
+
+static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
+                            const Prompt *prompt, TokenSequence *sequence, Error *error) {
+    if (prompt->length > INT_MAX / 4)
+        return error_set(error, "the conversation has %zu bytes, which is too long",
+                         prompt->length);
+    if (format->model_max_length <= format->visual_tokens + 1)
+        return error_set(error, "model_max_length is %d, but an image alone takes %d tokens",
+                         format->model_max_length, format->visual_tokens);
+    TokenList list = {0};
+    int image_position = -1;
+    token_list_append(&list, tokenizer_bos(tokenizer), 0, 0);
+    bool tokenized;
+    if (prompt->image < 0) {
+        tokenized = tokenize_chunk(tokenizer, prompt, 0, prompt->length, &list, error);
+    } else {
+        const size_t image = (size_t)prompt->image;
+        tokenized = tokenize_chunk(tokenizer, prompt, 0, image, &list, error);
+        image_position = list.count;
+        token_list_append(&list, IMAGE_TOKEN, (int32_t)image, (int32_t)image);
+        tokenized =
+            tokenized && tokenize_chunk(tokenizer, prompt, image, prompt->length, &list, error);
+    }
+    if (tokenized) fill_sequence(prompt, format, &list, image_position, sequence);
+    token_list_free(&list);
+    return tokenized;
+}
+
+bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat *format,
+                           const Turn *turns, int count, bool has_image, TokenSequence *sequence,
+                           Error *error) {
+    *sequence = (TokenSequence){.image_position = -1};
+    if (!conversation_check(turns, count, has_image, error)) return false;
+    turns = from_first_human(turns, &count);
+    Prompt prompt = {.image = -1};
+    bool done = true;
+    if (format->kind == TEMPLATE_VICUNA_V1)
+        write_vicuna(&prompt, format->system_message,
+                     tokenizer_piece(tokenizer, tokenizer_eos(tokenizer)), turns, count, has_image);
+    else if (count == 2)
+        write_plain(&prompt, turns[1].text, has_image);
+    else
+        done = error_set(error, "%d turns; the template 'plain' is for one question and one answer",
+                         count);
+    done = done && tokenize_prompt(tokenizer, format, &prompt, sequence, error);
+    prompt_free(&prompt);
+    return done;
+}
+
+bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
+                         const Turn *turns, int count, bool has_image, TokenSequence *sequence,
+                         Error *error) {
+    *sequence = (TokenSequence){.image_position = -1};
+    if (!check_alternation(turns, count, error)) return false;
+    if (count % 2 == 0) return error_set(error, "the last turn must be the human's");
+    if (has_image && !check_image_mark(turns, count, false, error)) return false;
+    Prompt prompt = {.image = -1};
+    if (format->kind == TEMPLATE_PLAIN) {
+        if (has_image) append_image(&prompt);
+    } else {
+        Turn *placed = checked_malloc((size_t)count * sizeof *placed);
+        memcpy(placed, turns, (size_t)count * sizeof *placed);
+        bool marked = false;
+        for (int i = 0; i < count; i++) marked = marked || strstr(turns[i].text, IMAGE_MARK);
+        char *first = format_string("%s%s", has_image && !marked ? IMAGE_MARK : "", turns[0].text);
+        placed[0].text = first;
+        write_vicuna(&prompt, format->system_message,
+                     tokenizer_piece(tokenizer, tokenizer_eos(tokenizer)), placed, count,
+                     has_image);
+        append(&prompt, "ASSISTANT:");
+        free(first);
+        free(placed);
+    }
+    prompt.span_count = 0;
+    bool done = tokenize_prompt(tokenizer, format, &prompt, sequence, error);
+    prompt_free(&prompt);
+    return done;
+}

@@ -1,0 +1,60 @@
+/// From the turns of a conversation to token ids and the positions that are learned from.
+///
+/// Templates. `plain`: the image, then the answer and a newline (the question is dropped). `vicuna_v1`: a system message,
+/// then "USER: question ASSISTANT: answer</s>" without a break. The prompt is tokenized chunk by chunk around `<image>`
+/// with one <s> at the very start, as LLaVA does; which tokens are supervised follows from the byte spans of the very
+/// same tokenization, so the mask cannot disagree with the ids.
+#pragma once
+#include "data/tokenizer.h"
+
+/// Stands in TokenSequence.ids for the place where the visual tokens go.
+enum { IMAGE_TOKEN = -200 };
+
+typedef enum ConversationTemplate { TEMPLATE_PLAIN, TEMPLATE_VICUNA_V1 } ConversationTemplate;
+
+/// From "plain" or "vicuna_v1" (also "v1"); false for another name.
+bool conversation_template_named(const char *name, ConversationTemplate *result);
+
+typedef enum Role { ROLE_HUMAN, ROLE_GPT } Role;
+
+typedef struct Turn {
+    Role role;
+    const char *text; ///< UTF-8
+} Turn;
+
+typedef struct ConversationFormat {
+    ConversationTemplate kind;
+    const char *system_message; ///< NULL: the template's own; "" for none
+    int visual_tokens;          ///< how many tokens one image becomes
+    int model_max_length;       ///< longest sequence with the visual tokens in it
+} ConversationFormat;
+
+typedef struct TokenSequence {
+    int count;
+    int32_t *ids; ///< [count], IMAGE_TOKEN at most once
+    uint8_t *
+        supervised; ///< [count], 1 where predicting this token (from those before it) counts for the loss
+    int supervised_count;
+    int image_position; ///< index of IMAGE_TOKEN, -1 without one
+    int length;         ///< count with the visual tokens in place of IMAGE_TOKEN
+    bool truncated;     ///< cut to model_max_length
+} TokenSequence;
+
+void token_sequence_free(TokenSequence *sequence);
+
+/// Checks what conversation_tokenize() needs: at least one turn of each role, taking turns, human first (a leading turn
+/// of the model is passed over, as LLaVA does), and `<image>` in exactly one human turn if there is an image.
+bool conversation_check(const Turn *turns, int count, bool has_image, Error *error);
+
+/// A training sample. `<image>` is moved to the front of its turn, followed by a newline; several in one turn count as
+/// one. Without an image, "<image>" is ordinary text. Longer sequences are cut at the end; an image that does not fit is
+/// cut as well (image_position is -1 then). The caller frees the sequence.
+bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat *format,
+                           const Turn *turns, int count, bool has_image, TokenSequence *sequence,
+                           Error *error);
+
+/// A prompt for generation: the turns, the last of them human, up to and with "ASSISTANT:" (plain: the image alone).
+/// Nothing is supervised. With an image and no `<image>` in the turns, it goes in front of the first.
+bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
+                         const Turn *turns, int count, bool has_image, TokenSequence *sequence,
+                         Error *error);
