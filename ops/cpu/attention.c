@@ -1,0 +1,213 @@
+// Attention in blocks of queries and keys that stay in the caches, after FlashAttention (Dao et al. 2022, arXiv 2205.14135): scores
+// exist for one block pair at a time, so memory grows with the length and not with its square.
+//
+// Keys and values of a (segment, key head) are converted and packed once, by the thread that owns them, and serve every
+// query block of every query head of the group. A row's sums do not depend on which thread or block it falls to, so
+// results are the same for any number of threads.
+#include "ops/cpu/attention_part.h"
+#include "ops/cpu/float_math.h"
+
+#include <math.h>
+
+// ---- forward
+
+/// One thread's working memory.
+typedef struct Forward {
+    float *keys, *values; ///< packed
+    float *space;         ///< [KEYS,width]
+    float *queries;       ///< [QUERIES,width], scaled
+    float *scores;        ///< [QUERIES,KEYS]
+    float *sums;          ///< [QUERIES,width]: weighted values
+    float *highest,
+        *total; ///< [QUERIES]: each row's greatest score so far, and the sum of exponentials under it
+} Forward;
+
+static Forward forward_carve(const Attention *shape, Carver *carver) {
+    int64_t width = round_up(shape->head_dim, LANES), keys = round_up(shape->max_k_length, KEYS);
+    Forward f;
+    f.keys = carve(carver, keys * width);
+    f.values = carve(carver, keys * width);
+    f.space = carve(carver, KEYS * width);
+    f.queries = carve(carver, QUERIES * width);
+    f.sums = carve(carver, QUERIES * width);
+    f.scores = carve(carver, QUERIES * KEYS);
+    f.highest = carve(carver, QUERIES);
+    f.total = carve(carver, QUERIES);
+    return f;
+}
+
+static float row_maximum(const float *x, int64_t n) {
+    float maximum = -INFINITY;
+#pragma omp simd reduction(max : maximum)
+    for (int64_t i = 0; i < n; i++) maximum = x[i] > maximum ? x[i] : maximum;
+    return maximum;
+}
+
+/// x = exp(x - shift); returns the sum.
+static float exponentials(float *x, int64_t n, float shift) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = fast_exp(x[i] - shift);
+        sum += x[i];
+    }
+    return sum;
+}
+
+/// Scores of one row, of which `visible` count, to softmax weights under the row's new maximum; the sums gathered so far shrink to it.
+static void softmax_row(Forward *f, int64_t row, int64_t visible, int64_t columns, int64_t width) {
+    float *scores = f->scores + row * KEYS;
+    for (int64_t j = visible; j < columns; j++) scores[j] = 0.0f;
+    if (visible == 0) return;
+    float maximum = row_maximum(scores, visible);
+    if (maximum > f->highest[row]) {
+        float shrink = fast_exp(f->highest[row] - maximum);
+        f->highest[row] = maximum;
+        f->total[row] *= shrink;
+        for (int64_t j = 0; j < width; j++) f->sums[row * width + j] *= shrink;
+    }
+    f->total[row] += exponentials(scores, visible, f->highest[row]);
+}
+
+/// Queries first .. first+rows of one head against all keys that any of them sees.
+static void forward_block(Forward *f, const Part *part, int64_t first, int64_t rows) {
+    int64_t dim = part->dim, width = part->width, padded = round_up(rows, SMALL_ROWS);
+    for (int64_t i = 0; i < padded * width; i++) f->sums[i] = 0.0f;
+    for (int64_t row = 0; row < rows; row++) f->highest[row] = -INFINITY, f->total[row] = 0.0f;
+    int64_t seen = visible_keys(part, first + rows - 1);
+    for (int64_t key = 0; key < seen; key += KEYS) {
+        int64_t count = seen - key < KEYS ? seen - key : KEYS, columns = round_up(count, LANES);
+        tile_product(padded, columns, dim, f->queries, f->keys + key * dim, f->scores,
+                     (TileStrides){width, 1, dim, KEYS}, false);
+        for (int64_t row = 0; row < rows; row++) {
+            int64_t visible = visible_keys(part, first + row) - key;
+            visible = visible < 0 ? 0 : visible > count ? count : visible;
+            softmax_row(f, row, visible, columns, width);
+        }
+        tile_product(padded, width, count, f->scores, f->values + key * width, f->sums,
+                     (TileStrides){KEYS, 1, KEYS, width}, true);
+    }
+}
+
+/// sums / total to y, and the log of the sum of exponentials. A row that sees no key is zero.
+static void forward_finish(Forward *f, const Part *part, int64_t member, int64_t first,
+                           int64_t rows, Tensor *y, Tensor *log_sum_exp) {
+    Slice out = query_slice(y, part, member);
+    for (int64_t row = 0; row < rows; row++) {
+        float *sums = f->sums + row * part->width, total = f->total[row];
+        float inverse = total > 0.0f ? 1.0f / total : 0.0f;
+        int64_t start = out.first + (first + row) * out.stride;
+        float *target = chunk_target(y, start, sums);
+        for (int64_t j = 0; j < part->dim; j++) target[j] = sums[j] * inverse;
+        chunk_write(y, start, part->dim, target);
+        if (log_sum_exp)
+            ((float *)log_sum_exp->data)[start / part->dim] =
+                total > 0.0f ? f->highest[row] + logf(total) : -INFINITY;
+    }
+}
+
+/// How many ways to cut each part's queries so that every thread gets several pieces of work.
+static int64_t query_pieces(const Attention *shape) {
+    int64_t owners = (int64_t)shape->num_segments * shape->kv_heads;
+    int64_t wanted = chunk_count(4 * (int64_t)omp_get_max_threads(), owners);
+    int64_t blocks = chunk_count(shape->max_q_length, QUERIES);
+    return wanted < blocks ? wanted : blocks;
+}
+
+/// Queries `first_block` .. `end_block` (in blocks) of every head of the part's group.
+static void forward_part(const Forward *memory, const Part *part, int64_t first_block,
+                         int64_t end_block, const Tensor *q, const Tensor *k, const Tensor *v,
+                         Tensor *y, Tensor *log_sum_exp) {
+    Forward f = *memory;
+    int64_t group = part->shape->heads / part->shape->kv_heads;
+    pack_keys(k, part, f.keys, NULL, f.space);
+    pack_keys(v, part, NULL, f.values, f.space);
+    for (int64_t member = 0; member < group; member++)
+        for (int64_t block = first_block; block < end_block; block++) {
+            int64_t first = block * QUERIES, rows = chunk_length(part->q_length, QUERIES, block);
+            copy_rows(query_slice(q, part, member), first, rows, part->dim, part->shape->scale,
+                      part->width, f.queries);
+            forward_block(&f, part, first, rows);
+            forward_finish(&f, part, member, first, rows, y, log_sum_exp);
+        }
+}
+
+static void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape,
+                      Tensor *y, Tensor *log_sum_exp) {
+    int64_t owners = (int64_t)shape->num_segments * shape->kv_heads;
+    if (tensor_numel(y) == 0) return;
+    zero_unless_covered(y, shape, 1);
+    if (shape->max_q_length == 0) return;
+    int64_t pieces = query_pieces(shape);
+    int threads = attention_threads(shape);
+    Carver count = {0};
+    forward_carve(shape, &count);
+    size_t bytes = (size_t)(threads * count.used) * sizeof(float);
+    float *memory = q->device->allocate(q->device, bytes);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t task = 0; task < owners * pieces; task++) {
+        Part part = part_of(shape, task / pieces);
+        Carver mine = {memory + omp_get_thread_num() * count.used, 0};
+        Forward f = forward_carve(shape, &mine);
+        int64_t blocks = chunk_count(part.q_length, QUERIES), piece = task % pieces;
+        int64_t first_block = blocks * piece / pieces, end_block = blocks * (piece + 1) / pieces;
+        if (first_block < end_block)
+            forward_part(&f, &part, first_block, end_block, q, k, v, y, log_sum_exp);
+    }
+    q->device->release(q->device, memory, bytes);
+}
+
+// ---- the probabilities of chosen rows
+
+/// The segment that holds row `row` of q, or -1.
+static int64_t segment_of(const Attention *shape, int64_t row) {
+    const int32_t *s = shape->segments->data;
+    for (int64_t i = 0; i < shape->num_segments; i++)
+        if (row >= s[4 * i] && row < (int64_t)s[4 * i] + s[4 * i + 1]) return i;
+    return -1;
+}
+
+static float dot(const float *a, const float *b, int64_t n) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/// Softmax over the keys that the row sees, into `out` (zero before).
+static void probabilities_row(const Tensor *q, const Tensor *k, const Attention *shape, int64_t row,
+                              int64_t head, float *out) {
+    float query[CHUNK], key[CHUNK];
+    int64_t segment = segment_of(shape, row);
+    CHECK(segment >= 0, "attention_rows: row %lld is in no segment", (long long)row);
+    int64_t group = shape->heads / shape->kv_heads;
+    Part part = part_of(shape, segment * shape->kv_heads + head / group);
+    Slice queries = query_slice(q, &part, head % group), keys = key_slice(k, &part);
+    int64_t visible = visible_keys(&part, row - part.q_row);
+    read_scaled(q, queries.first + (row - part.q_row) * queries.stride, part.dim, shape->scale,
+                query);
+    for (int64_t j = 0; j < visible; j++) {
+        int64_t start = keys.first + j * keys.stride;
+        out[j] = dot(query, chunk_read(k, start, part.dim, key), part.dim);
+    }
+    float sum = exponentials(out, visible, row_maximum(out, visible));
+    for (int64_t j = 0; j < visible; j++) out[j] /= sum;
+}
+
+static void attention_rows(const Tensor *q, const Tensor *k, const Attention *shape,
+                           const Tensor *rows, Tensor *probabilities) {
+    const int32_t *index = rows->data;
+    int64_t n = tensor_numel(rows), keys = shape->max_k_length;
+    PARALLEL_FOR(n * shape->heads * keys * shape->head_dim)
+    for (int64_t task = 0; task < n * shape->heads; task++) {
+        float *out = (float *)probabilities->data + task * keys;
+        for (int64_t j = 0; j < keys; j++) out[j] = 0.0f;
+        probabilities_row(q, k, shape, index[task / shape->heads], task % shape->heads, out);
+    }
+}
+
+void LEVEL_NAME(fill_attention)(Kernels *table) {
+    table->attention = attention;
+    table->attention_gradient = LEVEL_NAME(attention_gradient);
+    table->attention_rows = attention_rows;
+}

@@ -1,0 +1,175 @@
+// Backward of attention, in the same blocks as forward. With P the softmax weights and delta = rowsum(grad_y * y):
+//
+//   grad_v = P^T grad_y     dS = P * (grad_y v^T - delta)     grad_q = scale dS k     grad_k = scale dS^T q
+//
+// P comes back from the scores and the log of the sum of their exponentials. One thread owns a (segment, key head) with all the
+// query heads of its group, so nothing is added across threads.
+#include "ops/cpu/attention_part.h"
+#include "ops/cpu/float_math.h"
+
+/// One thread's working memory.
+typedef struct Workspace {
+    float *keys, *values;            ///< packed transposed
+    float *key_rows;                 ///< packed by rows
+    float *grad_keys, *grad_values;  ///< [k_length,width], sums
+    float *space;                    ///< [KEYS,width]
+    float *queries, *grad_y;         ///< [QUERIES,width]; queries scaled
+    float *query_panel, *grad_panel; ///< the same two packed by rows
+    float *grad_queries;             ///< [QUERIES,width]
+    float *weights, *grad_scores;    ///< [QUERIES,KEYS]
+    float *log_sum_exp, *delta;      ///< [QUERIES]
+} Workspace;
+
+static Workspace workspace_carve(const Attention *shape, Carver *carver) {
+    int64_t width = round_up(shape->head_dim, LANES), keys = round_up(shape->max_k_length, KEYS);
+    Workspace w;
+    w.keys = carve(carver, keys * width);
+    w.values = carve(carver, keys * width);
+    w.key_rows = carve(carver, keys * width);
+    w.grad_keys = carve(carver, keys * width);
+    w.grad_values = carve(carver, keys * width);
+    w.space = carve(carver, KEYS * width);
+    w.queries = carve(carver, QUERIES * width);
+    w.grad_y = carve(carver, QUERIES * width);
+    w.query_panel = carve(carver, QUERIES * width);
+    w.grad_panel = carve(carver, QUERIES * width);
+    w.grad_queries = carve(carver, QUERIES * width);
+    w.weights = carve(carver, QUERIES * KEYS);
+    w.grad_scores = carve(carver, QUERIES * KEYS);
+    w.log_sum_exp = carve(carver, QUERIES);
+    w.delta = carve(carver, QUERIES);
+    return w;
+}
+
+typedef struct Inputs {
+    const Tensor *q, *k, *v, *y, *log_sum_exp, *grad_y;
+} Inputs;
+
+/// Reads a block of queries with what belongs to its rows.
+static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64_t member,
+                         int64_t first, int64_t rows) {
+    int64_t width = part->width, dim = part->dim;
+    copy_rows(query_slice(in->q, part, member), first, rows, dim, part->shape->scale, width,
+              w->queries);
+    Slice out = query_slice(in->y, part, member);
+    copy_rows(out, first, rows, dim, 1.0f, width, w->grad_queries); // y, for delta only
+    copy_rows(query_slice(in->grad_y, part, member), first, rows, dim, 1.0f, width, w->grad_y);
+    pack_rows(w->queries, rows, width, QUERIES, w->query_panel);
+    pack_rows(w->grad_y, rows, width, QUERIES, w->grad_panel);
+    for (int64_t row = 0; row < rows; row++) {
+        float delta = 0.0f;
+#pragma omp simd reduction(+ : delta)
+        for (int64_t j = 0; j < width; j++)
+            delta += w->grad_queries[row * width + j] * w->grad_y[row * width + j];
+        w->delta[row] = delta;
+        w->log_sum_exp[row] =
+            ((const float *)in->log_sum_exp->data)[(out.first + (first + row) * out.stride) / dim];
+    }
+    for (int64_t i = 0; i < round_up(rows, SMALL_ROWS) * width; i++) w->grad_queries[i] = 0.0f;
+}
+
+/// Scores to weights and their gradients to those of the scores, for one row of which `visible` keys count.
+static void row_gradient(Workspace *w, int64_t row, int64_t visible, int64_t columns) {
+    float *weights = w->weights + row * KEYS, *gradients = w->grad_scores + row * KEYS;
+    float shift = w->log_sum_exp[row], delta = w->delta[row];
+#pragma omp simd
+    for (int64_t j = 0; j < visible; j++) {
+        weights[j] = fast_exp(weights[j] - shift);
+        gradients[j] = weights[j] * (gradients[j] - delta);
+    }
+    for (int64_t j = visible; j < columns; j++) weights[j] = gradients[j] = 0.0f;
+}
+
+/// One block of queries against one block of keys.
+static void block_gradient(Workspace *w, const Part *part, int64_t first, int64_t rows, int64_t key,
+                           int64_t count) {
+    int64_t dim = part->dim, width = part->width, padded = round_up(rows, SMALL_ROWS);
+    int64_t columns = round_up(count, LANES);
+    TileStrides from_queries = {width, 1, dim, KEYS};
+    tile_product(padded, columns, dim, w->queries, w->keys + key * dim, w->weights, from_queries,
+                 false);
+    tile_product(padded, columns, dim, w->grad_y, w->values + key * dim, w->grad_scores,
+                 from_queries, false);
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t visible = visible_keys(part, first + row) - key;
+        row_gradient(w, row, visible < 0 ? 0 : visible > count ? count : visible, columns);
+    }
+    TileStrides to_keys = {1, KEYS, QUERIES, width}; // weights and gradients read transposed
+    tile_product(columns, width, rows, w->weights, w->grad_panel, w->grad_values + key * width,
+                 to_keys, true);
+    tile_product(columns, width, rows, w->grad_scores, w->query_panel, w->grad_keys + key * width,
+                 to_keys, true);
+    tile_product(padded, width, count, w->grad_scores, w->key_rows + key * width, w->grad_queries,
+                 (TileStrides){KEYS, 1, KEYS, width}, true);
+}
+
+/// Writes rows [count,width] times factor to a tensor; NULL is allowed.
+static void store_rows(Tensor *x, Slice slice, int64_t first, int64_t count, int64_t dim,
+                       int64_t width, float factor, float *rows) {
+    if (!x) return;
+    for (int64_t row = 0; row < count; row++) {
+        int64_t start = slice.first + (first + row) * slice.stride;
+        float *from = rows + row * width, *target = chunk_target(x, start, from);
+        for (int64_t j = 0; j < dim; j++) target[j] = from[j] * factor;
+        chunk_write(x, start, dim, target);
+    }
+}
+
+static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tensor *grad_q,
+                          Tensor *grad_k, Tensor *grad_v) {
+    int64_t dim = part->dim, width = part->width,
+            group = part->shape->heads / part->shape->kv_heads;
+    pack_keys(in->k, part, w->keys, w->key_rows, w->space);
+    pack_keys(in->v, part, w->values, NULL, w->space);
+    for (int64_t i = 0; i < round_up(part->k_length, KEYS) * width; i++)
+        w->grad_keys[i] = w->grad_values[i] = 0.0f;
+    for (int64_t member = 0; member < group; member++)
+        for (int64_t first = 0; first < part->q_length; first += QUERIES) {
+            int64_t rows = part->q_length - first < QUERIES ? part->q_length - first : QUERIES;
+            load_queries(w, part, in, member, first, rows);
+            int64_t seen = visible_keys(part, first + rows - 1);
+            for (int64_t key = 0; key < seen; key += KEYS)
+                block_gradient(w, part, first, rows, key, seen - key < KEYS ? seen - key : KEYS);
+            if (grad_q)
+                store_rows(grad_q, query_slice(grad_q, part, member), first, rows, dim, width,
+                           part->shape->scale, w->grad_queries);
+        }
+    Slice keys = key_slice(grad_k ? grad_k : grad_v, part);
+    store_rows(grad_k, keys, 0, part->k_length, dim, width, 1.0f, w->grad_keys);
+    store_rows(grad_v, keys, 0, part->k_length, dim, width, 1.0f, w->grad_values);
+}
+
+/// Each part's owner writes its keys' gradients, so no key may belong to two segments.
+static void check_disjoint_keys(const Attention *shape) {
+    const int32_t *s = shape->segments->data;
+    for (int64_t i = 1; i < shape->num_segments; i++)
+        CHECK(
+            s[4 * i + 2] >= s[4 * i - 2] + s[4 * i - 1],
+            "attention_gradient: the keys of segment %lld begin before those of the one before end",
+            (long long)i);
+}
+
+void LEVEL_NAME(attention_gradient)(const Tensor *q, const Tensor *k, const Tensor *v,
+                                    const Tensor *y, const Tensor *log_sum_exp,
+                                    const Tensor *grad_y, const Attention *shape, Tensor *grad_q,
+                                    Tensor *grad_k, Tensor *grad_v) {
+    zero_unless_covered(grad_q, shape, 1);
+    zero_unless_covered(grad_k, shape, 3);
+    zero_unless_covered(grad_v, shape, 3);
+    check_disjoint_keys(shape);
+    Inputs in = {q, k, v, y, log_sum_exp, grad_y};
+    int64_t owners = (int64_t)shape->num_segments * shape->kv_heads;
+    int threads = attention_threads(shape);
+    Carver count = {0};
+    workspace_carve(shape, &count);
+    size_t bytes = (size_t)(threads * count.used) * sizeof(float);
+    float *memory = q->device->allocate(q->device, bytes);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t owner = 0; owner < owners; owner++) {
+        Part part = part_of(shape, owner);
+        Carver mine = {memory + omp_get_thread_num() * count.used, 0};
+        Workspace w = workspace_carve(shape, &mine);
+        part_gradient(&w, &part, &in, grad_q, grad_k, grad_v);
+    }
+    q->device->release(q->device, memory, bytes);
+}

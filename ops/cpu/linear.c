@@ -1,0 +1,88 @@
+// Matrix products of linear layers. oneDNN multiplies; this file settles types: a FLOAT32 master beside BFLOAT16 activations is
+// rounded on the way, and on processors where oneDNN has no BFLOAT16 everything is done in FLOAT32.
+#include "ops/cpu/converted.h"
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/onednn.h"
+
+/// The type in which activations of type x are multiplied.
+static DType product_type(DType x) { return onednn_has_bfloat16() ? x : FLOAT32; }
+
+static const float *bias_data(const Tensor *bias) { return bias ? bias->data : NULL; }
+
+/// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias.
+static void product(const Tensor *x, Tensor *weight, bool transposed, const Tensor *bias,
+                    bool accumulate, Tensor *y) {
+    DType type = product_type(x->dtype);
+    // A product in BFLOAT16 writes either type; one in FLOAT32 only its own.
+    DType y_type = type == FLOAT32 ? FLOAT32 : y->dtype;
+    Matmul shape = {tensor_rows(x), tensor_columns(y), tensor_columns(x), type, y_type,
+                    false,          transposed,        accumulate};
+    Converted a = converted_read(x, type), b = converted_read(weight, type);
+    Converted c = accumulate ? converted_read(y, y_type) : converted_space(y, y_type);
+    onednn_matmul(&shape, a.data, b.data, bias_data(bias), c.data);
+    converted_release(x, &a);
+    converted_release(weight, &b);
+    converted_write(y, y_type, &c);
+}
+
+static void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
+                   Tensor *y) {
+    if (tensor_numel(y) == 0) return;
+    product(x, weight, true, bias, accumulate, y);
+}
+
+static void linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
+                                  Tensor *grad_x) {
+    if (tensor_numel(grad_x) == 0) return;
+    product(grad_y, weight, false, NULL, accumulate, grad_x);
+}
+
+static void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor *grad_weight) {
+    if (tensor_rows(x) == 0) return;
+    DType type = product_type(x->dtype);
+    Matmul shape = {tensor_columns(grad_y),
+                    tensor_columns(x),
+                    tensor_rows(x),
+                    type,
+                    FLOAT32,
+                    true,
+                    false,
+                    true};
+    Converted a = converted_read(grad_y, type), b = converted_read(x, type);
+    onednn_matmul(&shape, a.data, b.data, NULL, grad_weight->data);
+    converted_release(grad_y, &a);
+    converted_release(x, &b);
+}
+
+/// Partial sums over blocks of rows, then over the blocks in their order: the same for any number of threads.
+static void sum_rows(const Tensor *x, Tensor *sum) {
+    enum { BLOCKS = 32 };
+    int64_t columns = tensor_numel(sum), rows = tensor_numel(x) / (columns ? columns : 1);
+    if (tensor_numel(x) == 0) return;
+    int64_t block_rows = chunk_count(rows, BLOCKS);
+    size_t bytes = (size_t)(BLOCKS * columns) * sizeof(float);
+    float *partial = x->device->allocate(x->device, bytes);
+    PARALLEL_FOR(tensor_numel(x))
+    for (int64_t block = 0; block < BLOCKS; block++) {
+        float *mine = partial + block * columns, buffer[CHUNK];
+        for (int64_t c = 0; c < columns; c++) mine[c] = 0;
+        int64_t end = (block + 1) * block_rows < rows ? (block + 1) * block_rows : rows;
+        for (int64_t row = block * block_rows; row < end; row++)
+            for (int64_t i = 0; i < chunk_count(columns, CHUNK); i++) {
+                int64_t first = i * CHUNK, length = chunk_length(columns, CHUNK, i);
+                const float *values = chunk_read(x, row * columns + first, length, buffer);
+                for (int64_t c = 0; c < length; c++) mine[first + c] += values[c];
+            }
+    }
+    float *total = sum->data;
+    for (int64_t block = 0; block < BLOCKS; block++)
+        for (int64_t c = 0; c < columns; c++) total[c] += partial[block * columns + c];
+    x->device->release(x->device, partial, bytes);
+}
+
+void LEVEL_NAME(fill_linear)(Kernels *table) {
+    table->linear = linear;
+    table->linear_input_gradient = linear_input_gradient;
+    table->linear_weight_gradient = linear_weight_gradient;
+    table->sum_rows = sum_rows;
+}

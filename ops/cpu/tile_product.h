@@ -1,0 +1,141 @@
+/// Inside the CPU kernels: small float matrix products on packed tiles that stay in the caches, for kernels that work on what the
+/// product library cannot be asked for (attention). Written with GCC's vectors: each x86-64 level gets its own width.
+///
+/// c [m,n] (+)= a [m,depth] b [depth,n]. `a` is read where it is, by two strides. `b` is packed into panels of PANEL
+/// neighbouring columns, the last one narrower by LANES if n asks for it: panel p begins at p * PANEL * panel_depth and
+/// holds [depth][width]. Columns are padded to a multiple of LANES, rows of a and c to one of SMALL_ROWS.
+#pragma once
+#include "ops/cpu/chunk.h"
+
+// Accumulators for TILE_ROWS x 2 vectors, two vectors of b and one of a must fit in the registers: 32 of them, or 16.
+#if defined(__AVX512F__)
+enum { LANES = 16, TILE_ROWS = 12, SMALL_ROWS = 4 };
+#elif defined(__AVX__)
+enum { LANES = 8, TILE_ROWS = 6, SMALL_ROWS = 2 };
+#else
+enum { LANES = 4, TILE_ROWS = 6, SMALL_ROWS = 2 };
+#endif
+enum { PANEL = 2 * LANES };
+
+typedef float Lanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
+
+static inline int64_t round_up(int64_t n, int64_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+/// One tile of `rows` x `vectors` vectors; both are constants where this is inlined.
+static inline __attribute__((always_inline)) void tile(int rows, int vectors, int64_t depth,
+                                                       const float *restrict a, int64_t a_row,
+                                                       int64_t a_step, const float *restrict b,
+                                                       float *restrict c, int64_t c_row,
+                                                       bool accumulate) {
+    Lanes sum[TILE_ROWS][2];
+#pragma GCC unroll 12
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++)
+            sum[row][v] =
+                accumulate ? *(const Lanes *)(c + row * c_row + v * LANES) : (Lanes){0.0f};
+    for (int64_t k = 0; k < depth; k++) {
+        Lanes right[2];
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) right[v] = *(const Lanes *)(b + v * LANES);
+#pragma GCC unroll 12
+        for (int row = 0; row < rows; row++)
+#pragma GCC unroll 2
+            for (int v = 0; v < vectors; v++) sum[row][v] += a[row * a_row] * right[v];
+        a += a_step;
+        b += vectors * LANES;
+    }
+#pragma GCC unroll 12
+    for (int row = 0; row < rows; row++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) *(Lanes *)(c + row * c_row + v * LANES) = sum[row][v];
+}
+
+/// The strides of a product's matrices, in floats.
+typedef struct TileStrides {
+    int64_t a_row, a_step, panel_depth, c_row;
+} TileStrides;
+
+static inline __attribute__((always_inline)) void panel_product(int vectors, int64_t m,
+                                                                int64_t depth, const float *a,
+                                                                const float *b, float *c,
+                                                                TileStrides strides,
+                                                                bool accumulate) {
+    int64_t row = 0;
+    for (; row + TILE_ROWS <= m; row += TILE_ROWS)
+        tile(TILE_ROWS, vectors, depth, a + row * strides.a_row, strides.a_row, strides.a_step, b,
+             c + row * strides.c_row, strides.c_row, accumulate);
+    for (; row < m; row += SMALL_ROWS)
+        tile(SMALL_ROWS, vectors, depth, a + row * strides.a_row, strides.a_row, strides.a_step, b,
+             c + row * strides.c_row, strides.c_row, accumulate);
+}
+
+/// The whole product. a_row or a_step is 1, a constant where this is inlined.
+static inline __attribute__((always_inline)) void tile_product(int64_t m, int64_t n, int64_t depth,
+                                                               const float *a, const float *b,
+                                                               float *c, TileStrides strides,
+                                                               bool accumulate) {
+    int64_t column = 0;
+    for (; column + PANEL <= n; column += PANEL)
+        panel_product(2, m, depth, a, b + column * strides.panel_depth, c + column, strides,
+                      accumulate);
+    if (column < n)
+        panel_product(1, m, depth, a, b + column * strides.panel_depth, c + column, strides,
+                      accumulate);
+}
+
+/// n floats of x from `first` times factor.
+static inline void read_scaled(const Tensor *x, int64_t first, int64_t n, float factor, float *y) {
+    if (x->dtype == FLOAT32) {
+        const float *from = (const float *)x->data + first;
+        for (int64_t i = 0; i < n; i++) y[i] = factor * from[i];
+    } else {
+        const uint16_t *from = (const uint16_t *)x->data + first;
+        for (int64_t i = 0; i < n; i++) y[i] = factor * bfloat16_to_float(from[i]);
+    }
+}
+
+/// A matrix [rows,columns] inside a tensor: row i begins at element first + i * stride.
+typedef struct Slice {
+    const Tensor *tensor;
+    int64_t first, stride;
+} Slice;
+
+/// Rows of the slice, times factor, as rows of y [round_up(rows, SMALL_ROWS), width]; what is added is zero.
+static inline void copy_rows(Slice x, int64_t row, int64_t rows, int64_t columns, float factor,
+                             int64_t width, float *y) {
+    for (int64_t i = 0; i < round_up(rows, SMALL_ROWS); i++) {
+        int64_t filled = i < rows ? columns : 0;
+        if (filled)
+            read_scaled(x.tensor, x.first + (row + i) * x.stride, columns, factor, y + i * width);
+        for (int64_t j = filled; j < width; j++) y[i * width + j] = 0.0f;
+    }
+}
+
+/// Packs y [rows,width] (width a multiple of LANES) as `b` with depth = rows.
+static inline void pack_rows(const float *y, int64_t rows, int64_t width, int64_t panel_depth,
+                             float *packed) {
+    for (int64_t column = 0; column < width; column += PANEL) {
+        int64_t vectors = column + PANEL <= width ? 2 : 1;
+        float *panel = packed + column * panel_depth;
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t v = 0; v < vectors; v++)
+                *(Lanes *)(panel + (row * vectors + v) * LANES) =
+                    *(const Lanes *)(y + row * width + column + v * LANES);
+    }
+}
+
+/// Packs y [rows,stride] transposed, as `b` with depth = columns and n = round_up(rows, LANES); rows that are added are zero.
+static inline void pack_transposed(const float *y, int64_t rows, int64_t columns, int64_t stride,
+                                   float *packed) {
+    int64_t padded = round_up(rows, LANES);
+    for (int64_t first = 0; first < padded; first += PANEL) {
+        int64_t width = first + PANEL <= padded ? PANEL : LANES;
+        float *panel = packed + first * columns;
+        for (int64_t j = 0; j < width; j++)
+            for (int64_t k = 0; k < columns; k++)
+                panel[k * width + j] = first + j < rows ? y[(first + j) * stride + k] : 0.0f;
+    }
+}
