@@ -80,14 +80,13 @@ Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
     Llama *llama = checked_calloc(1, sizeof *llama);
     llama->device = device;
     llama->dtype = dtype;
-    const ModelConfig *source = model_directory_config(weights_directory(weights));
-    bool supported = llama_config_read(source, &llama->config, error);
-    if (supported) {
+    llama->config = llama_config_read(weights);
+    if (!weights_failed(weights)) {
         llama->layers =
             checked_calloc((size_t)llama->config.num_hidden_layers, sizeof *llama->layers);
         load_weights(llama, weights);
     }
-    if (weights_finish(weights, supported ? error : NULL) && supported) return llama;
+    if (weights_finish(weights, error)) return llama;
     llama_free(llama);
     return NULL;
 }

@@ -1,0 +1,52 @@
+/// The trained parts between image and language model: implicit captioner, projector and their positional encodings; or the two-layer
+/// projector of LLaVA-1.5 [Liu et al. 2023, arXiv 2310.03744].
+///
+/// Parameters are registered in GROUP_ADAPTERS under the names of the published checkpoints. A part that is switched off has no
+/// parameters.
+#pragma once
+#include "autograd/parameters.h"
+#include "ops/ops.h"
+
+typedef enum AdapterKind { ADAPTERS_DIFFLMM, ADAPTERS_LLAVA } AdapterKind;
+
+typedef struct AdapterOptions {
+    AdapterKind kind;
+    bool implicit_captioner; ///< off: the U-Net sees the empty prompt
+    bool
+        positional_encodings; ///< of the captioner's tokens (if there is one) and of the visual tokens
+    bool clip_concat;         ///< off: the projector sees the U-Net's feature alone
+    int num_tokens;           ///< N, cells of CLIP's grid
+    int clip_width;           ///< of CLIP's feature
+    int context_width;        ///< of the U-Net's cross-attention
+    int unet_width;           ///< channels of the U-Net's feature
+    int llm_width;            ///< d, divisible by 4
+    double positional_encoding_std;
+    uint64_t seed;
+} AdapterOptions;
+
+typedef struct AdapterLinear {
+    Tensor *weight, *bias;
+} AdapterLinear;
+
+/// Tensors are the set's; NULL where a part is off.
+typedef struct Adapters {
+    AdapterOptions options;
+    AdapterLinear captioner[2]; ///< mm_projector.clip_projector.{0,2}
+    Tensor *captioner_encoding; ///< mm_projector.clip_pe [N,context_width]
+    AdapterLinear unet_norm;    ///< mm_projector.sd_norm_layer
+    AdapterLinear
+        unet_linear; ///< mm_projector.sd_proj_layer.0, a 1x1 convolution [d/4,unet_width,1,1]
+    AdapterLinear linears[2]; ///< mm_projector.linear.{0,2}; of LLaVA mm_projector.{0,2}
+    Tensor *visual_encoding;  ///< mm_projector.vt_pe [N,d]
+} Adapters;
+
+/// Registers and initialises the parameters as PyTorch does: uniform within 1/sqrt(fan_in) for linear layers, 1 and 0 for the norm,
+/// N(0, std^2) for the encodings.
+Adapters adapters_new(const AdapterOptions *options, ParameterSet *parameters, Device *device);
+
+/// The U-Net's context in place of a prompt: Linear, GELU, Linear, plus encoding. clip [B,N,clip_width]; returns
+/// [B,N,context_width]. Only with an implicit captioner.
+Tensor *adapters_context(const Adapters *adapters, Tensor *clip);
+
+/// The visual tokens [B,N,d]. clip [B,N,clip_width]; unet [B,h,w,unet_width], where h*w = N, row by row (NULL with LLaVA).
+Tensor *adapters_project(const Adapters *adapters, Tensor *clip, Tensor *unet);
