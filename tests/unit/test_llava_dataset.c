@@ -1,0 +1,206 @@
+// rooms: data autograd
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "data/llava_dataset.h"
+
+static char folder[] = "/tmp/difflmm-dataset-XXXXXX";
+
+static const char *in_folder(const char *name) {
+    static char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return path;
+}
+
+static void write_text(const char *name, const char *text) {
+    FILE *file = fopen(in_folder(name), "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static Dataset *open_text(const char *text, MissingImage policy, Error *error) {
+    write_text("data.json", text);
+    char path[512];
+    snprintf(path, sizeof path, "%s", in_folder("data.json"));
+    return dataset_open(&(DatasetOptions){path, folder, policy}, error);
+}
+
+#define TURNS                                                                                      \
+    "\"conversations\": [{\"from\": \"human\", \"value\": \"<image>\\nWhat is it?\"}, {\"from\": " \
+    "\"gpt\", \"value\": \"A ring.\"}]"
+#define TEXT_TURNS                                                                       \
+    "\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, {\"from\": \"gpt\", " \
+    "\"value\": \"Đà\"}]"
+
+static void samples_are_read_one_by_one(void **state) {
+    (void)state;
+    Error error = {0};
+    Dataset *dataset =
+        open_text("\xef\xbb\xbf [\n {\"id\": \"a\", \"image\": \"there.png\", " TURNS "},\n"
+                  "{\"id\": 17, " TEXT_TURNS "} ,{\"image\": null, " TEXT_TURNS "}]\n ",
+                  MISSING_IMAGE_FAIL, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    assert_int_equal(dataset_count(dataset), 3);
+    assert_true(dataset_has_image(dataset, 0));
+    assert_false(dataset_has_image(dataset, 1));
+    assert_false(dataset_has_image(dataset, 2));
+    assert_int_equal(dataset_word_count(dataset, 0), 6);
+    assert_int_equal(dataset_word_count(dataset, 1), 2);
+    Sample sample;
+    assert_true(dataset_sample(dataset, 0, &sample, &error));
+    assert_string_equal(sample.id, "a");
+    assert_string_equal(sample.image_path, in_folder("there.png"));
+    assert_int_equal(sample.turn_count, 2);
+    assert_string_equal(sample.turns[0].text, "<image>\nWhat is it?");
+    assert_int_equal(sample.turns[1].role, ROLE_GPT);
+    sample_free(&sample);
+    assert_true(dataset_sample(dataset, 1, &sample, &error));
+    assert_string_equal(sample.id, "17");
+    assert_null(sample.image_path);
+    assert_string_equal(sample.turns[1].text, "Đà");
+    sample_free(&sample);
+    char where[1024];
+    assert_non_null(strstr(dataset_describe(dataset, 1, "17", where, sizeof where),
+                           "sample 1 (id '17', line 3)"));
+    dataset_close(dataset);
+}
+
+static void missing_images_fail_or_are_skipped_and_counted(void **state) {
+    (void)state;
+    Error error = {0};
+    const char *text = "[{\"id\": \"x\", \"image\": \"absent.png\", " TURNS
+                       "},\n{\"id\": \"y\", \"image\": \"there.png\", " TURNS "}]";
+    assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
+    assert_non_null(strstr(error.message, "sample 0 (id 'x', line 1): its image"));
+    assert_non_null(strstr(error.message, "absent.png cannot be read: No such file"));
+    Dataset *dataset = open_text(text, MISSING_IMAGE_SKIP, &error);
+    assert_int_equal(dataset_count(dataset), 1);
+    assert_int_equal(dataset_skipped(dataset), 1);
+    assert_int_equal(dataset_position_in_file(dataset, 0), 1);
+    dataset_close(dataset);
+    assert_null(open_text("[{\"image\": \"absent.png\", " TURNS "}]", MISSING_IMAGE_SKIP, &error));
+    assert_non_null(strstr(error.message, "right image folder"));
+}
+
+typedef struct Bad {
+    const char *text;
+    const char *message;
+} Bad;
+
+static const Bad bad[] = {
+    {"[]", "no samples"},
+    {" ", "expected an array of samples"},
+    {"{}", "expected an array of samples"},
+    {"[\n\n", "data.json:3: not valid JSON: expected a sample, { ... }, but the file ends here"},
+    {"[{" TEXT_TURNS "}", "the file ends here"},
+    {"[{" TEXT_TURNS "}\n{", "data.json:2: not valid JSON: expected ',' or ']'"},
+    {"[{" TEXT_TURNS "},]", "expected a sample"},
+    {"[{" TEXT_TURNS "}] x", "nothing after the array"},
+    {"[1]", "expected a sample"},
+    {"[{" TEXT_TURNS "},\n{\"id\": \"a\",\n \"image\": }]",
+     "data.json:3: not valid JSON, in sample 1"},
+    {"[{\"id\": \"a\", \"id\": \"b\", " TEXT_TURNS "}]", "duplicate"},
+    {"[{\"id\": \"a\xff\", " TEXT_TURNS "}]", "unable to decode"},
+    {"[{\"id\": \"a\"}]", "sample 0 (id 'a', line 1): \"conversations\" is missing"},
+    {"[{\"image\": [\"a\", \"b\"], " TURNS "}]", "name of one image file"},
+    {"[{\"conversations\": []}]", "at least one turn"},
+    {"[{\"conversations\": [{\"from\": \"human\"}]}]", "turn 1: expected {\"from\""},
+    {"[{\"conversations\": [3]}]", "turn 1: expected {\"from\""},
+    {"[\n{\"id\": \"q\", \"conversations\": [{\"from\": \"system\", \"value\": \"x\"}]}]",
+     "sample 0 (id 'q', line 2): turn 1 is from 'system'; expected 'human' or 'gpt'"},
+    {"[{\"image\": \"there.png\", " TEXT_TURNS "}]", "no turn has <image>"},
+};
+
+static void data_sets_that_are_not_valid_say_where_and_what_was_expected(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        Error error = {0};
+        if (open_text(bad[i].text, MISSING_IMAGE_FAIL, &error))
+            fail_msg("accepted: %s", bad[i].text);
+        if (!strstr(error.message, bad[i].message) ||
+            !strstr(error.message, in_folder("data.json")))
+            fail_msg("case %zu: %s", i, error.message);
+    }
+    Error error = {0};
+    assert_null(open_text("", MISSING_IMAGE_FAIL, &error));
+    assert_non_null(strstr(error.message, "empty"));
+    assert_null(
+        dataset_open(&(DatasetOptions){"/nonexistent.json", folder, MISSING_IMAGE_FAIL}, &error));
+    assert_non_null(strstr(error.message, "/nonexistent.json"));
+    assert_null(dataset_open(&(DatasetOptions){folder, folder, MISSING_IMAGE_FAIL}, &error));
+}
+
+static void deep_nesting_is_an_error(void **state) {
+    (void)state;
+    char *text = malloc(200001);
+    memcpy(text, "[{\"a\":", 6);
+    memset(text + 6, '[', 199994);
+    text[200000] = '\0';
+    Error error = {0};
+    assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
+    assert_non_null(strstr(error.message, "not valid JSON"));
+    free(text);
+}
+
+static void the_shared_photographs_are_a_valid_data_set(void **state) {
+    (void)state;
+    const char *shared = getenv("DIFFLMM_SHARED_DATA");
+    char photos[256], path[512];
+    snprintf(photos, sizeof photos, "%s/photos", shared ? shared : SOURCE_DIR "/../shared/data");
+    if (access(photos, F_OK) != 0) {
+        print_message("skipped: no photographs at %s\n", photos);
+        skip();
+    }
+    static const char *const names[] = {"llava_pretrain.json", "llava_instruct.json"};
+    for (int i = 0; i < 2; i++) {
+        Error error = {0};
+        snprintf(path, sizeof path, "%s/%s", photos, names[i]);
+        Dataset *dataset =
+            dataset_open(&(DatasetOptions){path, photos, MISSING_IMAGE_FAIL}, &error);
+        if (!dataset) fail_msg("%s", error.message);
+        assert_true(dataset_count(dataset) > 5);
+        for (int64_t k = 0; k < dataset_count(dataset); k++) {
+            Sample sample;
+            if (!dataset_sample(dataset, k, &sample, &error)) fail_msg("%s", error.message);
+            assert_true((sample.image_path != NULL) == dataset_has_image(dataset, k));
+            sample_free(&sample);
+        }
+        dataset_close(dataset);
+    }
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    if (!mkdtemp(folder)) return -1;
+    write_text("there.png", "");
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
+    closedir(directory);
+    return rmdir(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_are_read_one_by_one),
+        cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
+        cmocka_unit_test(data_sets_that_are_not_valid_say_where_and_what_was_expected),
+        cmocka_unit_test(deep_nesting_is_an_error),
+        cmocka_unit_test(the_shared_photographs_are_a_valid_data_set),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
