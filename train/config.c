@@ -108,7 +108,7 @@ bool config_require(const Config *config, Error *error, ...) {
 }
 
 bool config_require_model(const Config *config, Error *error) {
-    if (config->model.architecture == ARCHITECTURE_DIFFLMM &&
+    if (config->model.architecture == ADAPTERS_DIFFLMM &&
         !config_require(config, error, "model.sd", NULL))
         return false;
     return config_require(config, error, "model.vision_tower", "model.llm", NULL);

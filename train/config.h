@@ -8,22 +8,21 @@
 /// unknown key gets the nearest valid one.
 #pragma once
 #include "autograd/error.h"
+#include "data/conversation.h"
+#include "data/llava_dataset.h"
+#include "data/preprocess.h"
+#include "eval/attention_map.h"
+#include "models/adapters.h"
 
 #include <stdint.h>
 #include <stdio.h>
 
-typedef enum Architecture { ARCHITECTURE_DIFFLMM, ARCHITECTURE_LLAVA } Architecture;
-typedef enum ComputeType { COMPUTE_FLOAT32, COMPUTE_BFLOAT16 } ComputeType;
 /// Values of `model.recompute` that have a name; any other n is "every n-th layer".
 enum { RECOMPUTE_NONE = 0, RECOMPUTE_ALL = 1 };
-typedef enum ConversationVersion { VERSION_PLAIN, VERSION_VICUNA_V1 } ConversationVersion;
-typedef enum ImageAspectRatio { ASPECT_SQUARE, ASPECT_PAD } ImageAspectRatio;
-typedef enum MissingImage { MISSING_IMAGE_FAIL, MISSING_IMAGE_SKIP } MissingImage;
 typedef enum ScheduleType { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR } ScheduleType;
 typedef enum DeviceChoice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceChoice;
 typedef enum EvaluationTask { TASK_POINT_ACCURACY } EvaluationTask;
 typedef enum QueryRow { QUERY_PRODUCING, QUERY_OWN } QueryRow;
-typedef enum Aggregate { AGGREGATE_MEAN, AGGREGATE_MAX, AGGREGATE_FIRST } Aggregate;
 typedef enum SegmenterChoice { SEGMENTER_NONE, SEGMENTER_REGION_GROWING } SegmenterChoice;
 
 typedef struct IntList {
@@ -38,7 +37,7 @@ typedef struct StringList {
 
 /// What a model is made of.
 typedef struct ModelSection {
-    int architecture;   ///< Architecture
+    int architecture;   ///< AdapterKind
     char *sd;           ///< directory in the layout of Stable Diffusion v1.5
     char *vision_tower; ///< directory of a CLIP vision model
     char *llm;          ///< directory of a Llama with its tokenizer
@@ -46,7 +45,7 @@ typedef struct ModelSection {
     bool implicit_captioner, positional_encodings, clip_concat;
     int64_t unet_feature_block, timestep, ensemble_size;
     double positional_encoding_std;
-    int dtype;         ///< ComputeType
+    int dtype;         ///< DType
     int64_t recompute; ///< RECOMPUTE_NONE, RECOMPUTE_ALL, or every n-th layer
 } ModelSection;
 
@@ -60,9 +59,9 @@ typedef struct LoraSection {
 typedef struct DataSection {
     char *train, *image_folder;     ///< LLaVA JSON and the folder of its images
     char *eval, *eval_image_folder; ///< NULL: no loss on held-out data
-    int version;                    ///< ConversationVersion
+    int version;                    ///< ConversationTemplate
     char *system_message;           ///< NULL: as published
-    int image_aspect_ratio;         ///< ImageAspectRatio
+    int image_aspect_ratio;         ///< ImageAspect
     int64_t image_size, model_max_length;
     bool group_by_modality_length;
     int missing_image; ///< MissingImage
@@ -96,7 +95,7 @@ typedef struct EvalSection {
     int64_t max_new_tokens;
     int query;             ///< QueryRow
     IntList layers, heads; ///< empty: all
-    int aggregate;         ///< Aggregate
+    int aggregate;         ///< GroupReduction
     int segmenter;         ///< SegmenterChoice
     int64_t samples;       ///< -1: all
     int64_t pictures;

@@ -79,7 +79,7 @@ static void without_a_file_every_key_has_its_default(void **state) {
     Error error = {0};
     Config *config = config_load(NULL, NULL, 0, &error);
     assert_non_null(config);
-    assert_int_equal(config->model.architecture, ARCHITECTURE_DIFFLMM);
+    assert_int_equal(config->model.architecture, ADAPTERS_DIFFLMM);
     assert_int_equal(config->model.timestep, 100);
     assert_int_equal(config->model.unet_feature_block, 1);
     assert_true(config->model.implicit_captioner);
@@ -111,7 +111,7 @@ static void values_of_every_type_are_read(void **state) {
                           "  heads:\n"
                           "    - 0\n",
                           NULL, 0);
-    assert_int_equal(config->model.architecture, ARCHITECTURE_LLAVA);
+    assert_int_equal(config->model.architecture, ADAPTERS_LLAVA);
     assert_string_equal(config->model.llm, "some dir/llama");
     assert_int_equal(config->model.recompute, 4);
     assert_false(config->model.clip_concat);
@@ -293,7 +293,7 @@ static void required_keys_are_named_with_their_meaning(void **state) {
     expect_part(error.message, "data.train=VALUE");
     assert_false(config_require_model(config, &error));
     expect_part(error.message, "model.sd is missing");
-    config->model.architecture = ARCHITECTURE_LLAVA;
+    config->model.architecture = ADAPTERS_LLAVA;
     assert_true(config_require_model(config, &error));
     config_free(config);
 }
@@ -404,13 +404,13 @@ static void the_published_recipe_is_as_published(void **state) {
     assert_non_null(one);
     assert_non_null(two);
     assert_true(one->training.learning_rate == 1e-3);
-    assert_int_equal(one->data.version, VERSION_PLAIN);
-    assert_int_equal(one->data.image_aspect_ratio, ASPECT_SQUARE);
+    assert_int_equal(one->data.version, TEMPLATE_PLAIN);
+    assert_int_equal(one->data.image_aspect_ratio, IMAGE_CENTER_CROP);
     assert_false(one->lora.lora_enable);
     assert_true(two->training.learning_rate == 2e-4);
     assert_true(two->training.mm_projector_lr == 2e-5);
-    assert_int_equal(two->data.version, VERSION_VICUNA_V1);
-    assert_int_equal(two->data.image_aspect_ratio, ASPECT_PAD);
+    assert_int_equal(two->data.version, TEMPLATE_VICUNA_V1);
+    assert_int_equal(two->data.image_aspect_ratio, IMAGE_PAD);
     assert_true(two->data.group_by_modality_length);
     assert_true(two->lora.lora_enable);
     assert_int_equal(two->lora.lora_r, 128);
