@@ -1,0 +1,267 @@
+// rooms: ops autograd
+// Norms against float64, their gradients against differences, and what a naive variance would get wrong.
+#include "ops/ops.h"
+#include "tests/unit/op_cases.h"
+
+#include <omp.h>
+
+/// x, weight, bias as inputs of an op under test; weight and bias may be NULL.
+typedef struct NormCase {
+    int rank;
+    int64_t shape[MAX_RANK];
+    int groups; ///< group_norm only
+    bool silu, affine;
+} NormCase;
+
+static const float eps = 1e-5f;
+
+static int64_t channels_of(const NormCase *c) { return c->shape[c->rank - 1]; }
+
+static Tensor *group_norm_op(const void *context, DType dtype, Tensor *const *inputs) {
+    const NormCase *c = context;
+    return group_norm(convert(inputs[0], dtype), inputs[1], inputs[2], c->groups, eps, c->silu);
+}
+
+static Tensor *layer_norm_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return layer_norm(convert(inputs[0], dtype), inputs[1], inputs[2], eps);
+}
+
+static Tensor *rms_norm_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return rms_norm(convert(inputs[0], dtype), inputs[1], eps);
+}
+
+// ---- references
+
+/// Normalises the elements `at(i)` = first + (i / width) * stride + i % width, i < count, of x. `size` receives the magnitude of what is
+/// subtracted, in units of the result.
+static void reference_set(const double *x, int64_t first, int64_t width, int64_t stride,
+                          int64_t count, bool centred, double *xhat, double *size) {
+    double mean = 0, squares = 0;
+    for (int64_t i = 0; i < count; i++) mean += x[first + i / width * stride + i % width];
+    mean = centred ? mean / (double)count : 0;
+    for (int64_t i = 0; i < count; i++) {
+        double d = x[first + i / width * stride + i % width] - mean;
+        squares += d * d;
+    }
+    double rstd = 1 / sqrt(squares / (double)count + (double)eps);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t at = first + i / width * stride + i % width;
+        xhat[at] = (x[at] - mean) * rstd;
+        size[at] = (fabs(x[at]) + fabs(mean)) * rstd;
+    }
+}
+
+/// The affine part and the SiLU, in place; `size` follows.
+static void reference_affine(const double *weight, const double *bias, bool silu, int64_t n,
+                             int64_t channels, double *y, double *size) {
+    for (int64_t i = 0; i < n; i++) {
+        double w = weight ? weight[i % channels] : 1, b = bias ? bias[i % channels] : 0;
+        y[i] = y[i] * w + b;
+        size[i] = size[i] * fabs(w) + fabs(b);
+        if (!silu) continue;
+        // The SiLU's slope is at most 1.1; its own error is 4 units of its result.
+        size[i] = 1.1 * size[i] + 4 * fabs(y[i] / (1 + exp(-y[i])));
+        y[i] /= 1 + exp(-y[i]);
+    }
+}
+
+static void expect_group_norm(const NormCase *c, const Tensor *x, const Tensor *weight,
+                              const Tensor *bias, const Tensor *got) {
+    int64_t n = tensor_numel(x), channels = channels_of(c), width = channels / c->groups;
+    int64_t rows = n / c->shape[0] / channels;
+    const double *in = case_doubles(x);
+    double *want = case_zeros(n), *size = case_zeros(n);
+    for (int64_t sample = 0; sample < c->shape[0]; sample++)
+        for (int64_t group = 0; group < c->groups; group++)
+            reference_set(in, sample * rows * channels + group * width, width, channels,
+                          rows * width, true, want, size);
+    reference_affine(case_doubles(weight), case_doubles(bias), c->silu, n, channels, want, size);
+    case_expect("group_norm", got, want, size, (double)(rows * width));
+}
+
+static void expect_row_norm(const char *name, bool centred, const Tensor *x, const Tensor *weight,
+                            const Tensor *bias, const Tensor *got) {
+    int64_t n = tensor_numel(x), channels = tensor_columns(x);
+    const double *in = case_doubles(x);
+    double *want = case_zeros(n), *size = case_zeros(n);
+    for (int64_t row = 0; row < tensor_rows(x); row++)
+        reference_set(in, row * channels, channels, channels, channels, centred, want, size);
+    reference_affine(weight ? case_doubles(weight) : NULL, bias ? case_doubles(bias) : NULL, false,
+                     n, channels, want, size);
+    case_expect(name, got, want, size, (double)channels);
+}
+
+// ---- group norm
+
+static const NormCase group_cases[] = {
+    {4, {2, 3, 5, 6}, 3, false, true},    {4, {2, 3, 5, 6}, 3, true, true},
+    {4, {1, 4, 4, 8}, 8, true, true},     // one channel per group
+    {4, {3, 3, 1, 7}, 1, true, true},     // one group
+    {3, {2, 7, 10}, 5, false, true},      // tokens
+    {2, {5, 12}, 3, true, true},          // one row per sample
+    {4, {1, 31, 17, 96}, 32, true, true}, // several blocks, more threads than samples
+    {4, {5, 13, 7, 40}, 8, false, true},  // more samples than threads
+    {3, {1, 35, 4128}, 32, true, true},   // a row is longer than a strip
+};
+
+static void group_norm_agrees_with_float64(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof group_cases / sizeof *group_cases; i++)
+        for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+            const NormCase *c = &group_cases[i];
+            case_begin();
+            Tensor *x = case_normal(dtype, c->rank, c->shape);
+            Tensor *weight = case_normal(FLOAT32, SHAPE(channels_of(c)));
+            Tensor *bias = case_normal(FLOAT32, SHAPE(channels_of(c)));
+            expect_group_norm(c, x, weight, bias,
+                              group_norm(x, weight, bias, c->groups, eps, c->silu));
+            case_end();
+        }
+}
+
+static void group_norm_of_values_far_from_zero_does_not_cancel(void **state) {
+    (void)state;
+    const NormCase c = {4, {1, 40, 40, 64}, 4, false, true};
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, c.rank, c.shape);
+    for (int64_t i = 0; i < tensor_numel(x); i++) ((float *)x->data)[i] += 4096.0f;
+    Tensor *weight = case_normal(FLOAT32, SHAPE(channels_of(&c)));
+    Tensor *bias = case_normal(FLOAT32, SHAPE(channels_of(&c)));
+    expect_group_norm(&c, x, weight, bias, group_norm(x, weight, bias, c.groups, eps, c.silu));
+    case_end();
+}
+
+static void check_gradients(const char *name, CaseOp op, const NormCase *c, bool parameters) {
+    case_begin();
+    Tensor *inputs[3] = {case_normal(FLOAT32, c->rank, c->shape)};
+    require_grad(inputs[0]);
+    for (int i = 1; i < 3 && c->affine; i++) {
+        inputs[i] = case_normal(FLOAT32, SHAPE(channels_of(c)));
+        if (parameters) require_grad(inputs[i]);
+    }
+    case_check_gradient(name, op, c, 3, inputs);
+    // Rounded to bfloat16: x, y, the gradient of y is exact, the gradient of x; each changes the result by its own share.
+    case_check_bfloat16(name, op, c, 3, inputs, 6);
+    case_end();
+}
+
+static void group_norm_gradient_agrees_with_differences(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof group_cases / sizeof *group_cases; i++)
+        check_gradients("group_norm", group_norm_op, &group_cases[i], false);
+}
+
+// ---- layer norm, rms norm
+
+static const NormCase row_cases[] = {
+    {2, {1, 64}, 0, false, true},    {2, {5, 13}, 0, false, true},  {3, {2, 9, 32}, 0, false, true},
+    {2, {3, 4096}, 0, false, true},  {2, {301, 7}, 0, false, true}, // several blocks of rows
+    {2, {17, 1031}, 0, false, true}, {2, {4, 33}, 0, false, false},
+};
+
+static void layer_norm_and_rms_norm_agree_with_float64(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof row_cases / sizeof *row_cases; i++)
+        for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+            const NormCase *c = &row_cases[i];
+            case_begin();
+            Tensor *x = case_normal(dtype, c->rank, c->shape);
+            Tensor *weight = c->affine ? case_normal(FLOAT32, SHAPE(channels_of(c))) : NULL;
+            Tensor *bias = c->affine ? case_normal(FLOAT32, SHAPE(channels_of(c))) : NULL;
+            expect_row_norm("layer_norm", true, x, weight, bias, layer_norm(x, weight, bias, eps));
+            if (weight) {
+                expect_row_norm("rms_norm", false, x, weight, NULL, rms_norm(x, weight, eps));
+                expect_row_norm("layer_norm without bias", true, x, weight, NULL,
+                                layer_norm(x, weight, NULL, eps));
+            }
+            case_end();
+        }
+}
+
+static void layer_norm_gradient_agrees_with_differences(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof row_cases / sizeof *row_cases; i++)
+        check_gradients("layer_norm", layer_norm_op, &row_cases[i], true);
+    check_gradients("layer_norm, frozen", layer_norm_op, &row_cases[1], false);
+}
+
+static void rms_norm_gradient_agrees_with_differences(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof row_cases / sizeof *row_cases; i++)
+        if (row_cases[i].affine) check_gradients("rms_norm", rms_norm_op, &row_cases[i], false);
+}
+
+static Tensor *layer_norm_of_scaled(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return layer_norm(convert(inputs[0], dtype), scale(inputs[1], 2.0f), scale(inputs[2], 0.5f),
+                      eps);
+}
+
+static void layer_norm_weights_may_be_results_of_other_ops(void **state) {
+    (void)state;
+    check_gradients("layer_norm", layer_norm_of_scaled, &row_cases[1], true);
+}
+
+static void layer_norm_of_equal_values_is_the_bias(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3, 1));
+    Tensor *weight = case_normal(FLOAT32, SHAPE(1)), *bias = case_normal(FLOAT32, SHAPE(1));
+    const double *b = case_doubles(bias);
+    case_expect("one channel", layer_norm(x, weight, bias, eps), (double[]){b[0], b[0], b[0]}, NULL,
+                1);
+    case_end();
+}
+
+// ---- threads
+
+/// Output and gradient of a norm with the given number of threads.
+static Tensor *run_with_threads(int threads, CaseOp op, const NormCase *c, Tensor *const *inputs,
+                                Tensor **gradients) {
+    int before = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    Tensor *y = case_backward(op, c, FLOAT32, 3, inputs, NULL);
+    for (int i = 0; i < 3; i++)
+        gradients[i] = grad(inputs[i]) ? case_convert(grad(inputs[i]), FLOAT32) : NULL;
+    omp_set_num_threads(before);
+    return y;
+}
+
+static void norms_do_not_depend_on_the_number_of_threads(void **state) {
+    (void)state;
+    const NormCase c = {4, {2, 40, 20, 64}, 8, true, true};
+    const CaseOp ops[] = {group_norm_op, layer_norm_op, rms_norm_op};
+    for (int op = 0; op < 3; op++) {
+        case_begin();
+        Tensor *inputs[3], *one[3], *three[3];
+        inputs[0] = case_normal(FLOAT32, c.rank, c.shape);
+        inputs[1] = case_normal(FLOAT32, SHAPE(channels_of(&c)));
+        inputs[2] = case_normal(FLOAT32, SHAPE(channels_of(&c)));
+        require_grad(inputs[0]);
+        if (op == 1) require_grad(inputs[1]), require_grad(inputs[2]);
+        Tensor *y = run_with_threads(1, ops[op], &c, inputs, one);
+        case_expect_equal("output", run_with_threads(3, ops[op], &c, inputs, three), y);
+        for (int i = 0; i < 3; i++)
+            if (one[i]) case_expect_equal("gradient", three[i], one[i]);
+        case_end();
+    }
+}
+
+static int norm_tests(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(group_norm_agrees_with_float64),
+        cmocka_unit_test(group_norm_of_values_far_from_zero_does_not_cancel),
+        cmocka_unit_test(group_norm_gradient_agrees_with_differences),
+        cmocka_unit_test(layer_norm_and_rms_norm_agree_with_float64),
+        cmocka_unit_test(layer_norm_gradient_agrees_with_differences),
+        cmocka_unit_test(rms_norm_gradient_agrees_with_differences),
+        cmocka_unit_test(layer_norm_weights_may_be_results_of_other_ops),
+        cmocka_unit_test(layer_norm_of_equal_values_is_the_bias),
+        cmocka_unit_test(norms_do_not_depend_on_the_number_of_threads),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) { return case_run_levels(norm_tests); }
