@@ -1,0 +1,228 @@
+#include "eval/html_report.h"
+
+#include "autograd/output_file.h"
+#include "eval/html_style.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/// What the page's last element is inside of.
+typedef enum Group { GROUP_NONE, GROUP_CHARTS, GROUP_PICTURES } Group;
+
+struct HtmlReport {
+    char *title;
+    FILE *out; ///< the body, in memory
+    char *body;
+    size_t length;
+    Group group;
+};
+
+char *base64_encode(const void *bytes, size_t size) {
+    static const char DIGITS[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const unsigned char *in = bytes;
+    char *text = checked_malloc((size + 2) / 3 * 4 + 1), *end = text;
+    for (size_t i = 0; i < size; i += 3) {
+        size_t left = size - i;
+        unsigned three = (unsigned)in[i] << 16;
+        if (left > 1) three |= (unsigned)in[i + 1] << 8;
+        if (left > 2) three |= in[i + 2];
+        *end++ = DIGITS[three >> 18];
+        *end++ = DIGITS[three >> 12 & 63];
+        *end++ = left > 1 ? DIGITS[three >> 6 & 63] : '=';
+        *end++ = left > 2 ? DIGITS[three & 63] : '=';
+    }
+    *end = 0;
+    return text;
+}
+
+/// Bytes of the UTF-8 sequence at `text` (shortest form, no surrogates, at most U+10FFFF), or 0.
+static int utf8_length(const unsigned char *text) {
+    unsigned char lead = text[0];
+    if (lead < 0x80) return 1;
+    int length = lead >= 0xc2 && lead < 0xe0   ? 2
+                 : (lead & 0xf0) == 0xe0       ? 3
+                 : lead >= 0xf0 && lead < 0xf5 ? 4
+                                               : 0;
+    for (int i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80) return 0;
+    if (lead == 0xe0 && text[1] < 0xa0) return 0;
+    if (lead == 0xed && text[1] > 0x9f) return 0;
+    if (lead == 0xf0 && text[1] < 0x90) return 0;
+    if (lead == 0xf4 && text[1] > 0x8f) return 0;
+    return length;
+}
+
+static const char *entity(unsigned char c) {
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#39;";
+    default:
+        break;
+    }
+    bool is_control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+    return is_control ? "\xef\xbf\xbd" : NULL;
+}
+
+char *html_escape(const char *text) {
+    enum { LONGEST_ENTITY = 6 };
+    char *escaped = checked_malloc(LONGEST_ENTITY * strlen(text) + 1), *end = escaped;
+    const unsigned char *c = (const unsigned char *)text;
+    while (*c) {
+        int length = utf8_length(c);
+        const char *replacement = length ? entity(*c) : "\xef\xbf\xbd";
+        if (replacement) {
+            end = stpcpy(end, replacement);
+            c += length ? length : 1;
+        } else {
+            memcpy(end, c, (size_t)length);
+            end += length;
+            c += length;
+        }
+    }
+    *end = 0;
+    return escaped;
+}
+
+static void print_escaped(FILE *out, const char *before, const char *text, const char *after) {
+    char *escaped = html_escape(text);
+    fprintf(out, "%s%s%s", before, escaped, after);
+    free(escaped);
+}
+
+static void enter_group(HtmlReport *report, Group group) {
+    static const char *const OPENING[] = {"", "<div class=\"charts\">\n",
+                                          "<div class=\"pictures\">\n"};
+    if (report->group == group) return;
+    if (report->group != GROUP_NONE) fputs("</div>\n", report->out);
+    fputs(OPENING[group], report->out);
+    report->group = group;
+}
+
+HtmlReport *html_report_new(const char *title, const char *subtitle) {
+    HtmlReport *report = checked_calloc(1, sizeof *report);
+    report->title = html_escape(title);
+    report->out = open_memstream(&report->body, &report->length);
+    CHECK(report->out, "open_memstream");
+    fprintf(report->out, "<header>\n<h1>%s</h1>\n", report->title);
+    if (subtitle) print_escaped(report->out, "<p>", subtitle, "</p>\n");
+    fputs("</header>\n", report->out);
+    return report;
+}
+
+void html_report_free(HtmlReport *report) {
+    if (!report) return;
+    fclose(report->out);
+    free(report->body);
+    free(report->title);
+    free(report);
+}
+
+void html_report_heading(HtmlReport *report, const char *text) {
+    enter_group(report, GROUP_NONE);
+    print_escaped(report->out, "<h2>", text, "</h2>\n");
+}
+
+void html_report_paragraph(HtmlReport *report, const char *text) {
+    enter_group(report, GROUP_NONE);
+    print_escaped(report->out, "<p>", text, "</p>\n");
+}
+
+void html_report_key_figures(HtmlReport *report, const KeyFigure *figures, int count) {
+    enter_group(report, GROUP_NONE);
+    fputs("<dl class=\"figures\">\n", report->out);
+    for (int i = 0; i < count; i++) {
+        print_escaped(report->out, "<div><dt>", figures[i].label, "</dt>");
+        print_escaped(report->out, "<dd>", figures[i].value, "</dd>");
+        if (figures[i].note)
+            print_escaped(report->out, "<dd class=\"note\">", figures[i].note, "</dd>");
+        fputs("</div>\n", report->out);
+    }
+    fputs("</dl>\n", report->out);
+}
+
+/// A number, perhaps with a sign before and a unit of one word or a spread behind it: "0.735", "-1e-3", "12 %", "0.71 ± 0.02".
+static bool looks_like_a_number(const char *cell) {
+    const char *digits = cell + strspn(cell, "+-");
+    return *digits >= '0' && *digits <= '9';
+}
+
+void html_report_table(HtmlReport *report, const char *const *headers, const char *const *cells,
+                       int rows, int columns, int emphasised) {
+    enter_group(report, GROUP_NONE);
+    FILE *out = report->out;
+    fputs("<div class=\"scroll\"><table>\n<thead><tr>", out);
+    for (int c = 0; c < columns; c++) {
+        bool is_numeric = rows > 0 && looks_like_a_number(cells[c]);
+        print_escaped(out, is_numeric ? "<th class=\"number\">" : "<th>", headers[c], "</th>");
+    }
+    fputs("</tr></thead>\n<tbody>\n", out);
+    for (int r = 0; r < rows; r++) {
+        fputs(r == emphasised ? "<tr class=\"emphasised\">" : "<tr>", out);
+        for (int c = 0; c < columns; c++) {
+            const char *cell = cells[r * columns + c];
+            print_escaped(out, looks_like_a_number(cell) ? "<td class=\"number\">" : "<td>", cell,
+                          "</td>");
+        }
+        fputs("</tr>\n", out);
+    }
+    fputs("</tbody>\n</table></div>\n", out);
+}
+
+void html_report_chart(HtmlReport *report, const char *svg_html, const char *caption) {
+    enter_group(report, GROUP_CHARTS);
+    fputs("<figure>\n", report->out);
+    if (caption) print_escaped(report->out, "<figcaption>", caption, "</figcaption>\n");
+    fprintf(report->out, "%s</figure>\n", svg_html);
+}
+
+bool html_report_picture(HtmlReport *report, const Image *image, const char *caption_html,
+                         const char *details_html, Error *error) {
+    void *png = NULL;
+    size_t size = 0;
+    if (!image_encode_png(image, &png, &size, error)) return false;
+    enter_group(report, GROUP_PICTURES);
+    char *base64 = base64_encode(png, size);
+    fprintf(report->out,
+            "<figure>\n<img width=\"%d\" height=\"%d\" alt=\"\" "
+            "src=\"data:image/png;base64,%s\">\n",
+            image->width, image->height, base64);
+    if (caption_html) fprintf(report->out, "<figcaption>%s</figcaption>\n", caption_html);
+    if (details_html) fprintf(report->out, "<div class=\"note\">%s</div>\n", details_html);
+    fputs("</figure>\n", report->out);
+    free(base64);
+    free(png);
+    return true;
+}
+
+void html_report_details(HtmlReport *report, const char *summary, const char *text) {
+    enter_group(report, GROUP_NONE);
+    print_escaped(report->out, "<details><summary>", summary, "</summary>\n");
+    print_escaped(report->out, "<pre>", text, "</pre></details>\n");
+}
+
+char *html_report_page(const HtmlReport *report) {
+    CHECK(!fflush(report->out), "a report in memory cannot be written");
+    return format_string("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+                         "<meta name=\"viewport\" content=\"width=device-width, "
+                         "initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
+                         "<title>%s</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n%s%s"
+                         "</main>\n</body>\n</html>\n",
+                         report->title, HTML_STYLE, report->body,
+                         report->group == GROUP_NONE ? "" : "</div>\n");
+}
+
+bool html_report_save(const HtmlReport *report, const char *path, Error *error) {
+    char *page = html_report_page(report);
+    bool is_saved = output_whole_file(path, page, strlen(page), error);
+    free(page);
+    return is_saved;
+}

@@ -1,0 +1,216 @@
+#include "eval/plot.h"
+
+#include "autograd/error.h"
+#include "eval/html_report.h"
+#include "eval/palette.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+    LEFT = 64,
+    RIGHT = 16,
+    TOP = 34, // the legend's line
+    BOTTOM = 46,
+    X_TICKS = 7,
+    Y_TICKS = 5,
+    MOST_TICKS = 24,
+    MOST_BUCKETS = 600, // more points than a chart has pixels only make the file larger
+    LETTER_WIDTH = 7    // of the legend's font, about
+};
+
+/// Data coordinates and the rectangle of pixels that they fill.
+typedef struct Frame {
+    double x_low, x_high, y_low, y_high;
+    double left, right, top, bottom;
+} Frame;
+
+static double x_pixel(const Frame *frame, double x) {
+    return frame->left +
+           (x - frame->x_low) / (frame->x_high - frame->x_low) * (frame->right - frame->left);
+}
+
+static double y_pixel(const Frame *frame, double y) {
+    return frame->bottom -
+           (y - frame->y_low) / (frame->y_high - frame->y_low) * (frame->bottom - frame->top);
+}
+
+int plot_ticks(double low, double high, int wanted, double *ticks, int capacity) {
+    if (!(high > low) || wanted < 1) return 0;
+    double rough = (high - low) / wanted, power = pow(10, floor(log10(rough)));
+    double ratio = rough / power;
+    double step = power * (ratio < 1.5 ? 1 : ratio < 3.5 ? 2 : ratio < 7.5 ? 5 : 10);
+    double first = ceil(low / step - 1e-9), last = floor(high / step + 1e-9);
+    int count = 0;
+    // Multiples of the step, not sums of it: 0.3, not 0.30000000000000004.
+    for (double i = first; i <= last && count < capacity; i++) ticks[count++] = i * step + 0.0;
+    return count;
+}
+
+static bool is_point(const PlotSeries *series, int i) {
+    return isfinite(series->x[i]) && isfinite(series->y[i]);
+}
+
+static bool data_range(const Plot *plot, Frame *frame) {
+    frame->x_low = frame->y_low = INFINITY;
+    frame->x_high = frame->y_high = -INFINITY;
+    for (int s = 0; s < plot->num_series; s++) {
+        const PlotSeries *series = &plot->series[s];
+        for (int i = 0; i < series->count; i++) {
+            if (!is_point(series, i)) continue;
+            frame->x_low = fmin(frame->x_low, series->x[i]);
+            frame->x_high = fmax(frame->x_high, series->x[i]);
+            frame->y_low = fmin(frame->y_low, series->y[i]);
+            frame->y_high = fmax(frame->y_high, series->y[i]);
+        }
+    }
+    return frame->x_low <= frame->x_high;
+}
+
+/// A little air above and below; an axis never has length zero; one that nearly reaches zero starts there.
+static void widen(Frame *frame) {
+    double x_size = frame->x_high - frame->x_low, y_size = frame->y_high - frame->y_low;
+    if (!(x_size > 0)) {
+        double half = fmax(0.5, 1e-6 * fabs(frame->x_low));
+        frame->x_low -= half;
+        frame->x_high += half;
+    }
+    double air = y_size > 0 ? 0.05 * y_size : fmax(0.5, 0.05 * fabs(frame->y_low));
+    bool starts_at_zero = frame->y_low >= 0 && frame->y_low < 0.25 * frame->y_high;
+    frame->y_low = starts_at_zero ? 0 : frame->y_low - air;
+    frame->y_high += air;
+}
+
+static void draw_axes(FILE *out, const Plot *plot, const Frame *frame) {
+    double ticks[MOST_TICKS];
+    fputs("<g class=\"axis\" fill=\"currentColor\" font-size=\"12\">\n", out);
+    int count = plot_ticks(frame->y_low, frame->y_high, Y_TICKS, ticks, MOST_TICKS);
+    for (int i = 0; i < count; i++) {
+        double y = y_pixel(frame, ticks[i]);
+        fprintf(
+            out,
+            "<path d=\"M%.1f %.1fH%.1f\" stroke=\"currentColor\" stroke-opacity=\".15\"/>"
+            "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" fill-opacity=\".75\">%.6g</text>\n",
+            frame->left, y, frame->right, frame->left - 8, y + 4, ticks[i]);
+    }
+    count = plot_ticks(frame->x_low, frame->x_high, X_TICKS, ticks, MOST_TICKS);
+    for (int i = 0; i < count; i++)
+        fprintf(out,
+                "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" "
+                "fill-opacity=\".75\">%.6g</text>\n",
+                x_pixel(frame, ticks[i]), frame->bottom + 18, ticks[i]);
+    fprintf(out, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"currentColor\" stroke-opacity=\".6\"/>\n",
+            frame->left, frame->bottom, frame->right);
+    char *x_label = html_escape(plot->x_label), *y_label = html_escape(plot->y_label);
+    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
+            (frame->left + frame->right) / 2, frame->bottom + 38, x_label);
+    double middle = (frame->top + frame->bottom) / 2;
+    fprintf(out,
+            "<text transform=\"rotate(-90 14 %.1f)\" x=\"14\" y=\"%.1f\" "
+            "text-anchor=\"middle\">%s</text>\n</g>\n",
+            middle, middle, y_label);
+    free(x_label);
+    free(y_label);
+}
+
+static void draw_point(FILE *out, const Frame *frame, double x, double y, bool is_first) {
+    fprintf(out, "%s%.1f %.1f", is_first ? "M" : "L", x_pixel(frame, x), y_pixel(frame, y));
+}
+
+/// The lowest and the highest point of every bucket, in their order, so that no peak is lost.
+static void draw_line(FILE *out, const PlotSeries *series, const Frame *frame) {
+    int buckets = series->count < MOST_BUCKETS ? series->count : MOST_BUCKETS;
+    bool is_first = true;
+    for (int b = 0; b < buckets; b++) {
+        int begin = (int)((long long)series->count * b / buckets);
+        int end = (int)((long long)series->count * (b + 1) / buckets), low = -1, high = -1;
+        for (int i = begin; i < end; i++) {
+            if (!is_point(series, i)) continue;
+            if (low < 0 || series->y[i] < series->y[low]) low = i;
+            if (high < 0 || series->y[i] > series->y[high]) high = i;
+        }
+        if (low < 0) continue;
+        int one = low < high ? low : high, other = low < high ? high : low;
+        draw_point(out, frame, series->x[one], series->y[one], is_first);
+        is_first = false;
+        if (other != one) draw_point(out, frame, series->x[other], series->y[other], false);
+    }
+}
+
+/// The average's weights sum to one from the first point on (the bias correction of Adam), so the line starts on the data.
+static void draw_smoothed(FILE *out, const PlotSeries *series, const Frame *frame) {
+    double sum = 0, weight = 0;
+    int stride = (series->count + MOST_BUCKETS - 1) / MOST_BUCKETS;
+    bool is_first = true;
+    for (int i = 0; i < series->count; i++) {
+        if (!is_point(series, i)) continue;
+        sum = series->smoothing * sum + (1 - series->smoothing) * series->y[i];
+        weight = series->smoothing * weight + (1 - series->smoothing);
+        if (i % stride && i != series->count - 1) continue;
+        draw_point(out, frame, series->x[i], sum / weight, is_first);
+        is_first = false;
+    }
+}
+
+static void draw_series(FILE *out, const PlotSeries *series, const Frame *frame, Color color) {
+    bool is_smoothed = series->smoothing > 0;
+    fprintf(out,
+            "<g fill=\"none\" stroke=\"#%02x%02x%02x\" stroke-linejoin=\"round\" "
+            "stroke-linecap=\"round\">\n<path stroke-width=\"%s\" stroke-opacity=\"%s\" d=\"",
+            color.red, color.green, color.blue, is_smoothed ? "1" : "2", is_smoothed ? ".35" : "1");
+    draw_line(out, series, frame);
+    if (is_smoothed) {
+        fputs("\"/>\n<path stroke-width=\"2\" d=\"", out);
+        draw_smoothed(out, series, frame);
+    }
+    fputs("\"/>\n</g>\n", out);
+}
+
+static void draw_legend(FILE *out, const Plot *plot, const Frame *frame) {
+    double x = frame->left;
+    fputs("<g font-size=\"13\" fill=\"currentColor\">\n", out);
+    for (int s = 0; s < plot->num_series; s++) {
+        Color color = palette_color(s);
+        char *label = html_escape(plot->series[s].label);
+        fprintf(out,
+                "<rect x=\"%.1f\" y=\"9\" width=\"14\" height=\"4\" rx=\"2\" "
+                "fill=\"#%02x%02x%02x\"/><text x=\"%.1f\" y=\"16\">%s</text>\n",
+                x, color.red, color.green, color.blue, x + 20, label);
+        int letters = 0;
+        for (const char *c = plot->series[s].label; *c; c++) letters += (*c & 0xc0) != 0x80;
+        x += 40 + LETTER_WIDTH * letters;
+        free(label);
+    }
+    fputs("</g>\n", out);
+}
+
+char *plot_svg(const Plot *plot) {
+    int width = plot->width ? plot->width : 640, height = plot->height ? plot->height : 320;
+    CHECK(width > LEFT + RIGHT && height > TOP + BOTTOM, "plot_svg: %d x %d pixels", width, height);
+    char *svg = NULL, *title = html_escape(plot->title);
+    size_t length = 0;
+    FILE *out = open_memstream(&svg, &length);
+    CHECK(out, "open_memstream");
+    fprintf(out,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" "
+            "font-family=\"system-ui, sans-serif\">\n<title>%s</title>\n",
+            width, height, title);
+    Frame frame = {.left = LEFT, .right = width - RIGHT, .top = TOP, .bottom = height - BOTTOM};
+    if (data_range(plot, &frame)) {
+        widen(&frame);
+        draw_axes(out, plot, &frame);
+        for (int s = 0; s < plot->num_series; s++)
+            draw_series(out, &plot->series[s], &frame, palette_color(s));
+        draw_legend(out, plot, &frame);
+    } else {
+        fprintf(out,
+                "<text x=\"%d\" y=\"%d\" text-anchor=\"middle\" fill=\"currentColor\">nothing was "
+                "recorded</text>\n",
+                width / 2, height / 2);
+    }
+    fputs("</svg>\n", out);
+    CHECK(!fclose(out), "a chart in memory cannot be written");
+    free(title);
+    return svg;
+}
