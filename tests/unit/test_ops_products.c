@@ -1,0 +1,452 @@
+// rooms: ops autograd
+// Linear layers, convolutions and rotary embedding against float64, in every type, at every kernel level.
+#include "ops/ops.h"
+#include "tests/unit/op_cases.h"
+
+#include <omp.h>
+
+static const DType floating[] = {FLOAT32, BFLOAT16};
+
+// ---- linear
+
+/// A float64 sum of products, with the sum of absolute values.
+typedef struct Reference {
+    double *value, *magnitude;
+} Reference;
+
+static Reference reference_new(int64_t n) { return (Reference){case_zeros(n), case_zeros(n)}; }
+
+static void reference_add(Reference r, int64_t i, double term) {
+    r.value[i] += term;
+    r.magnitude[i] += fabs(term);
+}
+
+/// c [m,n] += a b with element (i,l) of a at a[i * a_row + l * a_column], and so on.
+static void reference_product(Reference c, int64_t m, int64_t n, int64_t k, const double *a,
+                              int64_t a_row, int64_t a_column, const double *b, int64_t b_row,
+                              int64_t b_column) {
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t l = 0; l < k; l++)
+                reference_add(c, i * n + j,
+                              a[i * a_row + l * a_column] * b[l * b_row + j * b_column]);
+}
+
+static void reference_add_rows(Reference c, int64_t m, int64_t n, const double *row, int64_t step) {
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) reference_add(c, i * n + j, row[i * step + j]);
+}
+
+typedef struct LinearShape {
+    int64_t rows, k, n;
+} LinearShape;
+
+static const LinearShape linear_shapes[] = {{1, 1, 1},    {1, 37, 5},    {7, 13, 3},
+                                            {3, 4099, 9}, {65, 64, 96},  {130, 70, 50},
+                                            {2, 8, 257},  {300, 20, 160}};
+
+typedef void (*LinearCheck)(LinearShape shape, DType type, DType weight_type);
+
+/// Every shape, with activations and weights of every type that the contract allows together.
+static void for_each_linear(LinearCheck check) {
+    for (size_t i = 0; i < sizeof linear_shapes / sizeof *linear_shapes; i++)
+        for (int t = 0; t < 3; t++) {
+            case_begin();
+            check(linear_shapes[i], t == 0 ? FLOAT32 : BFLOAT16, t == 2 ? BFLOAT16 : FLOAT32);
+            case_end();
+        }
+}
+
+static void check_forward(LinearShape s, DType type, DType weight_type) {
+    Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
+    Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
+    Tensor *bias = case_normal(FLOAT32, SHAPE(s.n));
+    Reference want = reference_new(s.rows * s.n);
+    reference_product(want, s.rows, s.n, s.k, case_doubles(x), s.k, 1, case_doubles(weight), 1,
+                      s.k);
+    Tensor *y = tensor_new(x->device, type, SHAPE(s.rows, s.n));
+    kernels(x)->linear(x, weight, NULL, false, y);
+    case_expect("without bias", y, want.value, want.magnitude, (double)s.k);
+    Tensor *wide = tensor_new(x->device, FLOAT32, SHAPE(s.rows, s.n));
+    kernels(x)->linear(x, weight, NULL, false, wide);
+    case_expect("into float32", wide, want.value, want.magnitude, (double)s.k);
+    reference_add_rows(want, s.rows, s.n, case_doubles(bias), 0);
+    kernels(x)->linear(x, weight, bias, false, y);
+    case_expect("with bias", y, want.value, want.magnitude, (double)s.k);
+
+    Tensor *sum = case_normal(type, SHAPE(s.rows, s.n));
+    reference_add_rows(want, s.rows, s.n, case_doubles(sum), s.n);
+    kernels(x)->linear(x, weight, bias, true, sum);
+    case_expect("added to y", sum, want.value, want.magnitude, (double)s.k);
+}
+
+static void linear_multiplies(void **state) {
+    (void)state;
+    for_each_linear(check_forward);
+}
+
+static void check_input_gradient(LinearShape s, DType type, DType weight_type) {
+    Tensor *grad_y = case_normal(type, SHAPE(s.rows, s.n));
+    Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
+    Reference want = reference_new(s.rows * s.k);
+    reference_product(want, s.rows, s.k, s.n, case_doubles(grad_y), s.n, 1, case_doubles(weight),
+                      s.k, 1);
+    Tensor *grad_x = tensor_new(weight->device, type, SHAPE(s.rows, s.k));
+    kernels(grad_y)->linear_input_gradient(grad_y, weight, false, grad_x);
+    case_expect("input gradient", grad_x, want.value, want.magnitude, (double)s.n);
+    Tensor *sum = case_normal(type, SHAPE(s.rows, s.k));
+    reference_add_rows(want, s.rows, s.k, case_doubles(sum), s.k);
+    kernels(grad_y)->linear_input_gradient(grad_y, weight, true, sum);
+    case_expect("input gradient, added", sum, want.value, want.magnitude, (double)s.n);
+}
+
+static void linear_gives_the_gradient_of_its_input(void **state) {
+    (void)state;
+    for_each_linear(check_input_gradient);
+}
+
+static void check_weight_gradient(LinearShape s, DType type, DType weight_type) {
+    if (weight_type != FLOAT32) return; // gradients of parameters are FLOAT32
+    Tensor *grad_y = case_normal(type, SHAPE(s.rows, s.n));
+    Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
+    Tensor *grad_weight = case_normal(FLOAT32, SHAPE(s.n, s.k));
+    Tensor *grad_bias = case_normal(FLOAT32, SHAPE(s.n));
+    Reference weight = reference_new(s.n * s.k), bias = reference_new(s.n);
+    reference_add_rows(weight, s.n, s.k, case_doubles(grad_weight), s.k);
+    reference_add_rows(bias, 1, s.n, case_doubles(grad_bias), 0);
+    const double *g = case_doubles(grad_y);
+    reference_product(weight, s.n, s.k, s.rows, g, 1, s.n, case_doubles(x), s.k, 1);
+    for (int64_t row = 0; row < s.rows; row++) reference_add_rows(bias, 1, s.n, g + row * s.n, 0);
+    kernels(x)->linear_weight_gradient(grad_y, x, grad_weight);
+    case_expect("weight gradient", grad_weight, weight.value, weight.magnitude, (double)s.rows);
+    kernels(x)->sum_rows(grad_y, grad_bias);
+    case_expect("bias gradient", grad_bias, bias.value, bias.magnitude, (double)s.rows);
+}
+
+static void linear_adds_to_the_gradients_of_its_parameters(void **state) {
+    (void)state;
+    for_each_linear(check_weight_gradient);
+}
+
+static void sums_of_many_rows_stay_exact(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = tensor_new(device_cpu(), FLOAT32, SHAPE(100003, 3));
+    for (int64_t i = 0; i < tensor_numel(x); i++) ((float *)x->data)[i] = 1.0f;
+    Tensor *sum = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3));
+    kernels(x)->sum_rows(x, sum);
+    for (int i = 0; i < 3; i++) assert_true(((float *)sum->data)[i] == 100003.0f);
+    case_end();
+}
+
+static void no_rows_give_no_result_and_no_gradient(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = tensor_new(device_cpu(), FLOAT32, SHAPE(0, 5));
+    Tensor *weight = case_normal(FLOAT32, SHAPE(3, 5));
+    require_grad(weight);
+    tape_begin();
+    Tensor *y = linear(x, weight, NULL);
+    assert_int_equal(tensor_numel(y), 0);
+    backward(y, tensor_like(y));
+    tape_end();
+    for (int64_t i = 0; i < 15; i++) assert_true(((float *)grad(weight)->data)[i] == 0.0f);
+    case_end();
+}
+
+static Tensor *linear_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return linear(convert(inputs[0], dtype), inputs[1], inputs[2]);
+}
+
+static void linear_passes_gradients_to_every_input(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(2, 3, 17)), case_normal(FLOAT32, SHAPE(11, 17)),
+                        case_normal(FLOAT32, SHAPE(11))};
+    for (int i = 0; i < 3; i++) require_grad(inputs[i]);
+    case_check_gradient("linear", linear_op, NULL, 3, inputs);
+    case_check_bfloat16("linear", linear_op, NULL, 3, inputs, 2);
+    case_end();
+}
+
+static Tensor *linear_of_computed_weight(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return linear(convert(inputs[0], dtype), scale(inputs[1], 0.5f), scale(inputs[2], 0.5f));
+}
+
+static void a_computed_weight_gets_a_gradient_too(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(5, 7)), case_normal(FLOAT32, SHAPE(4, 7)),
+                        case_normal(FLOAT32, SHAPE(4))};
+    for (int i = 0; i < 3; i++) require_grad(inputs[i]);
+    case_check_gradient("linear of a computed weight", linear_of_computed_weight, NULL, 3, inputs);
+    case_end();
+}
+
+static void a_frozen_weight_keeps_no_activation(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(5, 7)), *weight = case_normal(FLOAT32, SHAPE(4, 7));
+    require_grad(x);
+    tape_begin();
+    int before = x->references;
+    linear(x, weight, NULL);
+    assert_int_equal(x->references, before);
+    assert_int_equal(tape_length(), 1);
+    tape_end();
+    linear(x, weight, NULL);
+    case_end();
+}
+
+// ---- low-rank update
+
+static Tensor *lora_op(const void *context, DType dtype, Tensor *const *inputs) {
+    LoRA lora = *(const LoRA *)context;
+    lora.a = inputs[1];
+    lora.b = inputs[2];
+    return linear_lora(convert(inputs[0], dtype), case_convert(inputs[3], dtype), inputs[4], &lora);
+}
+
+static void low_rank_update_passes_gradients(void **state) {
+    (void)state;
+    for (int dropping = 0; dropping < 2; dropping++) {
+        case_begin();
+        LoRA lora = {.scale = 2.0f,
+                     .dropout = dropping ? 0.25f : 0.0f,
+                     .stream = random_stream(3, RANDOM_DROPOUT, 5)};
+        Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(9, 33)), case_normal(FLOAT32, SHAPE(4, 33)),
+                            case_normal(FLOAT32, SHAPE(21, 4)), case_normal(FLOAT32, SHAPE(21, 33)),
+                            case_normal(FLOAT32, SHAPE(21))};
+        for (int i = 0; i < 3; i++) require_grad(inputs[i]);
+        case_check_gradient("linear_lora", lora_op, &lora, 5, inputs);
+        // h, its scaling, the frozen product, y; backward as many
+        case_check_bfloat16("linear_lora", lora_op, &lora, 5, inputs, 6);
+        case_end();
+    }
+}
+
+static void low_rank_update_is_the_sum_of_two_layers(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(9, 33)), *weight = case_normal(FLOAT32, SHAPE(21, 33));
+    LoRA lora = {case_normal(FLOAT32, SHAPE(4, 33)), case_normal(FLOAT32, SHAPE(21, 4)), 2.0f,
+                 0.25f, random_stream(3, RANDOM_DROPOUT, 5)};
+    Tensor *y = linear_lora(x, weight, NULL, &lora);
+    Tensor *d = dropout(x, lora.dropout, lora.stream);
+    Reference want = reference_new(9 * 21), hidden = reference_new(9 * 4);
+    reference_product(want, 9, 21, 33, case_doubles(x), 33, 1, case_doubles(weight), 1, 33);
+    reference_product(hidden, 9, 4, 33, case_doubles(d), 33, 1, case_doubles(lora.a), 1, 33);
+    const double *b = case_doubles(lora.b);
+    for (int64_t i = 0; i < 9; i++)
+        for (int64_t j = 0; j < 21; j++)
+            for (int64_t r = 0; r < 4; r++) {
+                want.value[i * 21 + j] += 2 * hidden.value[i * 4 + r] * b[j * 4 + r];
+                want.magnitude[i * 21 + j] += fabs(2 * hidden.magnitude[i * 4 + r] * b[j * 4 + r]);
+            }
+    case_expect("linear_lora", y, want.value, want.magnitude, 33 + 4);
+    case_expect_equal("no update", linear_lora(x, weight, NULL, NULL), linear(x, weight, NULL));
+    case_end();
+}
+
+// ---- convolution
+
+typedef struct ConvolutionCase {
+    int64_t batch, height, width, in, out, kernel_height, kernel_width;
+    Conv2d shape;
+} ConvolutionCase;
+
+static const ConvolutionCase convolutions[] = {
+    {2, 9, 7, 5, 6, 3, 3, {1, 1, 1, 1, 1}},
+    {1, 8, 8, 16, 32, 3, 3, {1, 1, 1, 1, 1}},
+    {2, 9, 8, 4, 8, 3, 3, {2, 0, 0, 1, 1}}, // the VAE's downsampling
+    {1, 9, 7, 3, 5, 3, 3, {2, 1, 1, 1, 1}},
+    {1, 28, 42, 3, 17, 14, 14, {14, 0, 0, 0, 0}}, // patches
+    {3, 5, 6, 20, 33, 1, 1, {1, 0, 0, 0, 0}},
+    {2, 5, 6, 8, 7, 1, 1, {2, 0, 0, 0, 0}},
+    {1, 3, 3, 1, 1, 3, 3, {1, 0, 0, 0, 0}},
+    {1, 6, 5, 2, 3, 2, 3, {1, 0, 2, 1, 0}},
+    {1, 10, 10, 4, 320, 3, 3, {1, 1, 1, 1, 1}},
+};
+
+static int64_t output_size(int64_t size, int before, int after, int64_t kernel, int stride) {
+    return (size + before + after - kernel) / stride + 1;
+}
+
+/// Calls for every pair of an input and an output element that a weight joins.
+typedef void (*Joined)(void *context, int64_t x, int64_t weight, int64_t y);
+
+static void for_each_joined(const ConvolutionCase *c, int64_t height, int64_t width, Joined joined,
+                            void *context) {
+    for (int64_t b = 0; b < c->batch; b++)
+        for (int64_t i = 0; i < height * width; i++)
+            for (int64_t o = 0; o < c->out; o++)
+                for (int64_t kh = 0; kh < c->kernel_height; kh++)
+                    for (int64_t kw = 0; kw < c->kernel_width; kw++) {
+                        int64_t row = i / width * c->shape.stride + kh - c->shape.pad_top;
+                        int64_t column = i % width * c->shape.stride + kw - c->shape.pad_left;
+                        if (row < 0 || row >= c->height || column < 0 || column >= c->width)
+                            continue;
+                        int64_t pixel = (b * c->height + row) * c->width + column;
+                        int64_t tap = (o * c->kernel_height + kh) * c->kernel_width + kw;
+                        for (int64_t ci = 0; ci < c->in; ci++)
+                            joined(context, pixel * c->in + ci, tap * c->in + ci,
+                                   (b * height * width + i) * c->out + o);
+                    }
+}
+
+typedef struct Convolved {
+    const double *from, *weight;
+    Reference to;
+} Convolved;
+
+static void forward_term(void *context, int64_t x, int64_t weight, int64_t y) {
+    Convolved *c = context;
+    reference_add(c->to, y, c->from[x] * c->weight[weight]);
+}
+
+static void backward_term(void *context, int64_t x, int64_t weight, int64_t y) {
+    Convolved *c = context;
+    reference_add(c->to, x, c->from[y] * c->weight[weight]);
+}
+
+static void check_convolution(const ConvolutionCase *c, DType type, DType weight_type) {
+    int64_t height = output_size(c->height, c->shape.pad_top, c->shape.pad_bottom, c->kernel_height,
+                                 c->shape.stride);
+    int64_t width = output_size(c->width, c->shape.pad_left, c->shape.pad_right, c->kernel_width,
+                                c->shape.stride);
+    double taps = (double)(c->kernel_height * c->kernel_width * c->in);
+    Tensor *x = case_normal(type, SHAPE(c->batch, c->height, c->width, c->in));
+    Tensor *weight =
+        case_normal(weight_type, SHAPE(c->out, c->kernel_height, c->kernel_width, c->in));
+    Tensor *bias = case_normal(FLOAT32, SHAPE(c->out));
+    Tensor *y = conv2d(x, weight, bias, c->shape);
+    assert_int_equal(y->shape[1], height);
+    assert_int_equal(y->shape[2], width);
+
+    Convolved forward = {case_doubles(x), case_doubles(weight), reference_new(tensor_numel(y))};
+    reference_add_rows(forward.to, c->batch * height * width, c->out, case_doubles(bias), 0);
+    for_each_joined(c, height, width, forward_term, &forward);
+    case_expect("conv2d", y, forward.to.value, forward.to.magnitude, taps);
+    case_expect_equal("the second time, weight prepared", conv2d(x, weight, bias, c->shape), y);
+
+    Tensor *grad_y = case_normal(type, y->rank, y->shape), *grad_x = tensor_like(x);
+    Convolved back = {case_doubles(grad_y), forward.weight, reference_new(tensor_numel(x))};
+    for_each_joined(c, height, width, backward_term, &back);
+    kernels(x)->conv2d_input_gradient(grad_y, weight, &c->shape, grad_x);
+    case_expect("input gradient", grad_x, back.to.value, back.to.magnitude,
+                taps / (double)c->in * (double)c->out);
+}
+
+static void convolution_matches_its_definition_both_ways(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof convolutions / sizeof *convolutions; i++)
+        for (int t = 0; t < 3; t++) {
+            case_begin();
+            check_convolution(&convolutions[i], t == 0 ? FLOAT32 : BFLOAT16,
+                              t == 2 ? BFLOAT16 : FLOAT32);
+            case_end();
+        }
+    assert_int_equal(device_cpu()->bytes_prepared, 0); // prepared copies died with their weights
+}
+
+static Tensor *convolution_op(const void *context, DType dtype, Tensor *const *inputs) {
+    return conv2d(convert(inputs[0], dtype), case_convert(inputs[1], dtype), inputs[2],
+                  *(const Conv2d *)context);
+}
+
+static void convolution_passes_the_gradient(void **state) {
+    (void)state;
+    case_begin();
+    Conv2d shape = {2, 0, 0, 1, 1};
+    Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(2, 6, 8, 3)),
+                        case_normal(FLOAT32, SHAPE(4, 3, 3, 3)), case_normal(FLOAT32, SHAPE(4))};
+    require_grad(inputs[0]);
+    case_check_gradient("conv2d", convolution_op, &shape, 3, inputs);
+    case_check_bfloat16("conv2d", convolution_op, &shape, 3, inputs, 2);
+    case_end();
+}
+
+// ---- rotary embedding
+
+static void rope_turns_pairs_by_their_angles(void **state) {
+    (void)state;
+    const struct {
+        int64_t rows;
+        int heads, dim;
+        float theta;
+    } cases[] = {{1, 1, 2, 10000.0f},
+                 {7, 3, 6, 10000.0f},
+                 {33, 8, 20, 500000.0f},
+                 {5, 40, 128, 10000.0f},
+                 {3, 5, 256, 1000.0f}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int t = 0; t < 2; t++) {
+            case_begin();
+            int64_t rows = cases[c].rows, dim = cases[c].dim, columns = cases[c].heads * dim;
+            Tensor *x = case_normal(floating[t], SHAPE(rows, columns));
+            Tensor *positions = tensor_new(device_cpu(), INT32, SHAPE(rows));
+            const double *from = case_doubles(x);
+            Reference want = reference_new(rows * columns);
+            for (int64_t row = 0; row < rows; row++) {
+                int32_t position = (int32_t)(row * row * 97 % 4001);
+                ((int32_t *)positions->data)[row] = position;
+                for (int64_t i = 0; i < columns; i++) {
+                    int64_t in_head = i % dim, pair = in_head % (dim / 2);
+                    double angle =
+                        position * pow(cases[c].theta, -2.0 * (double)pair / (double)dim);
+                    bool second = in_head >= dim / 2;
+                    int64_t at = row * columns + i, other = second ? at - dim / 2 : at + dim / 2;
+                    reference_add(want, at, from[at] * cos(angle));
+                    reference_add(want, at, (second ? 1 : -1) * from[other] * sin(angle));
+                }
+            }
+            Tensor *y = rope(x, positions, (int)dim, cases[c].theta);
+            case_expect("rope", y, want.value, want.magnitude, 4);
+            // Turned back: a rotation keeps lengths, so what is left are the roundings of storing twice and of the sines.
+            Tensor *back = tensor_like(y);
+            kernels(y)->rope(y, positions, (int)dim, cases[c].theta, true, back);
+            assert_true(case_relative_error(back, x) <=
+                        sqrt(2.0) * case_unit(floating[t]) + 8 * case_unit(FLOAT32));
+            case_end();
+        }
+}
+
+static Tensor *rope_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return rope(convert(inputs[0], dtype), inputs[1], 6, 100.0f);
+}
+
+static void rope_passes_the_gradient(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *positions = tensor_from_host(device_cpu(), INT32, SHAPE(4), (int32_t[]){0, 3, 1, 77});
+    Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(4, 12)), positions};
+    require_grad(inputs[0]);
+    case_check_gradient("rope", rope_op, NULL, 2, inputs);
+    case_check_bfloat16("rope", rope_op, NULL, 2, inputs, 2);
+    case_end();
+}
+
+static int run(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(linear_multiplies),
+        cmocka_unit_test(linear_gives_the_gradient_of_its_input),
+        cmocka_unit_test(linear_adds_to_the_gradients_of_its_parameters),
+        cmocka_unit_test(sums_of_many_rows_stay_exact),
+        cmocka_unit_test(no_rows_give_no_result_and_no_gradient),
+        cmocka_unit_test(linear_passes_gradients_to_every_input),
+        cmocka_unit_test(a_computed_weight_gets_a_gradient_too),
+        cmocka_unit_test(a_frozen_weight_keeps_no_activation),
+        cmocka_unit_test(low_rank_update_passes_gradients),
+        cmocka_unit_test(low_rank_update_is_the_sum_of_two_layers),
+        cmocka_unit_test(convolution_matches_its_definition_both_ways),
+        cmocka_unit_test(convolution_passes_the_gradient),
+        cmocka_unit_test(rope_turns_pairs_by_their_angles),
+        cmocka_unit_test(rope_passes_the_gradient),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) { return case_run_levels(run); }
