@@ -1,0 +1,250 @@
+// Micro-batches are numbered from the first step on. A thread takes the next number that is less than `prefetch` ahead of
+// the consumer, makes the micro-batch without holding the lock, and puts it into slot number % prefetch, which is free
+// because its last number was consumed. So the order is that of the numbers, whatever the threads' speeds.
+#include "data/loader.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct Slot {
+    bool ready;
+    bool failed;
+    MicroBatch *batch;
+    Error error;
+} Slot;
+
+struct Loader {
+    LoaderOptions options;
+    char *system_message;
+    pthread_mutex_t lock; ///< over all that follows
+    pthread_cond_t room;  ///< the consumer took a micro-batch, or the loader stops
+    pthread_cond_t ready; ///< a slot became ready
+    Sampler *sampler;
+    Slot *slots;
+    int64_t claimed;  ///< numbers below are made or being made
+    int64_t consumed; ///< numbers below are with the consumer
+    int64_t end;      ///< number after the last
+    bool stopping;
+    pthread_t *threads;
+    int thread_count;
+};
+
+void micro_batch_free(MicroBatch *batch) {
+    if (!batch) return;
+    for (int i = 0; i < batch->count; i++) token_sequence_free(&batch->samples[i].tokens);
+    free(batch->samples);
+    free(batch->images);
+    free(batch);
+}
+
+static int64_t floats_per_image(const LoaderOptions *options) {
+    return (int64_t)options->image_size * options->image_size * 3;
+}
+
+/// Reads a sample's image into the batch's next place.
+static bool load_image(const LoaderOptions *options, const char *path, MicroBatch *batch,
+                       LoadedSample *loaded, Error *error) {
+    Image image, square;
+    if (!image_read(path, &image, error)) return false;
+    bool done = image_preprocess(&image, options->image_aspect, options->image_size, &square,
+                                 &loaded->geometry, error);
+    image_free(&image);
+    if (!done) return error_context(error, "%s", path);
+    float *place = batch->images + batch->image_count * floats_per_image(options);
+    image_to_float(&square, place);
+    image_free(&square);
+    loaded->image = place;
+    batch->image_count++;
+    return true;
+}
+
+/// Appends a sample to the batch, or counts it as skipped.
+static bool load_sample(const LoaderOptions *options, int64_t index, MicroBatch *batch,
+                        Error *error) {
+    Sample sample;
+    char where[1024];
+    if (!dataset_sample(options->dataset, index, &sample, error)) return false;
+    LoadedSample loaded = {.index = index,
+                           .position_in_file = dataset_position_in_file(options->dataset, index)};
+    bool keep = true;
+    bool done =
+        conversation_tokenize(options->tokenizer, &options->format, sample.turns, sample.turn_count,
+                              sample.image_path != NULL, &loaded.tokens, error);
+    if (done && loaded.tokens.image_position >= 0) {
+        keep = load_image(options, sample.image_path, batch, &loaded, error);
+        done = keep || options->damaged_image == MISSING_IMAGE_SKIP;
+    }
+    if (!done || !keep)
+        error_context(error, "%s",
+                      dataset_describe(options->dataset, index, sample.id, where, sizeof where));
+    if (done && keep) {
+        batch->samples[batch->count++] = loaded;
+    } else {
+        token_sequence_free(&loaded.tokens);
+        if (done && batch->skipped++ == 0)
+            snprintf(batch->skipped_because, sizeof batch->skipped_because, "%s", error->message);
+    }
+    sample_free(&sample);
+    return done;
+}
+
+/// Makes the micro-batch of these samples (-1: an empty slot); NULL with the error otherwise.
+static MicroBatch *make_batch(const LoaderOptions *options, const int64_t *indices, int64_t step,
+                              int accumulation, Error *error) {
+    MicroBatch *batch = checked_calloc(1, sizeof *batch);
+    batch->step = step;
+    batch->accumulation = accumulation;
+    batch->samples = checked_calloc((size_t)options->micro_batch, sizeof *batch->samples);
+    int64_t images = 0;
+    for (int i = 0; i < options->micro_batch; i++)
+        images += indices[i] >= 0 && dataset_has_image(options->dataset, indices[i]);
+    batch->images =
+        checked_malloc((size_t)(images * floats_per_image(options)) * sizeof *batch->images);
+    for (int i = 0; i < options->micro_batch; i++) {
+        if (indices[i] >= 0 && !load_sample(options, indices[i], batch, error)) {
+            micro_batch_free(batch);
+            return NULL;
+        }
+    }
+    return batch;
+}
+
+/// Waits for a number to work on; false when there is nothing more to do. Called with the lock.
+static bool claim(Loader *loader, int64_t *number) {
+    while (!loader->stopping && loader->claimed < loader->end &&
+           loader->claimed >= loader->consumed + loader->options.prefetch)
+        pthread_cond_wait(&loader->room, &loader->lock);
+    if (loader->stopping || loader->claimed >= loader->end) return false;
+    *number = loader->claimed++;
+    return true;
+}
+
+static void *work(void *context) {
+    Loader *loader = context;
+    const LoaderOptions *options = &loader->options;
+    int64_t *indices = checked_malloc((size_t)options->micro_batch * sizeof *indices);
+    int64_t number;
+    pthread_mutex_lock(&loader->lock);
+    while (claim(loader, &number)) {
+        const int64_t step = options->first_step + number / options->accumulation;
+        const int accumulation = (int)(number % options->accumulation);
+        const int64_t chunk = (int64_t)accumulation * options->world_size + options->rank;
+        for (int i = 0; i < options->micro_batch; i++)
+            indices[i] = sampler_sample(loader->sampler, step, chunk * options->micro_batch + i);
+        pthread_mutex_unlock(&loader->lock);
+
+        Error error = {0};
+        MicroBatch *batch = make_batch(options, indices, step, accumulation, &error);
+
+        pthread_mutex_lock(&loader->lock);
+        Slot *slot = &loader->slots[number % options->prefetch];
+        *slot = (Slot){.ready = true, .failed = !batch, .batch = batch, .error = error};
+        pthread_cond_broadcast(&loader->ready);
+    }
+    pthread_mutex_unlock(&loader->lock);
+    free(indices);
+    return NULL;
+}
+
+static bool make_sampler(Loader *loader, Error *error) {
+    const LoaderOptions *options = &loader->options;
+    const int64_t count = dataset_count(options->dataset);
+    int32_t *lengths = NULL;
+    if (options->group_by_modality_length) {
+        lengths = checked_malloc((size_t)count * sizeof *lengths);
+        dataset_modality_lengths(options->dataset, lengths);
+    }
+    loader->sampler = sampler_create(
+        &(SamplerOptions){.sample_count = count,
+                          .global_batch = (int64_t)options->micro_batch * options->accumulation *
+                                          options->world_size,
+                          .micro_batch = options->micro_batch,
+                          .seed = options->seed,
+                          .shuffle = options->shuffle,
+                          .drop_last = options->drop_last,
+                          .modality_lengths = lengths},
+        error);
+    free(lengths);
+    return loader->sampler || error_context(error, "%s", dataset_path(options->dataset));
+}
+
+static bool start_threads(Loader *loader, Error *error) {
+    loader->threads = checked_calloc((size_t)loader->options.threads, sizeof *loader->threads);
+    for (int i = 0; i < loader->options.threads; i++) {
+        const int failure = pthread_create(&loader->threads[i], NULL, work, loader);
+        if (failure != 0)
+            return error_set(error, "a loader thread could not be started: %s", strerror(failure));
+        loader->thread_count++;
+    }
+    return true;
+}
+
+Loader *loader_create(const LoaderOptions *options, Error *error) {
+    CHECK(options->rank >= 0 && options->rank < options->world_size && options->micro_batch > 0 &&
+              options->accumulation > 0 && options->prefetch > 0 && options->threads > 0 &&
+              options->image_size > 0 && options->first_step >= 0,
+          "loader: rank %d of %d, micro-batch %d x %d, prefetch %d, threads %d", options->rank,
+          options->world_size, options->micro_batch, options->accumulation, options->prefetch,
+          options->threads);
+    Loader *loader = checked_calloc(1, sizeof *loader);
+    loader->options = *options;
+    if (options->format.system_message) {
+        loader->system_message = checked_strdup(options->format.system_message);
+        loader->options.format.system_message = loader->system_message;
+    }
+    const int64_t steps =
+        options->end_step > options->first_step ? options->end_step - options->first_step : 0;
+    loader->end = options->end_step == 0 ? INT64_MAX : steps * options->accumulation;
+    loader->slots = checked_calloc((size_t)options->prefetch, sizeof *loader->slots);
+    pthread_mutex_init(&loader->lock, NULL);
+    pthread_cond_init(&loader->room, NULL);
+    pthread_cond_init(&loader->ready, NULL);
+    if (make_sampler(loader, error) && start_threads(loader, error)) return loader;
+    loader_free(loader);
+    return NULL;
+}
+
+void loader_free(Loader *loader) {
+    if (!loader) return;
+    pthread_mutex_lock(&loader->lock);
+    loader->stopping = true;
+    pthread_cond_broadcast(&loader->room);
+    pthread_mutex_unlock(&loader->lock);
+    for (int i = 0; i < loader->thread_count; i++) pthread_join(loader->threads[i], NULL);
+    for (int i = 0; i < loader->options.prefetch; i++) micro_batch_free(loader->slots[i].batch);
+    pthread_cond_destroy(&loader->room);
+    pthread_cond_destroy(&loader->ready);
+    pthread_mutex_destroy(&loader->lock);
+    sampler_free(loader->sampler);
+    free(loader->threads);
+    free(loader->slots);
+    free(loader->system_message);
+    free(loader);
+}
+
+int64_t loader_steps_per_epoch(const Loader *loader) {
+    return sampler_steps_per_epoch(loader->sampler);
+}
+
+bool loader_next(Loader *loader, MicroBatch **batch, Error *error) {
+    *batch = NULL;
+    pthread_mutex_lock(&loader->lock);
+    bool done = true;
+    if (loader->consumed < loader->end) {
+        Slot *slot = &loader->slots[loader->consumed % loader->options.prefetch];
+        while (!slot->ready) pthread_cond_wait(&loader->ready, &loader->lock);
+        done = !slot->failed;
+        if (done) {
+            *batch = slot->batch;
+            *slot = (Slot){0};
+            loader->consumed++;
+            pthread_cond_broadcast(&loader->room);
+        } else {
+            error_set(error, "%s", slot->error.message);
+        }
+    }
+    pthread_mutex_unlock(&loader->lock);
+    return done;
+}
