@@ -9,6 +9,7 @@
 #include <string.h>
 
 static const float TINT = 0.38f;
+static const Color DARK = {0x14, 0x17, 0x1a}, LIGHT = {0xff, 0xff, 0xff};
 // In pixels of a picture whose longer side is REFERENCE_SIDE: marks keep their share of larger and smaller ones.
 enum { REFERENCE_SIDE = 512, OUTLINE = 3, MARKER_RADIUS = 13, DIGIT_WIDTH = 3, DIGIT_HEIGHT = 5 };
 
@@ -80,31 +81,36 @@ static void draw_digit(Image *picture, int digit, int top, int left, int size, C
     }
 }
 
+/// Dark or white, whichever is read better on that colour.
+static Color ink_on(Color color) {
+    int luma = (299 * color.red + 587 * color.green + 114 * color.blue) / 1000;
+    return luma > 120 ? DARK : LIGHT;
+}
+
 /// The number, one or two digits, centred.
-static void draw_number(Image *picture, int number, float row, float column, int radius) {
-    const Color dark = {0x14, 0x17, 0x1a};
+static void draw_number(Image *picture, int number, float row, float column, int radius,
+                        Color ink) {
     int tens = number / 10 % 10, size = radius * 2 / (tens ? 11 : 8);
     if (size < 1) size = 1;
     int width = (tens ? 2 * DIGIT_WIDTH + 1 : DIGIT_WIDTH) * size;
     int top = (int)lrintf(row - 0.5f * (float)(DIGIT_HEIGHT * size) + 0.5f);
     int left = (int)lrintf(column - 0.5f * (float)width + 0.5f);
     if (tens) {
-        draw_digit(picture, tens, top, left, size, dark);
+        draw_digit(picture, tens, top, left, size, ink);
         left += (DIGIT_WIDTH + 1) * size;
     }
-    draw_digit(picture, number % 10, top, left, size, dark);
+    draw_digit(picture, number % 10, top, left, size, ink);
 }
 
 static void draw_marker(Image *picture, Point point, int scale, int number, Color color) {
-    const Color dark = {0x14, 0x17, 0x1a}, light = {0xff, 0xff, 0xff};
     int radius = in_proportion(picture, MARKER_RADIUS);
     float row = ((float)point.row + 0.5f) * (float)scale - 0.5f;
     float column = ((float)point.column + 0.5f) * (float)scale - 0.5f;
     float edge = (float)in_proportion(picture, 2);
-    draw_disc(picture, row, column, (float)radius + 1.5f * edge, dark);
-    draw_disc(picture, row, column, (float)radius + edge, light);
+    draw_disc(picture, row, column, (float)radius + 1.5f * edge, DARK);
+    draw_disc(picture, row, column, (float)radius + edge, LIGHT);
     draw_disc(picture, row, column, (float)radius, color);
-    draw_number(picture, number, row, column, radius);
+    draw_number(picture, number, row, column, radius, ink_on(color));
 }
 
 int overlay_scale(const Image *image, int target) {

@@ -9,11 +9,11 @@
 #include <stdlib.h>
 
 enum {
-    LEFT = 64,
+    LEFT = 76,
     RIGHT = 16,
     TOP = 34, // the legend's line
     BOTTOM = 46,
-    X_TICKS = 7,
+    X_TICKS = 6,
     Y_TICKS = 5,
     MOST_TICKS = 24,
     MOST_BUCKETS = 600, // more points than a chart has pixels only make the file larger
@@ -107,7 +107,7 @@ static void draw_axes(FILE *out, const Plot *plot, const Frame *frame) {
             (frame->left + frame->right) / 2, frame->bottom + 38, x_label);
     double middle = (frame->top + frame->bottom) / 2;
     fprintf(out,
-            "<text transform=\"rotate(-90 14 %.1f)\" x=\"14\" y=\"%.1f\" "
+            "<text transform=\"rotate(-90 12 %.1f)\" x=\"12\" y=\"%.1f\" "
             "text-anchor=\"middle\">%s</text>\n</g>\n",
             middle, middle, y_label);
     free(x_label);
@@ -186,7 +186,7 @@ static void draw_legend(FILE *out, const Plot *plot, const Frame *frame) {
 }
 
 char *plot_svg(const Plot *plot) {
-    int width = plot->width ? plot->width : 640, height = plot->height ? plot->height : 320;
+    int width = plot->width ? plot->width : 480, height = plot->height ? plot->height : 280;
     CHECK(width > LEFT + RIGHT && height > TOP + BOTTOM, "plot_svg: %d x %d pixels", width, height);
     char *svg = NULL, *title = html_escape(plot->title);
     size_t length = 0;

@@ -15,7 +15,7 @@ typedef struct Plot {
     const char *x_label, *y_label;
     const PlotSeries *series;
     int num_series;
-    int width, height; ///< in pixels, 0: 640 x 320
+    int width, height; ///< in pixels, 0: 480 x 280
 } Plot;
 
 /// An <svg> element; the caller frees it. Without any point it says so.
