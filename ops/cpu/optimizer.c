@@ -21,7 +21,8 @@ static void sum_squares(const Tensor *x, double *sum) {
     free(partial);
 }
 
-/// The constants of a step, worked out in double.
+/// The constants of a step, worked out in double. The decay is subtracted rather than multiplied as 1 - decay, which as a
+/// float would be off by the same fraction at every step.
 typedef struct Constants {
     float decay, step_size, inverse_root_correction;
 } Constants;
@@ -29,7 +30,7 @@ typedef struct Constants {
 static Constants constants_of(const AdamW *step) {
     double t = (double)step->step, rate = (double)step->learning_rate;
     return (Constants){
-        .decay = (float)(1.0 - rate * (double)step->weight_decay),
+        .decay = (float)(rate * (double)step->weight_decay),
         .step_size = (float)(rate / (1.0 - pow((double)step->beta1, t))),
         .inverse_root_correction = (float)(1.0 / sqrt(1.0 - pow((double)step->beta2, t))),
     };
@@ -52,7 +53,7 @@ static void adamw(const AdamW *step, const Tensor *gradient, Tensor *exp_avg, Te
             m[i] = beta1 * m[i] + rest1 * g;
             v[i] = beta2 * v[i] + rest2 * g * g;
             float root = sqrtf(v[i]) * constants.inverse_root_correction + step->epsilon;
-            p[i] = p[i] * constants.decay - constants.step_size * m[i] / root;
+            p[i] -= constants.decay * p[i] + constants.step_size * m[i] / root;
         }
     }
 }

@@ -1,0 +1,123 @@
+// rooms: ops autograd
+// AdamW against a float64 implementation of torch.optim.AdamW's formula, and the sum of squares behind gradient clipping.
+#include "ops/ops.h"
+#include "tests/unit/op_cases.h"
+
+#include <omp.h>
+
+/// One parameter's state in float64.
+typedef struct Reference {
+    double *parameter, *exp_avg, *exp_avg_sq;
+} Reference;
+
+static void reference_step(const AdamW *step, const double *gradient, int64_t n, Reference *r) {
+    double b1 = step->beta1, b2 = step->beta2, rate = step->learning_rate;
+    double correction1 = 1 - pow(b1, (double)step->step);
+    double correction2 = 1 - pow(b2, (double)step->step);
+    for (int64_t i = 0; i < n; i++) {
+        double g = gradient[i] * (double)step->gradient_scale;
+        r->parameter[i] -= rate * (double)step->weight_decay * r->parameter[i];
+        r->exp_avg[i] = b1 * r->exp_avg[i] + (1 - b1) * g;
+        r->exp_avg_sq[i] = b2 * r->exp_avg_sq[i] + (1 - b2) * g * g;
+        r->parameter[i] -= rate * (r->exp_avg[i] / correction1) /
+                           (sqrt(r->exp_avg_sq[i] / correction2) + (double)step->epsilon);
+    }
+}
+
+typedef struct AdamWCase {
+    int64_t n;
+    AdamW step;
+} AdamWCase;
+
+static const AdamWCase cases[] = {
+    {1, {1e-3f, 0.9f, 0.999f, 1e-8f, 0.0f, 0, 1.0f}},
+    {7, {2e-5f, 0.9f, 0.999f, 1e-8f, 0.1f, 0, 0.25f}},
+    {1027, {1e-2f, 0.8f, 0.95f, 1e-6f, 0.01f, 0, 3.0f}},
+    {40003, {1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 0, 1.0f}},
+};
+
+/// Each step rounds the parameter once (a unit of it) and the update a few times (of a size of at most rate times
+/// (1 + a few)); the averages round three times a step.
+static void adamw_agrees_with_float64_over_many_steps(void **state) {
+    (void)state;
+    enum { STEPS = 12 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        case_begin();
+        int64_t n = cases[i].n;
+        AdamW step = cases[i].step;
+        Tensor *parameter = case_normal(FLOAT32, SHAPE(n));
+        Tensor *exp_avg = tensor_zeros(device_cpu(), FLOAT32, SHAPE(n));
+        Tensor *exp_avg_sq = tensor_zeros(device_cpu(), FLOAT32, SHAPE(n));
+        Reference r = {case_doubles(parameter), case_zeros(n), case_zeros(n)};
+        double *size = case_zeros(n), *average_size = case_zeros(n);
+        for (step.step = 1; step.step <= STEPS; step.step++) {
+            Tensor *gradient = case_normal(FLOAT32, SHAPE(n));
+            const double *g = case_doubles(gradient);
+            kernels(parameter)->adamw(&step, gradient, exp_avg, exp_avg_sq, parameter);
+            reference_step(&step, g, n, &r);
+            for (int64_t j = 0; j < n; j++) {
+                size[j] = fabs(r.parameter[j]) + 20 * (double)step.learning_rate;
+                average_size[j] = fmax(
+                    average_size[j], fabs(r.exp_avg[j]) + fabs(g[j] * (double)step.gradient_scale));
+            }
+            double rounded = 3 * (double)step.step;
+            case_expect("exp_avg", exp_avg, r.exp_avg, average_size, rounded);
+            case_expect("exp_avg_sq", exp_avg_sq, r.exp_avg_sq, NULL, rounded);
+            case_expect("parameter", parameter, r.parameter, size, rounded);
+        }
+        case_end();
+    }
+}
+
+/// torch.optim.AdamW([1.0, -2.0, 0.5], lr=0.1, weight_decay=0.1) after gradients [0.1, -0.2, 0], [0.3, 0.1, 0].
+static void adamw_gives_torchs_numbers(void **state) {
+    (void)state;
+    case_begin();
+    AdamW step = {0.1f, 0.9f, 0.999f, 1e-8f, 0.1f, 1, 1.0f};
+    const float start[] = {1.0f, -2.0f, 0.5f};
+    const float gradients[2][3] = {{0.1f, -0.2f, 0.0f}, {0.3f, 0.1f, 0.0f}};
+    const double want[] = {0.7893219021055898, -1.834566302668676, 0.49005};
+    Tensor *parameter = tensor_from_host(device_cpu(), FLOAT32, SHAPE(3), start);
+    Tensor *exp_avg = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3));
+    Tensor *exp_avg_sq = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3));
+    for (step.step = 1; step.step <= 2; step.step++)
+        kernels(parameter)->adamw(
+            &step, tensor_from_host(device_cpu(), FLOAT32, SHAPE(3), gradients[step.step - 1]),
+            exp_avg, exp_avg_sq, parameter);
+    // Of the order of the parameters and of the two updates of 0.1 each; five roundings a step, and constants that are not floats.
+    const double size[] = {1.2, 2.2, 0.7};
+    case_expect("parameter", parameter, want, size, 10);
+    case_end();
+}
+
+static void sum_squares_adds_in_double(void **state) {
+    (void)state;
+    const int64_t sizes[] = {1, 7, 1027, 100003};
+    for (int i = 0; i < 4; i++) {
+        case_begin();
+        Tensor *x = case_normal(FLOAT32, SHAPE(sizes[i]));
+        const double *values = case_doubles(x);
+        double want = 2.5, got = 2.5, with_threads = 2.5;
+        for (int64_t j = 0; j < sizes[i]; j++) want += values[j] * values[j];
+        int before = omp_get_max_threads();
+        omp_set_num_threads(1);
+        kernels(x)->sum_squares(x, &got);
+        omp_set_num_threads(3);
+        kernels(x)->sum_squares(x, &with_threads);
+        omp_set_num_threads(before);
+        assert_true(fabs(got - want) <= 0x1p-52 * sqrt((double)sizes[i]) * want);
+        assert_true(with_threads == got);
+        case_end();
+    }
+}
+
+static int optimizer_tests(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(adamw_agrees_with_float64_over_many_steps),
+        cmocka_unit_test(adamw_gives_torchs_numbers),
+        cmocka_unit_test(sum_squares_adds_in_double),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) { return case_run_levels(optimizer_tests); }
