@@ -76,7 +76,8 @@ static void forward_block(Forward *f, const Part *part, int64_t first, int64_t r
     for (int64_t row = 0; row < rows; row++) f->highest[row] = -INFINITY, f->total[row] = 0.0f;
     int64_t seen = visible_keys(part, first + rows - 1);
     for (int64_t key = 0; key < seen; key += KEYS) {
-        int64_t count = seen - key < KEYS ? seen - key : KEYS, columns = round_up(count, LANES);
+        int64_t count = seen - key < KEYS ? seen - key : KEYS,
+                columns = block_columns(part, key, count);
         tile_product(padded, columns, dim, f->queries, f->keys + key * dim, f->scores,
                      (TileStrides){width, 1, dim, KEYS}, false);
         for (int64_t row = 0; row < rows; row++) {

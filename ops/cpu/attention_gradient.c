@@ -84,7 +84,7 @@ static void row_gradient(Workspace *w, int64_t row, int64_t visible, int64_t col
 static void block_gradient(Workspace *w, const Part *part, int64_t first, int64_t rows, int64_t key,
                            int64_t count) {
     int64_t dim = part->dim, width = part->width, padded = round_up(rows, SMALL_ROWS);
-    int64_t columns = round_up(count, LANES);
+    int64_t columns = block_columns(part, key, count);
     TileStrides from_queries = {width, 1, dim, KEYS};
     tile_product(padded, columns, dim, w->queries, w->keys + key * dim, w->weights, from_queries,
                  false);

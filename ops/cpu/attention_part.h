@@ -62,6 +62,13 @@ static inline void pack_keys(const Tensor *x, const Part *part, float *transpose
     }
 }
 
+/// Columns to compute for the first `count` keys of the block at `key`: whole panels as they were packed, which may hold more.
+static inline int64_t block_columns(const Part *part, int64_t key, int64_t count) {
+    int64_t packed = part->k_length - key < KEYS ? part->k_length - key : KEYS;
+    int64_t panels = round_up(count, PANEL), end = round_up(packed, LANES);
+    return panels < end ? panels : end;
+}
+
 /// Working memory cut into arrays; with memory NULL it only counts.
 typedef struct Carver {
     float *memory;
