@@ -93,6 +93,8 @@ bool output_commit(OutputFile *file, Error *error) {
 
 void output_abandon(OutputFile *file) {
     if (!file) return;
+    // Whoever else holds it open (a library that could not close it) shall not hold the disk's space.
+    if (file->descriptor >= 0 && ftruncate(file->descriptor, 0) != 0) errno = 0;
     unlink(file->temporary_path);
     file_free(file);
 }

@@ -10,8 +10,8 @@
 #define STATE_CHECKSUM_ATTRIBUTE "crc32c"
 enum { STATE_VERSION = 1 };
 
-/// Turns off HDF5's printing of its error stack.
-void state_silence_hdf5(void);
+/// To be called before anything else of HDF5: turns off the printing of its error stack and its cleaning up at exit.
+void state_prepare_hdf5(void);
 /// Fills the error with "<path>: <what>" and the cause that HDF5 or the system gave. Returns false.
 bool state_hdf5_error(Error *error, const char *path, const char *what);
 hid_t state_file_type(StateType type);

@@ -96,7 +96,7 @@ static bool open_hdf5(StateFile *file, Error *error) {
 }
 
 StateFile *state_open(const char *path, Error *error) {
-    state_silence_hdf5();
+    state_prepare_hdf5();
     StateFile *file = checked_calloc(1, sizeof *file);
     file->path = checked_strdup(path);
     file->file = H5I_INVALID_HID;

@@ -1,5 +1,9 @@
 // HDF5 writes to a temporary file whose descriptor we hold as well, so that flushing to the disk and renaming are ours.
 // Contiguous data sets: what fails on a full disk fails in the call that writes it.
+//
+// When H5Fclose() cannot write, HDF5 1.10 frees half of the file and keeps its identifier, and crashes over it when the
+// program ends. So a file is closed only after a flush that succeeded; otherwise it stays open (some kilobytes of memory
+// and a descriptor of an empty, nameless file) and HDF5 is told not to clean up at the program's end.
 #include "autograd/output_file.h"
 #include "checkpoints/training_state_internal.h"
 
@@ -14,7 +18,14 @@ struct StateWriter {
     hid_t make_groups; ///< link creation property: create the groups on the way
 };
 
-void state_silence_hdf5(void) { H5Eset_auto2(H5E_DEFAULT, NULL, NULL); }
+void state_prepare_hdf5(void) {
+    H5dont_atexit(); // takes effect only before the library's first other call
+    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
+}
+
+static bool flush_and_close(hid_t file) {
+    return H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 && H5Fclose(file) >= 0;
+}
 
 /// The stack runs from the call that was made (0) to the cause; the last description seen is the cause.
 static herr_t keep_description(unsigned level, const H5E_error2_t *entry, void *context) {
@@ -69,7 +80,7 @@ static bool open_hdf5(StateWriter *writer, Error *error) {
 }
 
 StateWriter *state_create(const char *path, Error *error) {
-    state_silence_hdf5();
+    state_prepare_hdf5();
     OutputFile *output = output_create(path, error);
     if (!output) return NULL;
     StateWriter *writer = checked_calloc(1, sizeof *writer);
@@ -179,26 +190,22 @@ bool state_write_attribute_string(StateWriter *writer, const char *name, const c
 }
 
 bool state_commit(StateWriter *writer, Error *error) {
-    hid_t file = writer->file;
-    bool written = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+    const hid_t file = writer->file;
+    writer->file = H5I_INVALID_HID;
+    bool written = flush_and_close(file);
     if (written) {
-        writer->file = H5I_INVALID_HID;
-        written = H5Fclose(file) >= 0;
-    }
-    if (!written) {
+        written = output_commit(writer->output, error);
+        writer->output = NULL;
+    } else {
         state_hdf5_error(error, writer->path, "writing failed");
-        state_abandon(writer);
-        return false;
     }
-    written = output_commit(writer->output, error);
-    writer->output = NULL;
     state_abandon(writer);
     return written;
 }
 
 void state_abandon(StateWriter *writer) {
     if (!writer) return;
-    if (writer->file >= 0) H5Fclose(writer->file);
+    if (writer->file >= 0) flush_and_close(writer->file);
     if (writer->make_groups > 0) H5Pclose(writer->make_groups);
     H5Eclear2(H5E_DEFAULT);
     output_abandon(writer->output);
