@@ -1,4 +1,4 @@
-/// The verbs of the program. `difflmm VERB ...` runs command_VERB() of train/command_VERB.c, which main.c lists.
+/// The verbs of the program. `difflmm VERB ...` runs command_VERB() of train/command_VERB.c; a verb is added by its line in VERBS.
 ///
 /// A command gets the arguments from its own name on (argv[0] is the verb), prints results to stdout and everything else
 /// to stderr, and returns an exit code.
@@ -12,7 +12,14 @@ enum {
     EXIT_USAGE = 2   ///< bad usage or configuration
 };
 
-int command_config(int argc, char **argv);
+/// Name and summary of every verb, in the order of the help.
+#define VERBS(VERB)                                                      \
+    VERB(report, "one HTML page about a run: curves, figures, pictures") \
+    VERB(config, "every configuration key explained; check a configuration")
+
+#define DECLARE_COMMAND(name, summary) int command_##name(int argc, char **argv);
+VERBS(DECLARE_COMMAND)
+#undef DECLARE_COMMAND
 
 /// True if an argument is --help or -h.
 bool command_asks_for_help(int argc, char **argv);

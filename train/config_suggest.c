@@ -34,6 +34,11 @@ char *config_suggest(const char *section, const char *name) {
                             : (section ? checked_strdup(section) : NULL);
     bool is_known = own_section && config_find_section(own_section) >= 0;
     int field = field_of_that_name(own_name);
+    if (field < 0 && is_known) { // lora.r, for lora.lora_r
+        char *longer = format_string("%s_%s", own_section, own_name);
+        field = config_find_field(own_section, longer);
+        free(longer);
+    }
     if (field < 0 && is_known) field = nearest_field(own_section, own_name);
     if (field < 0) field = nearest_field(NULL, own_name);
     char *sentence;

@@ -11,10 +11,10 @@ typedef struct Verb {
     const char *summary;
 } Verb;
 
-static const Verb VERBS[] = {
-    {"config", command_config, "every configuration key explained; check a configuration"},
-};
-enum { NUM_VERBS = sizeof VERBS / sizeof *VERBS };
+#define ROW(name, summary) {#name, command_##name, summary},
+static const Verb TABLE[] = {VERBS(ROW)};
+#undef ROW
+enum { NUM_VERBS = sizeof TABLE / sizeof *TABLE };
 
 static void print_help(void) {
     puts("DiffLMM: trains language models to see through frozen CLIP and diffusion features, and "
@@ -22,7 +22,7 @@ static void print_help(void) {
          "what their attention points at.\n"
          "\n"
          "usage: difflmm VERB ...\n");
-    for (int i = 0; i < NUM_VERBS; i++) printf("  %-10s %s\n", VERBS[i].name, VERBS[i].summary);
+    for (int i = 0; i < NUM_VERBS; i++) printf("  %-10s %s\n", TABLE[i].name, TABLE[i].summary);
     puts("  help VERB  how a verb is used, with examples (also: difflmm VERB --help)\n"
          "\n"
          "A configuration is a YAML file; configs/ holds some to start from. Any key of it can be "
@@ -39,7 +39,7 @@ static void print_help(void) {
 
 static int refuse_verb(const char *name) {
     const char *names[NUM_VERBS];
-    for (int i = 0; i < NUM_VERBS; i++) names[i] = VERBS[i].name;
+    for (int i = 0; i < NUM_VERBS; i++) names[i] = TABLE[i].name;
     int nearest = nearest_name(name, names, NUM_VERBS);
     if (nearest >= 0)
         fprintf(stderr, "difflmm: there is no verb '%s', did you mean '%s'?\n", name,
@@ -51,7 +51,7 @@ static int refuse_verb(const char *name) {
 
 static int run_verb(int argc, char **argv) {
     for (int i = 0; i < NUM_VERBS; i++)
-        if (!strcmp(argv[0], VERBS[i].name)) return VERBS[i].command(argc, argv);
+        if (!strcmp(argv[0], TABLE[i].name)) return TABLE[i].command(argc, argv);
     return refuse_verb(argv[0]);
 }
 

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "autograd/nearest_name.h"
+#include "train/command.h"
 #include "train/config.h"
 
 static char folder[64];
@@ -178,6 +179,7 @@ static void an_unknown_key_gets_the_nearest_valid_one(void **state) {
     refused("modle:\n  llm: x\n", "1:1", "did you mean section 'model'?");
     refused("learning_rate: 1\n", "1:1", "below section 'training:'");
     refused("data:\n  zzzzzzzz: 1\n", "2:3", "'difflmm config data'");
+    override_refused("lora.r=8", "did you mean 'lora.lora_r'?");
     override_refused("model.lln=x", "did you mean 'model.llm'?");
     override_refused("learning_rate=1", "did you mean 'training.learning_rate'?");
     override_refused("seed", "not of the form");
@@ -374,6 +376,34 @@ static void a_key_can_be_asked_about(void **state) {
     free(text);
 }
 
+static void the_verb_says_by_its_exit_code_what_happened(void **state) {
+    (void)state;
+    char *good[] = {"config", "model.llm", "lora", NULL};
+    assert_int_equal(command_config(3, good), EXIT_DONE);
+    char *help[] = {"config", "--help", NULL};
+    assert_int_equal(command_config(2, help), EXIT_DONE);
+    char *misspelt[] = {"config", "model.lln", NULL};
+    assert_int_equal(command_config(2, misspelt), EXIT_USAGE);
+    char *absent[] = {"config", "/nowhere/c.yaml", NULL};
+    assert_int_equal(command_config(2, absent), EXIT_USAGE);
+}
+
+static void a_verb_loads_its_configuration_from_its_arguments(void **state) {
+    (void)state;
+    Error error = {0};
+    char *path = (char *)file_with("model: {llm: a}\n", 16);
+    char *arguments[] = {"train", path, "training.seed=3", NULL};
+    Config *config = command_load_config(3, arguments, &error);
+    assert_non_null(config);
+    assert_int_equal(config->training.seed, 3);
+    config_free(config);
+    assert_null(command_load_config(1, arguments, &error));
+    expect_part(error.message, "difflmm train CONFIG [section.key=value ...]");
+    arguments[1] = "--fast";
+    assert_null(command_load_config(3, arguments, &error));
+    expect_part(error.message, "no option '--fast'");
+}
+
 static void configurations_that_ship_are_valid(void **state) {
     (void)state;
     const char *const names[] = {"tiny_stage1",       "tiny_stage2",       "tiny_eval",
@@ -454,6 +484,8 @@ int main(void) {
         IN_FOLDER(the_resolved_configuration_reads_back_to_the_same),
         IN_FOLDER(the_documentation_is_a_configuration_of_defaults),
         IN_FOLDER(a_key_can_be_asked_about),
+        IN_FOLDER(the_verb_says_by_its_exit_code_what_happened),
+        IN_FOLDER(a_verb_loads_its_configuration_from_its_arguments),
         IN_FOLDER(configurations_that_ship_are_valid),
         IN_FOLDER(the_published_recipe_is_as_published),
         IN_FOLDER(edit_distance_counts_swaps_once),
