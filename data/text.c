@@ -1,10 +1,15 @@
 #include "data/text.h"
 
+#include <stdbool.h>
 #include <string.h>
+
+static bool is_ascii_space(unsigned char c) {
+    return c == ' ' || (c >= 0x09 && c <= 0x0d) || (c >= 0x1c && c <= 0x1f);
+}
 
 size_t space_length(const char *text) {
     const unsigned char *c = (const unsigned char *)text;
-    if (c[0] == ' ' || (c[0] >= 0x09 && c[0] <= 0x0d) || (c[0] >= 0x1c && c[0] <= 0x1f)) return 1;
+    if (c[0] < 0x80) return is_ascii_space(c[0]) ? 1 : 0;
     if (c[0] == 0xc2 && (c[1] == 0x85 || c[1] == 0xa0)) return 2; // U+0085, U+00A0
     static const char *const wide[] = {
         "\xe1\x9a\x80", // U+1680
