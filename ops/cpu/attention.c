@@ -7,8 +7,6 @@
 #include "ops/cpu/attention_part.h"
 #include "ops/cpu/float_math.h"
 
-#include <math.h>
-
 // ---- forward
 
 /// One thread's working memory.
@@ -57,16 +55,16 @@ static float exponentials(float *x, int64_t n, float shift) {
 /// Scores of one row, of which `visible` count, to softmax weights under the row's new maximum; the sums gathered so far shrink to it.
 static void softmax_row(Forward *f, int64_t row, int64_t visible, int64_t columns, int64_t width) {
     float *scores = f->scores + row * KEYS;
-    for (int64_t j = visible; j < columns; j++) scores[j] = 0.0f;
+    int64_t whole = mask_scores(scores, visible, columns);
     if (visible == 0) return;
-    float maximum = row_maximum(scores, visible);
+    float maximum = row_maximum(scores, whole);
     if (maximum > f->highest[row]) {
         float shrink = fast_exp(f->highest[row] - maximum);
         f->highest[row] = maximum;
         f->total[row] *= shrink;
         for (int64_t j = 0; j < width; j++) f->sums[row * width + j] *= shrink;
     }
-    f->total[row] += exponentials(scores, visible, f->highest[row]);
+    f->total[row] += exponentials(scores, whole, f->highest[row]);
 }
 
 /// Queries first .. first+rows of one head against all keys that any of them sees.
@@ -127,7 +125,7 @@ static void forward_part(const Forward *memory, const Part *part, int64_t first_
         for (int64_t block = first_block; block < end_block; block++) {
             int64_t first = block * QUERIES, rows = chunk_length(part->q_length, QUERIES, block);
             copy_rows(query_slice(q, part, member), first, rows, part->dim, part->shape->scale,
-                      part->width, f.queries);
+                      round_up(rows, SMALL_ROWS), part->width, f.queries);
             forward_block(&f, part, first, rows);
             forward_finish(&f, part, member, first, rows, y, log_sum_exp);
         }

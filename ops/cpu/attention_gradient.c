@@ -48,12 +48,13 @@ typedef struct Inputs {
 /// Reads a block of queries with what belongs to its rows.
 static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64_t member,
                          int64_t first, int64_t rows) {
-    int64_t width = part->width, dim = part->dim;
-    copy_rows(query_slice(in->q, part, member), first, rows, dim, part->shape->scale, width,
+    int64_t width = part->width, dim = part->dim, padded = round_up(rows, SMALL_ROWS);
+    copy_rows(query_slice(in->q, part, member), first, rows, dim, part->shape->scale, padded, width,
               w->queries);
     Slice out = query_slice(in->y, part, member);
-    copy_rows(out, first, rows, dim, 1.0f, width, w->grad_queries); // y, for delta only
-    copy_rows(query_slice(in->grad_y, part, member), first, rows, dim, 1.0f, width, w->grad_y);
+    copy_rows(out, first, rows, dim, 1.0f, padded, width, w->grad_queries); // y, for delta only
+    copy_rows(query_slice(in->grad_y, part, member), first, rows, dim, 1.0f, padded, width,
+              w->grad_y);
     pack_rows(w->queries, rows, width, QUERIES, w->query_panel);
     pack_rows(w->grad_y, rows, width, QUERIES, w->grad_panel);
     for (int64_t row = 0; row < rows; row++) {
@@ -65,19 +66,20 @@ static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64
         w->log_sum_exp[row] =
             ((const float *)in->log_sum_exp->data)[(out.first + (first + row) * out.stride) / dim];
     }
-    for (int64_t i = 0; i < round_up(rows, SMALL_ROWS) * width; i++) w->grad_queries[i] = 0.0f;
+    for (int64_t i = 0; i < padded * width; i++) w->grad_queries[i] = 0.0f;
 }
 
 /// Scores to weights and their gradients to those of the scores, for one row of which `visible` keys count.
 static void row_gradient(Workspace *w, int64_t row, int64_t visible, int64_t columns) {
     float *weights = w->weights + row * KEYS, *gradients = w->grad_scores + row * KEYS;
     float shift = w->log_sum_exp[row], delta = w->delta[row];
+    int64_t whole = mask_scores(weights, visible, columns);
 #pragma omp simd
-    for (int64_t j = 0; j < visible; j++) {
+    for (int64_t j = 0; j < whole; j++) {
         weights[j] = fast_exp(weights[j] - shift);
         gradients[j] = weights[j] * (gradients[j] - delta);
     }
-    for (int64_t j = visible; j < columns; j++) weights[j] = gradients[j] = 0.0f;
+    for (int64_t j = whole; j < columns; j++) gradients[j] = 0.0f;
 }
 
 /// One block of queries against one block of keys.

@@ -4,6 +4,7 @@
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/tile_product.h"
 
+#include <math.h>
 #include <omp.h>
 
 enum { QUERIES = 48, KEYS = 128 }; ///< block sizes: multiples of TILE_ROWS and of PANEL
@@ -55,11 +56,21 @@ static inline void pack_keys(const Tensor *x, const Part *part, float *transpose
     Slice slice = key_slice(x, part);
     for (int64_t key = 0; key < part->k_length; key += KEYS) {
         int64_t count = part->k_length - key < KEYS ? part->k_length - key : KEYS;
-        copy_rows(slice, key, count, part->dim, 1.0f, part->width, space);
+        int64_t padded = round_up(count, LANES);
+        copy_rows(slice, key, count, part->dim, 1.0f, padded, part->width, space);
         if (transposed)
-            pack_transposed(space, count, part->dim, part->width, transposed + key * part->dim);
+            pack_transposed(space, padded, part->dim, part->width, transposed + key * part->dim);
         if (rows) pack_rows(space, count, part->width, KEYS, rows + key * part->width);
     }
+}
+
+/// Scores of keys that a row does not see, up to a whole vector, so that loops over rows need no remainder: they become weights of
+/// zero. Returns how many scores are then to be worked on; those from there to `columns` are set to zero.
+static inline int64_t mask_scores(float *scores, int64_t visible, int64_t columns) {
+    int64_t whole = round_up(visible, LANES);
+    for (int64_t j = visible; j < whole; j++) scores[j] = -INFINITY;
+    for (int64_t j = whole; j < columns; j++) scores[j] = 0.0f;
+    return whole;
 }
 
 /// Columns to compute for the first `count` keys of the block at `key`: whole panels as they were packed, which may hold more.

@@ -103,10 +103,10 @@ typedef struct Slice {
     int64_t first, stride;
 } Slice;
 
-/// Rows of the slice, times factor, as rows of y [round_up(rows, SMALL_ROWS), width]; what is added is zero.
+/// Rows of the slice, times factor, as rows of y [padded,width]; what is added is zero.
 static inline void copy_rows(Slice x, int64_t row, int64_t rows, int64_t columns, float factor,
-                             int64_t width, float *y) {
-    for (int64_t i = 0; i < round_up(rows, SMALL_ROWS); i++) {
+                             int64_t padded, int64_t width, float *y) {
+    for (int64_t i = 0; i < padded; i++) {
         int64_t filled = i < rows ? columns : 0;
         if (filled)
             read_scaled(x.tensor, x.first + (row + i) * x.stride, columns, factor, y + i * width);
@@ -127,15 +127,35 @@ static inline void pack_rows(const float *y, int64_t rows, int64_t width, int64_
     }
 }
 
-/// Packs y [rows,stride] transposed, as `b` with depth = columns and n = round_up(rows, LANES); rows that are added are zero.
-static inline void pack_transposed(const float *y, int64_t rows, int64_t columns, int64_t stride,
+typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
+
+/// to[k * to_stride + j] = from[j * from_stride + k] for j, k < 4.
+static inline void transpose_quads(const float *from, int64_t from_stride, float *to,
+                                   int64_t to_stride) {
+    typedef int Pick __attribute__((vector_size(16)));
+    Quad a = *(const Quad *)from, b = *(const Quad *)(from + from_stride);
+    Quad c = *(const Quad *)(from + 2 * from_stride), d = *(const Quad *)(from + 3 * from_stride);
+    Quad ab_low = __builtin_shuffle(a, b, (Pick){0, 4, 1, 5});
+    Quad ab_high = __builtin_shuffle(a, b, (Pick){2, 6, 3, 7});
+    Quad cd_low = __builtin_shuffle(c, d, (Pick){0, 4, 1, 5});
+    Quad cd_high = __builtin_shuffle(c, d, (Pick){2, 6, 3, 7});
+    *(Quad *)to = __builtin_shuffle(ab_low, cd_low, (Pick){0, 1, 4, 5});
+    *(Quad *)(to + to_stride) = __builtin_shuffle(ab_low, cd_low, (Pick){2, 3, 6, 7});
+    *(Quad *)(to + 2 * to_stride) = __builtin_shuffle(ab_high, cd_high, (Pick){0, 1, 4, 5});
+    *(Quad *)(to + 3 * to_stride) = __builtin_shuffle(ab_high, cd_high, (Pick){2, 3, 6, 7});
+}
+
+/// Packs y [n,stride] (n a multiple of LANES) transposed, as `b` with depth = columns.
+static inline void pack_transposed(const float *y, int64_t n, int64_t columns, int64_t stride,
                                    float *packed) {
-    int64_t padded = round_up(rows, LANES);
-    for (int64_t first = 0; first < padded; first += PANEL) {
-        int64_t width = first + PANEL <= padded ? PANEL : LANES;
+    for (int64_t first = 0; first < n; first += PANEL) {
+        int64_t width = first + PANEL <= n ? PANEL : LANES, k = 0;
         float *panel = packed + first * columns;
-        for (int64_t j = 0; j < width; j++)
-            for (int64_t k = 0; k < columns; k++)
-                panel[k * width + j] = first + j < rows ? y[(first + j) * stride + k] : 0.0f;
+        const float *from = y + first * stride;
+        for (; k + 4 <= columns; k += 4)
+            for (int64_t j = 0; j < width; j += 4)
+                transpose_quads(from + j * stride + k, stride, panel + k * width + j, width);
+        for (; k < columns; k++)
+            for (int64_t j = 0; j < width; j++) panel[k * width + j] = from[j * stride + k];
     }
 }
