@@ -35,7 +35,7 @@ static void need_tokenizer(void) {
 static LoaderOptions usual(void) {
     return (LoaderOptions){.dataset = dataset,
                            .tokenizer = tokenizer,
-                           .format = {TEMPLATE_VICUNA_V1, NULL, 4, 256},
+                           .format = {TEMPLATE_VICUNA_V1, NULL, 4, 2048},
                            .image_aspect = IMAGE_PAD,
                            .image_size = SIZE,
                            .seed = 3,
