@@ -20,10 +20,10 @@ static Tensor *register_parameter(const Registry *registry, const char *name, in
 }
 
 /// "<name>.weight" and "<name>.bias" of a linear layer; `rank` 4 for one that is published as a 1x1 convolution.
-static AdapterLinear register_linear(const Registry *registry, const char *name, int out, int in,
-                                     int rank) {
+static Affine register_linear(const Registry *registry, const char *name, int out, int in,
+                              int rank) {
     char full[96];
-    AdapterLinear layer;
+    Affine layer;
     snprintf(full, sizeof full, "%s.weight", name);
     layer.weight = register_parameter(registry, full, rank, (const int64_t[]){out, in, 1, 1});
     snprintf(full, sizeof full, "%s.bias", name);
@@ -33,10 +33,9 @@ static AdapterLinear register_linear(const Registry *registry, const char *name,
     return layer;
 }
 
-static AdapterLinear register_norm(const Registry *registry, int width) {
-    AdapterLinear layer = {
-        register_parameter(registry, "mm_projector.sd_norm_layer.weight", SHAPE(width)),
-        register_parameter(registry, "mm_projector.sd_norm_layer.bias", SHAPE(width))};
+static Affine register_norm(const Registry *registry, int width) {
+    Affine layer = {register_parameter(registry, "mm_projector.sd_norm_layer.weight", SHAPE(width)),
+                    register_parameter(registry, "mm_projector.sd_norm_layer.bias", SHAPE(width))};
     initialize_constant(layer.weight, 1.0f);
     initialize_constant(layer.bias, 0.0f);
     return layer;
@@ -88,12 +87,12 @@ Adapters adapters_new(const AdapterOptions *options, ParameterSet *parameters, D
     return adapters;
 }
 
-static Tensor *apply(const AdapterLinear *layer, Tensor *x) {
+static Tensor *apply(const Affine *layer, Tensor *x) {
     Tensor *weight = layer->weight;
     return linear(x, reshape(weight, SHAPE(weight->shape[0], weight->shape[1])), layer->bias);
 }
 
-static Tensor *two_layers(const AdapterLinear layers[2], Tensor *x) {
+static Tensor *two_layers(const Affine layers[2], Tensor *x) {
     return apply(&layers[1], gelu(apply(&layers[0], x)));
 }
 

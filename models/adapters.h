@@ -5,7 +5,7 @@
 /// parameters.
 #pragma once
 #include "autograd/parameters.h"
-#include "ops/ops.h"
+#include "models/affine.h"
 
 typedef enum AdapterKind { ADAPTERS_DIFFLMM, ADAPTERS_LLAVA } AdapterKind;
 
@@ -24,20 +24,15 @@ typedef struct AdapterOptions {
     uint64_t seed;
 } AdapterOptions;
 
-typedef struct AdapterLinear {
-    Tensor *weight, *bias;
-} AdapterLinear;
-
 /// Tensors are the set's; NULL where a part is off.
 typedef struct Adapters {
     AdapterOptions options;
-    AdapterLinear captioner[2]; ///< mm_projector.clip_projector.{0,2}
+    Affine captioner[2];        ///< mm_projector.clip_projector.{0,2}
     Tensor *captioner_encoding; ///< mm_projector.clip_pe [N,context_width]
-    AdapterLinear unet_norm;    ///< mm_projector.sd_norm_layer
-    AdapterLinear
-        unet_linear; ///< mm_projector.sd_proj_layer.0, a 1x1 convolution [d/4,unet_width,1,1]
-    AdapterLinear linears[2]; ///< mm_projector.linear.{0,2}; of LLaVA mm_projector.{0,2}
-    Tensor *visual_encoding;  ///< mm_projector.vt_pe [N,d]
+    Affine unet_norm;           ///< mm_projector.sd_norm_layer
+    Affine unet_linear; ///< mm_projector.sd_proj_layer.0, a 1x1 convolution [d/4,unet_width,1,1]
+    Affine linears[2];  ///< mm_projector.linear.{0,2}; of LLaVA mm_projector.{0,2}
+    Tensor *visual_encoding; ///< mm_projector.vt_pe [N,d]
 } Adapters;
 
 /// Registers and initialises the parameters as PyTorch does: uniform within 1/sqrt(fan_in) for linear layers, 1 and 0 for the norm,

@@ -6,7 +6,6 @@
 #include "models/llama_config.h"
 #include "models/lora.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const module_names[LLAMA_MODULE_COUNT] = {
@@ -49,13 +48,10 @@ static void load_layer(Weights *weights, const LlamaConfig *config, LlamaLayer *
     layer->post_attention_layernorm =
         weights_vector(weights, "post_attention_layernorm.weight", config->hidden_size);
     for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
-        char name[64];
-        int out = llama_module_out(config, m);
-        snprintf(name, sizeof name, "%s.weight", module_names[m]);
-        layer->linears[m].weight = weights_matrix(weights, name, out, llama_module_in(config, m));
-        if (!(m < GATE_PROJ ? config->attention_bias : config->mlp_bias)) continue;
-        snprintf(name, sizeof name, "%s.bias", module_names[m]);
-        layer->linears[m].bias = weights_vector(weights, name, out);
+        bool bias = m < GATE_PROJ ? config->attention_bias : config->mlp_bias;
+        int out = llama_module_out(config, m), in = llama_module_in(config, m);
+        layer->linears[m] = bias ? affine_linear(weights, module_names[m], out, in)
+                                 : affine_matrix(weights, module_names[m], out, in);
     }
 }
 
@@ -97,10 +93,7 @@ void llama_free(Llama *llama) {
         LlamaLayer *layer = &llama->layers[i];
         tensor_release(layer->input_layernorm);
         tensor_release(layer->post_attention_layernorm);
-        for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
-            tensor_release(layer->linears[m].weight);
-            tensor_release(layer->linears[m].bias);
-        }
+        for (int m = 0; m < LLAMA_MODULE_COUNT; m++) affine_release(&layer->linears[m]);
     }
     tensor_release(llama->embed_tokens);
     tensor_release(llama->norm);
@@ -121,7 +114,7 @@ typedef struct LayerContext {
 } LayerContext;
 
 static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *x) {
-    const LlamaLinear *layer = &context->llama->layers[context->index].linears[module];
+    const Affine *layer = &context->llama->layers[context->index].linears[module];
     LoRA update;
     return linear_lora(x, layer->weight, layer->bias,
                        lora_update(context->options, context->index, module, &update));

@@ -3,8 +3,8 @@
 ///
 /// Sequences are packed one behind the other, never padded: T counts the tokens of all of them.
 #pragma once
+#include "models/affine.h"
 #include "models/attention_capture.h"
-#include "models/weights.h"
 #include "ops/ops.h"
 
 /// The linear layers of a decoder layer, in the order in which PEFT lists them.
@@ -30,14 +30,9 @@ typedef struct LlamaConfig {
     int eos_token_id[LLAMA_MAX_EOS], num_eos;
 } LlamaConfig;
 
-typedef struct LlamaLinear {
-    Tensor *weight; ///< [out,in]
-    Tensor *bias;   ///< [out] or NULL
-} LlamaLinear;
-
 typedef struct LlamaLayer {
     Tensor *input_layernorm, *post_attention_layernorm; ///< [C]
-    LlamaLinear linears[LLAMA_MODULE_COUNT];
+    Affine linears[LLAMA_MODULE_COUNT];                 ///< bias NULL where there is none
 } LlamaLayer;
 
 typedef struct Llama {

@@ -1,0 +1,229 @@
+// Loading, and the way from an image to visual tokens.
+#include "models/difflmm.h"
+
+#include "autograd/philox.h"
+#include "models/clip_text.h"
+
+#include <stdlib.h>
+
+// ---- loading
+
+static bool load_empty_prompt(DiffLMM *model, const char *sd, Error *error) {
+    char *path = format_string("%s/text_encoder", sd);
+    ClipText *text = clip_text_load(path, model->device, model->options.dtype, error);
+    free(path);
+    if (!text) return false;
+    int width = text->encoder.hidden_size, expected = model->unet->config.cross_attention_dim;
+    if (width == expected) {
+        scope_begin();
+        model->empty_prompt = tensor_retain(clip_text_empty_prompt(text));
+        scope_end();
+    }
+    clip_text_free(text);
+    return width == expected ||
+           error_set(error,
+                     "%s/text_encoder is %d wide, but %s/unet takes a context of width %d; they "
+                     "belong to different models",
+                     sd, width, sd, expected);
+}
+
+static bool check_diffusion(const DiffLMM *model, const char *sd, Error *error) {
+    const DiffLMMOptions *options = &model->options;
+    int size = model->clip->image_size;
+    if (options->image_size * 7 / 8 != size)
+        return error_set(error,
+                         "image_size is %d, of which the vision tower sees 7/8, %d pixels, but it "
+                         "was made for %d; set image_size to %d",
+                         options->image_size, options->image_size * 7 / 8, size,
+                         (size * 8 + 6) / 7);
+    if (model->vae->latent_channels != model->unet->config.in_channels)
+        return error_set(error, "%s: the vae makes latents of %d channels, the unet takes %d", sd,
+                         model->vae->latent_channels, model->unet->config.in_channels);
+    if (options->timestep < 0 || options->timestep >= model->schedule->num_train_timesteps)
+        return error_set(error, "timestep is %d; expected 0 to %d", options->timestep,
+                         model->schedule->num_train_timesteps - 1);
+    if (options->ensemble_size < 1)
+        return error_set(error, "ensemble_size is %d; expected 1 or more", options->ensemble_size);
+    if (model->latent_size < 1 || unet_feature_size(model->unet, model->latent_size) < 1)
+        return error_set(error, "image_size %d is too small for %s", options->image_size, sd);
+    return true;
+}
+
+static bool load_diffusion(DiffLMM *model, const char *sd, Error *error) {
+    DType dtype = model->options.dtype;
+    char *vae = format_string("%s/vae", sd), *unet = format_string("%s/unet", sd);
+    char *scheduler = format_string("%s/scheduler", sd);
+    model->vae = vae_encoder_load(vae, model->device, dtype, error);
+    if (model->vae) model->schedule = noise_schedule_load(scheduler, error);
+    if (model->schedule)
+        model->unet =
+            unet_load(unet, model->options.unet_feature_block, model->device, dtype, error);
+    free(scheduler);
+    free(unet);
+    free(vae);
+    if (!model->unet) return false;
+    model->latent_size = vae_latent_size(model->vae, model->options.image_size);
+    return check_diffusion(model, sd, error) &&
+           (model->options.implicit_captioner || load_empty_prompt(model, sd, error));
+}
+
+static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, Error *error) {
+    bool diffusion = options->architecture == ADAPTERS_DIFFLMM;
+    model->clip = clip_vision_load(options->vision_tower, model->device, options->dtype, error);
+    if (!model->clip) return false;
+    model->num_visual_tokens = model->clip->num_patches;
+    if (diffusion && !load_diffusion(model, options->sd, error)) return false;
+    model->llama = llama_load(options->llm, model->device, options->dtype, error);
+    if (!model->llama) return false;
+    int width = model->llama->config.hidden_size;
+    if (!diffusion || width % 4 == 0) return true;
+    return error_set(error, "%s: hidden_size is %d; the projector needs a multiple of 4",
+                     options->llm, width);
+}
+
+static void register_parameters(DiffLMM *model, ParameterSet *parameters) {
+    const DiffLMMOptions *options = &model->options;
+    const UNet *unet = model->unet;
+    AdapterOptions adapters = {
+        .kind = options->architecture,
+        .implicit_captioner = options->implicit_captioner,
+        .positional_encodings = options->positional_encodings,
+        .clip_concat = options->clip_concat,
+        .num_tokens = model->num_visual_tokens,
+        .clip_width = model->clip->encoder.hidden_size,
+        .context_width = unet ? unet->config.cross_attention_dim : 0,
+        .unet_width = unet ? unet_feature_channels(unet) : 0,
+        .llm_width = model->llama->config.hidden_size,
+        .positional_encoding_std = options->positional_encoding_std,
+        .seed = options->seed,
+    };
+    model->adapters = adapters_new(&adapters, parameters, model->device);
+    if (options->lora) model->lora = lora_new(model->llama, options->lora, parameters);
+}
+
+DiffLMM *difflmm_load(const DiffLMMOptions *options, Device *device, ParameterSet *parameters,
+                      Error *error) {
+    DiffLMM *model = checked_calloc(1, sizeof *model);
+    model->options = *options;
+    model->device = device;
+    bool loaded = load_networks(model, options, error);
+    model->options.sd = model->options.vision_tower = model->options.llm = NULL;
+    if (!loaded) {
+        difflmm_free(model);
+        return NULL;
+    }
+    register_parameters(model, parameters);
+    model->options.lora = NULL; // the model's own copy is in lora->options
+    return model;
+}
+
+void difflmm_free(DiffLMM *model) {
+    if (!model) return;
+    clip_vision_free(model->clip);
+    vae_encoder_free(model->vae);
+    noise_schedule_free(model->schedule);
+    unet_free(model->unet);
+    tensor_release(model->empty_prompt);
+    llama_free(model->llama);
+    lora_free(model->lora);
+    free(model);
+}
+
+// ---- from an image to visual tokens
+
+FrozenFeatures difflmm_frozen_features(const DiffLMM *model, Tensor *images) {
+    FrozenFeatures features = {0};
+    scope_begin();
+    features.clip = scope_end_returning(
+        clip_vision_features(model->clip, clip_preprocess(model->clip, images)));
+    if (!model->vae) return features;
+    scope_begin();
+    features.moments = scope_end_returning(
+        convert(vae_encode(model->vae, convert(images, model->options.dtype)), FLOAT32));
+    return features;
+}
+
+/// One member's share [B,h,w,channels] of noise that is given for a whole ensemble.
+static Tensor *given_noise(Tensor *noise, int64_t batch, int member) {
+    const int64_t *shape = noise->shape;
+    int32_t *images = checked_malloc((size_t)batch * sizeof *images);
+    for (int64_t b = 0; b < batch; b++) images[b] = (int32_t)(member * batch + b);
+    Tensor *rows = gather_rows(reshape(noise, SHAPE(shape[0], shape[1] * shape[2] * shape[3])),
+                               tensor_from_host(noise->device, INT32, SHAPE(batch), images));
+    free(images);
+    return reshape(rows, SHAPE(batch, shape[1], shape[2], shape[3]));
+}
+
+/// Drawn on the host, image by image, so that an image's noise does not depend on its batch or on the device.
+static Tensor *drawn_noise(const DiffLMM *model, const uint64_t *passes, int64_t batch, int member,
+                           RandomPurpose purpose) {
+    int size = model->latent_size, channels = model->vae->latent_channels;
+    int64_t numel = (int64_t)size * size * channels;
+    float *values = checked_malloc((size_t)(batch * numel) * sizeof *values);
+    for (int64_t b = 0; b < batch; b++) {
+        uint64_t index = passes[b] * (uint64_t)model->options.ensemble_size + (uint64_t)member;
+        RandomStream stream = random_stream(model->options.seed, purpose, index);
+        philox_normal(stream.key, stream.index, 0, values + b * numel, numel);
+    }
+    Tensor *noise =
+        tensor_from_host(model->device, FLOAT32, SHAPE(batch, size, size, channels), values);
+    free(values);
+    return noise;
+}
+
+static Tensor *noise_of_member(const DiffLMM *model, Tensor *given, const uint64_t *passes,
+                               int64_t batch, int member, RandomPurpose purpose) {
+    if (given) return given_noise(given, batch, member);
+    return drawn_noise(model, passes, batch, member, purpose);
+}
+
+/// One draw: a sample of the latents, noised, through the U-Net.
+static Tensor *unet_pass(const DiffLMM *model, const FrozenFeatures *features,
+                         const DiffusionNoise *noise, int member, Intermediates *between) {
+    const DiffLMMOptions *options = &model->options;
+    int64_t batch = features->clip->shape[0];
+    Tensor *sample =
+        gaussian_sample(features->moments, noise_of_member(model, noise->vae, noise->passes, batch,
+                                                           member, RANDOM_VAE_SAMPLE));
+    between->latents = scale(sample, model->vae->scaling_factor);
+    between->noisy_latents = q_sample(model->schedule, between->latents,
+                                      noise_of_member(model, noise->diffusion, noise->passes, batch,
+                                                      member, RANDOM_DIFFUSION_NOISE),
+                                      options->timestep);
+    return unet_features(model->unet, convert(between->noisy_latents, options->dtype),
+                         options->timestep, between->context);
+}
+
+/// The empty prompt for every image: [B,T,width].
+static Tensor *repeated_prompt(const DiffLMM *model, int64_t batch) {
+    Tensor *prompt = model->empty_prompt;
+    int64_t tokens = prompt->shape[0], width = prompt->shape[1];
+    Tensor *first = tensor_zeros(model->device, INT32, SHAPE(batch));
+    return reshape(embedding(reshape(prompt, SHAPE(1, tokens * width)), first),
+                   SHAPE(batch, tokens, width));
+}
+
+static Tensor *mean_unet_feature(const DiffLMM *model, const FrozenFeatures *features,
+                                 const DiffusionNoise *noise, Intermediates *between) {
+    int n = model->options.ensemble_size;
+    Tensor *sum = unet_pass(model, features, noise, 0, between);
+    for (int member = 1; member < n; member++)
+        sum = add(sum, unet_pass(model, features, noise, member, between));
+    Tensor *feature = n > 1 ? scale(sum, 1.0f / (float)n) : sum;
+    int grid = model->clip->image_size / model->clip->patch_size;
+    if (feature->shape[1] == grid && feature->shape[2] == grid) return feature;
+    return resize_bilinear(feature, grid, grid);
+}
+
+Tensor *difflmm_visual_tokens(const DiffLMM *model, const FrozenFeatures *features,
+                              const DiffusionNoise *noise, Intermediates *intermediates) {
+    Intermediates unwanted = {0}, *between = intermediates ? intermediates : &unwanted;
+    if (model->unet) {
+        between->context = model->empty_prompt ? repeated_prompt(model, features->clip->shape[0])
+                                               : adapters_context(&model->adapters, features->clip);
+        between->unet_feature = mean_unet_feature(model, features, noise, between);
+    }
+    between->visual_tokens =
+        adapters_project(&model->adapters, features->clip, between->unet_feature);
+    return between->visual_tokens;
+}

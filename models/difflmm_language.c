@@ -1,0 +1,102 @@
+// From visual tokens and text to loss, continuation and attention.
+#include "models/difflmm.h"
+
+#include <stdlib.h>
+
+static LlamaOptions forward_options(const DiffLMM *model) {
+    return (LlamaOptions){
+        .lora = model->lora, .seed = model->options.seed, .recompute = model->options.recompute};
+}
+
+/// Final hidden states [T,C] of packed samples.
+static Tensor *run_packed(const DiffLMM *model, const PackedTokens *packed, Tensor *visual,
+                          const LlamaOptions *options) {
+    const Llama *llama = model->llama;
+    Tensor *positions =
+        tensor_from_host(model->device, INT32, SHAPE(packed->total), packed->positions);
+    return llama_forward(llama, packed_embeddings(packed, llama, visual), positions,
+                         llama_attention(llama, packed->num_sequences, packed->lengths), options);
+}
+
+DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
+                         Intermediates *intermediates) {
+    PackedTokens packed =
+        packed_tokens_new(batch->samples, batch->num_samples, model->num_visual_tokens,
+                          model->options.model_max_length);
+    DiffLMMLoss loss = {NULL, packed.num_supervised, packed.total};
+    if (packed.num_supervised > 0) {
+        LlamaOptions options = forward_options(model);
+        options.train = batch->train;
+        options.pass = batch->pass;
+        Tensor *visual = batch->features ? difflmm_visual_tokens(model, batch->features,
+                                                                 batch->noise, intermediates)
+                                         : NULL;
+        Tensor *hidden = run_packed(model, &packed, visual, &options);
+        int64_t n = packed.num_supervised;
+        loss.sum =
+            linear_cross_entropy(hidden, model->llama->lm_head,
+                                 tensor_from_host(model->device, INT32, SHAPE(n), packed.rows),
+                                 tensor_from_host(model->device, INT32, SHAPE(n), packed.targets));
+        if (intermediates) intermediates->logits = llama_logits(model->llama, hidden, NULL);
+    }
+    packed_tokens_free(&packed);
+    return loss;
+}
+
+void difflmm_generate(const DiffLMM *model, const TokenSample *prompts, int num_prompts,
+                      const uint64_t *indices, Tensor *visual, const GenerationOptions *options,
+                      Generation *generations) {
+    PackedTokens packed = packed_tokens_new(prompts, num_prompts, model->num_visual_tokens,
+                                            model->options.model_max_length);
+    GenerationPrompt *starts = checked_malloc((size_t)num_prompts * sizeof *starts);
+    for (int s = 0; s < num_prompts; s++)
+        starts[s] = (GenerationPrompt){.length = packed.lengths[s],
+                                       .index = indices[s],
+                                       .first_key = packed.first_visual[s],
+                                       .num_keys = packed.num_visual[s]};
+    tape_pause();
+    scope_begin();
+    llama_generate(model->llama, model->lora, packed_embeddings(&packed, model->llama, visual),
+                   num_prompts, starts, options, generations);
+    scope_end();
+    tape_resume();
+    free(starts);
+    packed_tokens_free(&packed);
+}
+
+/// Where a token of the sample stands in the packed sequence.
+static int packed_position(const TokenSample *sample, int token, int tokens_per_image) {
+    int position = token;
+    for (int i = 0; i < token; i++)
+        if (sample->ids[i] == PACKING_IMAGE_TOKEN) position += tokens_per_image - 1;
+    return position;
+}
+
+AttentionMaps difflmm_attention(const DiffLMM *model, const TokenSample *sample, Tensor *visual,
+                                const int *tokens, int count, AttentionRow row,
+                                const AttentionSelection *selection) {
+    const LlamaConfig *config = &model->llama->config;
+    PackedTokens packed =
+        packed_tokens_new(sample, 1, model->num_visual_tokens, model->options.model_max_length);
+    AttentionMaps maps = attention_maps_new(selection, config->num_hidden_layers,
+                                            config->num_attention_heads, model->num_visual_tokens);
+    CaptureRow *rows = checked_malloc((size_t)count * sizeof *rows + 1);
+    LlamaCapture capture = {selection, 0, rows};
+    for (int i = 0; i < count; i++) {
+        int at = packed_position(sample, tokens[i], model->num_visual_tokens) -
+                 (row == ATTENTION_PRODUCING_ROW);
+        CaptureRow wanted = {at, packed.first_visual[0], &maps, attention_maps_add_row(&maps)};
+        CHECK(at >= 0, "the first token of a sequence is produced by no row");
+        if (at < packed.total && packed.num_visual[0] > 0) rows[capture.num_rows++] = wanted;
+    }
+    LlamaOptions options = forward_options(model);
+    options.capture = &capture;
+    tape_pause();
+    scope_begin();
+    run_packed(model, &packed, visual, &options);
+    scope_end();
+    tape_resume();
+    free(rows);
+    packed_tokens_free(&packed);
+    return maps;
+}

@@ -1,0 +1,103 @@
+#include "models/packing.h"
+
+#include <stdlib.h>
+
+/// Rows that a sample becomes, uncut.
+static int64_t rows_of(const TokenSample *sample, int tokens_per_image) {
+    int64_t rows = sample->count;
+    for (int i = 0; i < sample->count; i++)
+        if (sample->ids[i] == PACKING_IMAGE_TOKEN) rows += tokens_per_image - 1;
+    return rows;
+}
+
+static PackedTokens allocate(const TokenSample *samples, int count, int tokens_per_image) {
+    int64_t rows = 0;
+    for (int s = 0; s < count; s++) rows += rows_of(&samples[s], tokens_per_image);
+    CHECK(rows <= INT32_MAX, "a batch of %lld tokens", (long long)rows);
+    size_t sequences = (size_t)count, bytes = (size_t)rows * sizeof(int32_t);
+    return (PackedTokens){.num_sequences = count,
+                          .lengths = checked_malloc(sequences * sizeof(int)),
+                          .first_rows = checked_malloc(sequences * sizeof(int)),
+                          .first_visual = checked_malloc(sequences * sizeof(int)),
+                          .num_visual = checked_malloc(sequences * sizeof(int)),
+                          .text_ids = checked_malloc(bytes),
+                          .merge = checked_malloc(bytes),
+                          .positions = checked_malloc(bytes),
+                          .rows = checked_malloc(bytes),
+                          .targets = checked_malloc(bytes)};
+}
+
+/// A sequence that is being packed.
+typedef struct Sequence {
+    PackedTokens *packed;
+    int index, limit, length;
+} Sequence;
+
+/// Appends a row unless the sequence is full.
+static bool append(Sequence *sequence, int32_t merge) {
+    PackedTokens *packed = sequence->packed;
+    if (sequence->length == sequence->limit) return false;
+    packed->positions[packed->total] = sequence->length++;
+    packed->merge[packed->total++] = merge;
+    return true;
+}
+
+static void append_text(Sequence *sequence, int32_t id, bool supervised) {
+    PackedTokens *packed = sequence->packed;
+    if (!append(sequence, packed->num_text)) return;
+    packed->text_ids[packed->num_text++] = id;
+    if (!supervised || sequence->length == 1) return; // nothing comes before the first token
+    packed->rows[packed->num_supervised] = packed->total - 2;
+    packed->targets[packed->num_supervised++] = id;
+}
+
+static void append_image(Sequence *sequence, int image, int tokens_per_image) {
+    PackedTokens *packed = sequence->packed;
+    CHECK(image >= 0, "an image token in a sample without an image");
+    CHECK(packed->num_visual[sequence->index] == 0, "two image tokens in one sample");
+    int first = sequence->length;
+    for (int i = 0; i < tokens_per_image; i++)
+        if (append(sequence, -1 - (image * tokens_per_image + i)))
+            packed->num_visual[sequence->index]++;
+    if (packed->num_visual[sequence->index]) packed->first_visual[sequence->index] = first;
+}
+
+PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens_per_image,
+                               int max_length) {
+    PackedTokens packed = allocate(samples, count, tokens_per_image);
+    for (int s = 0; s < count; s++) {
+        const TokenSample *sample = &samples[s];
+        Sequence sequence = {&packed, s, max_length, 0};
+        packed.first_rows[s] = packed.total;
+        packed.first_visual[s] = -1;
+        packed.num_visual[s] = 0;
+        for (int i = 0; i < sample->count; i++)
+            if (sample->ids[i] == PACKING_IMAGE_TOKEN)
+                append_image(&sequence, sample->image, tokens_per_image);
+            else
+                append_text(&sequence, sample->ids[i], sample->supervised && sample->supervised[i]);
+        packed.lengths[s] = sequence.length;
+    }
+    return packed;
+}
+
+void packed_tokens_free(PackedTokens *packed) {
+    free(packed->lengths);
+    free(packed->first_rows);
+    free(packed->first_visual);
+    free(packed->num_visual);
+    free(packed->text_ids);
+    free(packed->merge);
+    free(packed->positions);
+    free(packed->rows);
+    free(packed->targets);
+    *packed = (PackedTokens){0};
+}
+
+Tensor *packed_embeddings(const PackedTokens *packed, const Llama *llama, Tensor *visual) {
+    Tensor *text = llama_embed(llama, packed->text_ids, packed->num_text);
+    if (packed->num_text == packed->total) return text;
+    CHECK(visual, "samples with images, but no visual tokens");
+    return merge_rows(text, reshape(visual, SHAPE(tensor_rows(visual), tensor_columns(visual))),
+                      tensor_from_host(llama->device, INT32, SHAPE(packed->total), packed->merge));
+}

@@ -1,0 +1,44 @@
+/// Samples of token ids, with and without an image, packed into one row of tokens: the visual tokens take the place of the image
+/// token, sequences lie one behind the other, nothing is padded.
+#pragma once
+#include "models/llama.h"
+
+/// Stands among the ids for the place of the visual tokens (LLaVA's IMAGE_TOKEN_INDEX).
+enum { PACKING_IMAGE_TOKEN = -200 };
+
+typedef struct TokenSample {
+    const int32_t *ids; ///< [count], PACKING_IMAGE_TOKEN at most once
+    const uint8_t
+        *supervised; ///< [count], 1 where predicting this token counts; NULL: nowhere (a prompt)
+    int count;
+    int image; ///< which of the batch's images belongs to it; -1: none
+} TokenSample;
+
+/// Host arrays, owned; free with packed_tokens_free().
+typedef struct PackedTokens {
+    int num_sequences, total;
+    int *lengths;    ///< [num_sequences]
+    int *first_rows; ///< [num_sequences], where each begins
+    int *
+        first_visual; ///< [num_sequences], its first visual token, counted from its beginning; -1: none
+    int *
+        num_visual; ///< [num_sequences], how many visual tokens there are (fewer where the sequence was cut)
+    int num_text;
+    int32_t *text_ids; ///< [num_text]
+    int32_t *
+        merge; ///< [total], index of a text token, or -1 - index of a visual token, as merge_rows() takes it
+    int32_t *positions; ///< [total], from 0 in every sequence
+    int num_supervised;
+    int32_t *
+        rows; ///< [num_supervised], increasing: the row before a supervised token, which predicts it
+    int32_t *targets; ///< [num_supervised]
+} PackedTokens;
+
+/// Packs; sequences longer than max_length (visual tokens counted) are cut at the end.
+PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens_per_image,
+                               int max_length);
+void packed_tokens_free(PackedTokens *packed);
+
+/// Embeddings [total,C]: text from the model's table, images from visual [B,N,C] (NULL if no sample has one). Differentiable in
+/// visual.
+Tensor *packed_embeddings(const PackedTokens *packed, const Llama *llama, Tensor *visual);
