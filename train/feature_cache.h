@@ -1,0 +1,33 @@
+/// What the frozen encoders make of each image of a data set, computed once: CLIP features and latent moments depend on nothing that is
+/// trained and on no random number. Kept in host memory.
+///
+/// Everything is computed in the data set's order in batches of a fixed size, before training starts, so that a resumed run sees
+/// the same bits.
+#pragma once
+#include "data/llava_dataset.h"
+#include "data/preprocess.h"
+#include "models/difflmm.h"
+#include "train/progress.h"
+
+typedef struct FeatureCache FeatureCache;
+
+typedef struct FeatureCacheOptions {
+    const DiffLMM *model;
+    const Dataset *dataset;
+    ImageAspect image_aspect;
+    int64_t limit; ///< samples from the first on; -1: all
+    MissingImage
+        damaged_image; ///< what an image that cannot be read means: fail, or remember that it has no features
+} FeatureCacheOptions;
+
+/// Computes the features of every image of the data set (an image that several samples share once). NULL on failure.
+FeatureCache *feature_cache_new(const FeatureCacheOptions *options, FILE *progress_out,
+                                Error *error);
+void feature_cache_free(FeatureCache *cache);
+
+/// Whether sample `index` of the data set has features; false for text and for images that could not be read.
+bool feature_cache_has(const FeatureCache *cache, int64_t index);
+/// The features of these samples, in their order, as tensors of the innermost scope. All must have some.
+FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count);
+/// Bytes held.
+int64_t feature_cache_bytes(const FeatureCache *cache);

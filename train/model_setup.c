@@ -1,0 +1,108 @@
+#include "train/model_setup.h"
+
+#include "checkpoints/checkpoint_folder.h"
+#include "ops/kernels.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool open_device(const Config *config, ModelSetup *setup, Error *error) {
+    if (config->training.device == DEVICE_CUDA)
+        return config_refuse(config, "training.device", error,
+                             "this build knows no CUDA; expected auto or cpu");
+    setup->device = ops_cpu_open((int)config->training.threads);
+    return true;
+}
+
+static bool lora_options(const Config *config, uint64_t seed, LoraOptions *options, Error *error) {
+    const LoraSection *lora = &config->lora;
+    *options = (LoraOptions){.r = (int)lora->lora_r,
+                             .alpha = (float)lora->lora_alpha,
+                             .dropout = (float)lora->lora_dropout,
+                             .seed = seed};
+    Error reason;
+    return lora_target_modules((const char *const *)lora->target_modules.values,
+                               lora->target_modules.count, options->modules, &reason) ||
+           config_refuse(config, "lora.target_modules", error, "%s", reason.message);
+}
+
+static bool load_model(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
+    const ModelSection *model = &config->model;
+    LoraOptions lora;
+    if (config->lora.lora_enable && !lora_options(config, seed, &lora, error)) return false;
+    DiffLMMOptions options = {.architecture = (AdapterKind)model->architecture,
+                              .sd = model->sd,
+                              .vision_tower = model->vision_tower,
+                              .llm = model->llm,
+                              .implicit_captioner = model->implicit_captioner,
+                              .positional_encodings = model->positional_encodings,
+                              .clip_concat = model->clip_concat,
+                              .positional_encoding_std = model->positional_encoding_std,
+                              .unet_feature_block = (int)model->unet_feature_block,
+                              .timestep = (int)model->timestep,
+                              .ensemble_size = (int)model->ensemble_size,
+                              .image_size = (int)config->data.image_size,
+                              .model_max_length = (int)config->data.model_max_length,
+                              .dtype = (DType)model->dtype,
+                              .recompute = (int)model->recompute,
+                              .seed = seed,
+                              .lora = config->lora.lora_enable ? &lora : NULL};
+    setup->model = difflmm_load(&options, setup->device, &setup->parameters, error);
+    return setup->model != NULL;
+}
+
+static bool open_tokenizer(const Config *config, ModelSetup *setup, Error *error) {
+    setup->tokenizer = tokenizer_open(config->model.llm, error);
+    if (!setup->tokenizer) return false;
+    int pieces = tokenizer_vocabulary_size(setup->tokenizer),
+        rows = setup->model->llama->config.vocab_size;
+    if (pieces > rows)
+        return error_set(error,
+                         "%s: the tokenizer has %d pieces and the language model only %d "
+                         "embeddings; they do not belong together",
+                         config->model.llm, pieces, rows);
+    return true;
+}
+
+bool model_setup_open(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
+    *setup = (ModelSetup){0};
+    bool ok = config_require_model(config, error) && open_device(config, setup, error) &&
+              load_model(config, seed, setup, error) && open_tokenizer(config, setup, error);
+    if (!ok) {
+        model_setup_close(setup);
+        return false;
+    }
+    setup->format = (ConversationFormat){.kind = (ConversationTemplate)config->data.version,
+                                         .system_message = config->data.system_message,
+                                         .visual_tokens = setup->model->num_visual_tokens,
+                                         .model_max_length = (int)config->data.model_max_length};
+    return true;
+}
+
+void model_setup_close(ModelSetup *setup) {
+    if (setup->model) difflmm_free(setup->model);
+    if (setup->tokenizer) tokenizer_close(setup->tokenizer);
+    parameters_free(&setup->parameters);
+    *setup = (ModelSetup){0};
+}
+
+static void warn_of_damage(const char *message, void *context) {
+    (void)context;
+    fprintf(stderr, "warning: %s\n", message);
+}
+
+char *checkpoint_resolve(const char *path, Error *error) {
+    struct stat status;
+    if (stat(path, &status)) {
+        error_set(error, "%s does not exist; expected a checkpoint or a folder of checkpoints",
+                  path);
+        return NULL;
+    }
+    if (!S_ISDIR(status.st_mode)) return checked_strdup(path);
+    char *newest = NULL;
+    int64_t step;
+    if (!checkpoint_newest(path, warn_of_damage, NULL, &newest, &step, error)) return NULL;
+    if (!newest) error_set(error, "%s holds no intact checkpoint-<step>.h5", path);
+    return newest;
+}

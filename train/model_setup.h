@@ -1,0 +1,22 @@
+/// A configured model, ready to be trained or asked: networks, parameters, tokenizer, template.
+#pragma once
+#include "data/conversation.h"
+#include "models/difflmm.h"
+#include "train/config.h"
+
+typedef struct ModelSetup {
+    Device *device;
+    ParameterSet parameters;
+    DiffLMM *model;
+    Tokenizer *tokenizer;
+    ConversationFormat format; ///< its system message is the configuration's
+} ModelSetup;
+
+/// Reads everything that the configuration names and initialises the trained parts from `seed`. The configuration must outlive the
+/// setup. On failure nothing is left open.
+bool model_setup_open(const Config *config, uint64_t seed, ModelSetup *setup, Error *error);
+void model_setup_close(ModelSetup *setup);
+
+/// A checkpoint as a user names it: a file, or a folder whose newest intact checkpoint is meant (damaged ones are reported on
+/// stderr). NULL on failure; the caller frees it.
+char *checkpoint_resolve(const char *path, Error *error);
