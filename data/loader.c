@@ -72,7 +72,7 @@ static bool load_sample(const LoaderOptions *options, int64_t index, MicroBatch 
     bool done =
         conversation_tokenize(options->tokenizer, &options->format, sample.turns, sample.turn_count,
                               sample.image_path != NULL, &loaded.tokens, error);
-    if (done && loaded.tokens.image_position >= 0) {
+    if (done && loaded.tokens.image_position >= 0 && !options->without_images) {
         keep = load_image(options, sample.image_path, batch, &loaded, error);
         done = keep || options->damaged_image == MISSING_IMAGE_SKIP;
     }
@@ -98,7 +98,7 @@ static MicroBatch *make_batch(const LoaderOptions *options, const int64_t *indic
     batch->accumulation = accumulation;
     batch->samples = checked_calloc((size_t)options->micro_batch, sizeof *batch->samples);
     int64_t images = 0;
-    for (int i = 0; i < options->micro_batch; i++)
+    for (int i = 0; i < options->micro_batch && !options->without_images; i++)
         images += indices[i] >= 0 && dataset_has_image(options->dataset, indices[i]);
     batch->images =
         checked_malloc((size_t)(images * floats_per_image(options)) * sizeof *batch->images);

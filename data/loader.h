@@ -14,6 +14,8 @@ typedef struct LoaderOptions {
     ConversationFormat format; ///< its system message too
     ImageAspect image_aspect;
     int image_size; ///< S: side of the square in pixels
+    bool
+        without_images; ///< do not read them: the consumer has their features (a sample's tokens say whether it has one)
     MissingImage
         damaged_image; ///< an image that cannot be read: fail, or leave out its sample and count it
     uint64_t seed;
