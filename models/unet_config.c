@@ -56,7 +56,8 @@ static void per_level(Weights *weights, const char *key, int fallback, int maxim
         count = weights_int_list(weights, key, UNET_MAX_LEVELS, given, 1, maximum);
     if (count != 1 && count != levels)
         weights_refuse(weights, key, "one integer, or one for each of block_out_channels");
-    for (int i = 0; i < levels; i++) values[i] = given[count == levels ? i : 0];
+    bool valid = !weights_failed(weights);
+    for (int i = 0; i < levels; i++) values[i] = valid ? given[count == levels ? i : 0] : 1;
 }
 
 /// Whether each block has attention: its type is "CrossAttn<Kind>Block2D" rather than "<Kind>Block2D".
