@@ -16,6 +16,7 @@ enum { MAX_SCANS = 500 };
 typedef struct Failure {
     struct jpeg_error_mgr base;
     jmp_buf jump;
+    struct jpeg_progress_mgr progress;
     char message[JMSG_LENGTH_MAX];
     bool cut_off;
 } Failure;
@@ -78,8 +79,8 @@ static void decode_rows(struct jpeg_decompress_struct *codec, Image *image) {
 static bool decode(struct jpeg_decompress_struct *codec, const uint8_t *bytes, size_t size,
                    const char *name, Image *image, Error *error) {
     jpeg_create_decompress(codec);
-    struct jpeg_progress_mgr progress = {.progress_monitor = watch_scans};
-    codec->progress = &progress;
+    codec->progress = &((Failure *)codec->err)->progress;
+    codec->progress->progress_monitor = watch_scans;
     jpeg_mem_src(codec, bytes, size);
     jpeg_read_header(codec, TRUE);
     if (codec->num_components != 1 && codec->num_components != 3 && codec->num_components != 4)

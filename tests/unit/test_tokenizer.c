@@ -169,6 +169,16 @@ static void the_tiny_tokenizer_reads_its_world(void **state) {
     if (!tokenizer) fail_msg("%s", error.message);
     check_spans(tokenizer, "a small red ring and a large blue square on the sand.");
     check_spans(tokenizer, "USER: How many rings are there? ASSISTANT: Two.");
+    check_spans(tokenizer, "letters it never saw: Đà 🌧️\n\tZ");
+    TokenList list = {0};
+    assert_true(tokenizer_encode(tokenizer, "</s>ring<s>", 11, &list, &error));
+    assert_int_equal(list.ids[0], tokenizer_eos(tokenizer));
+    assert_int_equal(list.ids[list.count - 1], tokenizer_bos(tokenizer));
+    assert_int_equal(list.begin[list.count - 1], 8);
+    DecodedText decoded = tokenizer_decode(tokenizer, list.ids, list.count);
+    assert_string_equal(decoded.text, "ring");
+    decoded_text_free(&decoded);
+    token_list_free(&list);
     tokenizer_close(tokenizer);
 }
 
