@@ -14,6 +14,7 @@ enum {
 
 /// Name and summary of every verb, in the order of the help.
 #define VERBS(VERB)                                                      \
+    VERB(train, "start or resume training")                              \
     VERB(report, "one HTML page about a run: curves, figures, pictures") \
     VERB(config, "every configuration key explained; check a configuration")
 
