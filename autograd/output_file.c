@@ -6,8 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+enum { SUFFIX_LETTERS = 6 };
 
 struct OutputFile {
     char *path;
@@ -29,22 +30,31 @@ static void file_free(OutputFile *file) {
     free(file);
 }
 
+/// Opens a new file with the permissions that the user's umask gives (mkstemp would make it private), under a name
+/// whose last six letters are random.
+static int open_new(char *path) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
+    char *suffix = path + strlen(path) - SUFFIX_LETTERS;
+    for (int attempt = 0; attempt < 100; attempt++) {
+        unsigned char random[SUFFIX_LETTERS];
+        if (getentropy(random, sizeof random) != 0) return -1;
+        for (int i = 0; i < SUFFIX_LETTERS; i++) suffix[i] = letters[random[i] % 32];
+        int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (descriptor >= 0 || errno != EEXIST) return descriptor;
+    }
+    return -1;
+}
+
 OutputFile *output_create(const char *path, Error *error) {
     OutputFile *file = checked_calloc(1, sizeof *file);
     file->path = checked_strdup(path);
     file->temporary_path = format_string("%s.XXXXXX", path);
-    file->descriptor = mkstemp(file->temporary_path);
-    if (file->descriptor < 0) {
-        error_set(error, "%s: cannot be written: %s. The folder must exist and be writable", path,
-                  strerror(errno));
-        file_free(file);
-        return NULL;
-    }
-    // mkstemp makes the file private; the finished one has the usual permissions.
-    mode_t mask = umask(0);
-    umask(mask);
-    fchmod(file->descriptor, 0666 & ~mask);
-    return file;
+    file->descriptor = open_new(file->temporary_path);
+    if (file->descriptor >= 0) return file;
+    error_set(error, "%s: cannot be written: %s. The folder must exist and be writable", path,
+              strerror(errno));
+    file_free(file);
+    return NULL;
 }
 
 const char *output_temporary_path(const OutputFile *file) { return file->temporary_path; }
@@ -76,13 +86,13 @@ static void sync_folder(const char *path) {
 }
 
 bool output_commit(OutputFile *file, Error *error) {
-    bool done = fsync(file->descriptor) == 0;
+    int failure = fsync(file->descriptor) == 0 ? 0 : errno;
     int descriptor = file->descriptor;
     file->descriptor = -1;
-    if (close(descriptor) != 0) done = false;
-    if (done) done = rename(file->temporary_path, file->path) == 0;
-    if (!done) {
-        error_set(error, "%s: writing failed: %s", file->path, strerror(errno));
+    if (close(descriptor) != 0 && failure == 0) failure = errno;
+    if (failure == 0 && rename(file->temporary_path, file->path) != 0) failure = errno;
+    if (failure != 0) {
+        error_set(error, "%s: writing failed: %s", file->path, strerror(failure));
         output_abandon(file);
         return false;
     }
