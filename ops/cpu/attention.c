@@ -96,8 +96,8 @@ static void forward_finish(Forward *f, const Part *part, int64_t member, int64_t
         float *sums = f->sums + row * part->width, total = f->total[row];
         float inverse = total > 0.0f ? 1.0f / total : 0.0f;
         int64_t start = out.first + (first + row) * out.stride;
-        float *target = chunk_target(y, start, sums);
-        for (int64_t j = 0; j < part->dim; j++) target[j] = sums[j] * inverse;
+        float *target = chunk_target(y, start, f->space);
+        scale_floats(sums, part->dim, inverse, target);
         chunk_write(y, start, part->dim, target);
         if (log_sum_exp)
             ((float *)log_sum_exp->data)[start / part->dim] =

@@ -105,14 +105,14 @@ static void block_gradient(Workspace *w, const Part *part, int64_t first, int64_
                  (TileStrides){KEYS, 1, KEYS, width}, true);
 }
 
-/// Writes rows [count,width] times factor to a tensor; NULL is allowed.
+/// Writes rows [count,width] times factor to a tensor (NULL is allowed) by way of `space`.
 static void store_rows(Tensor *x, Slice slice, int64_t first, int64_t count, int64_t dim,
-                       int64_t width, float factor, float *rows) {
+                       int64_t width, float factor, const float *rows, float *space) {
     if (!x) return;
     for (int64_t row = 0; row < count; row++) {
         int64_t start = slice.first + (first + row) * slice.stride;
-        float *from = rows + row * width, *target = chunk_target(x, start, from);
-        for (int64_t j = 0; j < dim; j++) target[j] = from[j] * factor;
+        float *target = chunk_target(x, start, space);
+        scale_floats(rows + row * width, dim, factor, target);
         chunk_write(x, start, dim, target);
     }
 }
@@ -134,11 +134,11 @@ static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tens
                 block_gradient(w, part, first, rows, key, seen - key < KEYS ? seen - key : KEYS);
             if (grad_q)
                 store_rows(grad_q, query_slice(grad_q, part, member), first, rows, dim, width,
-                           part->shape->scale, w->grad_queries);
+                           part->shape->scale, w->grad_queries, w->space);
         }
     Slice keys = key_slice(grad_k ? grad_k : grad_v, part);
-    store_rows(grad_k, keys, 0, part->k_length, dim, width, 1.0f, w->grad_keys);
-    store_rows(grad_v, keys, 0, part->k_length, dim, width, 1.0f, w->grad_values);
+    store_rows(grad_k, keys, 0, part->k_length, dim, width, 1.0f, w->grad_keys, w->space);
+    store_rows(grad_v, keys, 0, part->k_length, dim, width, 1.0f, w->grad_values, w->space);
 }
 
 /// Each part's owner writes its keys' gradients, so no key may belong to two segments.

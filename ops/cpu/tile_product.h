@@ -86,15 +86,36 @@ static inline __attribute__((always_inline)) void tile_product(int64_t m, int64_
                       accumulate);
 }
 
+typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
+typedef uint16_t HalfLanes __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
+typedef uint32_t WordLanes __attribute__((vector_size(LANES * 4)));
+
+// Rows of a head are short (a few vectors and a remainder): these loops say so, where the compiler would prepare for long ones.
+
+static inline void scale_floats(const float *restrict x, int64_t n, float factor,
+                                float *restrict y) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) *(Lanes *)(y + i) = *(const Lanes *)(x + i) * factor;
+    for (; i + 4 <= n; i += 4) *(Quad *)(y + i) = *(const Quad *)(x + i) * factor;
+    for (; i < n; i++) y[i] = x[i] * factor;
+}
+
+static inline void scale_bfloat16(const uint16_t *restrict x, int64_t n, float factor,
+                                  float *restrict y) {
+    int64_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        WordLanes bits = __builtin_convertvector(*(const HalfLanes *)(x + i), WordLanes) << 16;
+        *(Lanes *)(y + i) = (Lanes)bits * factor;
+    }
+    for (; i < n; i++) y[i] = bfloat16_to_float(x[i]) * factor;
+}
+
 /// n floats of x from `first` times factor.
 static inline void read_scaled(const Tensor *x, int64_t first, int64_t n, float factor, float *y) {
-    if (x->dtype == FLOAT32) {
-        const float *from = (const float *)x->data + first;
-        for (int64_t i = 0; i < n; i++) y[i] = factor * from[i];
-    } else {
-        const uint16_t *from = (const uint16_t *)x->data + first;
-        for (int64_t i = 0; i < n; i++) y[i] = factor * bfloat16_to_float(from[i]);
-    }
+    if (x->dtype == FLOAT32)
+        scale_floats((const float *)x->data + first, n, factor, y);
+    else
+        scale_bfloat16((const uint16_t *)x->data + first, n, factor, y);
 }
 
 /// A matrix [rows,columns] inside a tensor: row i begins at element first + i * stride.
@@ -103,15 +124,14 @@ typedef struct Slice {
     int64_t first, stride;
 } Slice;
 
-/// Rows of the slice, times factor, as rows of y [padded,width]; what is added is zero.
+/// Rows of the slice, times factor, as rows of y [padded,width]; what is added is zero. width: columns rounded up to LANES.
 static inline void copy_rows(Slice x, int64_t row, int64_t rows, int64_t columns, float factor,
                              int64_t padded, int64_t width, float *y) {
-    for (int64_t i = 0; i < padded; i++) {
-        int64_t filled = i < rows ? columns : 0;
-        if (filled)
-            read_scaled(x.tensor, x.first + (row + i) * x.stride, columns, factor, y + i * width);
-        for (int64_t j = filled; j < width; j++) y[i * width + j] = 0.0f;
+    for (int64_t i = 0; i < rows; i++, y += width) {
+        *(Lanes *)(y + width - LANES) = (Lanes){0.0f};
+        read_scaled(x.tensor, x.first + (row + i) * x.stride, columns, factor, y);
     }
+    for (int64_t i = 0; i < (padded - rows) * width; i++) y[i] = 0.0f;
 }
 
 /// Packs y [rows,width] (width a multiple of LANES) as `b` with depth = rows.
@@ -126,8 +146,6 @@ static inline void pack_rows(const float *y, int64_t rows, int64_t width, int64_
                     *(const Lanes *)(y + row * width + column + v * LANES);
     }
 }
-
-typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
 
 /// to[k * to_stride + j] = from[j * from_stride + k] for j, k < 4.
 static inline void transpose_quads(const float *from, int64_t from_stride, float *to,
