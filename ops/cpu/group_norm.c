@@ -57,6 +57,7 @@ static void add_moments(const float *x, const float *origin, int64_t rows, int64
     for (; row + 4 <= rows; row += 4) {
         const float *x0 = x + row * channels, *x1 = x0 + channels, *x2 = x1 + channels,
                     *x3 = x2 + channels;
+#pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
             float d0 = x0[c] - origin[c], d1 = x1[c] - origin[c];
             float d2 = x2[c] - origin[c], d3 = x3[c] - origin[c];

@@ -29,6 +29,19 @@ static float row_squares(const float *x, float centre, int64_t n) {
     return sum;
 }
 
+/// (x - mean) rstd w + b; w and b may be NULL.
+static void normalise_row(const float *x, float mean, float rstd, const float *w, const float *b,
+                          int64_t n, float *y) {
+    if (w && b) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = (x[i] - mean) * rstd * w[i] + b[i];
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = (x[i] - mean) * rstd * (w ? w[i] : 1.0f) + (b ? b[i] : 0.0f);
+    }
+}
+
 static void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps,
                        Tensor *y, Tensor *mean, Tensor *rstd) {
     int64_t rows = tensor_rows(x), n = norm_columns(x);
@@ -40,11 +53,7 @@ static void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias
         float *out = chunk_target(y, row * n, y_buffer);
         float mu = row_sum(in, n) / (float)n;
         float r = 1.0f / sqrtf(row_squares(in, mu, n) / (float)n + eps);
-        for (int64_t i = 0; i < n; i++) out[i] = (in[i] - mu) * r;
-        if (w)
-            for (int64_t i = 0; i < n; i++) out[i] *= w[i];
-        if (b)
-            for (int64_t i = 0; i < n; i++) out[i] += b[i];
+        normalise_row(in, mu, r, w, b, n, out);
         chunk_write(y, row * n, n, out);
         if (mean) ((float *)mean->data)[row] = mu;
         if (rstd) ((float *)rstd->data)[row] = r;
