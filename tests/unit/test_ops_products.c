@@ -200,6 +200,48 @@ static void a_frozen_weight_keeps_no_activation(void **state) {
     case_end();
 }
 
+static void a_small_frozen_weight_is_prepared_once_and_let_go(void **state) {
+    (void)state;
+    Device *device = device_cpu();
+    assert_int_equal(device->bytes_prepared, 0);
+    for (int t = 0; t < 2; t++) {
+        case_begin();
+        Tensor *x = case_normal(floating[t], SHAPE(33, 48));
+        Tensor *weight = case_normal(floating[t], SHAPE(80, 48));
+        Tensor *plain = linear(x, weight, NULL);
+        Tensor *grad_plain = tensor_like(x), *grad_prepared = tensor_like(x);
+        kernels(x)->linear_input_gradient(plain, weight, false, grad_plain);
+        assert_int_equal(device->bytes_prepared, 0);
+        weight->name = "frozen";
+        Tensor *prepared = linear(x, weight, NULL);
+        int64_t bytes = device->bytes_prepared;
+        assert_true(bytes >= 80 * 48 * (int64_t)dtype_size(floating[t]) / 2);
+        case_expect_equal("again", linear(x, weight, NULL), prepared);
+        assert_int_equal(device->bytes_prepared, bytes);
+        kernels(x)->linear_input_gradient(plain, weight, false, grad_prepared);
+        // The same sums in another order: each within its own rounding of the exact one.
+        double allowed = 2 * case_unit(floating[t]) + 16 * case_unit(FLOAT32);
+        assert_true(case_relative_error(prepared, plain) <= allowed);
+        assert_true(case_relative_error(grad_prepared, grad_plain) <= allowed);
+        case_end();
+        assert_int_equal(device->bytes_prepared, 0);
+    }
+}
+
+static void a_trained_weight_is_never_prepared(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(3, 4)), *weight = case_normal(FLOAT32, SHAPE(5, 4));
+    weight->name = "trained";
+    require_grad(weight);
+    Tensor *before = linear(x, weight, NULL);
+    for (int64_t i = 0; i < 20; i++) ((float *)weight->data)[i] *= 2;
+    const double *once = case_doubles(before), *twice = case_doubles(linear(x, weight, NULL));
+    for (int64_t i = 0; i < 15; i++) assert_true(twice[i] == 2 * once[i]);
+    assert_null(weight->prepared);
+    case_end();
+}
+
 // ---- low-rank update
 
 static Tensor *lora_op(const void *context, DType dtype, Tensor *const *inputs) {
@@ -439,6 +481,8 @@ static int run(void) {
         cmocka_unit_test(linear_passes_gradients_to_every_input),
         cmocka_unit_test(a_computed_weight_gets_a_gradient_too),
         cmocka_unit_test(a_frozen_weight_keeps_no_activation),
+        cmocka_unit_test(a_small_frozen_weight_is_prepared_once_and_let_go),
+        cmocka_unit_test(a_trained_weight_is_never_prepared),
         cmocka_unit_test(low_rank_update_passes_gradients),
         cmocka_unit_test(low_rank_update_is_the_sum_of_two_layers),
         cmocka_unit_test(convolution_matches_its_definition_both_ways),
