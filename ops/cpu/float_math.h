@@ -20,6 +20,11 @@ static inline int32_t bits_from_float(float number) {
     return u.bits;
 }
 
+/// 2^n for -126 <= n <= 127; something for any other n, so that a NaN can pass by.
+static inline float power_of_two(int32_t n) {
+    return float_from_bits((int32_t)((uint32_t)(n + 127) << 23));
+}
+
 /// e^x, 1 ulp; infinity above 88.73, denormal numbers and then 0 below -87.34.
 /// x = n ln 2 + r, e^x = 2^n e^r with a minimax polynomial (degree 6, relative error 2e-9) for e^r.
 static inline float fast_exp(float x) {
@@ -41,7 +46,7 @@ static inline float fast_exp(float x) {
     // Two factors: 2^n alone is not a float at the ends of the range.
     int32_t exponent = bits_from_float(shifted) - bits_from_float(round_shift);
     int32_t half = exponent >> 1;
-    return p * float_from_bits((half + 127) << 23) * float_from_bits((exponent - half + 127) << 23);
+    return p * power_of_two(half) * power_of_two(exponent - half);
 }
 
 /// 1 / (1 + e^-x), 2 ulp.
