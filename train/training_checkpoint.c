@@ -52,7 +52,7 @@ bool training_checkpoint_save(const char *path, const Optimizer *optimizer,
                               Error *error) {
     StateWriter *writer = state_create(path, error);
     if (!writer) return false;
-    bool ok = state_write_attribute_string(writer, "format", FORMAT, error) &&
+    bool ok = state_write_attribute_string(writer, "training/format", FORMAT, error) &&
               state_write_attribute_int(writer, "optimizer/steps", optimizer->steps, error) &&
               write_position(writer, position, error);
     int64_t length = (int64_t)strlen(config_yaml);
@@ -75,8 +75,8 @@ static StateFile *open_training_state(const char *path, Error *error) {
     StateFile *file = state_open(path, error);
     char *format = NULL;
     if (!file) return NULL;
-    bool ok = state_has_attribute(file, "format") &&
-              state_read_attribute_string(file, "format", &format, error);
+    bool ok = state_has_attribute(file, "training/format") &&
+              state_read_attribute_string(file, "training/format", &format, error);
     ok = ok && !strcmp(format, FORMAT);
     if (!ok)
         error_set(error,

@@ -1,0 +1,33 @@
+/// Asking the model about images, with the attention that its answers pay to them.
+#pragma once
+#include "data/conversation.h"
+#include "data/preprocess.h"
+#include "eval/grounding.h"
+#include "models/difflmm.h"
+
+typedef struct AnswerOptions {
+    const DiffLMM *model;
+    const Tokenizer *tokenizer;
+    ConversationFormat format;
+    ImageAspect image_aspect;
+    GenerationOptions generation; ///< its `attention` selects layers and heads; mean must be set
+    AttentionRow row;             ///< whose attention a token's map is
+} AnswerOptions;
+
+/// What is asked: a picture (owned by the caller) and a question about it.
+typedef struct Question {
+    const Image *image;
+    const char *text;
+    uint64_t index; ///< decides the noise: the same index, the same noise
+} Question;
+
+typedef struct ImageAnswer {
+    Answer answer;
+    ImageGeometry geometry; ///< how the picture lies in the square that the model saw
+    bool ended;             ///< by the model, not by max_new_tokens
+} ImageAnswer;
+
+/// Answers all questions in one batch. On failure (a picture too thin, a question that cannot be tokenized) nothing is to be freed;
+/// else the caller frees every answers[i].answer.
+bool answer_questions(const AnswerOptions *options, const Question *questions, int count,
+                      ImageAnswer *answers, Error *error);

@@ -1,0 +1,25 @@
+/// The evaluation of attention maps: every image is described by the model, every noun that names a category gives a point, and points
+/// are counted against the masks of that category.
+#pragma once
+#include "eval/answers.h"
+#include "eval/point_accuracy.h"
+
+typedef struct PointTaskOptions {
+    AnswerOptions answers;
+    const CocoAnnotations *annotations;
+    const char *image_folder; ///< file names of the annotations are relative to it
+    const char *prompt;
+    GroupReduction reduction;
+    bool region_growing;      ///< masks by region growing
+    int64_t samples;          ///< images from the first on; -1: all
+    int64_t pictures;         ///< images of which an overlay is written, from the first on
+    int batch_size;           ///< images asked about at once
+    const char *output_dir;   ///< receives pictures/NNN.png; exists
+    const char *architecture; ///< for the record
+    const char *checkpoint;   ///< for the record; NULL: untrained
+    void (*progress)(void *context, int64_t done, int64_t total, const PointAccuracy *so_far);
+    void *progress_context;
+} PointTaskOptions;
+
+/// Runs the task and writes <output_dir>/results.json: figures, and for every image the answer with its phrases and points.
+bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *error);
