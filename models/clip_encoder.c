@@ -25,8 +25,10 @@ ClipEncoder clip_encoder_configure(Weights *weights, const ClipDefaults *default
         .layer_norm_eps = (float)weights_float_or(weights, "layer_norm_eps", 1e-5),
         .hidden_act = read_activation(weights),
     };
-    if (encoder.hidden_size % encoder.num_attention_heads != 0)
-        weights_refuse(weights, "num_attention_heads", "a divisor of hidden_size");
+    if (encoder.hidden_size % encoder.num_attention_heads != 0 ||
+        encoder.hidden_size / encoder.num_attention_heads > ATTENTION_MAX_HEAD_DIM)
+        weights_refuse(weights, "num_attention_heads",
+                       "a divisor of hidden_size, heads no wider than 1024");
     encoder.num_layers = encoder.num_hidden_layers;
     return encoder;
 }

@@ -139,12 +139,18 @@ int unet_feature_channels(const UNet *unet) {
     return unet->config.block_out_channels[level_of_up_block(&unet->config, unet->feature_block)];
 }
 
-int unet_feature_size(const UNet *unet, int latent_size) {
-    int level = level_of_up_block(&unet->config, unet->feature_block);
-    // The upsampler takes the size of the skip connection that the next block begins with.
-    for (int i = 0; i + 1 < level; i++)
-        latent_size = unet->config.downsample_padding ? (latent_size + 1) / 2 : latent_size / 2;
+static int size_at_level(const UNetConfig *config, int level, int latent_size) {
+    for (int i = 0; i < level; i++)
+        latent_size = config->downsample_padding ? (latent_size + 1) / 2 : latent_size / 2;
     return latent_size;
+}
+
+int unet_feature_size(const UNet *unet, int latent_size) {
+    const UNetConfig *config = &unet->config;
+    int level = level_of_up_block(config, unet->feature_block);
+    if (size_at_level(config, config->num_levels - 1, latent_size) < 1) return 0;
+    // The upsampler takes the size of the skip connection that the next block begins with.
+    return size_at_level(config, level ? level - 1 : 0, latent_size);
 }
 
 // ---- forward

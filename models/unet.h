@@ -49,7 +49,7 @@ void unet_free(UNet *unet);
 
 /// Channels of the feature.
 int unet_feature_channels(const UNet *unet);
-/// Height (or width) of the feature for latents of that height (or width).
+/// Height (or width) of the feature for latents of that height (or width); 0 if they are too small for the levels.
 int unet_feature_size(const UNet *unet, int latent_size);
 
 /// latents [B,h,w,in_channels]; one timestep for the batch; context [B,N,cross_attention_dim]; returns the up block's output, after

@@ -85,8 +85,10 @@ static void attention_heads(Weights *weights, UNetConfig *config) {
     for (int i = 0; i < levels; i++) {
         bool used =
             config->down_attention[i] || config->up_attention[levels - 1 - i] || i == levels - 1;
-        if (used && config->block_out_channels[i] % config->attention_heads[i] != 0)
-            weights_refuse(weights, key, "divisors of block_out_channels");
+        int width = config->block_out_channels[i], heads = config->attention_heads[i];
+        if (used && (width % heads != 0 || width / heads > ATTENTION_MAX_HEAD_DIM))
+            weights_refuse(weights, key,
+                           "divisors of block_out_channels, heads no wider than 1024");
     }
 }
 

@@ -32,6 +32,9 @@ static void configure(VaeEncoder *vae, Weights *weights) {
     vae->norm_num_groups = weights_int_or(weights, "norm_num_groups", 32, 1, MAX_WIDTH);
     vae->scaling_factor = (float)weights_float_or(weights, "scaling_factor", 0.18215);
     vae->mid_block_add_attention = weights_bool_or(weights, "mid_block_add_attention", true);
+    // The one head of the attention is as wide as the last level.
+    if (count && vae->block_out_channels[count - 1] > ATTENTION_MAX_HEAD_DIM)
+        weights_refuse(weights, "block_out_channels", "at most 1024 at the end");
 }
 
 static ResidualBlock load_resnet(const VaeEncoder *vae, Weights *weights, int in, int out) {

@@ -10,7 +10,8 @@
 
 Attention attention_segments(Device *device, int num_segments, const int32_t (*segments)[4],
                              int heads, int kv_heads, int head_dim, bool causal) {
-    CHECK(heads > 0 && kv_heads > 0 && heads % kv_heads == 0 && head_dim > 0 && head_dim <= 256,
+    CHECK(heads > 0 && kv_heads > 0 && heads % kv_heads == 0 && head_dim > 0 &&
+              head_dim <= ATTENTION_MAX_HEAD_DIM,
           "attention: %d heads, %d key heads, head_dim %d", heads, kv_heads, head_dim);
     Attention shape = {.heads = heads,
                        .kv_heads = kv_heads,

@@ -15,6 +15,9 @@ typedef struct Conv2d {
     int pad_top, pad_left, pad_bottom, pad_right;
 } Conv2d;
 
+/// The widest head that attention takes (the autoencoder of Stable Diffusion has one of 512).
+enum { ATTENTION_MAX_HEAD_DIM = 1024 };
+
 /// Scaled-dot-product attention over packed sequences: query rows q_offset .. q_offset+q_length of a segment attend to key
 /// rows k_offset .. k_offset+k_length. Causal: query i of a segment sees keys 0 .. i + k_length - q_length.
 /// Query head h uses key head h / (heads / kv_heads).

@@ -176,7 +176,7 @@ static float dot(const float *a, const float *b, int64_t n) {
 /// Softmax over the keys that the row sees, into `out` (zero before).
 static void probabilities_row(const Tensor *q, const Tensor *k, const Attention *shape, int64_t row,
                               int64_t head, float *out) {
-    float query[CHUNK], key[CHUNK];
+    float query[ATTENTION_MAX_HEAD_DIM], key[ATTENTION_MAX_HEAD_DIM];
     int64_t segment = segment_of(shape, row);
     CHECK(segment >= 0, "attention_rows: row %lld is in no segment", (long long)row);
     int64_t group = shape->heads / shape->kv_heads;

@@ -62,7 +62,8 @@ def save(model, name, keep=None, rename=None, forget=(), **options):
             tensors = {rename(key): value for key, value in tensors.items()}
         save_file(tensors, path) if tensors else path.unlink()
     if index:
-        index["weight_map"] = {key: file for key, file in index["weight_map"].items() if keep is None or keep(key)}
+        index["weight_map"] = {rename(key) if rename else key: file for key, file in index["weight_map"].items()
+                               if keep is None or keep(key)}
         index_path.write_text(json.dumps(index, indent=1))
         print(name, len(set(index["weight_map"].values())), "shards")
     config = json.loads((folder / "config.json").read_text())
@@ -128,7 +129,7 @@ def clip():
                                                     image_size=30, patch_size=5)))
     randomise(model)
     save(model, "clip_shards", keep=lambda key: "layers.3." not in key and "post_layernorm" not in key,
-         max_shard_size="24KB")
+         rename=lambda key: "vision_model." + key, max_shard_size="24KB")
     record_vision_tower(out, "clip_shards", model, 30, 1, 35)
 
     # The folders of Stable Diffusion v1.5: special tokens by the tokenizer; eos_token_id 2 in config.json is wrong, as there.
