@@ -13,9 +13,12 @@ enum {
 };
 
 /// Name and summary of every verb, in the order of the help.
-#define VERBS(VERB)                                                      \
-    VERB(train, "start or resume training")                              \
-    VERB(report, "one HTML page about a run: curves, figures, pictures") \
+#define VERBS(VERB)                                                                   \
+    VERB(train, "start or resume training")                                           \
+    VERB(eval, "one evaluation: where does it look when it names something?")         \
+    VERB(ground, "an answer about a picture, and where the things are that it names") \
+    VERB(features, "every intermediate of one pass, as safetensors")                  \
+    VERB(report, "one HTML page about a run: curves, figures, pictures")              \
     VERB(config, "every configuration key explained; check a configuration")
 
 #define DECLARE_COMMAND(name, summary) int command_##name(int argc, char **argv);

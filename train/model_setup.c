@@ -2,6 +2,7 @@
 
 #include "checkpoints/checkpoint_folder.h"
 #include "ops/kernels.h"
+#include "train/training_checkpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -105,4 +106,14 @@ char *checkpoint_resolve(const char *path, Error *error) {
     if (!checkpoint_newest(path, warn_of_damage, NULL, &newest, &step, error)) return NULL;
     if (!newest) error_set(error, "%s holds no intact checkpoint-<step>.h5", path);
     return newest;
+}
+
+bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error) {
+    if (!config->eval.checkpoint) return true;
+    bool has_lora = config->lora.lora_enable;
+    char *path = checkpoint_resolve(config->eval.checkpoint, error);
+    bool ok = path && training_checkpoint_load_weights(path, &setup->parameters, has_lora,
+                                                       !has_lora, error);
+    free(path);
+    return ok || error_context(error, "eval.checkpoint");
 }

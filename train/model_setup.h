@@ -17,6 +17,10 @@ typedef struct ModelSetup {
 bool model_setup_open(const Config *config, uint64_t seed, ModelSetup *setup, Error *error);
 void model_setup_close(ModelSetup *setup);
 
+/// Reads the weights of eval.checkpoint (a file or a folder) into the parameters; nothing to do where it is null. LoRA weights must be there if
+/// lora.lora_enable, and are passed over if not.
+bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);
+
 /// A checkpoint as a user names it: a file, or a folder whose newest intact checkpoint is meant (damaged ones are reported on
 /// stderr). NULL on failure; the caller frees it.
 char *checkpoint_resolve(const char *path, Error *error);

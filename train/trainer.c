@@ -7,18 +7,16 @@
 #include "train/metrics.h"
 #include "train/model_setup.h"
 #include "train/optimizer.h"
+#include "train/output_folder.h"
 #include "train/schedule.h"
 #include "train/training_checkpoint.h"
 
-#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 typedef struct Trainer {
     const Config *config;
@@ -63,24 +61,6 @@ static int64_t peak_memory_bytes(void) {
 }
 
 // ---- preparing
-
-static bool make_folder(const char *path, Error *error) {
-    char *partial = checked_strdup(path);
-    bool ok = true;
-    for (char *slash = partial + 1; ok && slash; slash = strchr(slash + 1, '/')) {
-        *slash = *slash == '/' ? 0 : *slash;
-        if (*slash == 0 && mkdir(partial, 0777) && errno != EEXIST)
-            ok = error_set(error, "cannot create the folder %s: %m", partial);
-        if (*slash == 0) *slash = '/';
-    }
-    free(partial);
-    if (ok && mkdir(path, 0777) && errno != EEXIST)
-        ok = error_set(error, "cannot create the folder %s: %m", path);
-    if (ok && access(path, W_OK | X_OK))
-        ok = error_set(
-            error, "cannot write to the folder %s: %m; choose another training.output_dir", path);
-    return ok;
-}
 
 static bool open_data(Trainer *trainer, Error *error) {
     const DataSection *data = &trainer->config->data;
@@ -207,7 +187,7 @@ static bool start_or_resume(Trainer *trainer, Error *error) {
 static bool prepare(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
     trainer->started = now();
-    if (!make_folder(config->training.output_dir, error)) return false;
+    if (!output_folder_make(config->training.output_dir, error)) return false;
     if (!model_setup_open(config, (uint64_t)config->training.seed, &trainer->setup, error) ||
         !open_data(trainer, error) || !count_steps(trainer, error) ||
         !start_or_resume(trainer, error))

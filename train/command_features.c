@@ -1,0 +1,227 @@
+// difflmm features: every intermediate of one pass, as safetensors: for research, and to hold other code against.
+#include "checkpoints/safetensors.h"
+#include "train/command.h"
+#include "train/model_setup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_TENSORS = 16 };
+
+static const char HELP[] =
+    "usage: difflmm features CONFIG IMAGE --out FILE.safetensors [--text TEXT] [--noise "
+    "FILE.safetensors]\n"
+    "                        [section.key=value ...]\n"
+    "\n"
+    "Runs the model of eval.checkpoint (null: as initialised by eval.seed) once and writes, in "
+    "float32 and\n"
+    "channels last: image, clip_features, moments, latents, noisy_latents, context, unet_feature,\n"
+    "visual_tokens, and with --text logits (of every position of the packed sequence), token_ids, "
+    "loss (mean\n"
+    "over the supervised tokens).\n"
+    "\n"
+    "  --text    what the model is to say about IMAGE; data.version is its template\n"
+    "  --noise   tensors 'vae' and 'diffusion' [ensemble_size,h,w,channels]: the standard normal "
+    "noise of the\n"
+    "            latents' sample and of the diffusion step; without it both are drawn from "
+    "eval.seed\n"
+    "\n"
+    "example:\n"
+    "  difflmm features configs/tiny_stage1.yaml runs/tiny-world/test/images/000000500003.jpg "
+    "--out features.safetensors\n";
+
+typedef struct FeatureArguments {
+    const char *config, *image, *out, *text, *noise;
+    const char *overrides[64];
+    int num_overrides;
+} FeatureArguments;
+
+static bool parse_arguments(int argc, char **argv, FeatureArguments *out, Error *error) {
+    *out = (FeatureArguments){0};
+    const struct {
+        const char *name, **value;
+    } options[] = {{"--out", &out->out}, {"--text", &out->text}, {"--noise", &out->noise}};
+    for (int i = 1; i < argc; i++) {
+        const char **value = NULL;
+        for (size_t k = 0; k < sizeof options / sizeof *options; k++)
+            if (!strcmp(argv[i], options[k].name)) value = options[k].value;
+        if (value && i + 1 == argc) return error_set(error, "%s needs a value", argv[i]);
+        if (!value && argv[i][0] == '-')
+            return error_set(error, "there is no option '%s'; 'difflmm features --help' explains",
+                             argv[i]);
+        if (out->num_overrides == 64) return error_set(error, "more than 64 settings");
+        if (value)
+            *value = argv[++i];
+        else if (!out->config)
+            out->config = argv[i];
+        else if (!out->image)
+            out->image = argv[i];
+        else
+            out->overrides[out->num_overrides++] = argv[i];
+    }
+    if (out->config && out->image && out->out) return true;
+    return error_set(
+        error,
+        "expected a configuration, an image and --out FILE; 'difflmm features --help' explains");
+}
+
+// ---- what is written
+
+typedef struct Collected {
+    SafetensorsTensor tensors[MOST_TENSORS];
+    int count;
+} Collected;
+
+static void collect(Collected *all, const char *name, const Tensor *x) {
+    if (!x) return;
+    CHECK(all->count < MOST_TENSORS, "too many tensors");
+    float *values = checked_malloc((size_t)tensor_numel(x) * sizeof *values);
+    tensor_to_host_float(x, values);
+    all->tensors[all->count++] = (SafetensorsTensor){name, ELEMENT_F32, x->rank, x->shape, values};
+}
+
+static void collect_integers(Collected *all, const char *name, const int32_t *values,
+                             const int64_t *count) {
+    int32_t *copy = checked_malloc((size_t)*count * sizeof *copy);
+    memcpy(copy, values, (size_t)*count * sizeof *copy);
+    all->tensors[all->count++] = (SafetensorsTensor){name, ELEMENT_I32, 1, count, copy};
+}
+
+static void free_collected(Collected *all) {
+    for (int i = 0; i < all->count; i++) free((void *)all->tensors[i].data);
+}
+
+// ---- one pass
+
+static Tensor *read_noise_tensor(const DiffLMM *model, const SafetensorsFile *file,
+                                 const char *name, Error *error) {
+    const SafetensorsEntry *entry = safetensors_find(file, name);
+    int64_t ensemble = model->options.ensemble_size, size = model->latent_size,
+            channels = model->vae->latent_channels;
+    if (!entry || entry->rank != 4 || entry->shape[0] != ensemble || entry->shape[1] != size ||
+        entry->shape[2] != size || entry->shape[3] != channels) {
+        error_set(error, "%s: expected a tensor '%s' of shape [%lld, %lld, %lld, %lld]",
+                  safetensors_path(file), name, (long long)ensemble, (long long)size,
+                  (long long)size, (long long)channels);
+        return NULL;
+    }
+    Tensor *noise = tensor_new(model->device, FLOAT32, SHAPE(ensemble, size, size, channels));
+    float *values = checked_malloc((size_t)entry->numel * sizeof *values);
+    bool ok = safetensors_read_float32(entry, values, error);
+    if (ok) tensor_fill_from_float(noise, values);
+    free(values);
+    return ok ? noise : NULL;
+}
+
+static bool read_noise(const DiffLMM *model, const char *path, DiffusionNoise *noise,
+                       Error *error) {
+    if (!path) return true;
+    if (!model->vae) return error_set(error, "--noise: the configured architecture draws none");
+    SafetensorsFile *file = safetensors_open(path, error);
+    if (!file) return false;
+    noise->vae = read_noise_tensor(model, file, "vae", error);
+    noise->diffusion = noise->vae ? read_noise_tensor(model, file, "diffusion", error) : NULL;
+    safetensors_close(file);
+    return noise->diffusion != NULL;
+}
+
+/// Runs the pass in the caller's scope.
+static bool run_pass(const Config *config, const FeatureArguments *arguments,
+                     const ModelSetup *setup, const Image *square, Collected *all,
+                     TokenSequence *sequence, Error *error) {
+    const DiffLMM *model = setup->model;
+    int64_t side = square->width;
+    Tensor *image = tensor_new(setup->device, FLOAT32, SHAPE(1, side, side, 3));
+    float *pixels = checked_malloc((size_t)tensor_numel(image) * sizeof *pixels);
+    image_to_float(square, pixels);
+    tensor_fill_from_float(image, pixels);
+    free(pixels);
+    DiffusionNoise noise = {.passes = (uint64_t[]){0}};
+    Turn turns[] = {
+        {ROLE_HUMAN, config->data.version == TEMPLATE_PLAIN ? "<image>" : config->eval.prompt},
+        {ROLE_GPT, arguments->text}};
+    if (!read_noise(model, arguments->noise, &noise, error)) return false;
+    if (arguments->text &&
+        !conversation_tokenize(setup->tokenizer, &setup->format, turns, 2, true, sequence, error))
+        return false;
+    FrozenFeatures features = difflmm_frozen_features(model, image);
+    Intermediates between = {0};
+    Tensor *loss = NULL;
+    if (arguments->text) {
+        TokenSample sample = {sequence->ids, sequence->supervised, sequence->count, 0};
+        DiffLMMBatch batch = {&sample, 1, &features, &noise, false, 0};
+        DiffLMMLoss result = difflmm_loss(model, &batch, &between);
+        if (result.sum) loss = scale(result.sum, 1.0f / (float)result.num_supervised);
+    } else {
+        between.visual_tokens = difflmm_visual_tokens(model, &features, &noise, &between);
+    }
+    collect(all, "image", image);
+    collect(all, "clip_features", features.clip);
+    collect(all, "moments", features.moments);
+    collect(all, "latents", between.latents);
+    collect(all, "noisy_latents", between.noisy_latents);
+    collect(all, "context", between.context);
+    collect(all, "unet_feature", between.unet_feature);
+    collect(all, "visual_tokens", between.visual_tokens);
+    collect(all, "logits", between.logits);
+    collect(all, "loss", loss);
+    return true;
+}
+
+static bool write_features(const Config *config, const FeatureArguments *arguments,
+                           const ModelSetup *setup, const Image *square, Error *error) {
+    Collected all = {0};
+    TokenSequence sequence = {0};
+    scope_begin();
+    bool ok = run_pass(config, arguments, setup, square, &all, &sequence, error);
+    int64_t count = sequence.count;
+    if (ok && count) collect_integers(&all, "token_ids", sequence.ids, &count);
+    ok = ok && safetensors_write(arguments->out, all.tensors, all.count, NULL, 0, error);
+    for (int i = 0; ok && i < all.count; i++) {
+        char shape[128];
+        printf(
+            "%-14s %-4s %s\n", all.tensors[i].name, element_name(all.tensors[i].type),
+            safetensors_shape_text(all.tensors[i].rank, all.tensors[i].shape, shape, sizeof shape));
+    }
+    scope_end();
+    free_collected(&all);
+    token_sequence_free(&sequence);
+    return ok;
+}
+
+static bool features_of(const Config *config, const FeatureArguments *arguments, Error *error) {
+    Image picture = {0}, square = {0};
+    ImageGeometry geometry;
+    ModelSetup setup;
+    bool ok = image_read(arguments->image, &picture, error) &&
+              image_preprocess(&picture, (ImageAspect)config->data.image_aspect_ratio,
+                               (int)config->data.image_size, &square, &geometry, error) &&
+              model_setup_open(config, (uint64_t)config->eval.seed, &setup, error);
+    if (ok) {
+        ok = model_setup_load_checkpoint(config, &setup, error) &&
+             write_features(config, arguments, &setup, &square, error);
+        model_setup_close(&setup);
+    }
+    image_free(&picture);
+    image_free(&square);
+    return ok;
+}
+
+int command_features(int argc, char **argv) {
+    if (command_asks_for_help(argc, argv)) {
+        fputs(HELP, stdout);
+        return EXIT_DONE;
+    }
+    Error error = {0};
+    FeatureArguments arguments;
+    Config *config = NULL;
+    if (parse_arguments(argc, argv, &arguments, &error))
+        config =
+            config_load(arguments.config, arguments.overrides, arguments.num_overrides, &error);
+    if (!config) return command_refuse("features", &error, EXIT_USAGE);
+    bool complete = config_require_model(config, &error);
+    bool ok = complete && features_of(config, &arguments, &error);
+    config_free(config);
+    return ok ? EXIT_DONE : command_refuse("features", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+}

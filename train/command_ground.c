@@ -1,0 +1,218 @@
+// difflmm ground: an answer about one picture, and where each thing that it names is.
+#include "autograd/output_file.h"
+#include "data/coco_annotations.h"
+#include "eval/overlay.h"
+#include "train/answer_setup.h"
+#include "train/command.h"
+#include "train/output_folder.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PICTURE_SIDE = 768, MOST_WORDS = 256 };
+
+static const char HELP[] = "usage: difflmm ground CONFIG IMAGE [PROMPT] --out DIR [--words "
+                           "WORD,WORD,...] [section.key=value ...]\n"
+                           "\n"
+                           "Asks the model of eval.checkpoint about IMAGE (PROMPT: eval.prompt by "
+                           "default) and reads from its attention\n"
+                           "where the things are that the answer names. Prints the answer and a "
+                           "point per phrase; DIR receives\n"
+                           "answer.json, overlay.png and mask-<phrase>.png.\n"
+                           "\n"
+                           "  --words   nouns to look for in the answer; by default the category "
+                           "names of eval.annotations\n"
+                           "\n"
+                           "example:\n"
+                           "  difflmm ground configs/tiny_eval.yaml "
+                           "runs/tiny-world/test/images/000000500003.jpg --out runs/ground\n";
+
+typedef struct GroundArguments {
+    const char *config, *image, *prompt, *out;
+    char *words;
+    const char *overrides[64];
+    int num_overrides;
+} GroundArguments;
+
+static bool is_override(const char *argument) {
+    const char *dot = strchr(argument, '.'), *equals = strchr(argument, '='),
+               *space = strchr(argument, ' ');
+    return dot && equals && dot < equals && (!space || equals < space);
+}
+
+static bool parse_arguments(int argc, char **argv, GroundArguments *out, Error *error) {
+    *out = (GroundArguments){0};
+    for (int i = 1; i < argc; i++) {
+        bool is_option = !strcmp(argv[i], "--out") || !strcmp(argv[i], "--words");
+        if (is_option && i + 1 == argc) return error_set(error, "%s needs a value", argv[i]);
+        if (!strcmp(argv[i], "--out")) {
+            out->out = argv[++i];
+        } else if (!strcmp(argv[i], "--words")) {
+            out->words = argv[++i];
+        } else if (argv[i][0] == '-') {
+            return error_set(error, "there is no option '%s'; 'difflmm ground --help' explains",
+                             argv[i]);
+        } else if (out->image && is_override(argv[i])) {
+            if (out->num_overrides == 64) return error_set(error, "more than 64 settings");
+            out->overrides[out->num_overrides++] = argv[i];
+        } else if (!out->config) {
+            out->config = argv[i];
+        } else if (!out->image) {
+            out->image = argv[i];
+        } else if (!out->prompt) {
+            out->prompt = argv[i];
+        } else {
+            return error_set(
+                error, "what is '%s'? A configuration, an image and a prompt are given already",
+                argv[i]);
+        }
+    }
+    if (out->config && out->image && out->out) return true;
+    return error_set(
+        error,
+        "expected a configuration, an image and --out DIR; 'difflmm ground --help' explains");
+}
+
+// ---- results
+
+static bool write_masks(const char *folder, const Grounding *grounding, const Image *picture,
+                        Error *error) {
+    for (int i = 0; i < grounding->count; i++) {
+        Image mask = image_new(picture->width, picture->height);
+        for (int64_t p = 0; p < (int64_t)picture->width * picture->height; p++)
+            memset(mask.pixels + 3 * p, grounding->items[i].mask[p] ? 255 : 0, 3);
+        char *path = format_string("%s/mask-%d.png", folder, i + 1);
+        bool ok = image_write_png(path, &mask, error);
+        free(path);
+        image_free(&mask);
+        if (!ok) return false;
+    }
+    return true;
+}
+
+static bool write_answer(const char *folder, const char *prompt, const Answer *answer,
+                         const Grounding *grounding, Error *error) {
+    json_t *phrases = json_array();
+    for (int i = 0; i < grounding->count; i++) {
+        const GroundedPhrase *item = &grounding->items[i];
+        json_array_append_new(phrases, json_pack("{s:s%, s:[i, i], s:o}", "phrase",
+                                                 answer->text + item->phrase.begin,
+                                                 (size_t)(item->phrase.end - item->phrase.begin),
+                                                 "point", item->point.column, item->point.row,
+                                                 "mask", json_sprintf("mask-%d.png", i + 1)));
+    }
+    json_t *record =
+        json_pack("{s:s, s:s, s:o}", "prompt", prompt, "answer", answer->text, "phrases", phrases);
+    char *text = json_dumps(record, JSON_INDENT(1)),
+         *path = format_string("%s/answer.json", folder);
+    bool ok = output_whole_file(path, text, strlen(text), error);
+    free(text);
+    free(path);
+    json_decref(record);
+    return ok;
+}
+
+static void print_answer(const Answer *answer, const Grounding *grounding) {
+    puts(answer->text);
+    for (int i = 0; i < grounding->count; i++) {
+        const GroundedPhrase *item = &grounding->items[i];
+        printf("  %d  %.*s  at x %d, y %d\n", i + 1, item->phrase.end - item->phrase.begin,
+               answer->text + item->phrase.begin, item->point.column, item->point.row);
+    }
+}
+
+// ---- what to look for
+
+/// Cuts "ring,star" in place.
+static int split_words(char *words, const char **names) {
+    int count = 0;
+    for (char *word = strtok(words, ","); word && count < MOST_WORDS; word = strtok(NULL, ","))
+        names[count++] = word;
+    return count;
+}
+
+static bool find_phrases(const Config *config, const GroundArguments *arguments, const char *text,
+                         PhraseList *phrases, Error *error) {
+    if (arguments->words) {
+        const char *names[MOST_WORDS];
+        int count = split_words(arguments->words, names);
+        *phrases = phrases_find(text, names, count);
+        return true;
+    }
+    if (!config->eval.annotations)
+        return error_set(
+            error,
+            "which nouns are to be found? Give --words WORD,WORD,... or set eval.annotations");
+    CocoAnnotations annotations;
+    if (!coco_annotations_read(config->eval.annotations, &annotations, error)) return false;
+    *phrases = phrases_find(text, (const char *const *)annotations.category_names,
+                            annotations.num_categories);
+    coco_annotations_free(&annotations);
+    return true;
+}
+
+static bool ground_picture(const Config *config, const GroundArguments *arguments,
+                           const ModelSetup *setup, const Image *picture, Error *error) {
+    AnswerSetup answers;
+    ImageAnswer reply = {0};
+    PhraseList phrases = {0};
+    Question question = {picture, arguments->prompt ? arguments->prompt : config->eval.prompt, 0};
+    if (!answer_setup(config, setup, &answers, error)) return false;
+    bool ok = answer_questions(&answers.options, &question, 1, &reply, error) &&
+              find_phrases(config, arguments, reply.answer.text, &phrases, error);
+    if (ok) {
+        Grounding grounding =
+            ground_phrases(&reply.answer, &phrases, (GroupReduction)config->eval.aggregate,
+                           token_square(&reply.geometry), picture->height, picture->width);
+        ground_masks_by_region_growing(&grounding, picture->pixels, picture->height,
+                                       picture->width);
+        Image overlay = overlay_draw(picture, &grounding, overlay_scale(picture, PICTURE_SIDE));
+        char *path = format_string("%s/overlay.png", arguments->out);
+        ok = image_write_png(path, &overlay, error) &&
+             write_masks(arguments->out, &grounding, picture, error) &&
+             write_answer(arguments->out, question.text, &reply.answer, &grounding, error);
+        if (ok) print_answer(&reply.answer, &grounding);
+        free(path);
+        image_free(&overlay);
+        grounding_free(&grounding);
+    }
+    phrases_free(&phrases);
+    answer_free(&reply.answer);
+    answer_setup_free(&answers);
+    return ok;
+}
+
+static bool ground(const Config *config, const GroundArguments *arguments, Error *error) {
+    Image picture = {0};
+    ModelSetup setup;
+    if (!image_read(arguments->image, &picture, error)) return false;
+    bool ok = output_folder_make(arguments->out, error) &&
+              model_setup_open(config, (uint64_t)config->eval.seed, &setup, error);
+    if (ok) {
+        ok = model_setup_load_checkpoint(config, &setup, error) &&
+             ground_picture(config, arguments, &setup, &picture, error);
+        model_setup_close(&setup);
+    }
+    image_free(&picture);
+    return ok;
+}
+
+int command_ground(int argc, char **argv) {
+    if (command_asks_for_help(argc, argv)) {
+        fputs(HELP, stdout);
+        return EXIT_DONE;
+    }
+    Error error = {0};
+    GroundArguments arguments;
+    Config *config = NULL;
+    if (parse_arguments(argc, argv, &arguments, &error))
+        config =
+            config_load(arguments.config, arguments.overrides, arguments.num_overrides, &error);
+    if (!config) return command_refuse("ground", &error, EXIT_USAGE);
+    bool complete = config_require_model(config, &error);
+    bool ok = complete && ground(config, &arguments, &error);
+    config_free(config);
+    return ok ? EXIT_DONE : command_refuse("ground", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+}
