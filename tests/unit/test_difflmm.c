@@ -488,6 +488,56 @@ static void drawn_noise_depends_on_the_pass_and_not_on_the_batch(void **state) {
     model_end(&model);
 }
 
+static double largest_difference(const Tensor *a, const Tensor *b) {
+    const float *x = a->data, *y = b->data;
+    double largest = 0.0;
+    for (int64_t i = 0; i < tensor_numel(a); i++)
+        largest = fmax(largest, fabs((double)x[i] - y[i]));
+    return largest;
+}
+
+/// The noise that a pass drew for the latents' sample and for the timestep, recovered from what came of it.
+static void recover_noise(const DiffLMM *model, const FrozenFeatures *features,
+                          const Intermediates *between, double *sample_noise,
+                          double *timestep_noise) {
+    double kept = model->schedule->alphas_cumprod[model->options.timestep];
+    const float *latents = between->latents->data, *noisy = between->noisy_latents->data;
+    for (int64_t i = 0; i < tensor_numel(between->latents); i++) {
+        const float *moments = (float *)features->moments->data + i / 4 * 8 + i % 4;
+        double sample = latents[i] / model->vae->scaling_factor;
+        sample_noise[i] = (sample - moments[0]) / exp(moments[4] / 2.0);
+        timestep_noise[i] = (noisy[i] - sqrt(kept) * latents[i]) / sqrt(1.0 - kept);
+    }
+}
+
+static void drawn_noises_are_normal_and_independent(void **state) {
+    (void)state;
+    enum { NUMEL = NUM_IMAGES * 8 * 8 * 4 };
+    DiffLMMOptions options = default_options();
+    options.ensemble_size = 2;
+    Model model = model_begin(&options);
+    FrozenFeatures features = difflmm_frozen_features(model.difflmm, recorded_images());
+    Intermediates between = {0};
+    difflmm_visual_tokens(model.difflmm, &features, &(DiffusionNoise){.passes = (uint64_t[]){3, 4}},
+                          &between);
+    double a[NUMEL], b[NUMEL], aa = 0.0, bb = 0.0, ab = 0.0;
+    recover_noise(model.difflmm, &features, &between, a, b);
+    for (int i = 0; i < NUMEL; i++) {
+        aa += a[i] * a[i] / NUMEL;
+        bb += b[i] * b[i] / NUMEL;
+        ab += a[i] * b[i] / NUMEL;
+    }
+    // Five standard deviations of a mean of squares (variance 2) and of products (variance 1).
+    assert_true(fabs(aa - 1.0) < 5.0 * sqrt(2.0 / NUMEL));
+    assert_true(fabs(bb - 1.0) < 5.0 * sqrt(2.0 / NUMEL));
+    assert_true(fabs(ab) < 5.0 * sqrt(1.0 / NUMEL));
+    // Were the draws of the ensemble one and the same, their mean would be the last one's feature.
+    Tensor *last = unet_features(model.difflmm->unet, between.noisy_latents, options.timestep,
+                                 between.context);
+    assert_true(largest_difference(last, between.unet_feature) > 1e-2);
+    model_end(&model);
+}
+
 static void parameters_are_initialised_as_pytorch_does(void **state) {
     (void)state;
     DiffLMMOptions options = default_options();
@@ -607,6 +657,7 @@ int main(void) {
         cmocka_unit_test(a_batch_without_supervised_tokens_has_no_loss),
         cmocka_unit_test(recompute_changes_no_gradient),
         cmocka_unit_test(drawn_noise_depends_on_the_pass_and_not_on_the_batch),
+        cmocka_unit_test(drawn_noises_are_normal_and_independent),
         cmocka_unit_test(parameters_are_initialised_as_pytorch_does),
         cmocka_unit_test(bfloat16_trains_near_float32),
         cmocka_unit_test(what_does_not_fit_is_refused),
