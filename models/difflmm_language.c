@@ -18,25 +18,28 @@ static Tensor *run_packed(const DiffLMM *model, const PackedTokens *packed, Tens
                          llama_attention(llama, packed->num_sequences, packed->lengths), options);
 }
 
+static Tensor *cross_entropy_sum(const DiffLMM *model, const PackedTokens *packed, Tensor *hidden) {
+    int64_t n = packed->num_supervised;
+    Tensor *rows = tensor_from_host(model->device, INT32, SHAPE(n), packed->rows);
+    Tensor *targets = tensor_from_host(model->device, INT32, SHAPE(n), packed->targets);
+    return linear_cross_entropy(hidden, model->llama->lm_head, rows, targets);
+}
+
 DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
                          Intermediates *intermediates) {
     PackedTokens packed =
         packed_tokens_new(batch->samples, batch->num_samples, model->num_visual_tokens,
                           model->options.model_max_length);
     DiffLMMLoss loss = {NULL, packed.num_supervised, packed.total};
-    if (packed.num_supervised > 0) {
+    if (packed.num_supervised > 0 || intermediates) {
         LlamaOptions options = forward_options(model);
         options.train = batch->train;
         options.pass = batch->pass;
-        Tensor *visual = batch->features ? difflmm_visual_tokens(model, batch->features,
-                                                                 batch->noise, intermediates)
-                                         : NULL;
+        Tensor *visual = NULL;
+        if (batch->features)
+            visual = difflmm_visual_tokens(model, batch->features, batch->noise, intermediates);
         Tensor *hidden = run_packed(model, &packed, visual, &options);
-        int64_t n = packed.num_supervised;
-        loss.sum =
-            linear_cross_entropy(hidden, model->llama->lm_head,
-                                 tensor_from_host(model->device, INT32, SHAPE(n), packed.rows),
-                                 tensor_from_host(model->device, INT32, SHAPE(n), packed.targets));
+        if (packed.num_supervised > 0) loss.sum = cross_entropy_sum(model, &packed, hidden);
         if (intermediates) intermediates->logits = llama_logits(model->llama, hidden, NULL);
     }
     packed_tokens_free(&packed);

@@ -416,7 +416,7 @@ static void text_alone_gives_adapters_no_gradient(void **state) {
     }
 }
 
-static void a_batch_without_supervised_tokens_has_no_loss(void **state) {
+static void a_batch_without_supervised_tokens_has_logits_and_no_loss(void **state) {
     (void)state;
     DiffLMMOptions options = default_options();
     Model model = model_begin(&options);
@@ -425,6 +425,11 @@ static void a_batch_without_supervised_tokens_has_no_loss(void **state) {
         difflmm_loss(model.difflmm, &(DiffLMMBatch){.samples = &prompt, .num_samples = 1}, NULL);
     assert_null(loss.sum);
     assert_int_equal(loss.num_supervised, 0);
+    Intermediates between = {0};
+    loss = difflmm_loss(model.difflmm, &(DiffLMMBatch){.samples = &prompt, .num_samples = 1},
+                        &between);
+    assert_null(loss.sum);
+    assert_int_equal(tensor_rows(between.logits), 9);
     model_end(&model);
 }
 
@@ -654,7 +659,7 @@ int main(void) {
         cmocka_unit_test(features_of_every_up_block_are_brought_to_clips_grid),
         cmocka_unit_test(a_continuation_and_its_attention_equal_transformers),
         cmocka_unit_test(text_alone_gives_adapters_no_gradient),
-        cmocka_unit_test(a_batch_without_supervised_tokens_has_no_loss),
+        cmocka_unit_test(a_batch_without_supervised_tokens_has_logits_and_no_loss),
         cmocka_unit_test(recompute_changes_no_gradient),
         cmocka_unit_test(drawn_noise_depends_on_the_pass_and_not_on_the_batch),
         cmocka_unit_test(drawn_noises_are_normal_and_independent),
