@@ -167,6 +167,21 @@ static void cross_entropy_of_certain_and_of_impossible_targets(void **state) {
     case_end();
 }
 
+/// Equal logits far below or above zero: the loss is the logarithm of their number.
+static void cross_entropy_does_not_depend_on_where_the_logits_lie(void **state) {
+    (void)state;
+    for (int sign = -1; sign <= 1; sign++) {
+        case_begin();
+        Tensor *hidden = tensor_from_host(device_cpu(), FLOAT32, SHAPE(1, 1), &(float){1.0f});
+        Tensor *weight = tensor_new(device_cpu(), FLOAT32, SHAPE(5, 1));
+        for (int i = 0; i < 5; i++) ((float *)weight->data)[i] = 512.0f * (float)sign;
+        const double want = log(5), size = 512;
+        Tensor *zero = index_tensor(1, (int32_t[]){0});
+        case_expect("loss", linear_cross_entropy(hidden, weight, zero, zero), &want, &size, 1);
+        case_end();
+    }
+}
+
 // ---- mean and mean squared error
 
 static Tensor *mean_op(const void *context, DType dtype, Tensor *const *inputs) {
@@ -242,6 +257,7 @@ static int loss_tests(void) {
         cmocka_unit_test(cross_entropy_in_several_chunks_agrees_with_float64),
         cmocka_unit_test(cross_entropy_of_no_rows_is_zero_with_a_zero_gradient),
         cmocka_unit_test(cross_entropy_of_certain_and_of_impossible_targets),
+        cmocka_unit_test(cross_entropy_does_not_depend_on_where_the_logits_lie),
         cmocka_unit_test(means_agree_with_float64),
         cmocka_unit_test(mean_gradients_agree_with_differences),
         cmocka_unit_test(losses_do_not_depend_on_the_number_of_threads),
