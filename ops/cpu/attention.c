@@ -89,7 +89,7 @@ static void forward_block(Forward *f, const Part *part, int64_t first, int64_t r
 }
 
 /// sums / total to y, and the log of the sum of exponentials. A row that sees no key is zero.
-static void forward_finish(Forward *f, const Part *part, int64_t member, int64_t first,
+static void forward_finish(const Forward *f, const Part *part, int64_t member, int64_t first,
                            int64_t rows, Tensor *y, Tensor *log_sum_exp) {
     Slice out = query_slice(y, part, member);
     for (int64_t row = 0; row < rows; row++) {
@@ -113,12 +113,64 @@ static int64_t query_pieces(const Attention *shape) {
     return wanted < blocks ? wanted : blocks;
 }
 
+// ---- row by row: a single query against a cache of keys, and the probabilities of chosen rows
+
+static float dot(const float *a, const float *b, int64_t n) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
+    return sum;
+}
+
+/// A row's softmax: exponentials of its `visible` scores under their maximum, and the sum of them.
+typedef struct RowSoftmax {
+    int64_t visible;
+    float highest, total;
+} RowSoftmax;
+
+static RowSoftmax row_softmax(const Tensor *q, const Tensor *k, const Part *part, int64_t member,
+                              int64_t query, float *out) {
+    float scaled[CHUNK], key[CHUNK];
+    Slice queries = query_slice(q, part, member), keys = key_slice(k, part);
+    int64_t visible = visible_keys(part, query);
+    read_scaled(q, queries.first + query * queries.stride, part->dim, part->shape->scale, scaled);
+    for (int64_t j = 0; j < visible; j++) {
+        int64_t start = keys.first + j * keys.stride;
+        out[j] = dot(scaled, chunk_read(k, start, part->dim, key), part->dim);
+    }
+    float highest = row_maximum(out, visible);
+    return (RowSoftmax){visible, highest, exponentials(out, visible, highest)};
+}
+
+/// The first query of one head, without packing keys and values that serve only once.
+static void attend_alone(const Forward *f, const Part *part, int64_t member, const Tensor *q,
+                         const Tensor *k, const Tensor *v, Tensor *y, Tensor *log_sum_exp) {
+    float buffer[CHUNK];
+    RowSoftmax softmax = row_softmax(q, k, part, member, 0, f->keys);
+    Slice values = key_slice(v, part);
+    for (int64_t d = 0; d < part->dim; d++) f->sums[d] = 0.0f;
+    for (int64_t j = 0; j < softmax.visible; j++) {
+        const float *value = chunk_read(v, values.first + j * values.stride, part->dim, buffer);
+        for (int64_t d = 0; d < part->dim; d++) f->sums[d] += f->keys[j] * value[d];
+    }
+    f->highest[0] = softmax.highest;
+    f->total[0] = softmax.total;
+    forward_finish(f, part, member, 0, 1, y, log_sum_exp);
+}
+
+// ---- the kernels
+
 /// Queries `first_block` .. `end_block` (in blocks) of every head of the part's group.
 static void forward_part(const Forward *memory, const Part *part, int64_t first_block,
                          int64_t end_block, const Tensor *q, const Tensor *k, const Tensor *v,
                          Tensor *y, Tensor *log_sum_exp) {
     Forward f = *memory;
     int64_t group = part->shape->heads / part->shape->kv_heads;
+    if (part->q_length == 1) {
+        for (int64_t member = 0; member < group; member++)
+            attend_alone(&f, part, member, q, k, v, y, log_sum_exp);
+        return;
+    }
     pack_keys(k, part, f.keys, NULL, f.space);
     pack_keys(v, part, NULL, f.values, f.space);
     for (int64_t member = 0; member < group; member++)
@@ -156,8 +208,6 @@ static void attention(const Tensor *q, const Tensor *k, const Tensor *v, const A
     q->device->release(q->device, memory, bytes);
 }
 
-// ---- the probabilities of chosen rows
-
 /// The segment that holds row `row` of q, or -1.
 static int64_t segment_of(const Attention *shape, int64_t row) {
     const int32_t *s = shape->segments->data;
@@ -166,42 +216,21 @@ static int64_t segment_of(const Attention *shape, int64_t row) {
     return -1;
 }
 
-static float dot(const float *a, const float *b, int64_t n) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-/// Softmax over the keys that the row sees, into `out` (zero before).
-static void probabilities_row(const Tensor *q, const Tensor *k, const Attention *shape, int64_t row,
-                              int64_t head, float *out) {
-    float query[ATTENTION_MAX_HEAD_DIM], key[ATTENTION_MAX_HEAD_DIM];
-    int64_t segment = segment_of(shape, row);
-    CHECK(segment >= 0, "attention_rows: row %lld is in no segment", (long long)row);
-    int64_t group = shape->heads / shape->kv_heads;
-    Part part = part_of(shape, segment * shape->kv_heads + head / group);
-    Slice queries = query_slice(q, &part, head % group), keys = key_slice(k, &part);
-    int64_t visible = visible_keys(&part, row - part.q_row);
-    read_scaled(q, queries.first + (row - part.q_row) * queries.stride, part.dim, shape->scale,
-                query);
-    for (int64_t j = 0; j < visible; j++) {
-        int64_t start = keys.first + j * keys.stride;
-        out[j] = dot(query, chunk_read(k, start, part.dim, key), part.dim);
-    }
-    float sum = exponentials(out, visible, row_maximum(out, visible));
-    for (int64_t j = 0; j < visible; j++) out[j] /= sum;
-}
-
 static void attention_rows(const Tensor *q, const Tensor *k, const Attention *shape,
                            const Tensor *rows, Tensor *probabilities) {
     const int32_t *index = rows->data;
     int64_t n = tensor_numel(rows), keys = shape->max_k_length;
+    int64_t group = shape->heads / shape->kv_heads;
     PARALLEL_FOR(n * shape->heads * keys * shape->head_dim)
     for (int64_t task = 0; task < n * shape->heads; task++) {
         float *out = (float *)probabilities->data + task * keys;
-        for (int64_t j = 0; j < keys; j++) out[j] = 0.0f;
-        probabilities_row(q, k, shape, index[task / shape->heads], task % shape->heads, out);
+        int64_t row = index[task / shape->heads], head = task % shape->heads;
+        int64_t segment = segment_of(shape, row);
+        CHECK(segment >= 0, "attention_rows: row %lld is in no segment", (long long)row);
+        Part part = part_of(shape, segment * shape->kv_heads + head / group);
+        RowSoftmax softmax = row_softmax(q, k, &part, head % group, row - part.q_row, out);
+        for (int64_t j = 0; j < softmax.visible; j++) out[j] /= softmax.total;
+        for (int64_t j = softmax.visible; j < keys; j++) out[j] = 0.0f;
     }
 }
 
