@@ -68,29 +68,42 @@ static void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor
     converted_release(x, &b);
 }
 
-/// Partial sums over blocks of rows, then over the blocks in their order: the same for any number of threads.
-static void sum_rows(const Tensor *x, Tensor *sum) {
-    enum { BLOCKS = 32 };
-    int64_t columns = tensor_numel(sum), rows = tensor_numel(x) / (columns ? columns : 1);
-    if (tensor_numel(x) == 0) return;
-    int64_t block_rows = chunk_count(rows, BLOCKS);
-    size_t bytes = (size_t)(BLOCKS * columns) * sizeof(float);
-    float *partial = x->device->allocate(x->device, bytes);
-    PARALLEL_FOR(tensor_numel(x))
-    for (int64_t block = 0; block < BLOCKS; block++) {
-        float *mine = partial + block * columns, buffer[CHUNK];
-        for (int64_t c = 0; c < columns; c++) mine[c] = 0;
-        int64_t end = (block + 1) * block_rows < rows ? (block + 1) * block_rows : rows;
-        for (int64_t row = block * block_rows; row < end; row++)
-            for (int64_t i = 0; i < chunk_count(columns, CHUNK); i++) {
-                int64_t first = i * CHUNK, length = chunk_length(columns, CHUNK, i);
-                const float *values = chunk_read(x, row * columns + first, length, buffer);
-                for (int64_t c = 0; c < length; c++) mine[first + c] += values[c];
-            }
+/// sums[c] += x[row][first+c] over rows begin .. end.
+static void add_rows(const Tensor *x, int64_t columns, int64_t first, int64_t length, int64_t begin,
+                     int64_t end, float *sums) {
+    float buffer[CHUNK];
+    for (int64_t row = begin; row < end; row++) {
+        const float *values = chunk_read(x, row * columns + first, length, buffer);
+        for (int64_t c = 0; c < length; c++) sums[c] += values[c];
     }
-    float *total = sum->data;
-    for (int64_t block = 0; block < BLOCKS; block++)
-        for (int64_t c = 0; c < columns; c++) total[c] += partial[block * columns + c];
+}
+
+/// Partial sums over blocks of rows, then over the blocks in their order. How many blocks depends on the shape alone, so the sum
+/// is the same for any number of threads.
+static void sum_rows(const Tensor *x, Tensor *sum) {
+    enum { MOST_BLOCKS = 32, BLOCK_ROWS = 64 };
+    int64_t n = tensor_numel(x), columns = tensor_numel(sum);
+    if (n == 0) return;
+    int64_t rows = n / columns, blocks = chunk_count(rows, BLOCK_ROWS);
+    if (blocks > MOST_BLOCKS) blocks = MOST_BLOCKS;
+    int64_t pieces = chunk_count(columns, CHUNK);
+    size_t bytes = (size_t)(blocks * columns) * sizeof(float);
+    float *partial = x->device->allocate(x->device, bytes), *total = sum->data;
+    PARALLEL_FOR(n)
+    for (int64_t task = 0; task < blocks * pieces; task++) {
+        int64_t block = task / pieces, piece = task % pieces, first = piece * CHUNK;
+        int64_t length = chunk_length(columns, CHUNK, piece);
+        float *sums = partial + block * columns + first;
+        for (int64_t c = 0; c < length; c++) sums[c] = 0.0f;
+        add_rows(x, columns, first, length, rows * block / blocks, rows * (block + 1) / blocks,
+                 sums);
+    }
+    PARALLEL_FOR(blocks * columns)
+    for (int64_t piece = 0; piece < pieces; piece++)
+        for (int64_t block = 0; block < blocks; block++)
+            for (int64_t c = piece * CHUNK; c < piece * CHUNK + chunk_length(columns, CHUNK, piece);
+                 c++)
+                total[c] += partial[block * columns + c];
     x->device->release(x->device, partial, bytes);
 }
 

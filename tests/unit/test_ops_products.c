@@ -128,15 +128,21 @@ static void linear_adds_to_the_gradients_of_its_parameters(void **state) {
     for_each_linear(check_weight_gradient);
 }
 
-static void sums_of_many_rows_stay_exact(void **state) {
+static void sums_of_many_rows_or_columns_stay_exact(void **state) {
     (void)state;
-    case_begin();
-    Tensor *x = tensor_new(device_cpu(), FLOAT32, SHAPE(100003, 3));
-    for (int64_t i = 0; i < tensor_numel(x); i++) ((float *)x->data)[i] = 1.0f;
-    Tensor *sum = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3));
-    kernels(x)->sum_rows(x, sum);
-    for (int i = 0; i < 3; i++) assert_true(((float *)sum->data)[i] == 100003.0f);
-    case_end();
+    const int64_t shapes[][2] = {{100003, 3}, {1, 70001}, {5, 2500}, {65, 1025}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        case_begin();
+        int64_t rows = shapes[s][0], columns = shapes[s][1];
+        Tensor *x = tensor_new(device_cpu(), FLOAT32, SHAPE(rows, columns));
+        for (int64_t i = 0; i < rows * columns; i++)
+            ((float *)x->data)[i] = (float)(i % columns % 7);
+        Tensor *sum = tensor_zeros(device_cpu(), FLOAT32, SHAPE(columns));
+        for (int twice = 0; twice < 2; twice++) kernels(x)->sum_rows(x, sum);
+        for (int64_t c = 0; c < columns; c++)
+            assert_true(((float *)sum->data)[c] == (float)(2 * rows * (c % 7)));
+        case_end();
+    }
 }
 
 static void no_rows_give_no_result_and_no_gradient(void **state) {
@@ -476,7 +482,7 @@ static int run(void) {
         cmocka_unit_test(linear_multiplies),
         cmocka_unit_test(linear_gives_the_gradient_of_its_input),
         cmocka_unit_test(linear_adds_to_the_gradients_of_its_parameters),
-        cmocka_unit_test(sums_of_many_rows_stay_exact),
+        cmocka_unit_test(sums_of_many_rows_or_columns_stay_exact),
         cmocka_unit_test(no_rows_give_no_result_and_no_gradient),
         cmocka_unit_test(linear_passes_gradients_to_every_input),
         cmocka_unit_test(a_computed_weight_gets_a_gradient_too),
