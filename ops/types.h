@@ -20,7 +20,8 @@ enum { ATTENTION_MAX_HEAD_DIM = 1024 };
 
 /// Scaled-dot-product attention over packed sequences: query rows q_offset .. q_offset+q_length of a segment attend to key
 /// rows k_offset .. k_offset+k_length. Causal: query i of a segment sees keys 0 .. i + k_length - q_length.
-/// Query head h uses key head h / (heads / kv_heads).
+/// Query head h uses key head h / (heads / kv_heads). Rows in no segment, and queries that see no key, give zero. For gradients the
+/// segments' keys follow one another without overlap.
 typedef struct Attention {
     int heads, kv_heads, head_dim;
     float scale; ///< usually 1/sqrt(head_dim)

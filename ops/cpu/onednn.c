@@ -165,21 +165,15 @@ static dnnl_primitive_desc_t convolution_backward_descriptor(
 
 // ---- which instructions
 
-static bool limited_below_avx512;
-
 void onednn_limit_level(const char *level) {
     if (!strcmp(level, "v2")) dnnl_set_max_cpu_isa(dnnl_cpu_isa_sse41);
     if (!strcmp(level, "v3")) dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
-    limited_below_avx512 = !strcmp(level, "v2") || !strcmp(level, "v3");
 }
 
 bool onednn_has_bfloat16(void) {
-#ifdef __x86_64__
-    return !limited_below_avx512 && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-    return false;
-#endif
+    unsigned present = (unsigned)dnnl_get_effective_cpu_isa(); // a set of bits
+    unsigned wanted = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
+    return (present & wanted) == wanted;
 }
 
 // ---- primitives, kept

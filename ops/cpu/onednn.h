@@ -39,7 +39,8 @@ void onednn_convolution(const Convolution *shape, const void *x, Tensor *weight,
 void onednn_convolution_input_gradient(const Convolution *shape, const void *grad_y, Tensor *weight,
                                        void *grad_x);
 
-/// Whether oneDNN works in bfloat16 on this processor (from AVX-512 on). Elsewhere callers convert to FLOAT32.
+/// Whether the processor multiplies in bfloat16 (AVX512_BF16 or AMX). Elsewhere callers convert to FLOAT32: oneDNN would emulate
+/// bfloat16 on AVX-512, measured three times slower than FLOAT32, and lacks it below.
 bool onednn_has_bfloat16(void);
 
 /// Keeps oneDNN to the instructions of an x86-64 level (see ops_cpu_use_level). No effect once a product has run.
