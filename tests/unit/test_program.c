@@ -1,0 +1,296 @@
+// rooms: checkpoints tiny_world data autograd
+// The program as a user meets it: what each mistake answers, and that it leaves nothing behind; evaluation, grounding and features on the
+// tiny world.
+#include "checkpoints/safetensors.h"
+#include "data/tiny/world.h"
+
+#include <jansson.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/difflmm-program-XXXXXX";
+static char output[65536]; ///< stdout and stderr of the last run
+
+/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests' folder. Returns the exit code, -1 for a signal.
+static int run(const char *arguments) {
+    char command[4096];
+    int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
+    for (const char *c = arguments; *c; c++)
+        used += *c == '@' ? snprintf(command + used, sizeof command - (size_t)used, "%s", folder)
+                          : snprintf(command + used, sizeof command - (size_t)used, "%c", *c);
+    snprintf(command + used, sizeof command - (size_t)used, " 2>&1");
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t length = fread(output, 1, sizeof output - 1, pipe);
+    output[length] = 0;
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+#define TRAIN                                                                                  \
+    "train configs/tiny_stage1.yaml data.train=@/world/train/blip_laion_cc_sbu_558k.json "     \
+    "data.image_folder=@/world/train "                                                         \
+    "data.eval=null data.cache_features=false training.output_dir=@/run training.max_steps=1 " \
+    "training.per_device_train_batch_size=2 "
+
+static bool exists(const char *name) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static void write_file(const char *name, const char *text) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+typedef struct Mistake {
+    const char *arguments;
+    int exit_code;
+    const char *says[3]; ///< parts of the message
+} Mistake;
+
+static void every_mistake_is_answered_by_one_clear_message(void **state) {
+    (void)state;
+    write_file("empty.json", "[]");
+    write_file("broken.json", "[{\"id\": \"a\", ");
+    write_file("ghost.json", "[{\"id\": \"g\", \"image\": \"ghost.png\", \"conversations\": "
+                             "[{\"from\": \"human\", \"value\": \"<image>\"}, "
+                             "{\"from\": \"gpt\", \"value\": \"a\"}]}]");
+    write_file("notimage.png", "this is text");
+    write_file("notimage.json", "[{\"id\": \"n\", \"image\": \"notimage.png\", \"conversations\": "
+                                "[{\"from\": \"human\", \"value\": \"<image>\"}, "
+                                "{\"from\": \"gpt\", \"value\": \"a\"}]}]");
+    write_file("misspelt.yaml", "training:\n  learning_rat: 1e-3\n");
+    write_file("wrongtype.yaml", "model:\n  timestep: soon\n");
+    write_file("broken.yaml", "model: [\n");
+    write_file("absent.json", "{\"images\": [{\"id\": 1, \"file_name\": \"a.jpg\", \"height\": 4, "
+                              "\"width\": 4}], \"categories\": [{\"id\": 1, \"name\": "
+                              "\"ring\"}], \"annotations\": [{\"id\": 1, \"image_id\": 2, "
+                              "\"category_id\": 1, \"segmentation\": [[0, 0, 1, 0, 1, 1]]}]}");
+    const Mistake mistakes[] = {
+        {"", 2, {"usage"}},
+        {"trian x", 2, {"'trian'", "did you mean 'train'"}},
+        {"train", 2, {"configuration"}},
+        {"train @/none.yaml", 2, {"none.yaml"}},
+        {"train @/misspelt.yaml", 2, {"misspelt.yaml:2:3", "learning_rate"}},
+        {"train @/wrongtype.yaml", 2, {"wrongtype.yaml:2:13", "timestep", "integer"}},
+        {"train @/broken.yaml", 2, {"broken.yaml"}},
+        {"train configs/tiny_stage1.yaml training.max_stepz=3", 2, {"max_stepz", "max_steps"}},
+        {"train configs/tiny_stage1.yaml data.train=null", 2, {"data.train", "missing"}},
+        {TRAIN "data.train=@/none.json", 1, {"none.json"}},
+        {TRAIN "data.train=@/empty.json", 1, {"empty.json"}},
+        {TRAIN "data.train=@/broken.json", 1, {"broken.json:1"}},
+        {TRAIN "data.train=@/ghost.json", 1, {"ghost.json", "'g'", "ghost.png"}},
+        {TRAIN "data.train=@/notimage.json data.image_folder=@", 1, {"notimage.png"}},
+        {TRAIN "model.llm=@/none", 1, {"none"}},
+        {TRAIN "model.llm=@/cut", 1, {"cut/model.safetensors"}},
+        {TRAIN "model.vision_tower=checkpoints/tiny/llm", 1, {"checkpoints/tiny/llm"}},
+        {TRAIN "training.output_dir=/proc/none", 1, {"/proc"}},
+        {TRAIN "model.adapters=@/none", 1, {"model.adapters", "none"}},
+        {TRAIN "training.resume=@/empty.json", 1, {"empty.json"}},
+        {TRAIN "training.device=cuda", 1, {"training.device", "CUDA"}},
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/absent.json",
+         1,
+         {"absent.json", "annotation 0"}},
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/broken.json",
+         1,
+         {"broken.json:1"}},
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e "
+         "eval.annotations=@/world/test/instances.json eval.image_folder=@ eval.checkpoint=null",
+         1,
+         {"jpg"}},
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e "
+         "eval.annotations=@/world/test/instances.json eval.layers=[9] eval.checkpoint=null",
+         1,
+         {"eval.layers", "9"}},
+        {"ground configs/tiny_eval.yaml", 2, {"--out"}},
+        {"ground configs/tiny_eval.yaml @/notimage.png --out @/g", 1, {"notimage.png"}},
+        {"features configs/tiny_stage1.yaml @/world/none.jpg --out @/f", 1, {"none.jpg"}},
+        {"report @/world", 1, {"metrics.jsonl"}},
+        {"config nothing", 2, {"nothing"}},
+    };
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        int code = run(mistakes[i].arguments);
+        bool said = true;
+        for (int k = 0; k < 3 && mistakes[i].says[k]; k++)
+            said = said && strstr(output, mistakes[i].says[k]);
+        if (code != mistakes[i].exit_code || !said)
+            fail_msg("difflmm %s\nexit code %d, expected %d\n%s", mistakes[i].arguments, code,
+                     mistakes[i].exit_code, output);
+        assert_false(exists("run/checkpoint-1.h5"));
+    }
+}
+
+static void every_verb_explains_itself(void **state) {
+    (void)state;
+    const char *verbs[] = {"train", "eval", "ground", "features", "report", "config"};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
+        char arguments[64];
+        snprintf(arguments, sizeof arguments, "%s --help", verbs[i]);
+        assert_int_equal(run(arguments), 0);
+        assert_non_null(strstr(output, "usage: difflmm "));
+        assert_non_null(strstr(output, "example"));
+    }
+    assert_int_equal(run("--version"), 0);
+}
+
+static void a_run_that_is_interrupted_saves_and_goes_on(void **state) {
+    (void)state;
+    char command[2048];
+    snprintf(command, sizeof command,
+             "cd '%s' && timeout -s TERM --preserve-status -k 60 1 '%s' train "
+             "configs/tiny_stage1.yaml data.train=%s/world/train/blip_laion_cc_sbu_558k.json "
+             "data.image_folder=%s/world/train data.eval=null data.cache_features=false "
+             "training.output_dir=%s/interrupted "
+             "training.max_steps=100000 training.save_steps=100000 "
+             "training.per_device_train_batch_size=2 2>/dev/null",
+             SOURCE_DIR, DIFFLMM_BINARY, folder, folder, folder);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "ls %s/interrupted/checkpoint-*.h5 >/dev/null", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static json_t *load_results(const char *name) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    json_t *results = json_load_file(path, 0, NULL);
+    assert_non_null(results);
+    return results;
+}
+
+static void training_evaluation_and_report_fit_together(void **state) {
+    (void)state;
+    assert_int_equal(run(TRAIN "training.output_dir=@/tiny/stage1"), 0);
+    assert_true(exists("tiny/stage1/checkpoint-1.h5") && exists("tiny/stage1/metrics.jsonl") &&
+                exists("tiny/stage1/config.yaml"));
+    assert_int_equal(run(TRAIN "training.output_dir=@/tiny/stage1"), 0);
+    assert_non_null(strstr(output, "is trained: step 1 of 1"));
+    if (run("eval configs/tiny_eval.yaml lora.lora_enable=false eval.checkpoint=@/tiny/stage1 "
+            "eval.annotations=@/world/test/instances.json "
+            "eval.image_folder=@/world/test/images eval.output_dir=@/tiny/eval/trained "
+            "eval.max_new_tokens=24 eval.pictures=1") != 0)
+        fail_msg("%s", output);
+    assert_true(exists("tiny/eval/trained/pictures/000.png"));
+    json_t *results = load_results("tiny/eval/trained/results.json");
+    assert_int_equal(json_integer_value(json_object_get(results, "images")), 6);
+    assert_int_equal(json_array_size(json_object_get(results, "answers")), 6);
+    json_decref(results);
+    assert_int_equal(run("report @/tiny"), 0);
+    assert_true(exists("tiny/report/index.html"));
+    json_t *summary = load_results("tiny/report/summary.json");
+    assert_true(json_is_number(json_object_get(json_object_get(summary, "stage1"), "loss_first")));
+    assert_true(
+        json_is_number(json_object_get(json_object_get(summary, "point_accuracy"), "difflmm")));
+    assert_true(json_is_number(
+        json_object_get(json_object_get(summary, "point_accuracy"), "random_point")));
+    assert_true(json_integer_value(json_object_get(summary, "peak_memory_bytes")) > 0);
+    json_decref(summary);
+}
+
+static void grounding_writes_answer_masks_and_picture(void **state) {
+    (void)state;
+    int code = run("ground configs/tiny_eval.yaml @/world/test/images/000000500000.jpg 'Describe "
+                   "the image in detail.' --out @/ground "
+                   "--words ring,square,disc,triangle,cross,diamond,star,bar "
+                   "lora.lora_enable=false eval.checkpoint=null eval.max_new_tokens=24");
+    if (code != 0) fail_msg("%s", output);
+    assert_true(exists("ground/overlay.png"));
+    json_t *answer = load_results("ground/answer.json");
+    assert_true(json_is_string(json_object_get(answer, "answer")));
+    json_decref(answer);
+}
+
+static void features_are_a_function_of_the_noise(void **state) {
+    (void)state;
+    const char *arguments =
+        "features configs/tiny_stage1.yaml @/world/test/images/000000500000.jpg --text 'a ring' "
+        "model.dtype=float32 --out @/%s %s";
+    char first[512], path[300];
+    Error error;
+    snprintf(first, sizeof first, arguments, "drawn.safetensors", "");
+    if (run(first) != 0) fail_msg("%s", output);
+    float noise[16 * 16 * 4];
+    for (int i = 0; i < 1024; i++) noise[i] = 0.01f * (float)(i % 37 - 18);
+    const int64_t shape[] = {1, 16, 16, 4};
+    SafetensorsTensor tensors[] = {{"vae", ELEMENT_F32, 4, shape, noise},
+                                   {"diffusion", ELEMENT_F32, 4, shape, noise}};
+    snprintf(path, sizeof path, "%s/noise.safetensors", folder);
+    assert_true(safetensors_write(path, tensors, 2, NULL, 0, &error));
+    snprintf(first, sizeof first, arguments, "given.safetensors", "--noise @/noise.safetensors");
+    if (run(first) != 0) fail_msg("%s", output);
+    snprintf(path, sizeof path, "%s/given.safetensors", folder);
+    SafetensorsFile *file = safetensors_open(path, &error);
+    assert_non_null(file);
+    const SafetensorsEntry *latents = safetensors_find(file, "latents"),
+                           *noisy = safetensors_find(file, "noisy_latents"),
+                           *loss = safetensors_find(file, "loss");
+    assert_true(latents && noisy && loss && safetensors_find(file, "logits") &&
+                safetensors_find(file, "visual_tokens"));
+    // z_t = sqrt(abar) z + sqrt(1 - abar) eps with one abar for all elements: solve it from two elements, check the others
+    const float *z = latents->data, *t = noisy->data;
+    double signal = 0, part = 0, determinant = (double)z[0] * noise[5] - (double)z[5] * noise[0];
+    signal = (t[0] * (double)noise[5] - t[5] * (double)noise[0]) / determinant;
+    part = ((double)z[0] * t[5] - (double)z[5] * t[0]) / determinant;
+    assert_true(signal * signal + part * part > 0.999 && signal * signal + part * part < 1.001);
+    for (int i = 0; i < 1024; i += 13)
+        assert_true(fabs(signal * z[i] + part * noise[i] - t[i]) < 1e-3);
+    safetensors_close(file);
+    write_file("noise.safetensors", "short");
+    assert_int_equal(run(first), 1);
+    assert_non_null(strstr(output, "noise.safetensors"));
+}
+
+static int make_world(void **state) {
+    (void)state;
+    Error error = {0};
+    char path[300], command[600];
+    if (!mkdtemp(folder)) return -1;
+    snprintf(path, sizeof path, "%s/world", folder);
+    WorldOptions options = {.seed = 6, .num_train = 12, .num_test = 6};
+    if (!world_write(path, &options, &error)) {
+        print_error("%s\n", error.message);
+        return -1;
+    }
+    // a language model whose weights are cut off
+    snprintf(command, sizeof command,
+             "mkdir %s/cut && cp %s/checkpoints/tiny/llm/* %s/cut/ && truncate -s 100000 "
+             "%s/cut/model.safetensors",
+             folder, SOURCE_DIR, folder, folder);
+    return system(command);
+}
+
+static int remove_world(void **state) {
+    (void)state;
+    char command[320];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_mistake_is_answered_by_one_clear_message),
+        cmocka_unit_test(every_verb_explains_itself),
+        cmocka_unit_test(a_run_that_is_interrupted_saves_and_goes_on),
+        cmocka_unit_test(training_evaluation_and_report_fit_together),
+        cmocka_unit_test(grounding_writes_answer_masks_and_picture),
+        cmocka_unit_test(features_are_a_function_of_the_noise),
+    };
+    return cmocka_run_group_tests(tests, make_world, remove_world);
+}
