@@ -9,12 +9,19 @@
 
 enum { NAME_BYTES = 512 };
 
+/// Host memory that one tensor after the other uses: fresh pages for each would cost more than what is done in them.
+typedef struct Workspace {
+    void *bytes;
+    size_t size;
+} Workspace;
+
 struct Weights {
     ModelDirectory *directory;
     Device *device;
     DType dtype;
     const char *section;
     char prefix[NAME_BYTES];
+    Workspace converted, permuted;
     bool failed;
     Error failure;
 };
@@ -49,6 +56,8 @@ bool weights_finish(Weights *weights, Error *error) {
     bool complete = !weights->failed;
     if (!complete) error_set(error, "%s", weights->failure.message);
     model_directory_close(weights->directory);
+    free(weights->converted.bytes);
+    free(weights->permuted.bytes);
     free(weights);
     return complete;
 }
@@ -207,33 +216,37 @@ static void permute(const char *from, char *to, int64_t out, int64_t in, int64_t
                        from + (size_t)((o * in + i) * area + a) * size, size);
 }
 
-/// The entry's elements in dtype on the host; the caller frees them. NULL: a type without a conversion.
-static void *converted(Weights *weights, const SafetensorsEntry *entry, DType dtype) {
-    void *values = checked_malloc((size_t)entry->numel * dtype_size(dtype) + 1);
-    bool read = dtype == FLOAT32 ? safetensors_read_float32(entry, values, &weights->failure)
-                                 : safetensors_read_bfloat16(entry, values, &weights->failure);
-    if (read) return values;
-    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
-    weights->failed = true;
-    free(values);
-    return NULL;
+/// At least `size` bytes, content undefined.
+static void *reserve(Workspace *workspace, size_t size) {
+    if (workspace->size >= size) return workspace->bytes;
+    free(workspace->bytes);
+    workspace->bytes = checked_malloc(size);
+    workspace->size = size;
+    return workspace->bytes;
 }
 
 static bool stored_as(const SafetensorsEntry *entry, DType dtype) {
     return entry->type == (dtype == FLOAT32 ? ELEMENT_F32 : ELEMENT_BF16);
 }
 
-/// A tensor of the device with the entry's elements in dtype.
-static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dtype, int rank,
+/// The entry's elements in dtype on the host: the mapped file itself where that is their type, otherwise until the next call. NULL,
+/// and a failure remembered: a type without a conversion.
+static const void *elements(Weights *weights, const SafetensorsEntry *entry, DType dtype) {
+    if (stored_as(entry, dtype)) return entry->data;
+    void *values = reserve(&weights->converted, (size_t)entry->numel * dtype_size(dtype) + 1);
+    bool read = dtype == FLOAT32 ? safetensors_read_float32(entry, values, &weights->failure)
+                                 : safetensors_read_bfloat16(entry, values, &weights->failure);
+    if (read) return values;
+    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
+    weights->failed = true;
+    return NULL;
+}
+
+static Tensor *upload(Weights *weights, const void *values, DType dtype, int rank,
                       const int64_t *shape) {
-    if (!entry) return NULL;
-    // A matrix of the wanted type goes straight from the mapping: the largest are half a gigabyte.
-    void *values = NULL;
-    if (!stored_as(entry, dtype) && !(values = converted(weights, entry, dtype))) return NULL;
     Tensor *x = tensor_new_persistent(weights->device, dtype, rank, shape, NULL);
-    weights->device->from_host(weights->device, x->data, values ? values : entry->data,
-                               (size_t)entry->numel * dtype_size(dtype));
-    free(values);
+    weights->device->from_host(weights->device, x->data, values,
+                               (size_t)tensor_numel(x) * dtype_size(dtype));
     return x;
 }
 
@@ -242,25 +255,24 @@ Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t
     int64_t shape[] = {rows, columns, 1, 1};
     const SafetensorsEntry *stored = find(weights, name);
     int rank = stored && stored->rank == 4 ? 4 : 2;
-    return upload(weights, expect(weights, name, rank, shape), weights->dtype, 2, shape);
+    const SafetensorsEntry *entry = expect(weights, name, rank, shape);
+    const void *values = entry ? elements(weights, entry, weights->dtype) : NULL;
+    return values ? upload(weights, values, weights->dtype, 2, shape) : NULL;
 }
 
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
-    return upload(weights, expect(weights, name, SHAPE(length)), FLOAT32, SHAPE(length));
+    const SafetensorsEntry *entry = expect(weights, name, SHAPE(length));
+    const void *values = entry ? elements(weights, entry, FLOAT32) : NULL;
+    return values ? upload(weights, values, FLOAT32, SHAPE(length)) : NULL;
 }
 
 Tensor *weights_conv(Weights *weights, const char *name, int64_t out, int64_t in, int64_t height,
                      int64_t width) {
     const SafetensorsEntry *entry = expect(weights, name, SHAPE(out, in, height, width));
-    char *values = entry ? converted(weights, entry, weights->dtype) : NULL;
+    const void *values = entry ? elements(weights, entry, weights->dtype) : NULL;
     if (!values) return NULL;
-    size_t size = dtype_size(weights->dtype), bytes = (size_t)entry->numel * size;
-    char *permuted = checked_malloc(bytes + 1);
+    size_t size = dtype_size(weights->dtype);
+    void *permuted = reserve(&weights->permuted, (size_t)entry->numel * size + 1);
     permute(values, permuted, out, in, height * width, size);
-    Tensor *x =
-        tensor_new_persistent(weights->device, weights->dtype, SHAPE(out, height, width, in), NULL);
-    weights->device->from_host(weights->device, x->data, permuted, bytes);
-    free(permuted);
-    free(values);
-    return x;
+    return upload(weights, permuted, weights->dtype, SHAPE(out, height, width, in));
 }
