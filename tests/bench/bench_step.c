@@ -1,0 +1,167 @@
+// rooms: train eval models ops checkpoints data autograd
+// Speed and memory of training steps of the tiny model: features of the frozen encoders from a cache, random tokens.
+//
+//   bench_step [--batch 32] [--text 40] [--steps 12] [--threads N] [CHECKPOINTS]
+//
+// CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for each stage and type: the median
+// step, samples and tokens (visual ones counted) per second, and the highest memory of tensors.
+#include "models/difflmm.h"
+#include "ops/kernels.h"
+#include "train/optimizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+typedef struct Settings {
+    int batch, text, steps, threads;
+    const char *checkpoints;
+} Settings;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static DiffLMM *load(const Settings *settings, AdapterKind architecture, bool lora_enabled,
+                     DType dtype, Device *device, ParameterSet *parameters) {
+    char sd[512], clip[512], llm[512];
+    snprintf(sd, sizeof sd, "%s/sd", settings->checkpoints);
+    snprintf(clip, sizeof clip, "%s/clip", settings->checkpoints);
+    snprintf(llm, sizeof llm, "%s/llm", settings->checkpoints);
+    LoraOptions lora = {.r = 32,
+                        .alpha = 64,
+                        .dropout = 0.05f,
+                        .modules = {true, true, true, true, true, true, true}};
+    DiffLMMOptions options = {.architecture = architecture,
+                              .sd = sd,
+                              .vision_tower = clip,
+                              .llm = llm,
+                              .implicit_captioner = true,
+                              .positional_encodings = true,
+                              .clip_concat = true,
+                              .positional_encoding_std = 1,
+                              .unet_feature_block = 1,
+                              .timestep = 100,
+                              .ensemble_size = 1,
+                              .image_size = 128,
+                              .model_max_length = 512,
+                              .dtype = dtype,
+                              .lora = lora_enabled ? &lora : NULL};
+    Error error;
+    DiffLMM *model = difflmm_load(&options, device, parameters, &error);
+    if (!model) {
+        fprintf(stderr, "bench_step: %s\n", error.message);
+        exit(1);
+    }
+    return model;
+}
+
+/// One optimizer step; returns the tokens that it saw.
+static int64_t run_step(const Settings *settings, const DiffLMM *model,
+                        const FrozenFeatures *features, Optimizer *optimizer, int step) {
+    TokenSample *samples = checked_calloc((size_t)settings->batch, sizeof *samples);
+    int32_t *ids = checked_calloc((size_t)settings->text, sizeof *ids);
+    uint8_t *supervised = checked_calloc((size_t)settings->text, 1);
+    uint64_t *passes = checked_calloc((size_t)settings->batch, sizeof *passes);
+    for (int t = 0; t < settings->text; t++) {
+        ids[t] = t == 1 ? PACKING_IMAGE_TOKEN : 3 + t * 7 % 300;
+        supervised[t] = t > settings->text / 3;
+    }
+    for (int i = 0; i < settings->batch; i++) {
+        samples[i] = (TokenSample){ids, supervised, settings->text, i};
+        passes[i] = (uint64_t)step << 32 | (uint64_t)i;
+    }
+    scope_begin();
+    tape_begin();
+    DiffusionNoise noise = {.passes = passes};
+    DiffLMMBatch batch = {samples, settings->batch, features, &noise, true, (uint64_t)step};
+    DiffLMMLoss loss = difflmm_loss(model, &batch, NULL);
+    backward(loss.sum, NULL);
+    tape_end();
+    scope_end();
+    OptimizerOptions options = {
+        {1e-4, 1e-4}, 0.9, 0.999, 1e-8, 0, 1.0, 1.0 / (double)loss.num_supervised};
+    optimizer_step(optimizer, &options, optimizer_gradient_norm(optimizer, options.gradient_scale));
+    free(samples);
+    free(ids);
+    free(supervised);
+    free(passes);
+    return loss.num_tokens;
+}
+
+static void measure(const Settings *settings, const char *name, AdapterKind architecture, bool lora,
+                    DType dtype, Device *device) {
+    ParameterSet parameters = {0};
+    DiffLMM *model = load(settings, architecture, lora, dtype, device, &parameters);
+    Optimizer optimizer = optimizer_new(&parameters);
+    double *times = checked_calloc((size_t)settings->steps, sizeof *times);
+    int64_t tokens = 0;
+    scope_begin();
+    Tensor *images = random_normal(device, SHAPE(settings->batch, 128, 128, 3),
+                                   random_stream(1, RANDOM_EVALUATION, 0));
+    FrozenFeatures features = difflmm_frozen_features(model, images);
+    run_step(settings, model, &features, &optimizer, 0);
+    device_reset_peak(device);
+    for (int i = 0; i < settings->steps; i++) {
+        double begin = now();
+        tokens = run_step(settings, model, &features, &optimizer, i + 1);
+        times[i] = now() - begin;
+    }
+    scope_end();
+    qsort(times, (size_t)settings->steps, sizeof *times, compare);
+    double seconds = times[settings->steps / 2];
+    printf("%-26s %-9s %9.1f ms %9.0f samples/s %9.0f tokens/s %8.0f MiB\n", name,
+           dtype_name(dtype), seconds * 1e3, settings->batch / seconds, (double)tokens / seconds,
+           (double)device->bytes_peak / 0x1p20);
+    fflush(stdout);
+    free(times);
+    optimizer_free(&optimizer);
+    difflmm_free(model);
+    parameters_free(&parameters);
+}
+
+int main(int argc, char **argv) {
+    Settings settings = {32, 40, 12, 0, "checkpoints/tiny"};
+    for (int i = 1; i < argc; i++) {
+        const struct {
+            const char *name;
+            int *value;
+        } options[] = {{"--batch", &settings.batch},
+                       {"--text", &settings.text},
+                       {"--steps", &settings.steps},
+                       {"--threads", &settings.threads}};
+        bool known = false;
+        for (size_t k = 0; k < sizeof options / sizeof *options && !known; k++) {
+            known = !strcmp(argv[i], options[k].name) && i + 1 < argc;
+            if (known) *options[k].value = atoi(argv[++i]);
+        }
+        if (!known && argv[i][0] == '-') {
+            fprintf(stderr, "bench_step: unknown option %s\n", argv[i]);
+            return 2;
+        }
+        if (!known) settings.checkpoints = argv[i];
+    }
+    if (settings.batch < 1 || settings.text < 4 || settings.steps < 1) {
+        fputs("bench_step: expected --batch >= 1, --text >= 4, --steps >= 1\n", stderr);
+        return 2;
+    }
+    Device *device = ops_cpu_open(settings.threads);
+    printf("kernels: %s; batch %d, %d text tokens, median of %d steps\n", device->kernels->name,
+           settings.batch, settings.text, settings.steps);
+    for (int type = FLOAT32; type <= BFLOAT16; type++) {
+        measure(&settings, "difflmm stage 1", ADAPTERS_DIFFLMM, false, (DType)type, device);
+        measure(&settings, "difflmm stage 2 (LoRA 32)", ADAPTERS_DIFFLMM, true, (DType)type,
+                device);
+        measure(&settings, "llava stage 1", ADAPTERS_LLAVA, false, (DType)type, device);
+        measure(&settings, "llava stage 2 (LoRA 32)", ADAPTERS_LLAVA, true, (DType)type, device);
+    }
+    return 0;
+}
