@@ -147,15 +147,6 @@ static void changed_configuration(const char *key, const char *value, char *fold
         symlink(recorded_path("unet_sd1/diffusion_pytorch_model.safetensors"), link_path), 0);
 }
 
-static void remove_folder(const char *folder) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    unlink(path);
-    snprintf(path, sizeof path, "%s/diffusion_pytorch_model.safetensors", folder);
-    unlink(path);
-    rmdir(folder);
-}
-
 /// Loading unet_sd1 with the changed key fails with a message that has both texts in it.
 static void expect_message(const char *key, const char *value, const char *first,
                            const char *second) {
@@ -163,7 +154,7 @@ static void expect_message(const char *key, const char *value, const char *first
     Error error = {""};
     changed_configuration(key, value, folder, sizeof folder);
     UNet *unet = unet_load(folder, 1, device_cpu(), FLOAT32, &error);
-    remove_folder(folder);
+    recorded_remove(folder);
     if (unet) fail_msg("%s: %s was taken", key, value);
     if (!strstr(error.message, first) || !strstr(error.message, second))
         fail_msg("%s: %s gives the message: %s", key, value, error.message);
@@ -234,6 +225,17 @@ static void noise_schedules_equal_diffusers(void **state) {
     check_schedule("schedule_linear");
 }
 
+static void the_published_configuration_is_understood(void **state) {
+    (void)state;
+    char folder[64];
+    Error error = {""};
+    if (!recorded_published_config("unet", folder, sizeof folder)) skip();
+    // All that is wrong with the folder is that the weights are another model's.
+    assert_null(unet_load(folder, 1, device_cpu(), FLOAT32, &error));
+    recorded_remove(folder);
+    assert_non_null(strstr(error.message, "conv_in.weight' is missing"));
+}
+
 static int run_all(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(feature_and_gradients_equal_diffusers),
@@ -243,6 +245,7 @@ static int run_all(void) {
         cmocka_unit_test(a_configuration_that_the_weights_do_not_fit_is_refused_by_tensor),
         cmocka_unit_test(weights_beyond_the_feature_block_are_not_read),
         cmocka_unit_test(noise_schedules_equal_diffusers),
+        cmocka_unit_test(the_published_configuration_is_understood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
