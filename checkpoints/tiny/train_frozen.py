@@ -18,6 +18,7 @@ OUT/sd           vae, unet, text_encoder, tokenizer, scheduler: the folders of S
 """
 import argparse
 import collections
+import itertools
 import json
 import math
 import os
@@ -68,8 +69,7 @@ class World:
                 self.radii[i, k] = o["radius"]
 
     def batch(self, index):
-        pixels = torch.from_numpy(self.images[index]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return pixels.contiguous(memory_format=torch.channels_last)
+        return (torch.from_numpy(self.images[index]).permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
 
 def to_clip(pixels):
@@ -91,7 +91,7 @@ def optimizers_for(module, rate, decay=0.01):
     return found
 
 
-def fit(name, modules, rate, minutes, loss_of_step, save, save_every=240, log_every=100, plain=False):
+def fit(name, modules, rate, minutes, loss_of_step, save, save_every=120, log_every=50, plain=False):
     """Runs for the given time: warm-up, then cosine to 2% of the rate over the time. Saves now and then."""
     if minutes <= 0:
         return
@@ -103,7 +103,7 @@ def fit(name, modules, rate, minutes, loss_of_step, save, save_every=240, log_ev
     begin = saved = time.time()
     step, mean = 0, None
     while (passed := time.time() - begin) < 60 * minutes:
-        scale = min(1, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * passed / 60 / minutes)))
+        scale = min(1, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * passed / 60 / minutes)))
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate * scale
@@ -313,7 +313,43 @@ def phrases_of(objects, rng, count):
     return np.array(specs)
 
 
-def train_clip(folder, out, minutes, size=96, count=3):
+def caption_groups():
+    """All short captions that name one property or a pair of them, in groups whose members exclude each other about one
+    object: "a ring", "a disc", ...; "a red ring", ...; "a ring at the top left", ..."""
+    groups = []
+    for columns in ((3,), (1,), (0,), (4,), (1, 3), (3, 4), (0, 3), (2, 3), (1, 4)):
+        choices = [range(1 if column == 2 else 0, len(ATTRIBUTES[column])) for column in columns]
+        specs = np.full((math.prod(map(len, choices)), 5), -1)
+        specs[:, list(columns)] = list(itertools.product(*choices))
+        groups.append(specs)
+    return groups
+
+
+def grid_waves(rows, width):
+    """Sines and cosines of the row and of the column of every cell: [rows * rows, width]."""
+    frequency = torch.pi / 2 ** torch.linspace(0, 3, width // 4)
+    angle = torch.arange(rows)[:, None] * frequency
+    waves = torch.cat([angle.sin(), angle.cos()], 1)
+    return torch.cat([waves[:, None].expand(-1, rows, -1), waves[None].expand(rows, -1, -1)], -1).reshape(rows * rows, -1)
+
+
+@torch.no_grad()
+def start_local(vision):
+    """First weights with which a patch attends to patches like it, near it: positions as waves, and equal, orthonormal
+    queries and keys [mimetic initialisation, Trockman & Kolter 2023, arXiv 2305.09828]. From random weights attention
+    stays uniform for long, and then the colours are all that is found."""
+    position = vision.embeddings.position_embedding.weight
+    position[1:] = 0.7 * grid_waves(CLIP_SIZE // 14, position.shape[1])
+    for layer in vision.encoder.layers:
+        attention = layer.self_attn
+        for head in range(attention.num_heads):
+            rows = slice(head * attention.head_dim, (head + 1) * attention.head_dim)
+            basis = torch.linalg.qr(torch.randn(position.shape[1], attention.head_dim))[0].T
+            attention.q_proj.weight[rows] = basis
+            attention.k_proj.weight[rows] = basis
+
+
+def train_clip(folder, out, minutes, size=64, count=1):
     from transformers import CLIPConfig, CLIPModel
 
     world, texts = World(folder, "train"), ClipTexts(out)
@@ -325,12 +361,15 @@ def train_clip(folder, out, minutes, size=96, count=3):
     config = CLIPConfig(
         text_config=dict(vocab_size=vocabulary, hidden_size=96, intermediate_size=384, num_hidden_layers=2,
                          num_attention_heads=4, max_position_embeddings=TEXT_LENGTH, **special),
-        vision_config=dict(hidden_size=128, intermediate_size=512, num_hidden_layers=5, num_attention_heads=4,
+        vision_config=dict(hidden_size=128, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
                            image_size=CLIP_SIZE, patch_size=14), projection_dim=256, **EAGER)
     resumed = os.path.exists(os.path.join(save_folder, "model.safetensors"))
     model = CLIPModel.from_pretrained(save_folder, dtype=torch.float32, **EAGER) if resumed else CLIPModel(config)
+    if not resumed:
+        start_local(model.vision_model)
     print("clip parameters", {k: sum(p.numel() for p in m.parameters()) for k, m in
                               dict(vision=model.vision_model, text=model.text_model).items()})
+    groups = caption_groups()
     bias = torch.nn.Parameter(torch.tensor(-3.0))
     holder = torch.nn.ParameterList([bias])
     if resumed:
@@ -347,28 +386,44 @@ def train_clip(folder, out, minutes, size=96, count=3):
         objects = world.objects[index]
         specs = phrases_of(objects, rng, count)
         whole = [partial_caption(o, world.grounds[i], rng) for o, i in zip(objects, index)]
+        # A part of the groups in each step, and whole captions in every fourth, keep the text tower cheap.
+        chosen = [0, 4, 5, *rng.choice([1, 2, 3, 6, 7, 8], size=2, replace=False)]
+        told = rng.random() < 0.25
+        if not told:
+            whole = whole[:1]
+        grouped = np.concatenate([groups[g] for g in chosen])
+        grouped_ids = texts.batch([phrase(spec) for spec in grouped])
         with torch.autocast("cpu", torch.bfloat16):
             image = features(model.get_image_features(pixel_values=to_clip(world.batch(index))))
             short = features(model.get_text_features(input_ids=texts.batch([phrase(s) for s in specs])))
             long = features(model.get_text_features(input_ids=texts.batch(whole)))
+            named = features(model.get_text_features(input_ids=grouped_ids))
         scale = model.logit_scale.exp().clamp(max=100)
-        target = torch.arange(size)
-        logits = scale * image @ long.T
-        contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+        contrast = 0.0
+        if told:
+            target = torch.arange(size)
+            logits = scale * image @ long.T
+            contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
         # Of a phrase it is known for every image of the batch whether it is true: a sigmoid for each pair.
         truth = torch.from_numpy(holds(specs, objects)).float()
         pairs = F.binary_cross_entropy_with_logits(scale * short @ image.T + bias, truth, reduction="none")
         own = torch.arange(size).repeat_interleave(2 * count)
         far = (pairs * truth).sum() / truth.sum() + (pairs * (1 - truth)).sum() / (1 - truth).sum()
         near = pairs[torch.arange(len(specs)), own].mean()
-        return 0.3 * contrast + far + 2 * near
+        # Of each group: the true captions against the others.
+        choice = 0.0
+        true = torch.from_numpy(holds(grouped, objects)).float().split([len(groups[g]) for g in chosen])
+        for wanted, given in zip(true, (scale * named @ image.T).split([len(groups[g]) for g in chosen])):
+            weight = wanted / wanted.sum(0).clamp(min=1)
+            choice = choice - (weight * given.log_softmax(0)).sum(0).mean() / len(chosen)
+        return 0.5 * contrast + 0.5 * (far + near) + 2 * choice
 
     def save():
         model.save_pretrained(save_folder)
         write_preprocessor(save_folder)
         save_text_encoder(model, os.path.join(out, "sd", "text_encoder"))
 
-    fit("clip", [model, holder], 1e-3, minutes, loss_of_step, save)
+    fit("clip", [model, holder], 2e-3, minutes, loss_of_step, save)
 
 
 def write_preprocessor(folder):
@@ -447,13 +502,12 @@ def train_vae(folder, out, minutes, size=16):
         model = AutoencoderKL(down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4,
                               block_out_channels=[8, 16, 32, 32], layers_per_block=1, latent_channels=4,
                               norm_num_groups=8, sample_size=IMAGE_SIZE)
-    model.to(memory_format=torch.channels_last)
 
     def loss_of_step(progress):
-        pixels = world.batch(rng.integers(len(world.images), size=size))
-        with torch.autocast("cpu", torch.bfloat16):
-            posterior = model.encode(pixels).latent_dist
-            decoded = model.decode(posterior.sample()).sample
+        top, left = rng.integers(0, 9, size=2) * 8  # crops of half the side, as it is convolutional
+        pixels = world.batch(rng.integers(len(world.images), size=size))[..., top : top + 64, left : left + 64]
+        posterior = model.encode(pixels).latent_dist
+        decoded = model.decode(posterior.sample()).sample
         # Weight of the divergence: large enough to bound the latents, too small to drown them in noise.
         return F.l1_loss(decoded.float(), pixels) + 1e-7 * posterior.kl().float().mean()
 
@@ -477,11 +531,11 @@ def train_unet(folder, out, minutes, size=32):
     from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel
 
-    world, texts = World(folder, "train"), ClipTexts(out)
+    world, texts = World(folder, "train", 6000), ClipTexts(out)
     rng = np.random.default_rng(3)
     vae = AutoencoderKL.from_pretrained(os.path.join(out, "sd", "vae")).eval()
     encoder = CLIPTextModel.from_pretrained(os.path.join(out, "sd", "text_encoder"), dtype=torch.float32).eval()
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad():
         parameters = torch.cat([vae.encode(world.batch(np.arange(i, min(len(world.images), i + 64))))
                                 .latent_dist.parameters.float() for i in range(0, len(world.images), 64)])
     mean, log_variance = parameters.chunk(2, 1)
@@ -498,7 +552,6 @@ def train_unet(folder, out, minutes, size=32):
                                      attention_head_dim=4, norm_num_groups=16,
                                      cross_attention_dim=encoder.config.hidden_size)
     print("unet parameters", sum(p.numel() for p in model.parameters()))
-    model.to(memory_format=torch.channels_last)
 
     def loss_of_step(progress):
         index = rng.integers(len(world.images), size=size)
@@ -508,10 +561,8 @@ def train_unet(folder, out, minutes, size=32):
         latents = (mean[index] + deviation[index] * torch.randn_like(mean[index])) * vae.config.scaling_factor
         timestep = torch.randint(0, 1000, (size,))
         noise = torch.randn_like(latents)
-        with torch.autocast("cpu", torch.bfloat16):
-            noisy = scheduler.add_noise(latents, noise, timestep)
-            predicted = model(noisy, timestep, encoder_hidden_states=context).sample
-        return F.mse_loss(predicted.float(), noise)
+        noisy = scheduler.add_noise(latents, noise, timestep)
+        return F.mse_loss(model(noisy, timestep, encoder_hidden_states=context).sample, noise)
 
     fit("unet", [model], 2e-3, minutes, loss_of_step, lambda: model.save_pretrained(save_folder), plain=True)
     with open(os.path.join(out, "sd", "model_index.json"), "w") as file:
