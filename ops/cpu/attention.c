@@ -130,7 +130,7 @@ typedef struct RowSoftmax {
 
 static RowSoftmax row_softmax(const Tensor *q, const Tensor *k, const Part *part, int64_t member,
                               int64_t query, float *out) {
-    float scaled[CHUNK], key[CHUNK];
+    float scaled[ATTENTION_MAX_HEAD_DIM], key[ATTENTION_MAX_HEAD_DIM];
     Slice queries = query_slice(q, part, member), keys = key_slice(k, part);
     int64_t visible = visible_keys(part, query);
     read_scaled(q, queries.first + query * queries.stride, part->dim, part->shape->scale, scaled);
@@ -145,7 +145,7 @@ static RowSoftmax row_softmax(const Tensor *q, const Tensor *k, const Part *part
 /// The first query of one head, without packing keys and values that serve only once.
 static void attend_alone(const Forward *f, const Part *part, int64_t member, const Tensor *q,
                          const Tensor *k, const Tensor *v, Tensor *y, Tensor *log_sum_exp) {
-    float buffer[CHUNK];
+    float buffer[ATTENTION_MAX_HEAD_DIM];
     RowSoftmax softmax = row_softmax(q, k, part, member, 0, f->keys);
     Slice values = key_slice(v, part);
     for (int64_t d = 0; d < part->dim; d++) f->sums[d] = 0.0f;
