@@ -7,6 +7,8 @@ struct Gradient {
     int references;
     bool leaf;     ///< a parameter: value is FLOAT32 and kept between passes
     bool gathered; ///< value holds something (a leaf's buffer is kept while empty)
+    int rank;      ///< of a leaf: its own shape, whatever reshape an op sees
+    int64_t shape[MAX_RANK];
     Tensor *value;
 };
 

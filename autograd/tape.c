@@ -112,7 +112,8 @@ Tensor *node_leaf_grad(Node *node, int input) {
     Gradient *gradient = end->gradient;
     Device *device = node_device(node);
     if (!gradient->value)
-        gradient->value = tensor_new_persistent(device, FLOAT32, end->rank, end->shape, NULL);
+        gradient->value =
+            tensor_new_persistent(device, FLOAT32, gradient->rank, gradient->shape, NULL);
     if (!gradient->gathered)
         device->fill_zero(device, gradient->value->data,
                           (size_t)tensor_numel(gradient->value) * sizeof(float));

@@ -84,7 +84,10 @@ void gradient_release(Gradient *gradient) {
 
 void require_grad(Tensor *x) {
     CHECK(x->dtype == FLOAT32, "only FLOAT32 tensors are leaves, not %s", tensor_describe(x));
-    if (!x->gradient) x->gradient = gradient_new(true);
+    if (x->gradient) return;
+    x->gradient = gradient_new(true);
+    x->gradient->rank = x->rank;
+    memcpy(x->gradient->shape, x->shape, sizeof x->shape);
 }
 
 bool requires_grad(const Tensor *x) { return x && x->gradient && tape_recording(); }

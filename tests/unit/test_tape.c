@@ -149,6 +149,11 @@ static void a_reshaped_tensor_shares_its_gradient(void **state) {
     backward(scale(mean(upsample_nearest(image, 4, 6)), 48), NULL);
     tape_end();
     for (int i = 0; i < 12; i++) assert_float_equal(values(grad(p))[i], 4, 1e-5);
+    parameters_clear_grad(&set);
+    tape_begin(); // a leaf that an op sees reshaped has its gradient in its own shape
+    backward(mean(reshape(p, SHAPE(12))), NULL);
+    tape_end();
+    assert_true(same_shape(grad(p), p));
     scope_end();
     parameters_free(&set);
 }
