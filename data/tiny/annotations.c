@@ -1,4 +1,5 @@
 #include "data/tiny/annotations.h"
+#include "autograd/output_file.h"
 #include "data/tiny/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -319,7 +320,7 @@ static bool write_refs(const Annotations *annotations, const char *folder, Error
     uint8_t *bytes;
     uint64_t count;
     pickle_json(annotations->refs, &bytes, &count);
-    bool written = write_bytes(path, bytes, count, error);
+    bool written = output_whole_file(path, bytes, count, error);
     free(bytes);
     free(path);
     return written;

@@ -1,4 +1,5 @@
 #include "data/tiny/world.h"
+#include "data/image.h"
 #include "data/tiny/annotations.h"
 #include <errno.h>
 #include <stdio.h>
@@ -28,16 +29,16 @@ static bool make_folders(const char *root, Error *error) {
 }
 
 static bool write_images(const Scene *scene, const char *folder, const WorldOptions *options,
-                         Split split, int index, uint8_t *rgb, Error *error) {
+                         Split split, int index, Image *image, Error *error) {
     int id = image_id_of(split, index);
     char *path = format_string("%s/images/%012d.jpg", folder, id);
-    scene_render(scene, options->seed, split, (uint64_t)index, rgb);
-    bool written = write_jpeg(path, rgb, IMAGE_SIZE, IMAGE_SIZE, JPEG_QUALITY, error);
+    scene_render(scene, options->seed, split, (uint64_t)index, image->pixels);
+    bool written = image_write_jpeg(path, image, JPEG_QUALITY, error);
     free(path);
     if (!written || split != SPLIT_TEST) return written;
     path = format_string("%s/png/panoptic_val2017/%012d.png", folder, id);
-    annotations_paint_panoptic(scene, rgb);
-    written = write_png(path, rgb, IMAGE_SIZE, IMAGE_SIZE, error);
+    annotations_paint_panoptic(scene, image->pixels);
+    written = image_write_png(path, image, error);
     free(path);
     return written;
 }
@@ -46,7 +47,7 @@ static bool write_split(const char *root, const WorldOptions *options, Split spl
     const char *name = split == SPLIT_TRAIN ? "train" : "test";
     int count = split == SPLIT_TRAIN ? options->num_train : options->num_test;
     char *folder = format_string("%s/%s", root, name);
-    uint8_t *rgb = checked_malloc(NUM_PIXELS * 3);
+    Image image = image_new(IMAGE_SIZE, IMAGE_SIZE);
     Scene *scene = checked_malloc(sizeof *scene);
     Annotations annotations;
     bool written = true;
@@ -54,12 +55,12 @@ static bool write_split(const char *root, const WorldOptions *options, Split spl
     for (int i = 0; written && i < count; i++) {
         scene_sample(scene, options->seed, split, (uint64_t)i);
         annotations_add(&annotations, scene, i);
-        written = write_images(scene, folder, options, split, i, rgb, error);
+        written = write_images(scene, folder, options, split, i, &image, error);
         if (options->progress) options->progress(options->progress_context, name, i + 1, count);
     }
     written = annotations_write(&annotations, folder, written ? error : NULL) && written;
     free(scene);
-    free(rgb);
+    image_free(&image);
     free(folder);
     return written;
 }
