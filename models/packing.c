@@ -14,7 +14,7 @@ static PackedTokens allocate(const TokenSample *samples, int count, int tokens_p
     int64_t rows = 0;
     for (int s = 0; s < count; s++) rows += rows_of(&samples[s], tokens_per_image);
     CHECK(rows <= INT32_MAX, "a batch of %lld tokens", (long long)rows);
-    size_t sequences = (size_t)count, bytes = (size_t)rows * sizeof(int32_t);
+    size_t sequences = (size_t)count, bytes = (size_t)(rows + PACKING_MULTIPLE) * sizeof(int32_t);
     return (PackedTokens){.num_sequences = count,
                           .lengths = checked_malloc(sequences * sizeof(int)),
                           .first_rows = checked_malloc(sequences * sizeof(int)),
@@ -79,6 +79,14 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
         packed.lengths[s] = sequence.length;
     }
     return packed;
+}
+
+void packed_tokens_fill(PackedTokens *packed) {
+    while (packed->total % PACKING_MULTIPLE) {
+        packed->positions[packed->total] = 0;
+        packed->merge[packed->total++] = packed->num_text;
+        packed->text_ids[packed->num_text++] = 0;
+    }
 }
 
 void packed_tokens_free(PackedTokens *packed) {

@@ -4,7 +4,7 @@
 #include "models/llama.h"
 
 /// Stands among the ids for the place of the visual tokens (LLaVA's IMAGE_TOKEN_INDEX).
-enum { PACKING_IMAGE_TOKEN = -200 };
+enum { PACKING_IMAGE_TOKEN = -200, PACKING_MULTIPLE = 64 };
 
 typedef struct TokenSample {
     const int32_t *ids; ///< [count], PACKING_IMAGE_TOKEN at most once
@@ -38,6 +38,11 @@ typedef struct PackedTokens {
 PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens_per_image,
                                int max_length);
 void packed_tokens_free(PackedTokens *packed);
+
+/// Appends rows that belong to no sequence until their number is a multiple of PACKING_MULTIPLE: nobody attends to them, nothing is
+/// predicted from them, no gradient comes from them. Batches of nearly the same size then have the same shapes, and what the
+/// product library prepared for one serves the next.
+void packed_tokens_fill(PackedTokens *packed);
 
 /// Embeddings [total,C]: text from the model's table, images from visual [B,N,C] (NULL if no sample has one). Differentiable in
 /// visual.

@@ -48,20 +48,19 @@ difflmm=build/difflmm
 bar 2 7 "The tiny world: scenes, captions, conversations"
 [ -d "$world" ] || build/data/tiny/make_tiny_world "$world" --seed 7 --train 4000 --test 200
 
-stage1=configs/tiny_stage1.yaml
-stage2=configs/tiny_stage2.yaml
-settings=(model.architecture=$model "training.seed=$seed")
+[ "$model" = difflmm ] && prefix=tiny || prefix=tiny_llava
+settings=("training.seed=$seed" "eval.seed=$seed")
 
 bar 3 7 "Stage 1: adapters between frozen networks"
-$difflmm train $stage1 "${settings[@]}" "training.output_dir=$run/stage1"
+$difflmm train configs/${prefix}_stage1.yaml "${settings[@]}" "training.output_dir=$run/stage1"
 
 bar 4 7 "Stage 2: adapters and LoRA"
-$difflmm train $stage2 "${settings[@]}" "training.output_dir=$run/stage2" "model.adapters=$run/stage1"
+$difflmm train configs/${prefix}_stage2.yaml "${settings[@]}" "training.output_dir=$run/stage2" "model.adapters=$run/stage1"
 
 bar 5 7 "Evaluation: where does it look when it names an object?"
-$difflmm eval configs/tiny_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/untrained" eval.checkpoint=null eval.pictures=0 lora.lora_enable=false
-$difflmm eval configs/tiny_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/stage1" "eval.checkpoint=$run/stage1" eval.pictures=0 lora.lora_enable=false
-$difflmm eval configs/tiny_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/trained" "eval.checkpoint=$run/stage2"
+$difflmm eval configs/${prefix}_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/untrained" eval.checkpoint=null eval.pictures=0 lora.lora_enable=false
+$difflmm eval configs/${prefix}_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/stage1" "eval.checkpoint=$run/stage1" eval.pictures=0 lora.lora_enable=false
+$difflmm eval configs/${prefix}_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/trained" "eval.checkpoint=$run/stage2"
 
 bar 6 7 "Report"
 $difflmm report "$run" --started "$started"
