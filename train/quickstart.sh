@@ -46,6 +46,7 @@ cmake --build --preset release -j "$(nproc)" --target difflmm make_tiny_world
 difflmm=build/difflmm
 
 bar 2 7 "The tiny world: scenes, captions, conversations"
+mkdir -p runs
 [ -d "$world" ] || build/data/tiny/make_tiny_world "$world" --seed 7 --train 4000 --test 200
 
 [ "$model" = difflmm ] && prefix=tiny || prefix=tiny_llava
