@@ -3,6 +3,7 @@
 #pragma once
 #include "checkpoints/safetensors.h"
 #include "tests/unit/op_cases.h"
+#include "tests/unit/temporary_folder.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -53,35 +54,21 @@ static void recorded_expect(const char *name, const char *part, const Tensor *go
     if (!(error <= bound)) fail_msg("%s/%s: relative error %.3g > %.3g", name, part, error, bound);
 }
 
-/// Makes a new folder with the published config.json of Stable Diffusion v1.5's `part` and, in place of its weights, those of
-/// another model. False if the published files are not at hand. Remove it with recorded_remove().
-static bool recorded_published_config(const char *part, char *folder, size_t size) {
+/// Puts into the temporary folder the published config.json of Stable Diffusion v1.5's `part` and, in place of its weights, those of
+/// another model. False if the published files are not at hand.
+static bool recorded_published_config(const char *part) {
     const char *shared = getenv("DIFFLMM_SHARED_DATA");
-    char config[1024], path[1024];
+    char config[1024];
     snprintf(config, sizeof config, "%s/public/sd/stable-diffusion-v1-5/%s/config.json",
              shared ? shared : SOURCE_DIR "/../shared/data", part);
     if (access(config, R_OK) != 0) {
         printf("# %s is not there: skipped\n", config);
         return false;
     }
-    snprintf(folder, size, "/tmp/difflmm-config-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    assert_int_equal(symlink(config, path), 0);
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    assert_int_equal(symlink(recorded_path("clip_vision/model.safetensors"), path), 0);
+    assert_int_equal(symlink(config, in_folder("config.json")), 0);
+    assert_int_equal(
+        symlink(recorded_path("clip_vision/model.safetensors"), in_folder("model.safetensors")), 0);
     return true;
-}
-
-static void recorded_remove(const char *folder) {
-    static const char *const files[] = {"config.json", "model.safetensors",
-                                        "diffusion_pytorch_model.safetensors"};
-    char path[1024];
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, files[i]);
-        unlink(path);
-    }
-    rmdir(folder);
 }
 
 #pragma GCC diagnostic pop

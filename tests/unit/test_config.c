@@ -12,28 +12,9 @@
 #include <unistd.h>
 
 #include "autograd/nearest_name.h"
+#include "tests/unit/temporary_folder.h"
 #include "train/command.h"
 #include "train/config.h"
-
-static char folder[64];
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/difflmm-config-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    unlink(in_folder("c.yaml"));
-    return rmdir(folder);
-}
 
 static const char *file_with(const char *text, size_t length) {
     const char *path = in_folder("c.yaml");
@@ -244,7 +225,7 @@ static void a_file_that_cannot_be_read_is_named(void **state) {
     Error error = {0};
     assert_null(config_load("/nowhere/c.yaml", NULL, 0, &error));
     expect_part(error.message, "/nowhere/c.yaml: cannot be opened: No such file");
-    assert_null(config_load(folder, NULL, 0, &error));
+    assert_null(config_load(temporary_folder, NULL, 0, &error));
     expect_part(error.message, "cannot be read: Is a directory");
     char *big = malloc(2 << 20);
     memset(big, '#', 2 << 20);
@@ -334,6 +315,7 @@ static void the_resolved_configuration_reads_back_to_the_same(void **state) {
     assert_true(again->training.learning_rate == 0.1234567890123456);
     Error error = {0};
     assert_true(config_save(config, in_folder("c.yaml"), &error));
+    assert_int_equal(files_in_folder(), 1);
     Config *saved = config_load(in_folder("c.yaml"), NULL, 0, &error);
     assert_non_null(saved);
     config_free(saved);
@@ -460,8 +442,6 @@ static void edit_distance_counts_swaps_once(void **state) {
     assert_int_equal(nearest_name("qqqqq", names, 2), -1);
     assert_int_equal(nearest_name("x", names, 0), -1);
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -16,6 +16,7 @@
 #include "eval/overlay.h"
 #include "eval/palette.h"
 #include "eval/plot.h"
+#include "tests/unit/temporary_folder.h"
 
 static void expect(char *made, const char *expected) {
     assert_string_equal(made, expected);
@@ -211,12 +212,8 @@ static void a_page_that_cannot_be_written_is_named(void **state) {
     Error error = {0};
     assert_false(html_report_save(report, "/nowhere/index.html", &error));
     assert_non_null(strstr(error.message, "/nowhere/index.html"));
-    char folder[] = "/tmp/difflmm-report-XXXXXX", path[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/index.html", folder);
-    assert_true(html_report_save(report, path, &error));
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(folder), 0);
+    assert_true(html_report_save(report, in_folder("index.html"), &error));
+    assert_int_equal(files_in_folder(), 1);
     html_report_free(report);
 }
 
@@ -338,7 +335,7 @@ int main(void) {
         cmocka_unit_test(many_points_keep_their_peaks),
         cmocka_unit_test(charts_of_nothing_and_of_one_value_are_drawn),
         cmocka_unit_test(a_page_holds_all_that_was_put_in),
-        cmocka_unit_test(a_page_that_cannot_be_written_is_named),
+        IN_FOLDER(a_page_that_cannot_be_written_is_named),
         cmocka_unit_test(palette_colors_are_far_apart),
         cmocka_unit_test(an_overlay_tints_masks_and_marks_points),
         cmocka_unit_test(overlays_of_any_size_stay_within_the_picture),

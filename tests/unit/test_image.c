@@ -16,15 +16,9 @@
 #include "data/image.h"
 #include "data/preprocess.h"
 #include "data/resize.h"
+#include "tests/unit/temporary_folder.h"
 
-static char folder[] = "/tmp/difflmm-image-XXXXXX";
 static SafetensorsFile *recorded;
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 /// Calls `check` with every recorded tensor whose name begins with `prefix` and ends with `suffix`, and its partner whose
 /// name ends with `partner` instead.
@@ -248,7 +242,7 @@ static void what_is_not_a_picture_is_an_error_that_names_the_file(void **state) 
     assert_non_null(strstr(error.message, "text.jpg: neither a JPEG nor a PNG"));
     assert_false(image_read(in_folder("absent.png"), &image, &error));
     assert_non_null(strstr(error.message, "absent.png"));
-    assert_false(image_read(folder, &image, &error));
+    assert_false(image_read(temporary_folder, &image, &error));
 }
 
 static void sizes_beyond_the_limit_are_refused(void **state) {
@@ -302,20 +296,15 @@ static void real_photographs_decode_and_the_cut_one_does_not(void **state) {
 }
 
 static int set_up(void **state) {
-    (void)state;
     Error error = {0};
     recorded = safetensors_open(SOURCE_DIR "/tests/parity/data/images.safetensors", &error);
     if (!recorded) print_error("%s\n", error.message);
-    return recorded && mkdtemp(folder) ? 0 : -1;
+    return recorded ? make_temporary_folder(state) : -1;
 }
 
 static int clean_up(void **state) {
-    (void)state;
     safetensors_close(recorded);
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
-    closedir(directory);
-    return rmdir(folder);
+    return remove_temporary_folder(state);
 }
 
 int main(void) {

@@ -5,6 +5,7 @@
 #include "models/llama_generate.h"
 #include "models/lora.h"
 #include "ops/kernels.h"
+#include "tests/unit/temporary_folder.h"
 
 #include <jansson.h>
 #include <sys/stat.h>
@@ -487,8 +488,6 @@ static void bfloat16_is_near_float32(void **state) {
     recorded_end(&recorded);
 }
 
-static char folder[64];
-
 /// Loads the "gqa" weights with one key of their configuration changed (JSON text), and returns the message.
 static const char *message_with(const char *key, const char *value) {
     static Error error;
@@ -496,24 +495,18 @@ static const char *message_with(const char *key, const char *value) {
     json_t *changed = json_loads(value, JSON_DECODE_ANY, NULL);
     assert_non_null(changed);
     json_object_set_new(config, key, changed);
-    char path[128];
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    assert_int_equal(json_dump_file(config, path, 0), 0);
+    assert_int_equal(json_dump_file(config, in_folder("config.json"), 0), 0);
     json_decref(config);
     error.message[0] = 0;
-    Llama *llama = llama_load(folder, device, FLOAT32, &error);
+    Llama *llama = llama_load(temporary_folder, device, FLOAT32, &error);
     llama_free(llama);
     return llama ? "loaded" : error.message;
 }
 
 static void what_is_not_supported_is_refused_with_its_key(void **state) {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/test_llama_XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    char link_path[128], config_path[128];
-    snprintf(link_path, sizeof link_path, "%s/model.safetensors", folder);
-    snprintf(config_path, sizeof config_path, "%s/config.json", folder);
-    assert_int_equal(symlink(RECORDED_FOLDER "llama/gqa/model.safetensors", link_path), 0);
+    assert_int_equal(
+        symlink(RECORDED_FOLDER "llama/gqa/model.safetensors", in_folder("model.safetensors")), 0);
 
     assert_string_equal(message_with("rope_scaling", "null"), "loaded");
     assert_string_equal(message_with("rope_scaling", "{\"rope_type\":\"default\"}"), "loaded");
@@ -539,9 +532,6 @@ static void what_is_not_supported_is_refused_with_its_key(void **state) {
         const char *message = message_with(bad[i][0], bad[i][1]);
         if (!strstr(message, bad[i][2])) fail_msg("%s: %s gave: %s", bad[i][0], bad[i][1], message);
     }
-    unlink(link_path);
-    unlink(config_path);
-    rmdir(folder);
 }
 
 /// The folder of published material, or NULL.
@@ -614,7 +604,7 @@ int main(void) {
         cmocka_unit_test(tokens_are_drawn_as_often_as_they_are_probable),
         cmocka_unit_test(sampling_repeats_with_its_seed_whatever_else_is_in_the_batch),
         cmocka_unit_test(bfloat16_is_near_float32),
-        cmocka_unit_test(what_is_not_supported_is_refused_with_its_key),
+        IN_FOLDER(what_is_not_supported_is_refused_with_its_key),
         cmocka_unit_test(a_published_model_tells_the_story_it_is_known_to_tell),
         cmocka_unit_test(nothing_is_left_in_memory),
     };

@@ -5,34 +5,19 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "data/llava_dataset.h"
-
-static char folder[] = "/tmp/difflmm-dataset-XXXXXX";
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_text(const char *name, const char *text) {
-    FILE *file = fopen(in_folder(name), "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
+#include "tests/unit/temporary_folder.h"
 
 static Dataset *open_text(const char *text, MissingImage policy, Error *error) {
     write_text("data.json", text);
     char path[512];
     snprintf(path, sizeof path, "%s", in_folder("data.json"));
-    return dataset_open(&(DatasetOptions){path, folder, policy}, error);
+    return dataset_open(&(DatasetOptions){path, temporary_folder, policy}, error);
 }
 
 #define TURNS                                                                                      \
@@ -134,10 +119,11 @@ static void data_sets_that_are_not_valid_say_where_and_what_was_expected(void **
     Error error = {0};
     assert_null(open_text("", MISSING_IMAGE_FAIL, &error));
     assert_non_null(strstr(error.message, "empty"));
-    assert_null(
-        dataset_open(&(DatasetOptions){"/nonexistent.json", folder, MISSING_IMAGE_FAIL}, &error));
+    assert_null(dataset_open(
+        &(DatasetOptions){"/nonexistent.json", temporary_folder, MISSING_IMAGE_FAIL}, &error));
     assert_non_null(strstr(error.message, "/nonexistent.json"));
-    assert_null(dataset_open(&(DatasetOptions){folder, folder, MISSING_IMAGE_FAIL}, &error));
+    assert_null(dataset_open(
+        &(DatasetOptions){temporary_folder, temporary_folder, MISSING_IMAGE_FAIL}, &error));
 }
 
 static void deep_nesting_is_an_error(void **state) {
@@ -180,18 +166,9 @@ static void the_shared_photographs_are_a_valid_data_set(void **state) {
 }
 
 static int make_folder(void **state) {
-    (void)state;
-    if (!mkdtemp(folder)) return -1;
+    if (make_temporary_folder(state) != 0) return -1;
     write_text("there.png", "");
     return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
-    closedir(directory);
-    return rmdir(folder);
 }
 
 int main(void) {
@@ -202,5 +179,5 @@ int main(void) {
         cmocka_unit_test(deep_nesting_is_an_error),
         cmocka_unit_test(the_shared_photographs_are_a_valid_data_set),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, remove_temporary_folder);
 }

@@ -5,26 +5,19 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "data/loader.h"
+#include "tests/unit/temporary_folder.h"
 
 #define TINY_MODEL SOURCE_DIR "/checkpoints/tiny/llm"
 enum { SAMPLES = 23, SIZE = 16 };
 
-static char folder[] = "/tmp/difflmm-loader-XXXXXX";
 static Tokenizer *tokenizer;
 static Dataset *dataset;
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static void need_tokenizer(void) {
     if (tokenizer) return;
@@ -91,6 +84,16 @@ static void expect_same(const MicroBatch *a, const MicroBatch *b) {
                             (size_t)a->image_count * SIZE * SIZE * 3 * sizeof(float));
 }
 
+/// The next `count` batches of the two are the same.
+static void expect_same_batches(Loader *one, Loader *other, int count) {
+    for (int i = 0; i < count; i++) {
+        MicroBatch *a = next(one), *b = next(other);
+        expect_same(a, b);
+        micro_batch_free(a);
+        micro_batch_free(b);
+    }
+}
+
 static void every_sample_comes_once_with_its_own_picture_and_text(void **state) {
     (void)state;
     need_tokenizer();
@@ -121,12 +124,7 @@ static void threads_do_not_change_the_order(void **state) {
     options.threads = 4;
     options.prefetch = 7;
     Loader *four = create(options);
-    for (int i = 0; i < 40; i++) {
-        MicroBatch *a = next(one), *b = next(four);
-        expect_same(a, b);
-        micro_batch_free(a);
-        micro_batch_free(b);
-    }
+    expect_same_batches(one, four, 40);
     loader_free(one);
     loader_free(four);
 }
@@ -139,12 +137,7 @@ static void a_loader_that_starts_later_goes_on_as_if_it_had_never_stopped(void *
     options.first_step = 4; // across the end of the epoch at step 6
     Loader *resumed = create(options);
     for (int i = 0; i < 8; i++) micro_batch_free(next(whole));
-    for (int i = 0; i < 10; i++) {
-        MicroBatch *a = next(whole), *b = next(resumed);
-        expect_same(a, b);
-        micro_batch_free(a);
-        micro_batch_free(b);
-    }
+    expect_same_batches(whole, resumed, 10);
     loader_free(whole);
     loader_free(resumed);
 }
@@ -224,7 +217,8 @@ static Dataset *damaged_dataset(void) {
     char path[512];
     snprintf(path, sizeof path, "%s", in_folder("damaged.json"));
     Error error = {0};
-    Dataset *damaged = dataset_open(&(DatasetOptions){path, folder, MISSING_IMAGE_FAIL}, &error);
+    Dataset *damaged =
+        dataset_open(&(DatasetOptions){path, temporary_folder, MISSING_IMAGE_FAIL}, &error);
     if (!damaged) fail_msg("%s", error.message);
     return damaged;
 }
@@ -311,7 +305,6 @@ static void write_world(void) {
 }
 
 static int set_up(void **state) {
-    (void)state;
     char path[512];
     Error error = {0};
     const char *shared = getenv("DIFFLMM_SHARED_DATA");
@@ -320,22 +313,18 @@ static int set_up(void **state) {
     if (access(path, F_OK) != 0) snprintf(path, sizeof path, "%s/tokenizer.model", TINY_MODEL);
     if (access(path, F_OK) == 0 && !(tokenizer = tokenizer_open(path, &error)))
         print_error("%s\n", error.message);
-    if (!mkdtemp(folder)) return -1;
+    if (make_temporary_folder(state) != 0) return -1;
     write_world();
     snprintf(path, sizeof path, "%s", in_folder("data.json"));
-    dataset = dataset_open(&(DatasetOptions){path, folder, MISSING_IMAGE_FAIL}, &error);
+    dataset = dataset_open(&(DatasetOptions){path, temporary_folder, MISSING_IMAGE_FAIL}, &error);
     if (!dataset) print_error("%s\n", error.message);
     return dataset ? 0 : -1;
 }
 
 static int clean_up(void **state) {
-    (void)state;
     tokenizer_close(tokenizer);
     dataset_close(dataset);
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
-    closedir(directory);
-    return rmdir(folder);
+    return remove_temporary_folder(state);
 }
 
 int main(void) {

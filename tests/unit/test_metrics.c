@@ -13,43 +13,24 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "tests/unit/temporary_folder.h"
 #include "train/metrics.h"
 
-static char folder[64], path[128];
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/difflmm-metrics-XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/metrics.jsonl", folder);
-    return 0;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    unlink(path);
-    return rmdir(folder);
-}
-
-static void write_text(const char *text) {
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
+static const char LOG[] = "metrics.jsonl";
 
 static void expect_text(const char *expected) {
     char text[4096] = {0};
-    FILE *file = fopen(path, "r");
+    FILE *file = fopen(in_folder(LOG), "r");
     assert_non_null(file);
     assert_true(fread(text, 1, sizeof text - 1, file) < sizeof text - 1);
     fclose(file);
     assert_string_equal(text, expected);
+    assert_int_equal(files_in_folder(), 1);
 }
 
 static MetricsWriter *open_at(int64_t step) {
     Error error = {0};
-    MetricsWriter *writer = metrics_open(path, step, &error);
+    MetricsWriter *writer = metrics_open(in_folder(LOG), step, &error);
     if (!writer) fail_msg("%s", error.message);
     return writer;
 }
@@ -86,16 +67,16 @@ static void resuming_drops_what_came_after_the_checkpoint(void **state) {
 
 static void starting_anew_drops_all(void **state) {
     (void)state;
-    write_text("anything\nat all");
+    write_text(LOG, "anything\nat all");
     metrics_close(open_at(-1));
     expect_text("");
 }
 
 static void a_last_line_that_was_cut_off_is_dropped(void **state) {
     (void)state;
-    write_text("{\"step\": 1, \"kind\": \"train\"}\n{\"step\": 2, \"ki");
+    write_text(LOG, "{\"step\": 1, \"kind\": \"train\"}\n{\"step\": 2, \"ki");
     Error error = {0};
-    MetricsLog *log = metrics_load(path, &error);
+    MetricsLog *log = metrics_load(in_folder(LOG), &error);
     assert_non_null(log);
     metrics_log_free(log);
     metrics_close(open_at(7));
@@ -105,11 +86,11 @@ static void a_last_line_that_was_cut_off_is_dropped(void **state) {
 static void a_file_of_something_else_is_refused_and_left_alone(void **state) {
     (void)state;
     const char text[] = "{\"step\": 1, \"kind\": \"train\"}\n{\"step\": \"x\", \"kind\": \"y\"}\n";
-    write_text(text);
+    write_text(LOG, text);
     Error error = {0};
-    assert_null(metrics_open(path, 5, &error));
+    assert_null(metrics_open(in_folder(LOG), 5, &error));
     assert_non_null(strstr(error.message, "metrics.jsonl:2: expected a JSON object"));
-    assert_null(metrics_load(path, &error));
+    assert_null(metrics_load(in_folder(LOG), &error));
     expect_text(text);
 }
 
@@ -148,7 +129,7 @@ static void a_series_holds_the_finite_values_of_one_kind(void **state) {
     write_loss(writer, "train", 3, 2.5);
     metrics_close(writer);
     Error error = {0};
-    MetricsLog *log = metrics_load(path, &error);
+    MetricsLog *log = metrics_load(in_folder(LOG), &error);
     assert_non_null(log);
     MetricSeries series = metrics_series(log, "train", "loss");
     assert_int_equal(series.count, 2);
@@ -159,8 +140,6 @@ static void a_series_holds_the_finite_values_of_one_kind(void **state) {
     metric_series_free(&series);
     metrics_log_free(log);
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -5,28 +5,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "checkpoints/model_directory.h"
-
-static char folder[64];
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
-
-static void write_text(const char *name, const char *text) {
-    FILE *file = fopen(in_folder(name), "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
+#include "tests/unit/temporary_folder.h"
 
 /// A weight file with one [2, 3] tensor of that name whose elements are all `value`.
 static void write_weights(const char *file, const char *tensor, float value) {
@@ -40,14 +25,14 @@ static void write_weights(const char *file, const char *tensor, float value) {
 
 static ModelDirectory *open_directory(void) {
     Error error = {0};
-    ModelDirectory *directory = model_directory_open(folder, &error);
+    ModelDirectory *directory = model_directory_open(temporary_folder, &error);
     if (!directory) fail_msg("%s", error.message);
     return directory;
 }
 
 static void expect_refusal(const char *part) {
     Error error = {0};
-    assert_null(model_directory_open(folder, &error));
+    assert_null(model_directory_open(temporary_folder, &error));
     if (!strstr(error.message, part)) fail_msg("'%s' not in: %s", part, error.message);
 }
 
@@ -186,22 +171,6 @@ static void an_index_cannot_reach_out_of_its_folder(void **state) {
     write_text("model.safetensors.index.json", "{}");
     expect_refusal("weight_map");
 }
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/difflmm-model-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
-    closedir(directory);
-    return rmdir(folder);
-}
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -3,6 +3,7 @@
 // tiny world.
 #include "checkpoints/safetensors.h"
 #include "data/tiny/world.h"
+#include "tests/unit/temporary_folder.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -20,7 +21,6 @@
 
 #include <cmocka.h>
 
-static char folder[] = "/tmp/difflmm-program-XXXXXX";
 static char output[65536]; ///< stdout and stderr of the last run
 
 /// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests' folder. Returns the exit code, -1 for a signal.
@@ -28,7 +28,8 @@ static int run(const char *arguments) {
     char command[4096];
     int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
     for (const char *c = arguments; *c; c++)
-        used += *c == '@' ? snprintf(command + used, sizeof command - (size_t)used, "%s", folder)
+        used += *c == '@' ? snprintf(command + used, sizeof command - (size_t)used, "%s",
+                                     temporary_folder)
                           : snprintf(command + used, sizeof command - (size_t)used, "%c", *c);
     snprintf(command + used, sizeof command - (size_t)used, " 2>&1");
     FILE *pipe = popen(command, "r");
@@ -45,20 +46,7 @@ static int run(const char *arguments) {
     "data.eval=null data.cache_features=false training.output_dir=@/run training.max_steps=1 " \
     "training.per_device_train_batch_size=2 "
 
-static bool exists(const char *name) {
-    char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return access(path, F_OK) == 0;
-}
-
-static void write_file(const char *name, const char *text) {
-    char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    assert_int_equal(fclose(file), 0);
-}
+static bool exists(const char *name) { return access(in_folder(name), F_OK) == 0; }
 
 typedef struct Mistake {
     const char *arguments;
@@ -68,19 +56,19 @@ typedef struct Mistake {
 
 static void every_mistake_is_answered_by_one_clear_message(void **state) {
     (void)state;
-    write_file("empty.json", "[]");
-    write_file("broken.json", "[{\"id\": \"a\", ");
-    write_file("ghost.json", "[{\"id\": \"g\", \"image\": \"ghost.png\", \"conversations\": "
+    write_text("empty.json", "[]");
+    write_text("broken.json", "[{\"id\": \"a\", ");
+    write_text("ghost.json", "[{\"id\": \"g\", \"image\": \"ghost.png\", \"conversations\": "
                              "[{\"from\": \"human\", \"value\": \"<image>\"}, "
                              "{\"from\": \"gpt\", \"value\": \"a\"}]}]");
-    write_file("notimage.png", "this is text");
-    write_file("notimage.json", "[{\"id\": \"n\", \"image\": \"notimage.png\", \"conversations\": "
+    write_text("notimage.png", "this is text");
+    write_text("notimage.json", "[{\"id\": \"n\", \"image\": \"notimage.png\", \"conversations\": "
                                 "[{\"from\": \"human\", \"value\": \"<image>\"}, "
                                 "{\"from\": \"gpt\", \"value\": \"a\"}]}]");
-    write_file("misspelt.yaml", "training:\n  learning_rat: 1e-3\n");
-    write_file("wrongtype.yaml", "model:\n  timestep: soon\n");
-    write_file("broken.yaml", "model: [\n");
-    write_file("absent.json", "{\"images\": [{\"id\": 1, \"file_name\": \"a.jpg\", \"height\": 4, "
+    write_text("misspelt.yaml", "training:\n  learning_rat: 1e-3\n");
+    write_text("wrongtype.yaml", "model:\n  timestep: soon\n");
+    write_text("broken.yaml", "model: [\n");
+    write_text("absent.json", "{\"images\": [{\"id\": 1, \"file_name\": \"a.jpg\", \"height\": 4, "
                               "\"width\": 4}], \"categories\": [{\"id\": 1, \"name\": "
                               "\"ring\"}], \"annotations\": [{\"id\": 1, \"image_id\": 2, "
                               "\"category_id\": 1, \"segmentation\": [[0, 0, 1, 0, 1, 1]]}]}");
@@ -161,16 +149,15 @@ static void a_run_that_is_interrupted_saves_and_goes_on(void **state) {
              "training.output_dir=%s/interrupted "
              "training.max_steps=100000 training.save_steps=100000 "
              "training.per_device_train_batch_size=2 2>/dev/null",
-             SOURCE_DIR, DIFFLMM_BINARY, folder, folder, folder);
+             SOURCE_DIR, DIFFLMM_BINARY, temporary_folder, temporary_folder, temporary_folder);
     assert_int_equal(system(command), 0);
-    snprintf(command, sizeof command, "ls %s/interrupted/checkpoint-*.h5 >/dev/null", folder);
+    snprintf(command, sizeof command, "ls %s/interrupted/checkpoint-*.h5 >/dev/null",
+             temporary_folder);
     assert_int_equal(system(command), 0);
 }
 
 static json_t *load_results(const char *name) {
-    char path[300];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    json_t *results = json_load_file(path, 0, NULL);
+    json_t *results = json_load_file(in_folder(name), 0, NULL);
     assert_non_null(results);
     return results;
 }
@@ -222,7 +209,7 @@ static void features_are_a_function_of_the_noise(void **state) {
     const char *arguments =
         "features configs/tiny_stage1.yaml @/world/test/images/000000500000.jpg --text 'a ring' "
         "model.dtype=float32 --out @/%s %s";
-    char first[512], path[300];
+    char first[512];
     Error error;
     snprintf(first, sizeof first, arguments, "drawn.safetensors", "");
     if (run(first) != 0) fail_msg("%s", output);
@@ -231,12 +218,10 @@ static void features_are_a_function_of_the_noise(void **state) {
     const int64_t shape[] = {1, 16, 16, 4};
     SafetensorsTensor tensors[] = {{"vae", ELEMENT_F32, 4, shape, noise},
                                    {"diffusion", ELEMENT_F32, 4, shape, noise}};
-    snprintf(path, sizeof path, "%s/noise.safetensors", folder);
-    assert_true(safetensors_write(path, tensors, 2, NULL, 0, &error));
+    assert_true(safetensors_write(in_folder("noise.safetensors"), tensors, 2, NULL, 0, &error));
     snprintf(first, sizeof first, arguments, "given.safetensors", "--noise @/noise.safetensors");
     if (run(first) != 0) fail_msg("%s", output);
-    snprintf(path, sizeof path, "%s/given.safetensors", folder);
-    SafetensorsFile *file = safetensors_open(path, &error);
+    SafetensorsFile *file = safetensors_open(in_folder("given.safetensors"), &error);
     assert_non_null(file);
     const SafetensorsEntry *latents = safetensors_find(file, "latents"),
                            *noisy = safetensors_find(file, "noisy_latents"),
@@ -252,19 +237,17 @@ static void features_are_a_function_of_the_noise(void **state) {
     for (int i = 0; i < 1024; i += 13)
         assert_true(fabs(signal * z[i] + part * noise[i] - t[i]) < 1e-3);
     safetensors_close(file);
-    write_file("noise.safetensors", "short");
+    write_text("noise.safetensors", "short");
     assert_int_equal(run(first), 1);
     assert_non_null(strstr(output, "noise.safetensors"));
 }
 
 static int make_world(void **state) {
-    (void)state;
     Error error = {0};
-    char path[300], command[600];
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/world", folder);
+    char command[600];
+    if (make_temporary_folder(state) != 0) return -1;
     WorldOptions options = {.seed = 6, .num_train = 12, .num_test = 6};
-    if (!world_write(path, &options, &error)) {
+    if (!world_write(in_folder("world"), &options, &error)) {
         print_error("%s\n", error.message);
         return -1;
     }
@@ -272,14 +255,7 @@ static int make_world(void **state) {
     snprintf(command, sizeof command,
              "mkdir %s/cut && cp %s/checkpoints/tiny/llm/* %s/cut/ && truncate -s 100000 "
              "%s/cut/model.safetensors",
-             folder, SOURCE_DIR, folder, folder);
-    return system(command);
-}
-
-static int remove_world(void **state) {
-    (void)state;
-    char command[320];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+             temporary_folder, SOURCE_DIR, temporary_folder, temporary_folder);
     return system(command);
 }
 
@@ -292,5 +268,5 @@ int main(void) {
         cmocka_unit_test(grounding_writes_answer_masks_and_picture),
         cmocka_unit_test(features_are_a_function_of_the_noise),
     };
-    return cmocka_run_group_tests(tests, make_world, remove_world);
+    return cmocka_run_group_tests(tests, make_world, remove_temporary_folder);
 }

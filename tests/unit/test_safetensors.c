@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,14 +14,7 @@
 #include <unistd.h>
 
 #include "checkpoints/safetensors.h"
-
-static char folder[] = "/tmp/difflmm-safetensors-XXXXXX";
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
+#include "tests/unit/temporary_folder.h"
 
 static void write_raw(const char *path, const void *data, size_t size) {
     FILE *file = fopen(path, "wb");
@@ -106,14 +98,6 @@ static void a_name_that_comes_twice_is_not_written(void **state) {
     assert_false(safetensors_write(in_folder("twice.safetensors"), tensors, 2, NULL, 0, &error));
     assert_non_null(strstr(error.message, "twice"));
     assert_int_not_equal(access(in_folder("twice.safetensors"), F_OK), 0);
-}
-
-static int files_in_folder(void) {
-    int count = 0;
-    DIR *directory = opendir(folder);
-    while (readdir(directory)) count++;
-    closedir(directory);
-    return count;
 }
 
 static void a_full_disk_leaves_the_old_file_and_nothing_else(void **state) {
@@ -219,21 +203,8 @@ static void a_missing_file_and_a_folder_are_errors(void **state) {
     Error error = {0};
     assert_null(safetensors_open(in_folder("absent"), &error));
     assert_non_null(strstr(error.message, "absent"));
-    assert_null(safetensors_open(folder, &error));
+    assert_null(safetensors_open(temporary_folder, &error));
     assert_non_null(strstr(error.message, "not a file"));
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
-    closedir(directory);
-    return rmdir(folder);
 }
 
 int main(void) {
@@ -246,5 +217,5 @@ int main(void) {
         cmocka_unit_test(a_file_cut_off_anywhere_is_refused),
         cmocka_unit_test(a_missing_file_and_a_folder_are_errors),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_temporary_folder, remove_temporary_folder);
 }

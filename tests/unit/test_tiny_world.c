@@ -3,6 +3,7 @@
 /// training, masks lie where the picture shows the object, and every annotation file reads as its format says.
 #include "data/tiny/annotations.h"
 #include "data/tiny/world.h"
+#include "tests/unit/temporary_folder.h"
 #include <jpeglib.h>
 #include <png.h>
 #include <setjmp.h>
@@ -17,13 +18,9 @@
 
 enum { NUM_TRAIN = 60, NUM_TEST = 40 };
 
-static char folder[64];
-
 static int make_world(void **state) {
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/tiny_world_test_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    char *world = format_string("%s/world", folder);
+    if (make_temporary_folder(state) != 0) return -1;
+    char *world = format_string("%s/world", temporary_folder);
     Error error;
     WorldOptions options = {
         .seed = 5, .num_train = NUM_TRAIN, .num_test = NUM_TEST, .num_documents = 50};
@@ -33,14 +30,8 @@ static int make_world(void **state) {
     return written ? 0 : -1;
 }
 
-static int remove_world(void **state) {
-    (void)state;
-    remove_folder(folder);
-    return 0;
-}
-
 static json_t *load(const char *name) {
-    char *path = format_string("%s/world/%s", folder, name);
+    char *path = format_string("%s/world/%s", temporary_folder, name);
     json_error_t problem;
     json_t *value = json_load_file(path, 0, &problem);
     if (!value) fail_msg("%s: %s", path, problem.text);
@@ -49,7 +40,7 @@ static json_t *load(const char *name) {
 }
 
 static char *read_file(const char *world, const char *name, size_t *count) {
-    char *path = format_string("%s/%s/%s", folder, world, name);
+    char *path = format_string("%s/%s/%s", temporary_folder, world, name);
     FILE *file = fopen(path, "rb");
     if (!file) fail_msg("%s is missing", path);
     free(path);
@@ -112,7 +103,7 @@ static void the_same_seed_gives_the_same_files(void **state) {
     static const char *const FILES[] = {
         "train/llava_v1_5_mix665k.json", "train/images/000000000007.jpg", "train/documents.json",
         "test/refcoco/refs(unc).p", "test/gcg/test_gcg_coco_mask_gt.json"};
-    char *again = format_string("%s/again", folder);
+    char *again = format_string("%s/again", temporary_folder);
     WorldOptions options = {
         .seed = 5, .num_train = NUM_TRAIN, .num_test = NUM_TEST, .num_documents = 50};
     Error error;
@@ -320,7 +311,7 @@ static void panoptic_pictures_hold_the_areas_that_the_file_names(void **state) {
     json_t *panoptic = load("test/png/panoptic_val2017.json"), *annotation, *segment;
     size_t index, k;
     json_array_foreach(json_object_get(panoptic, "annotations"), index, annotation) {
-        char *path = format_string("%s/world/test/png/panoptic_val2017/%s", folder,
+        char *path = format_string("%s/world/test/png/panoptic_val2017/%s", temporary_folder,
                                    text_of(annotation, "file_name"));
         png_image image = {.version = PNG_IMAGE_VERSION};
         assert_true(png_image_begin_read_from_file(&image, path));
@@ -426,7 +417,7 @@ static void a_pickle_spells_values_as_pickletools_reads_them(void **state) {
 
 static void a_folder_that_is_not_empty_is_refused_and_left_alone(void **state) {
     (void)state;
-    char *world = format_string("%s/world", folder);
+    char *world = format_string("%s/world", temporary_folder);
     WorldOptions options = {.num_train = 1, .num_test = 1};
     Error error;
     size_t count;
@@ -438,7 +429,7 @@ static void a_folder_that_is_not_empty_is_refused_and_left_alone(void **state) {
 
 static void a_folder_that_cannot_be_written_is_reported_and_leaves_nothing(void **state) {
     (void)state;
-    char *world = format_string("%s/missing/world", folder);
+    char *world = format_string("%s/missing/world", temporary_folder);
     WorldOptions options = {.num_train = 1, .num_test = 1};
     Error error;
     assert_false(world_write(world, &options, &error));
@@ -465,5 +456,5 @@ int main(void) {
         cmocka_unit_test(a_folder_that_is_not_empty_is_refused_and_left_alone),
         cmocka_unit_test(a_folder_that_cannot_be_written_is_reported_and_leaves_nothing),
     };
-    return cmocka_run_group_tests(tests, make_world, remove_world);
+    return cmocka_run_group_tests(tests, make_world, remove_temporary_folder);
 }

@@ -3,6 +3,7 @@
 // batch cut differently, real photographs.
 #include "checkpoints/training_state.h"
 #include "data/tiny/world.h"
+#include "tests/unit/temporary_folder.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -20,22 +21,12 @@
 
 #define TINY SOURCE_DIR "/checkpoints/tiny"
 
-static char folder[] = "/tmp/difflmm-trainer-XXXXXX";
-
-static const char *path_of(const char *name) {
-    static char paths[8][256];
-    static int next;
-    char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
-    return path;
-}
-
 /// Runs the trainer with these settings on top of what all tests share.
 static bool train(const char *const *settings, Error *error) {
     static char shared[8][320];
     snprintf(shared[0], sizeof shared[0], "data.train=%s/world/train/llava_v1_5_mix665k.json",
-             folder);
-    snprintf(shared[1], sizeof shared[1], "data.image_folder=%s/world/train", folder);
+             temporary_folder);
+    snprintf(shared[1], sizeof shared[1], "data.image_folder=%s/world/train", temporary_folder);
     const char *overrides[40] = {"model.sd=" TINY "/sd",
                                  "model.vision_tower=" TINY "/clip",
                                  "model.llm=" TINY "/llm",
@@ -116,7 +107,7 @@ static void resuming_after_any_step_gives_the_same_bits_as_never_stopping(void *
     (void)state;
     enum { STEPS = 5 };
     char output[300];
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("whole"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("whole"));
     const char *settings[] = {output,
                               "training.max_steps=5",
                               "training.save_steps=1",
@@ -130,18 +121,18 @@ static void resuming_after_any_step_gives_the_same_bits_as_never_stopping(void *
     for (int stop = 1; stop < STEPS; stop++) {
         char resumed[64], from[300], to[300];
         snprintf(resumed, sizeof resumed, "resumed-%d", stop);
-        assert_int_equal(mkdir(path_of(resumed), 0777), 0);
-        snprintf(from, sizeof from, "%s/whole/checkpoint-%d.h5", folder, stop);
-        snprintf(to, sizeof to, "%s/%s/checkpoint-%d.h5", folder, resumed, stop);
+        assert_int_equal(mkdir(in_folder(resumed), 0777), 0);
+        snprintf(from, sizeof from, "%s/whole/checkpoint-%d.h5", temporary_folder, stop);
+        snprintf(to, sizeof to, "%s/%s/checkpoint-%d.h5", temporary_folder, resumed, stop);
         copy_file(from, to);
-        snprintf(output, sizeof output, "training.output_dir=%s", path_of(resumed));
+        snprintf(output, sizeof output, "training.output_dir=%s", in_folder(resumed));
         assert_trains(settings);
-        snprintf(to, sizeof to, "%s/%s/checkpoint-%d.h5", folder, resumed, STEPS);
-        assert_true(largest_difference(path_of("whole/checkpoint-5.h5"), to, "weights/") == 0);
-        assert_true(largest_difference(path_of("whole/checkpoint-5.h5"), to, "optimizer/") == 0);
+        snprintf(to, sizeof to, "%s/%s/checkpoint-%d.h5", temporary_folder, resumed, STEPS);
+        assert_true(largest_difference(in_folder("whole/checkpoint-5.h5"), to, "weights/") == 0);
+        assert_true(largest_difference(in_folder("whole/checkpoint-5.h5"), to, "optimizer/") == 0);
     }
-    assert_true(largest_difference(path_of("whole/checkpoint-4.h5"),
-                                   path_of("whole/checkpoint-5.h5"), "weights/") > 0);
+    assert_true(largest_difference(in_folder("whole/checkpoint-4.h5"),
+                                   in_folder("whole/checkpoint-5.h5"), "weights/") > 0);
 }
 
 static void features_from_the_cache_train_to_the_same_bits_after_resuming(void **state) {
@@ -154,14 +145,14 @@ static void features_from_the_cache_train_to_the_same_bits_after_resuming(void *
                               "training.per_device_train_batch_size=4",
                               "data.cache_features=true",
                               NULL};
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("cached"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("cached"));
     assert_trains(settings);
-    assert_int_equal(mkdir(path_of("cached-again"), 0777), 0);
-    copy_file(path_of("cached/checkpoint-1.h5"), path_of("cached-again/checkpoint-1.h5"));
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("cached-again"));
+    assert_int_equal(mkdir(in_folder("cached-again"), 0777), 0);
+    copy_file(in_folder("cached/checkpoint-1.h5"), in_folder("cached-again/checkpoint-1.h5"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("cached-again"));
     assert_trains(settings);
-    assert_true(largest_difference(path_of("cached/checkpoint-3.h5"),
-                                   path_of("cached-again/checkpoint-3.h5"), "weights/") == 0);
+    assert_true(largest_difference(in_folder("cached/checkpoint-3.h5"),
+                                   in_folder("cached-again/checkpoint-3.h5"), "weights/") == 0);
 }
 
 static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state) {
@@ -171,7 +162,7 @@ static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state)
         {"training.per_device_train_batch_size=8", "training.gradient_accumulation_steps=1"},
         {"training.per_device_train_batch_size=2", "training.gradient_accumulation_steps=4"}};
     for (int i = 0; i < 2; i++) {
-        snprintf(output, sizeof output, "training.output_dir=%s", path_of(i ? "cut" : "uncut"));
+        snprintf(output, sizeof output, "training.output_dir=%s", in_folder(i ? "cut" : "uncut"));
         const char *settings[] = {output,
                                   sizes[i][0],
                                   sizes[i][1],
@@ -185,8 +176,8 @@ static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state)
     }
     // exp_avg after one step is the clipped mean gradient. Its float32 sums run over up to 8 x 160 rows in another order: a few hundred
     // roundings of 6e-8 that partly cancel, through a dozen layers.
-    assert_true(largest_difference(path_of("uncut/checkpoint-1.h5"), path_of("cut/checkpoint-1.h5"),
-                                   "optimizer/exp_avg/") < 1e-3);
+    assert_true(largest_difference(in_folder("uncut/checkpoint-1.h5"),
+                                   in_folder("cut/checkpoint-1.h5"), "optimizer/exp_avg/") < 1e-3);
 }
 
 static void an_image_that_cannot_be_read_stops_the_run_or_is_left_out(void **state) {
@@ -200,7 +191,7 @@ static void an_image_that_cannot_be_read_stops_the_run_or_is_left_out(void **sta
     }
     snprintf(annotations, sizeof annotations, "data.train=%s/llava_instruct.json", photos);
     snprintf(images, sizeof images, "data.image_folder=%s", photos);
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("photos-fail"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("photos-fail"));
     const char *failing[] = {annotations,
                              images,
                              output,
@@ -210,7 +201,7 @@ static void an_image_that_cannot_be_read_stops_the_run_or_is_left_out(void **sta
     Error error = {0};
     assert_false(train(failing, &error));
     assert_non_null(strstr(error.message, "truncated.jpg"));
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("photos-skip"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("photos-skip"));
     const char *skipping[] = {annotations,
                               images,
                               output,
@@ -221,7 +212,7 @@ static void an_image_that_cannot_be_read_stops_the_run_or_is_left_out(void **sta
                               NULL};
     assert_trains(skipping);
     snprintf(annotations, sizeof annotations, "data.train=%s/llava_pretrain.json", photos);
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("photos-stage1"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("photos-stage1"));
     const char *pretraining[] = {annotations,
                                  images,
                                  output,
@@ -238,12 +229,12 @@ static void an_image_that_cannot_be_read_stops_the_run_or_is_left_out(void **sta
 static void a_checkpoint_of_another_model_is_refused(void **state) {
     (void)state;
     char output[300], adapters[300];
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("other-base"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("other-base"));
     const char *base[] = {output, "training.max_steps=1", "training.per_device_train_batch_size=2",
                           "model.clip_concat=false", NULL};
     assert_trains(base);
-    snprintf(output, sizeof output, "training.output_dir=%s", path_of("other"));
-    snprintf(adapters, sizeof adapters, "model.adapters=%s", path_of("other-base"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("other"));
+    snprintf(adapters, sizeof adapters, "model.adapters=%s", in_folder("other-base"));
     const char *other[] = {output, adapters, "training.max_steps=1", NULL};
     Error error = {0};
     assert_false(train(other, &error));
@@ -255,20 +246,12 @@ static void a_checkpoint_of_another_model_is_refused(void **state) {
 }
 
 static int make_world(void **state) {
-    (void)state;
     Error error = {0};
-    if (!mkdtemp(folder)) return -1;
+    if (make_temporary_folder(state) != 0) return -1;
     WorldOptions options = {.seed = 5, .num_train = 20, .num_test = 2};
-    if (world_write(path_of("world"), &options, &error)) return 0;
+    if (world_write(in_folder("world"), &options, &error)) return 0;
     print_error("%s\n", error.message);
     return -1;
-}
-
-static int remove_world(void **state) {
-    (void)state;
-    char command[320];
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
 }
 
 int main(void) {
@@ -279,5 +262,5 @@ int main(void) {
         cmocka_unit_test(an_image_that_cannot_be_read_stops_the_run_or_is_left_out),
         cmocka_unit_test(a_checkpoint_of_another_model_is_refused),
     };
-    return cmocka_run_group_tests(tests, make_world, remove_world);
+    return cmocka_run_group_tests(tests, make_world, remove_temporary_folder);
 }

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,18 +15,11 @@
 
 #include "checkpoints/checkpoint_folder.h"
 #include "checkpoints/training_state.h"
+#include "tests/unit/temporary_folder.h"
 
 /// Asked for by the address sanitizer: HDF5 1.10 loses what it has read of an object header that turns out damaged.
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libhdf5"; }
-
-static char folder[64];
-
-static const char *in_folder(const char *name) {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
-}
 
 static const float weights[6] = {1, -2, 3.25f, 0, 1e-30f, -1e30f};
 static const int64_t weights_shape[2] = {2, 3};
@@ -140,14 +132,6 @@ static void a_name_is_written_once_and_long_text_is_refused(void **state) {
     state_close(file);
     free(again);
     free(text);
-}
-
-static int files_in_folder(void) {
-    int count = 0;
-    DIR *directory = opendir(folder);
-    while (readdir(directory)) count++;
-    closedir(directory);
-    return count;
 }
 
 static void an_abandoned_checkpoint_leaves_nothing(void **state) {
@@ -299,7 +283,7 @@ static void the_newest_intact_checkpoint_is_found(void **state) {
         checkpoint_newest(in_folder("absent"), count_warning, &warnings, &path, &step, &error));
     assert_null(path);
     for (int64_t s = 9; s <= 30; s += 7) {
-        char *name = checkpoint_path(folder, s);
+        char *name = checkpoint_path(temporary_folder, s);
         assert_true(write_checkpoint(name, s, &error));
         free(name);
     }
@@ -312,12 +296,13 @@ static void the_newest_intact_checkpoint_is_found(void **state) {
     write_whole(in_folder("checkpoint-99.txt"), bytes, size);
     write_whole(in_folder("checkpoint-99.h5.aB3dE6"), bytes, size);
     free(bytes);
-    assert_true(checkpoint_newest(folder, count_warning, &warnings, &path, &step, &error));
+    assert_true(
+        checkpoint_newest(temporary_folder, count_warning, &warnings, &path, &step, &error));
     assert_int_equal(step, 23);
     assert_int_equal(warnings, 1);
     assert_string_equal(path, in_folder("checkpoint-23.h5"));
     free(path);
-    assert_true(checkpoint_keep_last(folder, 2, &error));
+    assert_true(checkpoint_keep_last(temporary_folder, 2, &error));
     assert_int_equal(access(in_folder("checkpoint-23.h5"), F_OK), 0);
     assert_int_equal(access(in_folder("checkpoint-30.h5"), F_OK), 0);
     assert_int_not_equal(access(in_folder("checkpoint-16.h5"), F_OK), 0);
@@ -333,22 +318,6 @@ static void the_checksum_is_crc32c(void **state) {
     assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aau);
     assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u);
 }
-
-static int make_folder(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/difflmm-state-XXXXXX");
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    DIR *directory = opendir(folder);
-    for (struct dirent *entry; (entry = readdir(directory));) unlink(in_folder(entry->d_name));
-    closedir(directory);
-    return rmdir(folder);
-}
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {

@@ -117,19 +117,16 @@ static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
 
 // ---- configurations that are not supported
 
-/// Writes unet_sd1's config.json with `key` set (in place of its value, or in addition) into a new folder with its weights.
-static void changed_configuration(const char *key, const char *value, char *folder, size_t size) {
-    snprintf(folder, size, "/tmp/difflmm-unet-XXXXXX");
-    assert_non_null(mkdtemp(folder));
+/// Writes unet_sd1's config.json with `key` set (in place of its value, or in addition) into the temporary folder, with its weights.
+static void changed_configuration(const char *key, const char *value) {
     FILE *from = fopen(recorded_path("unet_sd1/config.json"), "rb");
     assert_non_null(from);
-    char text[8192], path[512], quoted[128], link_path[512];
+    char text[8192], quoted[128];
     text[fread(text, 1, sizeof text - 1, from)] = '\0';
     fclose(from);
     snprintf(quoted, sizeof quoted, "\"%s\":", key);
     char *line = strstr(text, quoted);
-    snprintf(path, sizeof path, "%s/config.json", folder);
-    FILE *to = fopen(path, "wb");
+    FILE *to = fopen(in_folder("config.json"), "wb");
     assert_non_null(to);
     fprintf(to, "{\n %s %s,\n", quoted, value);
     // The keys stand one a line, sorted; a value that is a list goes to its closing bracket.
@@ -142,19 +139,18 @@ static void changed_configuration(const char *key, const char *value, char *fold
     }
     fputs(rest, to);
     fclose(to);
-    snprintf(link_path, sizeof link_path, "%s/diffusion_pytorch_model.safetensors", folder);
+    const char *weights = in_folder("diffusion_pytorch_model.safetensors");
+    unlink(weights);
     assert_int_equal(
-        symlink(recorded_path("unet_sd1/diffusion_pytorch_model.safetensors"), link_path), 0);
+        symlink(recorded_path("unet_sd1/diffusion_pytorch_model.safetensors"), weights), 0);
 }
 
 /// Loading unet_sd1 with the changed key fails with a message that has both texts in it.
 static void expect_message(const char *key, const char *value, const char *first,
                            const char *second) {
-    char folder[64];
     Error error = {""};
-    changed_configuration(key, value, folder, sizeof folder);
-    UNet *unet = unet_load(folder, 1, device_cpu(), FLOAT32, &error);
-    recorded_remove(folder);
+    changed_configuration(key, value);
+    UNet *unet = unet_load(temporary_folder, 1, device_cpu(), FLOAT32, &error);
     if (unet) fail_msg("%s: %s was taken", key, value);
     if (!strstr(error.message, first) || !strstr(error.message, second))
         fail_msg("%s: %s gives the message: %s", key, value, error.message);
@@ -227,12 +223,10 @@ static void noise_schedules_equal_diffusers(void **state) {
 
 static void the_published_configuration_is_understood(void **state) {
     (void)state;
-    char folder[64];
     Error error = {""};
-    if (!recorded_published_config("unet", folder, sizeof folder)) skip();
+    if (!recorded_published_config("unet")) skip();
     // All that is wrong with the folder is that the weights are another model's.
-    assert_null(unet_load(folder, 1, device_cpu(), FLOAT32, &error));
-    recorded_remove(folder);
+    assert_null(unet_load(temporary_folder, 1, device_cpu(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "conv_in.weight' is missing"));
 }
 
@@ -241,11 +235,11 @@ static int run_all(void) {
         cmocka_unit_test(feature_and_gradients_equal_diffusers),
         cmocka_unit_test(feature_and_gradients_in_bfloat16_are_within_its_rounding),
         cmocka_unit_test(only_what_follows_a_trained_context_is_on_the_tape),
-        cmocka_unit_test(what_is_not_supported_is_refused_by_key_and_value),
-        cmocka_unit_test(a_configuration_that_the_weights_do_not_fit_is_refused_by_tensor),
+        IN_FOLDER(what_is_not_supported_is_refused_by_key_and_value),
+        IN_FOLDER(a_configuration_that_the_weights_do_not_fit_is_refused_by_tensor),
         cmocka_unit_test(weights_beyond_the_feature_block_are_not_read),
         cmocka_unit_test(noise_schedules_equal_diffusers),
-        cmocka_unit_test(the_published_configuration_is_understood),
+        IN_FOLDER(the_published_configuration_is_understood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
