@@ -57,9 +57,7 @@ void *checked_realloc(void *pointer, unsigned long bytes) {
     return or_stop(realloc(pointer, bytes), bytes);
 }
 
-char *checked_strdup(const char *text) {
-    return or_stop(strdup(text), strlen(text) + 1);
-}
+char *checked_strdup(const char *text) { return or_stop(strdup(text), strlen(text) + 1); }
 
 char *format_string(const char *format, ...) {
     va_list arguments, again;

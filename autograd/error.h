@@ -23,8 +23,8 @@ bool error_context(Error *error, const char *format, ...) __attribute__((format(
 
 /// Stops the program: for contracts inside the engine that only a bug can break (shapes, types, ownership).
 /// Prints file, line and the printf-style message to stderr and aborts.
-#define CHECK(condition, ...)                                      \
-    do {                                                           \
+#define CHECK(condition, ...)                                                        \
+    do {                                                                             \
         if (!(condition)) check_failed(__FILE__, __LINE__, #condition, __VA_ARGS__); \
     } while (0)
 

@@ -8,7 +8,8 @@
 #include <string.h>
 
 TokenSquare token_square(const ImageGeometry *geometry) {
-    return (TokenSquare){geometry->size / geometry->scale_x, -geometry->offset_y / geometry->scale_y,
+    return (TokenSquare){geometry->size / geometry->scale_x,
+                         -geometry->offset_y / geometry->scale_y,
                          -geometry->offset_x / geometry->scale_x};
 }
 

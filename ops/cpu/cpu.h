@@ -9,10 +9,10 @@
 #define LEVEL_NAME(name) LEVEL_NAME__(name, CPU_LEVEL)
 
 /// The families: one file each, `void LEVEL_NAME(fill_<family>)(Kernels *table)`.
-#define CPU_FAMILIES(F)                                                                  \
-    F(linear)                                                                            \
-    F(conv2d) F(norm) F(attention) F(rope) F(activation) F(elementwise) F(shape) F(loss) \
-        F(optimizer)
+#define CPU_FAMILIES(F) \
+    F(linear)           \
+    F(conv2d)           \
+    F(norm) F(attention) F(rope) F(activation) F(elementwise) F(shape) F(loss) F(optimizer)
 
 #define DECLARE_FAMILY(family) void LEVEL_NAME(fill_##family)(Kernels * table);
 #ifdef CPU_LEVEL

@@ -19,7 +19,8 @@ static void bitmaps_survive_runs_and_strings(void **state) {
     for (int trial = 0; trial < 50; trial++) {
         int height = 1 + trial % 7 * 3, width = 1 + trial % 5 * 4;
         uint8_t bitmap[400], back[400];
-        for (int i = 0; i < height * width; i++) bitmap[i] = (uint8_t)((i * 2654435761u + (unsigned)trial * 40503u) >> 13 & 1);
+        for (int i = 0; i < height * width; i++)
+            bitmap[i] = (uint8_t)((i * 2654435761u + (unsigned)trial * 40503u) >> 13 & 1);
         CocoMask mask = coco_mask_from_bitmap(bitmap, height, width), again;
         char *text = coco_mask_to_string(&mask);
         Error error;
@@ -41,7 +42,8 @@ static void polygons_are_rasterised_as_pycocotools_does(void **state) {
         const RecordedPolygon *p = &recorded_polygons[i];
         CocoMask mask;
         Error error;
-        assert_true(coco_mask_from_polygon(p->points, p->num_points, p->height, p->width, &mask, &error));
+        assert_true(
+            coco_mask_from_polygon(p->points, p->num_points, p->height, p->width, &mask, &error));
         char *text = coco_mask_to_string(&mask);
         assert_string_equal(text, p->counts);
         assert_int_equal(coco_mask_area(&mask), p->area);
