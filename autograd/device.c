@@ -40,17 +40,41 @@ static int size_class(size_t bytes, size_t *rounded) {
     return (bits - SMALLEST_BITS) * CLASSES_PER_OCTAVE + (int)steps;
 }
 
+/// The size of a class's blocks: the inverse of size_class().
+static size_t class_bytes(int class) {
+    if (class == 0) return (size_t)1 << SMALLEST_BITS;
+    size_t octave = (size_t)1 << (SMALLEST_BITS + (class - 1) / CLASSES_PER_OCTAVE);
+    size_t steps = (size_t)((class - 1) % CLASSES_PER_OCTAVE + 1);
+    return (octave + steps * (octave / CLASSES_PER_OCTAVE) + 63) & ~(size_t)63;
+}
+
+/// Large blocks come from the system and go back to it: malloc would keep them, scattered over its heap.
+static bool is_large(size_t bytes) { return bytes >= HUGE_PAGE / 2; }
+
 static void *system_allocate(size_t bytes) {
-    size_t alignment = bytes >= HUGE_PAGE ? HUGE_PAGE : 64;
-    size_t padded = (bytes + alignment - 1) & ~(alignment - 1);
-    void *block = aligned_alloc(alignment, padded);
-    if (block && bytes >= HUGE_PAGE) madvise(block, padded, MADV_HUGEPAGE);
+    if (!is_large(bytes)) return aligned_alloc(64, bytes);
+    size_t padded = (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1), whole = padded + HUGE_PAGE;
+    char *start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (start == MAP_FAILED) return NULL;
+    char *block = (char *)(((uintptr_t)start + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
+    if (block > start) munmap(start, (size_t)(block - start));
+    if (block + padded < start + whole)
+        munmap(block + padded, (size_t)(start + whole - block - padded));
+    madvise(block, padded, MADV_HUGEPAGE);
     return block;
+}
+
+static void system_release(void *block, size_t bytes) {
+    if (is_large(bytes))
+        munmap(block, (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+    else
+        free(block);
 }
 
 static void trim_locked(Device *device) {
     for (int c = 0; c < CLASSES; c++) {
-        for (int i = 0; i < free_lists[c].count; i++) free(free_lists[c].blocks[i]);
+        for (int i = 0; i < free_lists[c].count; i++)
+            system_release(free_lists[c].blocks[i], class_bytes(c));
         free_lists[c].count = 0;
     }
     device->bytes_cached = 0;

@@ -48,6 +48,22 @@ static void memory_returns_to_where_it_was_when_a_scope_ends(void **state) {
     assert_int_equal(device->bytes_in_use, before);
 }
 
+static void blocks_of_every_size_can_be_kept_given_back_and_written(void **state) {
+    (void)state;
+    int64_t before = device->bytes_in_use;
+    for (int round = 0; round < 2; round++) {
+        scope_begin();
+        for (int64_t n = 1; n < (9 << 20) / 4; n += 1 + n / 7) {
+            Tensor *x = tensor_zeros(device, FLOAT32, SHAPE(n));
+            values(x)[n - 1] = 1;
+        }
+        scope_end();
+        assert_int_equal(device->bytes_in_use, before);
+        device_trim(device);
+        assert_int_equal(device->bytes_cached, 0);
+    }
+}
+
 static void ops_without_a_wanted_gradient_leave_nothing_on_the_tape(void **state) {
     (void)state;
     scope_begin();
@@ -236,6 +252,7 @@ static int open_device(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_returns_to_where_it_was_when_a_scope_ends),
+        cmocka_unit_test(blocks_of_every_size_can_be_kept_given_back_and_written),
         cmocka_unit_test(ops_without_a_wanted_gradient_leave_nothing_on_the_tape),
         cmocka_unit_test(a_product_with_a_frozen_weight_keeps_no_activation),
         cmocka_unit_test(a_tensor_used_twice_gathers_both_gradients),
