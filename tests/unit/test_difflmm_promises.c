@@ -1,0 +1,279 @@
+// rooms: models ops checkpoints autograd
+/// What DiffLMM promises by itself: which parameters a batch reaches, what noise is drawn, how parameters begin, that BFLOAT16 trains like
+/// FLOAT32, and what is refused.
+#include "recorded_difflmm.h"
+
+static void text_alone_gives_adapters_no_gradient(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    for (int stage = 1; stage <= 2; stage++) {
+        options.lora = stage == 2 ? &recorded_lora : NULL;
+        options.recompute = 1;
+        Model model = model_begin(&options);
+        tape_begin();
+        DiffLMMBatch batch = {.samples = &samples[1], .num_samples = 1, .train = true};
+        DiffLMMLoss loss = difflmm_loss(model.difflmm, &batch, NULL);
+        assert_int_equal(loss.num_supervised, 5);
+        assert_int_equal(requires_grad(loss.sum), stage == 2);
+        if (stage == 2) backward(loss.sum, NULL);
+        tape_end();
+        for (int i = 0; i < model.parameters.count; i++) {
+            const Parameter *parameter = &model.parameters.items[i];
+            if (parameter->group == GROUP_ADAPTERS) assert_null(grad(parameter->value));
+            if (stage == 2 && parameter->group == GROUP_LORA)
+                assert_non_null(grad(parameter->value));
+        }
+        model_end(&model);
+    }
+}
+
+static void a_batch_without_supervised_tokens_has_logits_and_no_loss(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    Model model = model_begin(&options);
+    const TokenSample prompt = {ids_text, NULL, 9, -1};
+    DiffLMMLoss loss =
+        difflmm_loss(model.difflmm, &(DiffLMMBatch){.samples = &prompt, .num_samples = 1}, NULL);
+    assert_null(loss.sum);
+    assert_int_equal(loss.num_supervised, 0);
+    Intermediates between = {0};
+    loss = difflmm_loss(model.difflmm, &(DiffLMMBatch){.samples = &prompt, .num_samples = 1},
+                        &between);
+    assert_null(loss.sum);
+    assert_int_equal(tensor_rows(between.logits), 9);
+    model_end(&model);
+}
+
+static void recompute_changes_no_gradient(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    options.lora = &recorded_lora;
+    float *expected = NULL;
+    for (int every = 0; every <= 2; every++) {
+        options.recompute = every;
+        Model model = model_begin(&options);
+        set_recorded_parameters(&model.parameters, golden, "stage2.before.");
+        Pass pass = recorded_pass(&model);
+        backward(pass.loss.sum, NULL);
+        tape_end();
+        float *got =
+            checked_malloc((size_t)parameters_count_elements(&model.parameters) * sizeof *got);
+        float *at = got;
+        for (int i = 0; i < model.parameters.count; i++) {
+            tensor_to_host_float(grad(model.parameters.items[i].value), at);
+            at += tensor_numel(model.parameters.items[i].value);
+        }
+        if (expected) assert_memory_equal(got, expected, (size_t)(at - got) * sizeof *got);
+        if (expected) free(got);
+        expected = expected ? expected : got;
+        model_end(&model);
+    }
+    free(expected);
+}
+
+/// Visual tokens of one image by drawn noise.
+static void draw(const Model *model, const FrozenFeatures *features, const uint64_t *passes,
+                 float *out) {
+    DiffusionNoise noise = {.passes = passes};
+    tensor_to_host_float(difflmm_visual_tokens(model->difflmm, features, &noise, NULL), out);
+}
+
+static void drawn_noise_depends_on_the_pass_and_not_on_the_batch(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    options.ensemble_size = 2;
+    Model model = model_begin(&options);
+    FrozenFeatures both = difflmm_frozen_features(model.difflmm, recorded_images());
+    int32_t second[] = {1};
+    Tensor *index = tensor_from_host(device, INT32, SHAPE(1), second);
+    int64_t clip = tensor_numel(both.clip) / 2, moments = tensor_numel(both.moments) / 2;
+    FrozenFeatures alone = {
+        reshape(gather_rows(reshape(both.clip, SHAPE(2, clip)), index), SHAPE(1, NUM_TOKENS, 28)),
+        reshape(gather_rows(reshape(both.moments, SHAPE(2, moments)), index), SHAPE(1, 8, 8, 8))};
+    enum { NUMEL = NUM_TOKENS * 32 };
+    float together[2 * NUMEL], single[NUMEL], again[NUMEL], other[NUMEL];
+    draw(&model, &both, (uint64_t[]){7, 8}, together);
+    draw(&model, &alone, (uint64_t[]){8}, single);
+    draw(&model, &alone, (uint64_t[]){8}, again);
+    draw(&model, &alone, (uint64_t[]){9}, other);
+    assert_memory_equal(single, again, sizeof single);
+    assert_floats_near("image alone", single, together + NUMEL, NUMEL, forward_tolerance());
+    double distance = 0.0;
+    for (int i = 0; i < NUMEL; i++) distance = fmax(distance, fabs(single[i] - other[i]));
+    assert_true(distance > 1e-3);
+    model_end(&model);
+}
+
+static double largest_difference(const Tensor *a, const Tensor *b) {
+    const float *x = a->data, *y = b->data;
+    double largest = 0.0;
+    for (int64_t i = 0; i < tensor_numel(a); i++)
+        largest = fmax(largest, fabs((double)x[i] - y[i]));
+    return largest;
+}
+
+/// The noise that a pass drew for the latents' sample and for the timestep, recovered from what came of it.
+static void recover_noise(const DiffLMM *model, const FrozenFeatures *features,
+                          const Intermediates *between, double *sample_noise,
+                          double *timestep_noise) {
+    double kept = model->schedule->alphas_cumprod[model->options.timestep];
+    const float *latents = between->latents->data, *noisy = between->noisy_latents->data;
+    for (int64_t i = 0; i < tensor_numel(between->latents); i++) {
+        const float *moments = (float *)features->moments->data + i / 4 * 8 + i % 4;
+        double sample = latents[i] / model->vae->scaling_factor;
+        sample_noise[i] = (sample - moments[0]) / exp(moments[4] / 2.0);
+        timestep_noise[i] = (noisy[i] - sqrt(kept) * latents[i]) / sqrt(1.0 - kept);
+    }
+}
+
+static void drawn_noises_are_normal_and_independent(void **state) {
+    (void)state;
+    enum { NUMEL = NUM_IMAGES * 8 * 8 * 4 };
+    DiffLMMOptions options = default_options();
+    options.ensemble_size = 2;
+    Model model = model_begin(&options);
+    FrozenFeatures features = difflmm_frozen_features(model.difflmm, recorded_images());
+    Intermediates between = {0};
+    difflmm_visual_tokens(model.difflmm, &features, &(DiffusionNoise){.passes = (uint64_t[]){3, 4}},
+                          &between);
+    double a[NUMEL], b[NUMEL], aa = 0.0, bb = 0.0, ab = 0.0;
+    recover_noise(model.difflmm, &features, &between, a, b);
+    for (int i = 0; i < NUMEL; i++) {
+        aa += a[i] * a[i] / NUMEL;
+        bb += b[i] * b[i] / NUMEL;
+        ab += a[i] * b[i] / NUMEL;
+    }
+    // Five standard deviations of a mean of squares (variance 2) and of products (variance 1).
+    assert_true(fabs(aa - 1.0) < 5.0 * sqrt(2.0 / NUMEL));
+    assert_true(fabs(bb - 1.0) < 5.0 * sqrt(2.0 / NUMEL));
+    assert_true(fabs(ab) < 5.0 * sqrt(1.0 / NUMEL));
+    // Were the draws of the ensemble one and the same, their mean would be the last one's feature.
+    Tensor *last = unet_features(model.difflmm->unet, between.noisy_latents, options.timestep,
+                                 between.context);
+    assert_true(largest_difference(last, between.unet_feature) > 1e-2);
+    model_end(&model);
+}
+
+static void parameters_are_initialised_as_pytorch_does(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    options.positional_encoding_std = 0.02;
+    Model model = model_begin(&options);
+    const ParameterSet *set = &model.parameters;
+    const Tensor *weight = parameters_find(set, "mm_projector.linear.0.weight")->value;
+    double bound = 1.0 / sqrt(8 + 28), sum_squares = 0.0;
+    for (int64_t i = 0; i < tensor_numel(weight); i++) {
+        assert_true(fabs(((float *)weight->data)[i]) <= bound);
+        sum_squares += pow(((float *)weight->data)[i], 2);
+    }
+    assert_true(fabs(sum_squares / (double)tensor_numel(weight) / (bound * bound / 3.0) - 1.0) <
+                0.15);
+    const Tensor *encoding = parameters_find(set, "mm_projector.vt_pe")->value;
+    sum_squares = 0.0;
+    for (int64_t i = 0; i < tensor_numel(encoding); i++)
+        sum_squares += pow(((float *)encoding->data)[i], 2);
+    assert_true(fabs(sqrt(sum_squares / (double)tensor_numel(encoding)) / 0.02 - 1.0) < 0.15);
+    const Tensor *norm = parameters_find(set, "mm_projector.sd_norm_layer.weight")->value;
+    for (int i = 0; i < 16; i++) assert_true(((float *)norm->data)[i] == 1.0f);
+
+    Model same = model_begin(&options);
+    options.seed = 2;
+    Model other = model_begin(&options);
+    for (int i = 0; i < set->count; i++) {
+        const char *name = set->items[i].name;
+        size_t bytes = (size_t)tensor_numel(set->items[i].value) * sizeof(float);
+        assert_memory_equal(set->items[i].value->data, same.parameters.items[i].value->data, bytes);
+        if (!strstr(name, "sd_norm_layer"))
+            assert_true(memcmp(set->items[i].value->data, other.parameters.items[i].value->data,
+                               bytes) != 0);
+    }
+    model_end(&other);
+    model_end(&same);
+    model_end(&model);
+}
+
+static void bfloat16_trains_near_float32(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    options.dtype = BFLOAT16;
+    options.lora = &recorded_lora;
+    Model model = model_begin(&options);
+    set_recorded_parameters(&model.parameters, golden, "stage2.before.");
+    Pass pass = recorded_pass(&model);
+    assert_int_equal(pass.between.visual_tokens->dtype, BFLOAT16);
+    // 2^-9 a rounding, about 132 of them like a random walk: 0.02; three deviations.
+    assert_near_recorded("loss", pass.loss.sum, recorded_find(golden, "stage2.loss_sum"),
+                         3.0 * 0x1p-9 * sqrt(132.0));
+    backward(pass.loss.sum, NULL);
+    tape_end();
+    double dot = 0.0, got_squares = 0.0, recorded_squares = 0.0;
+    for (int i = 0; i < model.parameters.count; i++) {
+        const Parameter *parameter = &model.parameters.items[i];
+        assert_int_equal(grad(parameter->value)->dtype, FLOAT32);
+        const float *got = grad(parameter->value)->data;
+        float *recorded = recorded_floats(recorded_find(golden, "stage2.grad.%s", parameter->name));
+        for (int64_t k = 0; k < tensor_numel(parameter->value); k++) {
+            dot += (double)got[k] * recorded[k];
+            got_squares += (double)got[k] * got[k];
+            recorded_squares += (double)recorded[k] * recorded[k];
+        }
+        free(recorded);
+    }
+    // An error of 0.07 of the gradient's length turns it by as much: cosine 1 - 0.07^2/2.
+    assert_true(dot / sqrt(got_squares * recorded_squares) > 1.0 - 0.07 * 0.07 / 2.0);
+    model_end(&model);
+}
+
+static void refuse(const DiffLMMOptions *options, const char *expected) {
+    ParameterSet parameters = {0};
+    Error error = {""};
+    assert_null(difflmm_load(options, device, &parameters, &error));
+    if (!strstr(error.message, expected)) fail_msg("no '%s' in: %s", expected, error.message);
+    assert_int_equal(parameters.count, 0);
+}
+
+static void what_does_not_fit_is_refused(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    options.image_size = 96;
+    refuse(&options, "set image_size to 64");
+    options = default_options();
+    options.timestep = 1000;
+    refuse(&options, "timestep is 1000");
+    options = default_options();
+    options.ensemble_size = 0;
+    refuse(&options, "ensemble_size");
+    options = default_options();
+    options.unet_feature_block = 4;
+    refuse(&options, "block");
+    options = default_options();
+    options.sd = FOLDER "nowhere";
+    refuse(&options, "nowhere");
+    options = default_options();
+    options.llm = FOLDER "clip";
+    refuse(&options, "model_type");
+}
+
+static void nothing_is_left_in_memory(void **state) {
+    (void)state;
+    assert_int_equal(device->bytes_in_use, 0);
+}
+
+int main(void) {
+    device = ops_cpu_open(0);
+    golden = recorded_open(FOLDER "golden.safetensors");
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(text_alone_gives_adapters_no_gradient),
+        cmocka_unit_test(a_batch_without_supervised_tokens_has_logits_and_no_loss),
+        cmocka_unit_test(recompute_changes_no_gradient),
+        cmocka_unit_test(drawn_noise_depends_on_the_pass_and_not_on_the_batch),
+        cmocka_unit_test(drawn_noises_are_normal_and_independent),
+        cmocka_unit_test(parameters_are_initialised_as_pytorch_does),
+        cmocka_unit_test(bfloat16_trains_near_float32),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(nothing_is_left_in_memory),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    safetensors_close(golden);
+    return failed;
+}
