@@ -251,8 +251,22 @@ def record_schedules(out):
         out[f"{name}/noised"] = schedule.add_noise(z, noise, torch.tensor([40, 40]))
 
 
+def clip_text():
+    """A third text tower: heads of nine channels, three layers, shards, special tokens in its configuration."""
+    out = {}
+    model = CLIPTextModel(CLIPTextConfig(vocab_size=23, hidden_size=36, intermediate_size=44, num_hidden_layers=3,
+                                         num_attention_heads=4, max_position_embeddings=6, hidden_act="gelu",
+                                         bos_token_id=3, eos_token_id=4, pad_token_id=4))
+    randomise(model)
+    save(model, "clip_text", rename=lambda key: key if key.startswith("text_model.") else "text_model." + key,
+         max_shard_size="24KB")
+    record_text_tower(out, "clip_text", model, [3, 4, 4, 4, 4, 4], 23)
+    write("clip_text", out)
+
+
 if __name__ == "__main__":
     os.makedirs(DATA, exist_ok=True)
     clip()
     vae()
     unet()
+    clip_text()

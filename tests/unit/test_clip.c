@@ -41,14 +41,15 @@ static void check_vision(const char *name, DType dtype) {
     case_end();
 }
 
-static void check_text(const char *name, const char *folder, DType dtype) {
+/// `file` holds the recordings of case `name`, whose model is in `folder`.
+static void check_text(const char *file, const char *name, const char *folder, DType dtype) {
     case_begin();
     ClipText *clip = open_text(folder, dtype);
-    Tensor *ids = recorded("clip", name, "ids");
+    Tensor *ids = recorded(file, name, "ids");
     Tensor *hidden = clip_text_hidden(clip, ids->data, (int)ids->shape[0], (int)ids->shape[1]);
-    recorded_expect(name, "hidden", hidden, recorded("clip", name, "hidden"),
+    recorded_expect(name, "hidden", hidden, recorded(file, name, "hidden"),
                     bound(&clip->encoder, dtype));
-    recorded_expect(name, "empty", clip_text_empty_prompt(clip), recorded("clip", name, "empty"),
+    recorded_expect(name, "empty", clip_text_empty_prompt(clip), recorded(file, name, "empty"),
                     bound(&clip->encoder, dtype));
     clip_text_free(clip);
     case_end();
@@ -70,10 +71,11 @@ static void vision_tower_in_bfloat16_is_within_its_rounding(void **state) {
 
 static void text_tower_equals_transformers(void **state) {
     (void)state;
-    check_text("clip_whole", "clip_whole", FLOAT32);
-    check_text("clip_sd", "clip_sd/text_encoder", FLOAT32);
-    check_text("clip_whole", "clip_whole", BFLOAT16);
-    check_text("clip_sd", "clip_sd/text_encoder", BFLOAT16);
+    for (int type = FLOAT32; type <= BFLOAT16; type++) {
+        check_text("clip", "clip_whole", "clip_whole", (DType)type);
+        check_text("clip", "clip_sd", "clip_sd/text_encoder", (DType)type);
+        check_text("clip_text", "clip_text", "clip_text", (DType)type);
+    }
 }
 
 static void frozen_towers_leave_nothing_on_the_tape_and_no_memory(void **state) {
