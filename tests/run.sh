@@ -17,8 +17,11 @@ fi
 install_packages $BUILD_PACKAGES $TEST_PACKAGES
 
 jobs=$(nproc)
-echo "== formatting"
-git ls-files '*.c' '*.h' '*.cpp' | grep -v '^tests/parity/data/' | xargs clang-format --dry-run -Werror
+# Other versions of clang-format lay out some lines otherwise.
+if clang-format --version | grep -q 'version 14\.'; then
+    echo "== formatting"
+    git ls-files '*.c' '*.h' '*.cpp' | grep -v '^tests/parity/data/' | xargs clang-format --dry-run -Werror
+fi
 
 echo "== release build"
 cmake --preset release >/dev/null
