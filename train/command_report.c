@@ -165,20 +165,23 @@ static double peak_memory(const Run *run) {
     return peak;
 }
 
-/// point_accuracy: one figure per evaluation; the one named "trained" goes by its architecture and brings the baselines
-/// that need no model.
-static json_t *accuracies(const Run *run) {
+/// One figure per evaluation; the one named "trained" goes by its architecture and brings the baselines that need no model
+/// (which have no words of their own, and so only a point accuracy).
+static json_t *accuracies(const Run *run, const char *key) {
     json_t *figures = json_object();
+    bool is_point_accuracy = !strcmp(key, "point_accuracy");
     for (int i = 0; i < run->num_evaluations; i++) {
         const Part *part = &run->evaluations[i];
-        const char *name = part->name;
-        if (!strcmp(name, "trained")) {
-            name = json_string_value(json_object_get(part->results, "architecture"));
+        bool is_trained = !strcmp(part->name, "trained");
+        const char *name = is_trained
+                               ? json_string_value(json_object_get(part->results, "architecture"))
+                               : part->name;
+        if (is_trained && is_point_accuracy) {
             json_object_set(figures, "random_point",
                             json_object_get(part->results, "random_point"));
             json_object_set(figures, "centre", json_object_get(part->results, "centre"));
         }
-        if (name) json_object_set(figures, name, json_object_get(part->results, "point_accuracy"));
+        if (name) json_object_set(figures, name, json_object_get(part->results, key));
     }
     return figures;
 }
@@ -193,7 +196,9 @@ static json_t *summarise(const Run *run) {
                                       mean_of_end(&part->loss, true), "loss_last",
                                       mean_of_end(&part->loss, false), "seconds", part->seconds));
     }
-    json_object_set_new(summary, "point_accuracy", accuracies(run));
+    static const char *const KEYS[] = {"point_accuracy", "point_accuracy_of_all_nouns",
+                                       "noun_precision"};
+    for (int i = 0; i < 3; i++) json_object_set_new(summary, KEYS[i], accuracies(run, KEYS[i]));
     return summary;
 }
 
@@ -221,53 +226,68 @@ static void add_key_figures(HtmlReport *page, const Run *run) {
     free(duration);
 }
 
-enum { COLUMNS = 8 };
+/// A column of the table behind the name and the point accuracy.
+typedef struct Column {
+    const char *header, *key;
+    int decimals;
+} Column;
 
-/// One row of the table: name, point accuracy, and what it is made of.
+static const Column COLUMNS_OF_RESULTS[] = {{"of all nouns said", "point_accuracy_of_all_nouns", 3},
+                                            {"noun precision", "noun_precision", 3},
+                                            {"mask IoU", "mean_iou", 3},
+                                            {"images", "images", 0},
+                                            {"nouns said", "nouns", 0},
+                                            {"in the image", "present", 0},
+                                            {"seconds", "seconds", 1}};
+enum {
+    NUM_RESULTS = sizeof COLUMNS_OF_RESULTS / sizeof *COLUMNS_OF_RESULTS,
+    COLUMNS = 2 + NUM_RESULTS
+};
+
+/// One row of the table; results NULL: points without a model.
 static void fill_row(const char **cells, const char *name, double accuracy, const json_t *results) {
     cells[0] = format_string("%s", name);
     cells[1] = format_string("%.3f", accuracy);
-    for (int c = 2; c < COLUMNS; c++) cells[c] = NULL;
-    static const char *const KEYS[] = {"noun_precision", "mean_iou", "images",
-                                       "nouns",          "present",  "seconds"};
-    for (int c = 2; c < COLUMNS; c++)
-        cells[c] = results ? format_string(c < 4    ? "%.3f"
-                                           : c == 7 ? "%.1f"
-                                                    : "%.0f",
-                                           number(results, KEYS[c - 2]))
-                           : checked_strdup("");
+    for (int c = 0; c < NUM_RESULTS; c++) {
+        char text[32] = "";
+        if (results)
+            snprintf(text, sizeof text, "%.*f", COLUMNS_OF_RESULTS[c].decimals,
+                     number(results, COLUMNS_OF_RESULTS[c].key));
+        cells[2 + c] = checked_strdup(text);
+    }
 }
 
 static void add_table(HtmlReport *page, const Run *run) {
-    static const char *const HEADERS[COLUMNS] = {"points by",    "point accuracy", "noun precision",
-                                                 "mask IoU",     "images",         "nouns said",
-                                                 "in the image", "seconds"};
+    const char *headers[COLUMNS] = {"points by", "point accuracy"};
+    for (int c = 0; c < NUM_RESULTS; c++) headers[2 + c] = COLUMNS_OF_RESULTS[c].header;
     const char *cells[(MAX_PARTS + 2) * COLUMNS];
     int rows = 0, emphasised = -1;
     for (int i = 0; i < run->num_evaluations; i++) {
+        const json_t *results = run->evaluations[i].results;
+        if (strcmp(run->evaluations[i].name, "trained")) continue;
+        emphasised = rows;
+        fill_row(cells + COLUMNS * rows++,
+                 json_string_value(json_object_get(results, "architecture")),
+                 number(results, "point_accuracy"), results);
+        fill_row(cells + COLUMNS * rows++, "a random point", number(results, "random_point"), NULL);
+        fill_row(cells + COLUMNS * rows++, "the image's centre", number(results, "centre"), NULL);
+    }
+    for (int i = 0; i < run->num_evaluations; i++) {
         const Part *part = &run->evaluations[i];
-        if (!strcmp(part->name, "trained")) {
-            emphasised = rows;
-            fill_row(cells + COLUMNS * rows++,
-                     json_string_value(json_object_get(part->results, "architecture")),
-                     number(part->results, "point_accuracy"), part->results);
-            fill_row(cells + COLUMNS * rows++, "a random point",
-                     number(part->results, "random_point"), NULL);
-            fill_row(cells + COLUMNS * rows++, "the image's centre",
-                     number(part->results, "centre"), NULL);
-        } else {
-            fill_row(cells + COLUMNS * rows++, part->name, number(part->results, "point_accuracy"),
-                     part->results);
-        }
+        if (!strcmp(part->name, "trained")) continue;
+        fill_row(cells + COLUMNS * rows++, part->name, number(part->results, "point_accuracy"),
+                 part->results);
     }
     html_report_heading(page, "Does it look at what it names?");
-    html_report_paragraph(page, "The model describes test images that it has never seen. For every "
-                                "noun it says, its attention to the image, "
-                                "at the step that produced the noun, gives one point; counted are "
-                                "the points inside a mask of that class, "
-                                "among nouns whose class is in the image. No mask, box or point "
-                                "was ever used in training.");
-    html_report_table(page, HEADERS, cells, rows, COLUMNS, emphasised);
+    html_report_paragraph(page,
+                          "The model describes test images that it has never seen. For every "
+                          "noun it says, its attention to the image, "
+                          "at the step that produced the noun, gives one point; counted are "
+                          "the points inside a mask of that class, "
+                          "among nouns whose class is in the image; 'of all nouns said' counts a "
+                          "noun that names nothing in the image as a miss. No mask, box or point "
+                          "was ever used in training.");
+    html_report_table(page, headers, cells, rows, COLUMNS, emphasised);
     for (int i = 0; i < rows * COLUMNS; i++) free((char *)cells[i]);
 }
 
