@@ -11,6 +11,7 @@ bool error_set(Error *error, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
+    error->is_configuration = false;
     return false;
 }
 

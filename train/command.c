@@ -12,7 +12,7 @@ bool command_asks_for_help(int argc, char **argv) {
 int command_refuse(const char *verb, const Error *error, int exit_code) {
     fflush(stdout);
     fprintf(stderr, "difflmm %s: %s\n", verb, error->message);
-    return exit_code;
+    return error->is_configuration ? EXIT_USAGE : exit_code;
 }
 
 Config *command_load_config(int argc, char **argv, Error *error) {

@@ -28,7 +28,7 @@ VERBS(DECLARE_COMMAND)
 /// True if an argument is --help or -h.
 bool command_asks_for_help(int argc, char **argv);
 
-/// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`.
+/// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`, or EXIT_USAGE if the configuration is to blame.
 int command_refuse(const char *verb, const Error *error, int exit_code);
 
 /// Loads the configuration from arguments of the form CONFIG [section.key=value ...], argv[0] being the verb. NULL: the

@@ -21,7 +21,7 @@ static const char *recorded_path(const char *name) {
 
 /// Tensor "<name>/<part>" of tests/parity/data/<file>.safetensors, FLOAT32 or INT32, in the innermost scope.
 static Tensor *recorded(const char *file, const char *name, const char *part) {
-    Error error = {""};
+    Error error = {0};
     char path[1024], key[256];
     snprintf(path, sizeof path, RECORDED_FOLDER "%s.safetensors", file);
     snprintf(key, sizeof key, "%s/%s", name, part);

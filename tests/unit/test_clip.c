@@ -9,14 +9,14 @@
 enum { LAYER_ROUNDINGS = 11 };
 
 static ClipVision *open_vision(const char *name, DType dtype) {
-    Error error = {""};
+    Error error = {0};
     ClipVision *clip = clip_vision_load(recorded_path(name), device_cpu(), dtype, &error);
     if (!clip) fail_msg("%s", error.message);
     return clip;
 }
 
 static ClipText *open_text(const char *name, DType dtype) {
-    Error error = {""};
+    Error error = {0};
     ClipText *clip = clip_text_load(recorded_path(name), device_cpu(), dtype, &error);
     if (!clip) fail_msg("%s", error.message);
     return clip;
@@ -97,7 +97,7 @@ static void frozen_towers_leave_nothing_on_the_tape_and_no_memory(void **state) 
 
 static void a_directory_of_another_model_is_refused(void **state) {
     (void)state;
-    Error error = {""};
+    Error error = {0};
     assert_null(clip_vision_load(recorded_path("vae_old"), device_cpu(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "class_embedding"));
     assert_null(clip_text_load(recorded_path("clip_vision"), device_cpu(), FLOAT32, &error));
@@ -109,7 +109,7 @@ static void a_directory_of_another_model_is_refused(void **state) {
 
 static void the_published_configuration_is_understood(void **state) {
     (void)state;
-    Error error = {""};
+    Error error = {0};
     if (!recorded_published_config("text_encoder")) skip();
     // All that is wrong with the folder is that the weights are another model's.
     assert_null(clip_text_load(temporary_folder, device_cpu(), FLOAT32, &error));

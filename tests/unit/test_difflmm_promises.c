@@ -226,7 +226,7 @@ static void bfloat16_trains_near_float32(void **state) {
 
 static void refuse(const DiffLMMOptions *options, const char *expected) {
     ParameterSet parameters = {0};
-    Error error = {""};
+    Error error = {0};
     assert_null(difflmm_load(options, device, &parameters, &error));
     if (!strstr(error.message, expected)) fail_msg("no '%s' in: %s", expected, error.message);
     assert_int_equal(parameters.count, 0);

@@ -93,7 +93,7 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
         {TRAIN "training.output_dir=/proc/none", 1, {"/proc"}},
         {TRAIN "model.adapters=@/none", 1, {"model.adapters", "none"}},
         {TRAIN "training.resume=@/empty.json", 1, {"empty.json"}},
-        {TRAIN "training.device=cuda", 1, {"training.device", "CUDA"}},
+        {TRAIN "training.device=cuda", 2, {"training.device", "CUDA"}},
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/absent.json",
          1,
          {"absent.json", "annotation 0"}},
@@ -106,7 +106,7 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
          {"jpg"}},
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e "
          "eval.annotations=@/world/test/instances.json eval.layers=[9] eval.checkpoint=null",
-         1,
+         2,
          {"eval.layers", "9"}},
         {"ground configs/tiny_eval.yaml", 2, {"--out"}},
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g", 1, {"notimage.png"}},

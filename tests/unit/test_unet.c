@@ -16,7 +16,7 @@ static const UNetCase cases[] = {{"unet_sd1", 1, 100}, {"unet_sd2", 0, 0}, {"une
 enum { CASES = sizeof cases / sizeof *cases };
 
 static UNet *open_unet(const char *name, int block, DType dtype) {
-    Error error = {""};
+    Error error = {0};
     UNet *unet = unet_load(recorded_path(name), block, device_cpu(), dtype, &error);
     if (!unet) fail_msg("%s", error.message);
     return unet;
@@ -148,7 +148,7 @@ static void changed_configuration(const char *key, const char *value) {
 /// Loading unet_sd1 with the changed key fails with a message that has both texts in it.
 static void expect_message(const char *key, const char *value, const char *first,
                            const char *second) {
-    Error error = {""};
+    Error error = {0};
     changed_configuration(key, value);
     UNet *unet = unet_load(temporary_folder, 1, device_cpu(), FLOAT32, &error);
     if (unet) fail_msg("%s: %s was taken", key, value);
@@ -186,7 +186,7 @@ static void a_configuration_that_the_weights_do_not_fit_is_refused_by_tensor(voi
 
 static void weights_beyond_the_feature_block_are_not_read(void **state) {
     (void)state;
-    Error error = {""};
+    Error error = {0};
     // The recorded directory ends with up block 1.
     assert_null(unet_load(recorded_path("unet_sd1"), 2, device_cpu(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "up_blocks.2"));
@@ -197,7 +197,7 @@ static void weights_beyond_the_feature_block_are_not_read(void **state) {
 // ---- noise schedule
 
 static void check_schedule(const char *name) {
-    Error error = {""};
+    Error error = {0};
     NoiseSchedule *schedule = noise_schedule_load(recorded_path(name), &error);
     if (!schedule) fail_msg("%s", error.message);
     case_begin();
@@ -223,7 +223,7 @@ static void noise_schedules_equal_diffusers(void **state) {
 
 static void the_published_configuration_is_understood(void **state) {
     (void)state;
-    Error error = {""};
+    Error error = {0};
     if (!recorded_published_config("unet")) skip();
     // All that is wrong with the folder is that the weights are another model's.
     assert_null(unet_load(temporary_folder, 1, device_cpu(), FLOAT32, &error));

@@ -7,7 +7,7 @@
 enum { BLOCK_ROUNDINGS = 5, ATTENTION_ROUNDINGS = 6 };
 
 static VaeEncoder *open_vae(const char *name, DType dtype) {
-    Error error = {""};
+    Error error = {0};
     VaeEncoder *vae = vae_encoder_load(recorded_path(name), device_cpu(), dtype, &error);
     if (!vae) fail_msg("%s", error.message);
     return vae;
@@ -68,7 +68,7 @@ static void the_frozen_encoder_leaves_nothing_on_the_tape_and_no_memory(void **s
 
 static void a_directory_of_another_model_is_refused(void **state) {
     (void)state;
-    Error error = {""};
+    Error error = {0};
     assert_null(vae_encoder_load(recorded_path("unet_sd1"), device_cpu(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "unet_sd1/config.json"));
     assert_non_null(strstr(error.message, "down_block_types"));
@@ -77,7 +77,7 @@ static void a_directory_of_another_model_is_refused(void **state) {
 
 static void the_published_configuration_is_understood(void **state) {
     (void)state;
-    Error error = {""};
+    Error error = {0};
     if (!recorded_published_config("vae")) skip();
     // All that is wrong with the folder is that the weights are another model's.
     assert_null(vae_encoder_load(temporary_folder, device_cpu(), FLOAT32, &error));
