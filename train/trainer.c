@@ -394,14 +394,15 @@ static bool train(Trainer *trainer, Error *error) {
 
 bool trainer_run(const Config *config, Error *error) {
     Trainer trainer = {.config = config, .config_yaml = config_to_yaml(config)};
+    struct sigaction action = {.sa_handler =
+                                   request_stop}; // from here on: while networks are read as well
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
     bool ok = prepare(&trainer, error);
     if (ok && trainer.position.step >= trainer.max_steps)
         fprintf(stderr, "%s is trained: step %lld of %lld\n", config->training.output_dir,
                 (long long)trainer.position.step, (long long)trainer.max_steps);
     if (ok && trainer.position.step < trainer.max_steps) {
-        struct sigaction action = {.sa_handler = request_stop};
-        sigaction(SIGINT, &action, NULL);
-        sigaction(SIGTERM, &action, NULL);
         trainer.tokens_before = trainer.position.tokens;
         trainer.progress = progress_begin(stderr, "training", trainer.position.step,
                                           trainer.max_steps, config->training.logging_steps);

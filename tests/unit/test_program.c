@@ -143,7 +143,7 @@ static void a_run_that_is_interrupted_saves_and_goes_on(void **state) {
     (void)state;
     char command[2048];
     snprintf(command, sizeof command,
-             "cd '%s' && timeout -s TERM --preserve-status -k 60 1 '%s' train "
+             "cd '%s' && timeout -s TERM --preserve-status -k 60 2 '%s' train "
              "configs/tiny_stage1.yaml data.train=%s/world/train/blip_laion_cc_sbu_558k.json "
              "data.image_folder=%s/world/train data.eval=null data.cache_features=false "
              "training.output_dir=%s/interrupted "
