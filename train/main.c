@@ -69,7 +69,11 @@ static int after_output(int exit_code) {
 /// with it. Users who set one of the two variables are left alone.
 static void start_with_short_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    if (!setenv("GOMP_SPINCOUNT", "20000", 1)) execv("/proc/self/exe", argv);
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length <= 0 || setenv("GOMP_SPINCOUNT", "20000", 1)) return;
+    path[length] = 0;
+    execv(path, argv);
 }
 
 int main(int argc, char **argv) {
