@@ -6,6 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct Device Device;
 struct Kernels; // ops/kernels.h: the engine carries the table, only ops look inside
 struct Tensor;
@@ -39,3 +43,7 @@ void device_reset_peak(Device *device);
 
 /// Gives the cached blocks back to the system.
 void device_trim(Device *device);
+
+#ifdef __cplusplus
+}
+#endif

@@ -7,6 +7,10 @@
 #pragma once
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /// One block of 128 random bits. `counter_low` fills the counter's words 0 (low half) and 1, `counter_high` words 2
 /// and 3; `key` fills the key's words 0 (low half) and 1. Bit-exact with Random123.
 void philox4x32(uint64_t key, uint64_t counter_high, uint64_t counter_low, uint32_t out[4]);
@@ -24,3 +28,7 @@ void philox_normal(uint64_t key, uint64_t stream, uint64_t first, float *out, in
 
 /// The 24 high bits of a word as a number in [0, 1).
 static inline float uniform_from_bits(uint32_t bits) { return (float)(bits >> 8) * 0x1p-24f; }
+
+#ifdef __cplusplus
+}
+#endif

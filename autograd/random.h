@@ -3,6 +3,10 @@
 #pragma once
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /// What the numbers are for; part of the key, so that uses never share numbers.
 typedef enum RandomPurpose {
     RANDOM_INITIALIZATION = 1,
@@ -21,3 +25,7 @@ typedef struct RandomStream {
 } RandomStream;
 
 RandomStream random_stream(uint64_t seed, RandomPurpose purpose, uint64_t index);
+
+#ifdef __cplusplus
+}
+#endif

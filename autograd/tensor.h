@@ -13,6 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum DType { FLOAT32, BFLOAT16, INT32 } DType;
 
 enum { MAX_RANK = 4 };
@@ -115,3 +119,7 @@ static inline uint16_t float_to_bfloat16(float value) {
     if ((u.bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((u.bits >> 16) | 0x40u);
     return (uint16_t)((u.bits + 0x7fffu + ((u.bits >> 16) & 1u)) >> 16);
 }
+
+#ifdef __cplusplus
+}
+#endif

@@ -114,10 +114,14 @@ typedef struct Kernels {
     void (*mean_squared_error)(const Tensor *a, const Tensor *b, Tensor *y); ///< y FLOAT32 [1]
 
     // optimizer, all FLOAT32
-    void (*sum_squares)(const Tensor *x, double *sum); ///< += on the host
-    void (*adamw)(const AdamW *step, const Tensor *gradient, Tensor *exp_avg, Tensor *exp_avg_sq,
-                  Tensor *parameter);
+    double (*sum_squares)(int count, Tensor *const *x); ///< of all elements of `count` tensors
+    void (*adamw)(const AdamW *step, int count,
+                  const AdamWTensors *tensors); ///< the same step of `count` parameters
 } Kernels;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 /// The kernel table of a tensor's device.
 static inline const Kernels *kernels(const Tensor *x) { return x->device->kernels; }
@@ -130,3 +134,14 @@ Device *ops_cpu_open(int threads);
 /// environment variable DIFFLMM_CPU_LEVEL does. False if this processor lacks the level. Call it before anything ran: the product
 /// library keeps its first choice.
 bool ops_cpu_use_level(const char *level);
+
+/// The GPU of that number (from 0) with its kernels. One device of the process: later calls return the same. NULL with a message
+/// that says what is missing: the program was built without CUDA, no driver, a driver too old, no such GPU, no cuBLASLt.
+Device *ops_cuda_open(int ordinal, Error *error);
+
+/// How many GPUs there are; 0 where CUDA cannot be used.
+int ops_cuda_count(void);
+
+#ifdef __cplusplus
+}
+#endif

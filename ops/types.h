@@ -39,3 +39,9 @@ typedef struct AdamW {
     int64_t step;         ///< t, from 1
     float gradient_scale; ///< multiplies the gradient first (clipping, loss normalisation)
 } AdamW;
+
+/// One parameter of an AdamW step.
+typedef struct AdamWTensors {
+    const Tensor *gradient; ///< NULL: zero
+    Tensor *exp_avg, *exp_avg_sq, *parameter;
+} AdamWTensors;

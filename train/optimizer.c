@@ -33,12 +33,38 @@ void optimizer_free(Optimizer *optimizer) {
 }
 
 double optimizer_gradient_norm(const Optimizer *optimizer, double gradient_scale) {
-    double sum = 0;
+    int count = 0;
+    Tensor **gradients = checked_malloc((size_t)optimizer->parameters->count * sizeof *gradients);
     for (int i = 0; i < optimizer->parameters->count; i++) {
         Tensor *gradient = grad(optimizer->parameters->items[i].value);
-        if (gradient) kernels(gradient)->sum_squares(gradient, &sum);
+        if (gradient) gradients[count++] = gradient;
     }
+    double sum = count ? kernels(gradients[0])->sum_squares(count, gradients) : 0.0;
+    free(gradients);
     return sqrt(sum) * gradient_scale;
+}
+
+/// The parameters of one learning rate and one weight decay, together.
+static void step_group(Optimizer *optimizer, const OptimizerOptions *options, ParameterGroup group,
+                       bool decay, double gradient_scale) {
+    const ParameterSet *parameters = optimizer->parameters;
+    AdamWTensors *tensors = checked_malloc((size_t)parameters->count * sizeof *tensors);
+    int count = 0;
+    for (int i = 0; i < parameters->count; i++) {
+        const Parameter *parameter = &parameters->items[i];
+        if (parameter->group != group || parameter->decay != decay) continue;
+        tensors[count++] = (AdamWTensors){grad(parameter->value), optimizer->exp_avg[i],
+                                          optimizer->exp_avg_sq[i], parameter->value};
+    }
+    AdamW step = {.learning_rate = (float)options->learning_rate[group],
+                  .beta1 = (float)options->beta1,
+                  .beta2 = (float)options->beta2,
+                  .epsilon = (float)options->epsilon,
+                  .weight_decay = decay ? (float)options->weight_decay : 0.0f,
+                  .step = optimizer->steps,
+                  .gradient_scale = (float)gradient_scale};
+    if (count) kernels(tensors[0].parameter)->adamw(&step, count, tensors);
+    free(tensors);
 }
 
 void optimizer_step(Optimizer *optimizer, const OptimizerOptions *options, double gradient_norm) {
@@ -46,21 +72,10 @@ void optimizer_step(Optimizer *optimizer, const OptimizerOptions *options, doubl
     if (options->max_grad_norm > 0)
         clip = fmin(1.0, options->max_grad_norm / (gradient_norm + 1e-6));
     optimizer->steps++;
-    for (int i = 0; i < optimizer->parameters->count; i++) {
-        Parameter *parameter = &optimizer->parameters->items[i];
-        scope_begin();
-        Tensor *value = parameter->value, *gradient = grad(value);
-        if (!gradient) gradient = tensor_zeros(value->device, FLOAT32, value->rank, value->shape);
-        AdamW step = {.learning_rate = (float)options->learning_rate[parameter->group],
-                      .beta1 = (float)options->beta1,
-                      .beta2 = (float)options->beta2,
-                      .epsilon = (float)options->epsilon,
-                      .weight_decay = parameter->decay ? (float)options->weight_decay : 0.0f,
-                      .step = optimizer->steps,
-                      .gradient_scale = (float)(options->gradient_scale * clip)};
-        kernels(value)->adamw(&step, gradient, optimizer->exp_avg[i], optimizer->exp_avg_sq[i],
-                              value);
-        grad_clear(value);
-        scope_end();
-    }
+    for (int group = 0; group < GROUP_COUNT; group++)
+        for (int decay = 0; decay < 2; decay++)
+            step_group(optimizer, options, (ParameterGroup)group, decay,
+                       options->gradient_scale * clip);
+    for (int i = 0; i < optimizer->parameters->count; i++)
+        grad_clear(optimizer->parameters->items[i].value);
 }
