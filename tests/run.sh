@@ -20,7 +20,7 @@ jobs=$(nproc)
 # Other versions of clang-format lay out some lines otherwise.
 if clang-format --version | grep -q 'version 14\.'; then
     echo "== formatting"
-    git ls-files '*.c' '*.h' '*.cpp' | grep -v '^tests/parity/data/' | xargs clang-format --dry-run -Werror
+    git ls-files '*.c' '*.h' '*.cpp' '*.cu' | grep -v '^tests/parity/data/' | xargs clang-format --dry-run -Werror
 fi
 
 echo "== release build"
