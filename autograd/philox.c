@@ -1,6 +1,6 @@
 #include "autograd/philox.h"
 #include "autograd/error.h"
-#include <math.h>
+#include "autograd/normal.h"
 
 enum { ROUNDS = 10, WORDS = 4 };
 
@@ -47,13 +47,8 @@ static void to_uniform(const uint32_t bits[WORDS], float numbers[WORDS]) {
 }
 
 static void to_normal(const uint32_t bits[WORDS], float numbers[WORDS]) {
-    for (int i = 0; i < WORDS; i += 2) {
-        // 1 - u lies in (0, 1]: the logarithm is finite.
-        float radius = sqrtf(-2.0f * logf(1.0f - uniform_from_bits(bits[i])));
-        float angle = 6.2831853f * uniform_from_bits(bits[i + 1]);
-        numbers[i] = radius * cosf(angle);
-        numbers[i + 1] = radius * sinf(angle);
-    }
+    for (int i = 0; i < WORDS; i += 2)
+        normal_pair(bits[i], bits[i + 1], &numbers[i], &numbers[i + 1]);
 }
 
 void philox_uniform(uint64_t key, uint64_t stream, uint64_t first, float *out, int64_t count) {

@@ -23,7 +23,8 @@ uint64_t philox_stream(uint64_t purpose, uint64_t index);
 /// is the same whichever range it is asked for in.
 void philox_uniform(uint64_t key, uint64_t stream, uint64_t first, float *out, int64_t count);
 
-/// As philox_uniform, standard normal (Box-Muller on pairs of words; every value is finite).
+/// As philox_uniform, standard normal (Box-Muller on pairs of words, autograd/normal.h): finite, and the same bits on every processor
+/// and device.
 void philox_normal(uint64_t key, uint64_t stream, uint64_t first, float *out, int64_t count);
 
 /// The 24 high bits of a word as a number in [0, 1).

@@ -12,7 +12,8 @@
 #define CPU_FAMILIES(F) \
     F(linear)           \
     F(conv2d)           \
-    F(norm) F(attention) F(rope) F(activation) F(elementwise) F(shape) F(loss) F(optimizer)
+    F(norm)             \
+    F(attention) F(rope) F(activation) F(elementwise) F(random) F(shape) F(loss) F(optimizer)
 
 #define DECLARE_FAMILY(family) void LEVEL_NAME(fill_##family)(Kernels * table);
 #ifdef CPU_LEVEL

@@ -1,4 +1,4 @@
-// Element by element: sums, products, conversions, dropout and random numbers.
+// Element by element: sums, products, conversions, dropout.
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/float_math.h"
@@ -138,14 +138,6 @@ static void dropout(const Tensor *x, float probability, RandomStream stream, Ten
     }
 }
 
-static void random_normal(RandomStream stream, Tensor *y) {
-    int64_t n = tensor_numel(y);
-    PARALLEL_FOR(16 * n) // a logarithm, a root, a sine and a cosine for two elements
-    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++)
-        philox_normal(stream.key, stream.index, (uint64_t)(chunk * CHUNK),
-                      (float *)y->data + chunk * CHUNK, chunk_length(n, CHUNK, chunk));
-}
-
 static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *y) {
     int64_t rows = tensor_rows(y), columns = tensor_columns(y);
     const float *in = moments->data, *random = noise->data;
@@ -168,6 +160,5 @@ void LEVEL_NAME(fill_elementwise)(Kernels *table) {
     table->scale = scale;
     table->convert = convert;
     table->dropout = dropout;
-    table->random_normal = random_normal;
     table->gaussian_sample = gaussian_sample;
 }

@@ -6,18 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DECLARE_LEVEL(level)                                                \
-    void fill_linear_##level(Kernels *), fill_conv2d_##level(Kernels *),    \
-        fill_norm_##level(Kernels *), fill_attention_##level(Kernels *),    \
-        fill_rope_##level(Kernels *), fill_activation_##level(Kernels *),   \
-        fill_elementwise_##level(Kernels *), fill_shape_##level(Kernels *), \
-        fill_loss_##level(Kernels *), fill_optimizer_##level(Kernels *);
+#define DECLARE_LEVEL(level)                                                 \
+    void fill_linear_##level(Kernels *), fill_conv2d_##level(Kernels *),     \
+        fill_norm_##level(Kernels *), fill_attention_##level(Kernels *),     \
+        fill_rope_##level(Kernels *), fill_activation_##level(Kernels *),    \
+        fill_elementwise_##level(Kernels *), fill_random_##level(Kernels *), \
+        fill_shape_##level(Kernels *), fill_loss_##level(Kernels *),         \
+        fill_optimizer_##level(Kernels *);
 
 #define FILL_LEVEL(level, table)                                                                 \
     do {                                                                                         \
         fill_linear_##level(table), fill_conv2d_##level(table), fill_norm_##level(table);        \
         fill_attention_##level(table), fill_rope_##level(table), fill_activation_##level(table); \
-        fill_elementwise_##level(table), fill_shape_##level(table), fill_loss_##level(table);    \
+        fill_elementwise_##level(table), fill_random_##level(table), fill_shape_##level(table),  \
+            fill_loss_##level(table);                                                            \
         fill_optimizer_##level(table);                                                           \
         (table)->name = "cpu " #level;                                                           \
     } while (0)

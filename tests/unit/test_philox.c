@@ -1,4 +1,5 @@
 /// Philox against the known answers that Random123 publishes (kat_vectors), and the properties its callers rely on.
+#include "autograd/normal.h"
 #include "autograd/philox.h"
 #include <math.h>
 #include <setjmp.h>
@@ -55,11 +56,66 @@ static void moments_are_those_of_the_distributions(void **state) {
     assert_true(fabs(mean / N - 0.5) < 5 * sqrt(1.0 / 12 / N));
 }
 
+/// |got - want| in units of 2^-24 |want|; zero must be met exactly.
+static double units_off(float got, double want) {
+    if (want == 0) return got == 0 ? 0 : INFINITY;
+    return fabs(got - want) / fabs(want) * 0x1p24;
+}
+
+/// Every argument there is. The double reference is reduced to the eighth of a turn around a quarter turn first, where its own
+/// rounding is far below the bound.
+static void logarithm_and_circle_keep_their_bounds_everywhere(void **state) {
+    (void)state;
+    double log_off = 0, cosine_off = 0, sine_off = 0;
+    for (int32_t k = 0; k < 1 << 24; k++) {
+        double u = (k + 1) * 0x1p-24;
+        log_off = fmax(log_off, units_off(normal_log((float)u), log(u)));
+        int32_t quarter = (k + (1 << 21)) >> 22;
+        double angle = 2 * acos(-1) * (k - quarter * (1 << 22)) * 0x1p-24;
+        double circle[4] = {cos(angle), -sin(angle), -cos(angle), sin(angle)};
+        float cosine, sine;
+        normal_cos_sin(k, &cosine, &sine);
+        cosine_off = fmax(cosine_off, units_off(cosine, circle[quarter % 4]));
+        sine_off = fmax(sine_off, units_off(sine, circle[(quarter + 3) % 4]));
+    }
+    assert_true(log_off < 1.5 && cosine_off < 2.25 && sine_off < 2.25);
+}
+
+static void normals_are_box_and_mullers(void **state) {
+    (void)state;
+    enum { N = 40000 };
+    static float u[N], x[N];
+    philox_uniform(1, 2, 0, u, N);
+    philox_normal(1, 2, 0, x, N);
+    for (int i = 0; i < N; i += 2) {
+        double radius = sqrt(-2 * log(1 - (double)u[i])), angle = 2 * acos(-1) * (double)u[i + 1];
+        // The reference's own angle, up to 2 pi, is off by its rounding.
+        double slack = radius * 0x1p-50;
+        assert_true(fabs(x[i] - radius * cos(angle)) <=
+                    5 * 0x1p-24 * fabs(radius * cos(angle)) + slack);
+        assert_true(fabs(x[i + 1] - radius * sin(angle)) <=
+                    5 * 0x1p-24 * fabs(radius * sin(angle)) + slack);
+    }
+}
+
+/// Recorded: the numbers are the same bits on every processor.
+static void normals_are_the_same_bits_everywhere(void **state) {
+    (void)state;
+    const float want[] = {-0x1.292dc2p+0f, 0x1.10d1f8p+0f, 0x1.83bc0ep-4f, 0x1.6fe272p+0f,
+                          0x1.436112p-1f,  0x1.5c65acp-3f, 0x1.e515f8p-8f, 0x1.66195cp+0f};
+    float got[8];
+    philox_normal(0x299f31d0a4093822ull, 0x0370734413198a2eull, 0, got, 8);
+    assert_memory_equal(got, want, sizeof want);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_equal_the_published_known_answers),
         cmocka_unit_test(a_number_does_not_depend_on_the_range_it_is_asked_for_in),
         cmocka_unit_test(moments_are_those_of_the_distributions),
+        cmocka_unit_test(logarithm_and_circle_keep_their_bounds_everywhere),
+        cmocka_unit_test(normals_are_box_and_mullers),
+        cmocka_unit_test(normals_are_the_same_bits_everywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
