@@ -1,5 +1,5 @@
 /// Shared by the tests of ops: random tensors, comparison with a float64 reference under a tolerance that follows from the
-/// type and the size, numerical gradients of any op, and a run of the whole test program per kernel level.
+/// type and the size, numerical gradients of any op, and a run of the whole test program per device and kernel level.
 ///
 ///     int main(void) { return case_run_levels(run_my_tests); }
 ///
@@ -35,40 +35,95 @@
 /// Runs the tests: `return cmocka_run_group_tests(tests, NULL, NULL);`
 typedef int (*CaseProgram)(void);
 
-/// Runs the tests once per kernel level that this processor supports, each in a process of its own (a library that chooses its
-/// code once per process would otherwise keep the first choice). Returns what main() returns.
+static Device *case_chosen;
+
+/// The device under test.
+static Device *case_device(void) { return case_chosen; }
+
+static bool case_on_cpu(void) { return case_chosen == device_cpu(); }
+
+#ifndef DIFFLMM_TEST_WITHOUT_CPU
+/// `level` NULL: the processor's best. False if this processor lacks it.
+static bool case_open_cpu(const char *level) {
+    if (level) {
+        setenv("DIFFLMM_CPU_LEVEL", level, 1);
+        if (!ops_cpu_use_level(level)) {
+            printf("# level %s: not supported by this processor, skipped\n", level);
+            return false;
+        }
+    }
+    case_chosen = ops_cpu_open(0);
+    return true;
+}
+#endif
+
+#ifdef DIFFLMM_TEST_CUDA
+static bool case_open_cuda(const char *level) {
+    (void)level;
+    Error error;
+    case_chosen = ops_cuda_open(0, &error);
+    if (case_chosen) return true;
+    printf("# %s\n", error.message);
+    exit(1);
+}
+#endif
+
+/// The program's result, in a process of its own, on the device that `open` opens.
+static int case_run_in_child(CaseProgram program, bool (*open)(const char *level),
+                             const char *device, const char *level) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        if (!open(level)) exit(0);
+        printf("# %s %s\n", device, level ? level : "");
+        exit(program() ? 1 : 0);
+    }
+    int status = 1;
+    if (child > 0 && waitpid(child, &status, 0) == child && status == 0) return 0;
+    printf("# %s %s failed\n", device, level ? level : "");
+    return 1;
+}
+
+/// Runs the tests on the processor at each of the levels (NULL: its best), then on the GPU, each in a process of its own: a library
+/// that chooses its code once per process keeps its first choice, and a GPU is not shared over a fork. The environment variable
+/// DIFFLMM_TEST_DEVICE (cpu, cuda) leaves the other out. Returns what main() returns.
+static int case_run(CaseProgram program, const char *const *levels, size_t count) {
+    const char *only = getenv("DIFFLMM_TEST_DEVICE");
+    int failed = 0, runs = 0;
+#ifndef DIFFLMM_TEST_WITHOUT_CPU
+    for (size_t i = 0; i < count && (!only || !strcmp(only, "cpu")); i++, runs++)
+        failed |= case_run_in_child(program, case_open_cpu, "cpu", levels[i]);
+#else
+    (void)levels, (void)count;
+#endif
+#ifdef DIFFLMM_TEST_CUDA
+    if (!only || !strcmp(only, "cuda")) {
+        failed |= case_run_in_child(program, case_open_cuda, "cuda", NULL);
+        runs++;
+    }
+#endif
+    if (!runs) printf("# this program has no device %s\n", only ? only : "to run on");
+    return failed || !runs;
+}
+
+/// The tests of kernels: every kernel level that this processor supports, and the GPU.
 static int case_run_levels(CaseProgram program) {
 #ifdef __x86_64__
     static const char *const levels[] = {"v2", "v3", "v4"};
 #else
     static const char *const levels[] = {"generic"};
 #endif
-    int failed = 0;
-    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++) {
-        fflush(NULL);
-        pid_t child = fork();
-        if (child == 0) {
-            setenv("DIFFLMM_CPU_LEVEL", levels[i], 1);
-            if (!ops_cpu_use_level(levels[i])) {
-                printf("# level %s: not supported by this processor, skipped\n", levels[i]);
-                exit(0);
-            }
-            ops_cpu_open(0);
-            printf("# level %s\n", levels[i]);
-            exit(program() ? 1 : 0);
-        }
-        int status = 1;
-        if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
-            printf("# level %s failed\n", levels[i]);
-            failed = 1;
-        }
-    }
-    return failed;
+    return case_run(program, levels, sizeof levels / sizeof *levels);
 }
 
-// ---- one case: a scope, and float64 arrays that die with it
+/// The tests of what is built from kernels: the processor's best level, and the GPU.
+static int case_run_devices(CaseProgram program) {
+    return case_run(program, (const char *const[]){NULL}, 1);
+}
 
-static double *case_arrays[256];
+// ---- one case: a scope, and host arrays that die with it
+
+static void *case_arrays[512];
 static int case_array_count;
 
 static void case_begin(void) { scope_begin(); }
@@ -78,11 +133,30 @@ static void case_end(void) {
     while (case_array_count) free(case_arrays[--case_array_count]);
 }
 
-/// n zeros, freed by case_end().
-static double *case_zeros(int64_t n) {
-    CHECK(case_array_count < 256, "more than 256 arrays in one case");
-    double *array = checked_calloc((size_t)(n > 0 ? n : 1), sizeof *array);
+/// Zeroed memory, freed by case_end().
+static void *case_memory(int64_t count, size_t size) {
+    CHECK(case_array_count < 512, "more than 512 arrays in one case");
+    void *array = checked_calloc((size_t)(count > 0 ? count : 1), size);
     return case_arrays[case_array_count++] = array;
+}
+
+static double *case_zeros(int64_t n) { return case_memory(n, sizeof(double)); }
+
+/// x's elements in host memory, in x's own type: tests never touch a tensor's memory, which a GPU's may not be. Freed by case_end().
+static void *case_host(const Tensor *x) {
+    void *copy = case_memory(tensor_numel(x), dtype_size(x->dtype));
+    x->device->to_host(x->device, copy, x->data, (size_t)tensor_numel(x) * dtype_size(x->dtype));
+    return copy;
+}
+
+/// Replaces the elements of x by host memory of x's own type.
+static void case_write(Tensor *x, const void *values) {
+    x->device->from_host(x->device, x->data, values,
+                         (size_t)tensor_numel(x) * dtype_size(x->dtype));
+}
+
+static void case_write_float(Tensor *x, int64_t i, float value) {
+    x->device->from_host(x->device, (float *)x->data + i, &value, sizeof value);
 }
 
 /// x's elements as float64, freed by case_end().
@@ -102,7 +176,7 @@ static double *case_doubles(const Tensor *x) {
 /// Every call draws new numbers; the sequence is the same in every run.
 static Tensor *case_normal(DType dtype, int rank, const int64_t *shape) {
     static uint64_t calls;
-    Tensor *x = tensor_new(device_cpu(), dtype, rank, shape);
+    Tensor *x = tensor_new(case_device(), dtype, rank, shape);
     int64_t n = tensor_numel(x);
     float *values = checked_malloc((size_t)(n > 0 ? n : 1) * sizeof *values);
     philox_normal(20241008, calls++, 0, values, n);
@@ -162,7 +236,7 @@ static void case_expect(const char *what, const Tensor *got, const double *want,
 static void case_expect_equal(const char *what, const Tensor *a, const Tensor *b) {
     if (!same_shape(a, b) || a->dtype != b->dtype)
         fail_msg("%s: %s beside %s", what, tensor_describe(a), tensor_describe(b));
-    if (memcmp(a->data, b->data, (size_t)tensor_numel(a) * dtype_size(a->dtype)) != 0)
+    if (memcmp(case_host(a), case_host(b), (size_t)tensor_numel(a) * dtype_size(a->dtype)) != 0)
         fail_msg("%s: the two %s differ", what, tensor_describe(a));
 }
 
@@ -238,19 +312,19 @@ static void case_check_gradient(const char *name, CaseOp op, const void *context
         if (!x || !x->gradient) continue;
         if (!grad(x)) fail_msg("%s: input %d got no gradient", name, which);
         const double *analytic = case_doubles(grad(x));
-        float *data = x->data;
+        const float *data = case_host(x);
         int64_t n = tensor_numel(x), step = n <= 48 ? 1 : n / 48;
         for (int64_t i = 0; i < n; i += step) {
-            float saved = data[i];
             const float h = 0x1p-6f;
             double size, at[4];
             const float offsets[4] = {-2 * h, -h, h, 2 * h};
             float places[4];
             for (int p = 0; p < 4; p++) {
-                places[p] = data[i] = saved + offsets[p];
+                places[p] = data[i] + offsets[p];
+                case_write_float(x, i, places[p]);
                 at[p] = case_weighted_sum(op, context, inputs, weights, &size);
             }
-            data[i] = saved;
+            case_write_float(x, i, data[i]);
             double near = (at[2] - at[1]) / ((double)places[2] - places[1]);
             double far = (at[3] - at[0]) / ((double)places[3] - places[0]);
             double numeric = (4 * near - far) / 3;

@@ -34,17 +34,17 @@ static void activations_are_exact_to_a_few_units(void **state) {
     enum { POINTS = 1 << 15 };
     for (Activation kind = GELU; kind <= SILU; kind++) {
         case_begin();
-        Tensor *x = tensor_new(device_cpu(), FLOAT32, SHAPE(POINTS));
-        for (int i = 0; i < POINTS; i++)
-            ((float *)x->data)[i] = 40.0f * ((float)i + 0.37f) / (float)POINTS - 20.0f;
-        Tensor *y = activation(kind, x);
+        float *x = case_memory(POINTS, sizeof *x);
+        for (int i = 0; i < POINTS; i++) x[i] = 40.0f * ((float)i + 0.37f) / (float)POINTS - 20.0f;
+        const float *y =
+            case_host(activation(kind, tensor_from_host(case_device(), FLOAT32, SHAPE(POINTS), x)));
         for (int i = 0; i < POINTS; i++) {
-            double at = ((float *)x->data)[i], want = references[kind](at);
+            double at = (double)x[i], want = references[kind](at);
             double in_exponent = at > 0 ? 0 : kind == GELU ? at * at / 2 : 1.702 * fabs(at);
             double allowed = (12 + in_exponent) * case_unit(FLOAT32) * fabs(want) + 1e-37;
-            if (fabs(((float *)y->data)[i] - want) > allowed)
+            if (!(fabs((double)y[i] - want) <= allowed))
                 fail_msg("activation %d at %.9g: %.9g, expected %.9g +- %.2g", kind, at,
-                         (double)((float *)y->data)[i], want, allowed);
+                         (double)y[i], want, allowed);
         }
         case_end();
     }
@@ -56,8 +56,8 @@ static void activations_at_the_ends_of_the_range(void **state) {
     for (Activation kind = GELU; kind <= SILU; kind++) {
         case_begin();
         float y[9];
-        tensor_to_host_float(activation(kind, tensor_from_host(device_cpu(), FLOAT32, SHAPE(9), x)),
-                             y);
+        tensor_to_host_float(
+            activation(kind, tensor_from_host(case_device(), FLOAT32, SHAPE(9), x)), y);
         for (int i = 0; i < 3; i++) assert_true(fabsf(y[i]) < 1e-30f);
         assert_true(y[3] == 0.0f && y[4] == 0.0f && y[5] <= x[5]);
         assert_true(y[6] == x[6] && y[7] == x[7] && isnan(y[8]));
@@ -218,7 +218,7 @@ static void accumulating_adds_any_type_in_place(void **state) {
         double *want = case_doubles(sum);
         const double *more = case_doubles(x);
         for (int64_t i = 0; i < tensor_numel(x); i++) want[i] += more[i];
-        device_cpu()->accumulate(x, sum);
+        case_device()->accumulate(x, sum);
         case_expect("accumulate", sum, want, NULL, 1);
         case_end();
     }
@@ -280,19 +280,21 @@ static void converting_rounds_to_nearest_even_and_back_exactly(void **state) {
     (void)state;
     enum { ALL = 1 << 16 };
     case_begin();
-    Tensor *halves = tensor_new(device_cpu(), BFLOAT16, SHAPE(ALL));
-    for (int i = 0; i < ALL; i++) ((uint16_t *)halves->data)[i] = (uint16_t)i;
-    Tensor *floats = convert(halves, FLOAT32);
-    for (int i = 0; i < ALL; i++)
-        assert_int_equal(((uint32_t *)floats->data)[i], (uint32_t)i << 16);
+    uint16_t *every = case_memory(ALL, sizeof *every);
+    for (int i = 0; i < ALL; i++) every[i] = (uint16_t)i;
+    Tensor *floats = convert(tensor_from_host(case_device(), BFLOAT16, SHAPE(ALL), every), FLOAT32);
+    uint32_t *bits = case_host(floats);
+    for (int i = 0; i < ALL; i++) assert_int_equal(bits[i], (uint32_t)i << 16);
     // Below, at and above the tie between neighbours, for every neighbour; NaN must not become infinity.
     for (uint32_t low = 0; low < 4; low++) {
         const uint32_t tail[] = {0x0001, 0x7fff, 0x8000, 0x8001};
-        for (int i = 0; i < ALL; i++) ((uint32_t *)floats->data)[i] = (uint32_t)i << 16 | tail[low];
-        Tensor *rounded = convert(floats, BFLOAT16);
+        for (int i = 0; i < ALL; i++) bits[i] = (uint32_t)i << 16 | tail[low];
+        case_write(floats, bits);
+        const uint16_t *rounded = case_host(convert(floats, BFLOAT16));
         for (int i = 0; i < ALL; i++) {
-            float value = ((float *)floats->data)[i];
-            uint16_t want = float_to_bfloat16(value), got = ((uint16_t *)rounded->data)[i];
+            float value;
+            memcpy(&value, &bits[i], sizeof value);
+            uint16_t want = float_to_bfloat16(value), got = rounded[i];
             if (isnan(value))
                 assert_true(isnan(bfloat16_to_float(got)));
             else
@@ -351,10 +353,12 @@ static void dropout_keeps_its_share(void **state) {
     enum { N = 1 << 20 };
     const double p = 0.1;
     case_begin();
-    Tensor *ones = tensor_new(device_cpu(), FLOAT32, SHAPE(N));
-    for (int i = 0; i < N; i++) ((float *)ones->data)[i] = 1.0f;
-    const float *a = dropout(ones, (float)p, stream)->data;
-    const float *b = dropout(ones, (float)p, (RandomStream){stream.key, stream.index + 1})->data;
+    float *values = case_memory(N, sizeof *values);
+    for (int i = 0; i < N; i++) values[i] = 1.0f;
+    Tensor *ones = tensor_from_host(case_device(), FLOAT32, SHAPE(N), values);
+    const RandomStream other = {stream.key, stream.index + 1};
+    const float *a = case_host(dropout(ones, (float)p, stream));
+    const float *b = case_host(dropout(ones, (float)p, other));
     double kept = 0, agree = 0, total = 0;
     for (int i = 0; i < N; i++) {
         kept += a[i] != 0;
@@ -385,14 +389,15 @@ static void dropout_drops_the_gradients_of_what_it_dropped(void **state) {
 
 // ---- random numbers
 
+/// Bit for bit, on every device.
 static void random_normals_are_known_numbers(void **state) {
     (void)state;
+    enum { N = 5 * 1009 };
     case_begin();
-    Tensor *x = random_normal(device_cpu(), SHAPE(5, 1009), stream);
-    float *want = checked_malloc(5045 * sizeof *want);
-    philox_normal(stream.key, stream.index, 0, want, 5045);
-    assert_memory_equal(x->data, want, 5045 * sizeof *want);
-    free(want);
+    Tensor *x = random_normal(case_device(), SHAPE(5, 1009), stream);
+    float *want = case_memory(N, sizeof *want);
+    philox_normal(stream.key, stream.index, 0, want, N);
+    assert_memory_equal(case_host(x), want, N * sizeof *want);
     case_end();
 }
 
@@ -406,8 +411,8 @@ static void random_normals_are_normal(void **state) {
     (void)state;
     enum { N = 1 << 18 };
     case_begin();
-    Tensor *x = random_normal(device_cpu(), SHAPE(N), random_stream(5, RANDOM_DIFFUSION_NOISE, 9));
-    float *values = x->data;
+    Tensor *x = random_normal(case_device(), SHAPE(N), random_stream(5, RANDOM_DIFFUSION_NOISE, 9));
+    float *values = case_host(x);
     double moments[5] = {0}, distance = 0, neighbours = 0;
     for (int i = 0; i < N; i++) {
         for (int k = 1; k < 5; k++) moments[k] += pow((double)values[i], k) / N;

@@ -4,7 +4,7 @@
 #include "tests/unit/op_cases.h"
 
 static Tensor *index_tensor(int64_t n, const int32_t *values) {
-    return tensor_from_host(device_cpu(), INT32, SHAPE(n), values);
+    return tensor_from_host(case_device(), INT32, SHAPE(n), values);
 }
 
 static void check_gradients(const char *name, CaseOp op, const void *context, int count,
@@ -140,7 +140,7 @@ static void resize_bilinear_is_torchs(void **state) {
     case_begin();
     const float x[] = {0, 1, 2, 3, 4, 5};
     const double want[] = {0, 0.625, 1.375, 2, 1.5, 2.125, 2.875, 3.5, 3, 3.625, 4.375, 5};
-    Tensor *image = tensor_from_host(device_cpu(), FLOAT32, SHAPE(1, 2, 3, 1), x);
+    Tensor *image = tensor_from_host(case_device(), FLOAT32, SHAPE(1, 2, 3, 1), x);
     case_expect("resize_bilinear", resize_bilinear(image, 3, 4), want, NULL, 4);
     case_end();
 }
@@ -228,7 +228,7 @@ static void gathering_no_rows_gives_none_and_a_zero_gradient(void **state) {
     tape_begin();
     Tensor *x = case_normal(FLOAT32, SHAPE(4, 3));
     require_grad(x);
-    Tensor *y = gather_rows(x, tensor_new(device_cpu(), INT32, SHAPE(0)));
+    Tensor *y = gather_rows(x, tensor_new(case_device(), INT32, SHAPE(0)));
     assert_int_equal(tensor_numel(y), 0);
     backward(y, tensor_like(y));
     tape_end();

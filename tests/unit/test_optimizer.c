@@ -46,15 +46,15 @@ static void adamw_agrees_with_float64_over_many_steps(void **state) {
         int64_t n = cases[i].n;
         AdamW step = cases[i].step;
         Tensor *parameter = case_normal(FLOAT32, SHAPE(n));
-        Tensor *exp_avg = tensor_zeros(device_cpu(), FLOAT32, SHAPE(n));
-        Tensor *exp_avg_sq = tensor_zeros(device_cpu(), FLOAT32, SHAPE(n));
+        Tensor *exp_avg = tensor_zeros(case_device(), FLOAT32, SHAPE(n));
+        Tensor *exp_avg_sq = tensor_zeros(case_device(), FLOAT32, SHAPE(n));
         Reference r = {case_doubles(parameter), case_zeros(n), case_zeros(n)};
         double *size = case_zeros(n), *average_size = case_zeros(n);
         for (step.step = 1; step.step <= STEPS; step.step++) {
             Tensor *gradient = case_normal(FLOAT32, SHAPE(n));
             const double *g = case_doubles(gradient);
-            kernels(parameter)->adamw(
-                &step, 1, &(AdamWTensors){gradient, exp_avg, exp_avg_sq, parameter});
+            kernels(parameter)->adamw(&step, 1,
+                                      &(AdamWTensors){gradient, exp_avg, exp_avg_sq, parameter});
             reference_step(&step, g, n, &r);
             for (int64_t j = 0; j < n; j++) {
                 size[j] = fabs(r.parameter[j]) + 20 * (double)step.learning_rate;
@@ -78,15 +78,14 @@ static void adamw_gives_torchs_numbers(void **state) {
     const float start[] = {1.0f, -2.0f, 0.5f};
     const float gradients[2][3] = {{0.1f, -0.2f, 0.0f}, {0.3f, 0.1f, 0.0f}};
     const double want[] = {0.7893219021055898, -1.834566302668676, 0.49005};
-    Tensor *parameter = tensor_from_host(device_cpu(), FLOAT32, SHAPE(3), start);
-    Tensor *exp_avg = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3));
-    Tensor *exp_avg_sq = tensor_zeros(device_cpu(), FLOAT32, SHAPE(3));
+    Tensor *parameter = tensor_from_host(case_device(), FLOAT32, SHAPE(3), start);
+    Tensor *exp_avg = tensor_zeros(case_device(), FLOAT32, SHAPE(3));
+    Tensor *exp_avg_sq = tensor_zeros(case_device(), FLOAT32, SHAPE(3));
     for (step.step = 1; step.step <= 2; step.step++)
-        kernels(parameter)->adamw(
-            &step, 1,
-            &(AdamWTensors){
-                tensor_from_host(device_cpu(), FLOAT32, SHAPE(3), gradients[step.step - 1]),
-                exp_avg, exp_avg_sq, parameter});
+        kernels(parameter)->adamw(&step, 1,
+                                  &(AdamWTensors){tensor_from_host(case_device(), FLOAT32, SHAPE(3),
+                                                                   gradients[step.step - 1]),
+                                                  exp_avg, exp_avg_sq, parameter});
     // Of the order of the parameters and of the two updates of 0.1 each; five roundings a step, and constants that are not floats.
     const double size[] = {1.2, 2.2, 0.7};
     case_expect("parameter", parameter, want, size, 10);
@@ -109,7 +108,7 @@ static void sum_squares_adds_in_double(void **state) {
         double with_threads = kernels(x)->sum_squares(1, &x);
         omp_set_num_threads(before);
         assert_true(fabs(got - want) <= 0x1p-52 * sqrt((double)sizes[i]) * want);
-        assert_true(with_threads == got);
+        assert_true(with_threads == got); // the same bits again, with any number of threads
         case_end();
     }
 }
