@@ -123,19 +123,26 @@ static int case_run_devices(CaseProgram program) {
 
 // ---- one case: a scope, and host arrays that die with it
 
-static void *case_arrays[512];
+static void *case_arrays[4096];
 static int case_array_count;
+/// How many arrays there were when a case began: cases nest, and a test that fails leaves its own open.
+static int case_marks[256], case_depth;
 
-static void case_begin(void) { scope_begin(); }
+static void case_begin(void) {
+    CHECK(case_depth < 256, "more than 256 open cases");
+    case_marks[case_depth++] = case_array_count;
+    scope_begin();
+}
 
 static void case_end(void) {
     scope_end();
-    while (case_array_count) free(case_arrays[--case_array_count]);
+    int mark = case_marks[--case_depth];
+    while (case_array_count > mark) free(case_arrays[--case_array_count]);
 }
 
 /// Zeroed memory, freed by case_end().
 static void *case_memory(int64_t count, size_t size) {
-    CHECK(case_array_count < 512, "more than 512 arrays in one case");
+    CHECK(case_array_count < 4096, "more than 4096 arrays in the cases that are open");
     void *array = checked_calloc((size_t)(count > 0 ? count : 1), size);
     return case_arrays[case_array_count++] = array;
 }

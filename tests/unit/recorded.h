@@ -30,7 +30,7 @@ static Tensor *recorded(const char *file, const char *name, const char *part) {
     const SafetensorsEntry *entry = safetensors_find(opened, key);
     if (!entry) fail_msg("%s has no tensor '%s'", path, key);
     DType dtype = entry->type == ELEMENT_I32 ? INT32 : FLOAT32;
-    Tensor *x = tensor_from_host(device_cpu(), dtype, entry->rank, entry->shape, entry->data);
+    Tensor *x = tensor_from_host(case_device(), dtype, entry->rank, entry->shape, entry->data);
     safetensors_close(opened);
     return x;
 }

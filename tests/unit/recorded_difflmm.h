@@ -13,7 +13,7 @@
 
 enum { MAX_LENGTH = 23, NUM_TOKENS = 16, NUM_IMAGES = 2, IMAGE = PACKING_IMAGE_TOKEN };
 
-static Device *device;
+static Device *device; ///< set to the device under test before the tests run
 static SafetensorsFile *golden;
 
 // Forward: VAE 30 operations, U-Net 70, projector 8, language model 24; backward the same again. Sums reach 3*3*32 terms.
@@ -68,12 +68,12 @@ static Model model_begin(const DiffLMMOptions *options) {
     Error error;
     model.difflmm = difflmm_load(options, device, &model.parameters, &error);
     if (!model.difflmm) fail_msg("%s", error.message);
-    scope_begin();
+    case_begin();
     return model;
 }
 
 static void model_end(Model *model) {
-    scope_end();
+    case_end();
     difflmm_free(model->difflmm);
     parameters_free(&model->parameters);
 }

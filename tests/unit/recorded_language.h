@@ -4,17 +4,7 @@
 #pragma once
 #include "autograd/parameters.h"
 #include "checkpoints/safetensors.h"
-
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/op_cases.h"
 
 #define RECORDED_FOLDER SOURCE_DIR "/tests/parity/data/"
 

@@ -9,7 +9,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 
-static Device *device;
+static Device *device; ///< set to the device under test before the tests run
 
 /// A recorded Llama and what was recorded of it.
 typedef struct Recorded {
@@ -38,12 +38,12 @@ static Recorded recorded_begin(const char *name) {
     const LlamaConfig *config = &recorded.llama->config;
     recorded.tolerance =
         float32_tolerance(config->intermediate_size, 20.0 * config->num_hidden_layers + 2);
-    scope_begin();
+    case_begin();
     return recorded;
 }
 
 static void recorded_end(Recorded *recorded) {
-    scope_end();
+    case_end();
     llama_free(recorded->llama);
     safetensors_close(recorded->file);
 }

@@ -10,14 +10,14 @@ enum { LAYER_ROUNDINGS = 11 };
 
 static ClipVision *open_vision(const char *name, DType dtype) {
     Error error = {0};
-    ClipVision *clip = clip_vision_load(recorded_path(name), device_cpu(), dtype, &error);
+    ClipVision *clip = clip_vision_load(recorded_path(name), case_device(), dtype, &error);
     if (!clip) fail_msg("%s", error.message);
     return clip;
 }
 
 static ClipText *open_text(const char *name, DType dtype) {
     Error error = {0};
-    ClipText *clip = clip_text_load(recorded_path(name), device_cpu(), dtype, &error);
+    ClipText *clip = clip_text_load(recorded_path(name), case_device(), dtype, &error);
     if (!clip) fail_msg("%s", error.message);
     return clip;
 }
@@ -46,7 +46,7 @@ static void check_text(const char *file, const char *name, const char *folder, D
     case_begin();
     ClipText *clip = open_text(folder, dtype);
     Tensor *ids = recorded(file, name, "ids");
-    Tensor *hidden = clip_text_hidden(clip, ids->data, (int)ids->shape[0], (int)ids->shape[1]);
+    Tensor *hidden = clip_text_hidden(clip, case_host(ids), (int)ids->shape[0], (int)ids->shape[1]);
     recorded_expect(name, "hidden", hidden, recorded(file, name, "hidden"),
                     bound(&clip->encoder, dtype));
     recorded_expect(name, "empty", clip_text_empty_prompt(clip), recorded(file, name, "empty"),
@@ -80,7 +80,7 @@ static void text_tower_equals_transformers(void **state) {
 
 static void frozen_towers_leave_nothing_on_the_tape_and_no_memory(void **state) {
     (void)state;
-    int64_t before = device_cpu()->bytes_in_use;
+    int64_t before = case_device()->bytes_in_use;
     case_begin();
     tape_begin();
     ClipVision *vision = open_vision("clip_vision", FLOAT32);
@@ -92,18 +92,18 @@ static void frozen_towers_leave_nothing_on_the_tape_and_no_memory(void **state) 
     clip_vision_free(vision);
     clip_text_free(text);
     case_end();
-    assert_int_equal(device_cpu()->bytes_in_use, before);
+    assert_int_equal(case_device()->bytes_in_use, before);
 }
 
 static void a_directory_of_another_model_is_refused(void **state) {
     (void)state;
     Error error = {0};
-    assert_null(clip_vision_load(recorded_path("vae_old"), device_cpu(), FLOAT32, &error));
+    assert_null(clip_vision_load(recorded_path("vae_old"), case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "class_embedding"));
-    assert_null(clip_text_load(recorded_path("clip_vision"), device_cpu(), FLOAT32, &error));
+    assert_null(clip_text_load(recorded_path("clip_vision"), case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "clip_vision/config.json"));
     assert_non_null(strstr(error.message, "model_type"));
-    assert_null(clip_text_load(recorded_path("nowhere"), device_cpu(), FLOAT32, &error));
+    assert_null(clip_text_load(recorded_path("nowhere"), case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "nowhere"));
 }
 
@@ -112,7 +112,7 @@ static void the_published_configuration_is_understood(void **state) {
     Error error = {0};
     if (!recorded_published_config("text_encoder")) skip();
     // All that is wrong with the folder is that the weights are another model's.
-    assert_null(clip_text_load(temporary_folder, device_cpu(), FLOAT32, &error));
+    assert_null(clip_text_load(temporary_folder, case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "embeddings.token_embedding.weight' is missing"));
 }
 

@@ -59,7 +59,7 @@ static void check_updated(const Model *model, const char *name, const double *ra
             recorded_floats(recorded_find(golden, "%s.before.%s", name, parameter->name));
         float *gradient =
             recorded_floats(recorded_find(golden, "%s.grad.%s", name, parameter->name));
-        const float *got = parameter->value->data;
+        const float *got = case_host(parameter->value);
         double rate = rates[parameter->group], largest = 0.0;
         for (int64_t k = 0; k < entry->numel; k++)
             largest = fmax(largest, fabs((double)gradient[k]));
@@ -294,8 +294,8 @@ static void nothing_is_left_in_memory(void **state) {
     assert_int_equal(device->bytes_in_use, 0);
 }
 
-int main(void) {
-    device = ops_cpu_open(0);
+static int run_all(void) {
+    device = case_device();
     golden = recorded_open(FOLDER "golden.safetensors");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(packing_puts_images_in_shifts_labels_and_cuts),
@@ -310,3 +310,5 @@ int main(void) {
     safetensors_close(golden);
     return failed;
 }
+
+int main(void) { return case_run_devices(run_all); }

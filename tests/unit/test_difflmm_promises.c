@@ -105,7 +105,7 @@ static void drawn_noise_depends_on_the_pass_and_not_on_the_batch(void **state) {
 }
 
 static double largest_difference(const Tensor *a, const Tensor *b) {
-    const float *x = a->data, *y = b->data;
+    const float *x = case_host(a), *y = case_host(b);
     double largest = 0.0;
     for (int64_t i = 0; i < tensor_numel(a); i++)
         largest = fmax(largest, fabs((double)x[i] - y[i]));
@@ -117,9 +117,11 @@ static void recover_noise(const DiffLMM *model, const FrozenFeatures *features,
                           const Intermediates *between, double *sample_noise,
                           double *timestep_noise) {
     double kept = model->schedule->alphas_cumprod[model->options.timestep];
-    const float *latents = between->latents->data, *noisy = between->noisy_latents->data;
+    const float *latents = case_host(between->latents);
+    const float *noisy = case_host(between->noisy_latents);
+    const float *all_moments = case_host(features->moments);
     for (int64_t i = 0; i < tensor_numel(between->latents); i++) {
-        const float *moments = (float *)features->moments->data + i / 4 * 8 + i % 4;
+        const float *moments = all_moments + i / 4 * 8 + i % 4;
         double sample = latents[i] / model->vae->scaling_factor;
         sample_noise[i] = (sample - moments[0]) / exp(moments[4] / 2.0);
         timestep_noise[i] = (noisy[i] - sqrt(kept) * latents[i]) / sqrt(1.0 - kept);
@@ -161,20 +163,22 @@ static void parameters_are_initialised_as_pytorch_does(void **state) {
     Model model = model_begin(&options);
     const ParameterSet *set = &model.parameters;
     const Tensor *weight = parameters_find(set, "mm_projector.linear.0.weight")->value;
+    const float *values = case_host(weight);
     double bound = 1.0 / sqrt(8 + 28), sum_squares = 0.0;
     for (int64_t i = 0; i < tensor_numel(weight); i++) {
-        assert_true(fabs(((float *)weight->data)[i]) <= bound);
-        sum_squares += pow(((float *)weight->data)[i], 2);
+        assert_true(fabs(values[i]) <= bound);
+        sum_squares += pow(values[i], 2);
     }
     assert_true(fabs(sum_squares / (double)tensor_numel(weight) / (bound * bound / 3.0) - 1.0) <
                 0.15);
     const Tensor *encoding = parameters_find(set, "mm_projector.vt_pe")->value;
+    values = case_host(encoding);
     sum_squares = 0.0;
-    for (int64_t i = 0; i < tensor_numel(encoding); i++)
-        sum_squares += pow(((float *)encoding->data)[i], 2);
+    for (int64_t i = 0; i < tensor_numel(encoding); i++) sum_squares += pow(values[i], 2);
     assert_true(fabs(sqrt(sum_squares / (double)tensor_numel(encoding)) / 0.02 - 1.0) < 0.15);
     const Tensor *norm = parameters_find(set, "mm_projector.sd_norm_layer.weight")->value;
-    for (int i = 0; i < 16; i++) assert_true(((float *)norm->data)[i] == 1.0f);
+    values = case_host(norm);
+    for (int i = 0; i < 16; i++) assert_true(values[i] == 1.0f);
 
     Model same = model_begin(&options);
     options.seed = 2;
@@ -182,10 +186,10 @@ static void parameters_are_initialised_as_pytorch_does(void **state) {
     for (int i = 0; i < set->count; i++) {
         const char *name = set->items[i].name;
         size_t bytes = (size_t)tensor_numel(set->items[i].value) * sizeof(float);
-        assert_memory_equal(set->items[i].value->data, same.parameters.items[i].value->data, bytes);
+        const void *value = case_host(set->items[i].value);
+        assert_memory_equal(value, case_host(same.parameters.items[i].value), bytes);
         if (!strstr(name, "sd_norm_layer"))
-            assert_true(memcmp(set->items[i].value->data, other.parameters.items[i].value->data,
-                               bytes) != 0);
+            assert_true(memcmp(value, case_host(other.parameters.items[i].value), bytes) != 0);
     }
     model_end(&other);
     model_end(&same);
@@ -210,7 +214,7 @@ static void bfloat16_trains_near_float32(void **state) {
     for (int i = 0; i < model.parameters.count; i++) {
         const Parameter *parameter = &model.parameters.items[i];
         assert_int_equal(grad(parameter->value)->dtype, FLOAT32);
-        const float *got = grad(parameter->value)->data;
+        const float *got = case_host(grad(parameter->value));
         float *recorded = recorded_floats(recorded_find(golden, "stage2.grad.%s", parameter->name));
         for (int64_t k = 0; k < tensor_numel(parameter->value); k++) {
             dot += (double)got[k] * recorded[k];
@@ -259,8 +263,8 @@ static void nothing_is_left_in_memory(void **state) {
     assert_int_equal(device->bytes_in_use, 0);
 }
 
-int main(void) {
-    device = ops_cpu_open(0);
+static int run_all(void) {
+    device = case_device();
     golden = recorded_open(FOLDER "golden.safetensors");
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_alone_gives_adapters_no_gradient),
@@ -277,3 +281,5 @@ int main(void) {
     safetensors_close(golden);
     return failed;
 }
+
+int main(void) { return case_run_devices(run_all); }

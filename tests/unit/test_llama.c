@@ -166,10 +166,11 @@ static void a_lora_matrix_does_not_depend_on_which_others_there_are(void **state
     assert_int_equal(some.count, 6);
     const char *name = "base_model.model.model.layers.2.mlp.down_proj.lora_A.weight";
     const Tensor *a = parameters_find(&all, name)->value, *b = parameters_find(&some, name)->value;
-    assert_memory_equal(a->data, b->data, 3 * 80 * sizeof(float));
+    const float *values = case_host(a);
+    assert_memory_equal(values, case_host(b), 3 * 80 * sizeof(float));
     double sum_squares = 0.0, bound = 1.0 / sqrt(80.0);
     for (int i = 0; i < 240; i++) {
-        float x = ((float *)a->data)[i];
+        float x = values[i];
         assert_true(fabs(x) <= bound);
         sum_squares += x * x;
     }
@@ -332,8 +333,8 @@ static void nothing_is_left_in_memory(void **state) {
     assert_int_equal(device->bytes_in_use, 0);
 }
 
-int main(void) {
-    device = ops_cpu_open(0);
+static int run_all(void) {
+    device = case_device();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(logits_loss_and_gradient_equal_transformers),
         cmocka_unit_test(lora_equals_peft_in_names_values_and_gradients),
@@ -350,3 +351,5 @@ int main(void) {
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+int main(void) { return case_run_devices(run_all); }

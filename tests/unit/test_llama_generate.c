@@ -204,8 +204,8 @@ static void nothing_is_left_in_memory(void **state) {
     assert_int_equal(device->bytes_in_use, 0);
 }
 
-int main(void) {
-    device = ops_cpu_open(0);
+static int run_all(void) {
+    device = case_device();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_continuations_of_a_batch_equal_transformers),
         cmocka_unit_test(attention_while_generating_is_that_of_the_finished_text),
@@ -216,3 +216,5 @@ int main(void) {
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+int main(void) { return case_run_devices(run_all); }

@@ -1,39 +1,35 @@
 // rooms: ops autograd
 // The engine's promises: what is kept, what is freed, what gathers where; with real ops on small tensors.
 #include "autograd/parameters.h"
-#include "ops/kernels.h"
 #include "ops/ops.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "tests/unit/op_cases.h"
 
 static Device *device;
 
 static Tensor *filled(int64_t rows, int64_t columns, float first) {
-    Tensor *x = tensor_new(device, FLOAT32, SHAPE(rows, columns));
-    for (int64_t i = 0; i < rows * columns; i++) ((float *)x->data)[i] = first + 0.25f * (float)i;
+    float *values = checked_malloc((size_t)(rows * columns) * sizeof *values);
+    for (int64_t i = 0; i < rows * columns; i++) values[i] = first + 0.25f * (float)i;
+    Tensor *x = tensor_from_host(device, FLOAT32, SHAPE(rows, columns), values);
+    free(values);
     return x;
 }
 
 static Tensor *leaf(ParameterSet *set, const char *name, int64_t rows, int64_t columns,
                     float first) {
     Tensor *x = parameters_add(set, name, GROUP_ADAPTERS, device, SHAPE(rows, columns));
-    for (int64_t i = 0; i < rows * columns; i++) ((float *)x->data)[i] = first - 0.5f * (float)i;
+    float *values = checked_malloc((size_t)(rows * columns) * sizeof *values);
+    for (int64_t i = 0; i < rows * columns; i++) values[i] = first - 0.5f * (float)i;
+    case_write(x, values);
+    free(values);
     return x;
 }
 
-static float *values(const Tensor *x) { return x->data; }
+static const float *values(const Tensor *x) { return case_host(x); }
 
 static void memory_returns_to_where_it_was_when_a_scope_ends(void **state) {
     (void)state;
     int64_t before = device->bytes_in_use;
-    scope_begin();
+    case_begin();
     Tensor *kept = NULL;
     {
         scope_begin();
@@ -44,7 +40,7 @@ static void memory_returns_to_where_it_was_when_a_scope_ends(void **state) {
     assert_true(device->bytes_in_use - before >= 40000);
     assert_true(device->bytes_in_use - before < 80000);
     assert_true(values(kept)[9999] == 0.0f);
-    scope_end();
+    case_end();
     assert_int_equal(device->bytes_in_use, before);
 }
 
@@ -55,7 +51,7 @@ static void blocks_of_every_size_can_be_kept_given_back_and_written(void **state
         scope_begin();
         for (int64_t n = 1; n < (9 << 20) / 4; n += 1 + n / 7) {
             Tensor *x = tensor_zeros(device, FLOAT32, SHAPE(n));
-            values(x)[n - 1] = 1;
+            case_write_float(x, n - 1, 1);
         }
         scope_end();
         assert_int_equal(device->bytes_in_use, before);
@@ -66,20 +62,20 @@ static void blocks_of_every_size_can_be_kept_given_back_and_written(void **state
 
 static void ops_without_a_wanted_gradient_leave_nothing_on_the_tape(void **state) {
     (void)state;
-    scope_begin();
+    case_begin();
     tape_begin();
     Tensor *y = linear(filled(3, 4, 1), filled(5, 4, 2), NULL);
     y = gelu(add(y, y));
     assert_int_equal(tape_length(), 0);
     assert_null(y->gradient);
     tape_end();
-    scope_end();
+    case_end();
 }
 
 static void a_product_with_a_frozen_weight_keeps_no_activation(void **state) {
     (void)state;
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 64, 64, 0.1f), *weight = filled(64, 64, -1);
     tape_begin();
     Tensor *x = add(filled(64, 64, 0), p);
@@ -95,14 +91,14 @@ static void a_product_with_a_frozen_weight_keeps_no_activation(void **state) {
     backward(mean(y), NULL);
     assert_non_null(grad(p));
     tape_end();
-    scope_end();
+    case_end();
     parameters_free(&set);
 }
 
 static void a_tensor_used_twice_gathers_both_gradients(void **state) {
     (void)state;
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 2, 3, 1);
     tape_begin();
     Tensor *x = scale(p, 2); // loss = sum over (x + x) * x = 2 x^2 = 8 p^2, so the gradient is 16 p
@@ -110,14 +106,14 @@ static void a_tensor_used_twice_gathers_both_gradients(void **state) {
     backward(loss, NULL);
     tape_end();
     for (int i = 0; i < 6; i++) assert_float_equal(values(grad(p))[i], 16 * values(p)[i], 1e-4);
-    scope_end();
+    case_end();
     parameters_free(&set);
 }
 
 static void a_gradient_handed_to_two_inputs_is_not_changed_by_either(void **state) {
     (void)state;
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 2, 2, 1), *q = leaf(&set, "q", 2, 2, 3);
     tape_begin();
     Tensor *a = scale(p, 1), *b = scale(q, 1);
@@ -129,14 +125,14 @@ static void a_gradient_handed_to_two_inputs_is_not_changed_by_either(void **stat
         assert_float_equal(values(grad(p))[i], 1 + 2 * values(p)[i], 1e-5);
         assert_float_equal(values(grad(q))[i], 1, 1e-6);
     }
-    scope_end();
+    case_end();
     parameters_free(&set);
 }
 
 static void gradients_of_leaves_add_up_over_passes_until_cleared(void **state) {
     (void)state;
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 1, 2, 1);
     for (int pass = 1; pass <= 3; pass++) {
         tape_begin();
@@ -150,14 +146,14 @@ static void gradients_of_leaves_add_up_over_passes_until_cleared(void **state) {
     backward(scale(mean(p), 2), NULL);
     tape_end();
     assert_float_equal(values(grad(p))[0], 1, 1e-6);
-    scope_end();
+    case_end();
     parameters_free(&set);
 }
 
 static void a_reshaped_tensor_shares_its_gradient(void **state) {
     (void)state;
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 2, 6, 1);
     tape_begin();
     Tensor *x = scale(p, 1);
@@ -170,7 +166,7 @@ static void a_reshaped_tensor_shares_its_gradient(void **state) {
     backward(mean(reshape(p, SHAPE(12))), NULL);
     tape_end();
     assert_true(same_shape(grad(p), p));
-    scope_end();
+    case_end();
     parameters_free(&set);
 }
 
@@ -186,12 +182,16 @@ static Tensor *two_layers(const void *context, Tensor *x) {
 /// Gradients of p and of the layers' weights, with or without recompute; returns the bytes held between forward and backward.
 static int64_t two_layer_gradients(bool again, float *out) {
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 8, 16, 0.4f);
     TwoLayers layers = {leaf(&set, "first", 32, 16, 0.7f), leaf(&set, "second", 16, 32, -0.3f)};
-    for (int i = 0; i < 32 * 16; i++)
-        values(layers.first)[i] = 0.01f * (float)(i % 13 - 6),
-        values(layers.second)[i] = 0.02f * (float)(i % 7 - 3);
+    float first[32 * 16], second[16 * 32];
+    for (int i = 0; i < 32 * 16; i++) {
+        first[i] = 0.01f * (float)(i % 13 - 6);
+        second[i] = 0.02f * (float)(i % 7 - 3);
+    }
+    case_write(layers.first, first);
+    case_write(layers.second, second);
     int64_t before = device->bytes_in_use;
     tape_begin();
     Tensor *y;
@@ -209,10 +209,10 @@ static int64_t two_layer_gradients(bool again, float *out) {
     for (int k = 0; k < set.count; k++) {
         Tensor *g = grad(set.items[k].value);
         assert_non_null(g);
-        memcpy(out, g->data, (size_t)tensor_numel(g) * sizeof(float));
+        tensor_to_host_float(g, out);
         out += tensor_numel(g);
     }
-    scope_end();
+    case_end();
     parameters_free(&set);
     return held;
 }
@@ -229,7 +229,7 @@ static void recompute_gives_the_same_bits_and_holds_less(void **state) {
 static void an_evaluation_inside_a_step_records_nothing(void **state) {
     (void)state;
     ParameterSet set = {0};
-    scope_begin();
+    case_begin();
     Tensor *p = leaf(&set, "p", 2, 2, 1);
     tape_begin();
     Tensor *x = scale(p, 3);
@@ -239,17 +239,12 @@ static void an_evaluation_inside_a_step_records_nothing(void **state) {
     tape_resume();
     assert_int_equal(tape_length(), 1);
     tape_end();
-    scope_end();
+    case_end();
     parameters_free(&set);
 }
 
-static int open_device(void **state) {
-    (void)state;
-    device = ops_cpu_open(0);
-    return 0;
-}
-
-int main(void) {
+static int run_all(void) {
+    device = case_device();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_returns_to_where_it_was_when_a_scope_ends),
         cmocka_unit_test(blocks_of_every_size_can_be_kept_given_back_and_written),
@@ -262,5 +257,7 @@ int main(void) {
         cmocka_unit_test(recompute_gives_the_same_bits_and_holds_less),
         cmocka_unit_test(an_evaluation_inside_a_step_records_nothing),
     };
-    return cmocka_run_group_tests(tests, open_device, NULL);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
+
+int main(void) { return case_run_devices(run_all); }

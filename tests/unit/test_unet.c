@@ -17,7 +17,7 @@ enum { CASES = sizeof cases / sizeof *cases };
 
 static UNet *open_unet(const char *name, int block, DType dtype) {
     Error error = {0};
-    UNet *unet = unet_load(recorded_path(name), block, device_cpu(), dtype, &error);
+    UNet *unet = unet_load(recorded_path(name), block, case_device(), dtype, &error);
     if (!unet) fail_msg("%s", error.message);
     return unet;
 }
@@ -93,7 +93,7 @@ static int recorded_nodes(const UNet *unet, const UNetCase *test, bool train_con
 
 static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
     (void)state;
-    int64_t before = device_cpu()->bytes_in_use;
+    int64_t before = case_device()->bytes_in_use;
     const UNetCase *test = &cases[0];
     UNet *unet = open_unet(test->name, test->block, FLOAT32);
     assert_int_equal(recorded_nodes(unet, test, false), 0);
@@ -112,7 +112,7 @@ static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
     tape_end();
     case_end();
     unet_free(unet);
-    assert_int_equal(device_cpu()->bytes_in_use, before);
+    assert_int_equal(case_device()->bytes_in_use, before);
 }
 
 // ---- configurations that are not supported
@@ -150,7 +150,7 @@ static void expect_message(const char *key, const char *value, const char *first
                            const char *second) {
     Error error = {0};
     changed_configuration(key, value);
-    UNet *unet = unet_load(temporary_folder, 1, device_cpu(), FLOAT32, &error);
+    UNet *unet = unet_load(temporary_folder, 1, case_device(), FLOAT32, &error);
     if (unet) fail_msg("%s: %s was taken", key, value);
     if (!strstr(error.message, first) || !strstr(error.message, second))
         fail_msg("%s: %s gives the message: %s", key, value, error.message);
@@ -188,9 +188,9 @@ static void weights_beyond_the_feature_block_are_not_read(void **state) {
     (void)state;
     Error error = {0};
     // The recorded directory ends with up block 1.
-    assert_null(unet_load(recorded_path("unet_sd1"), 2, device_cpu(), FLOAT32, &error));
+    assert_null(unet_load(recorded_path("unet_sd1"), 2, case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "up_blocks.2"));
-    assert_null(unet_load(recorded_path("unet_sd1"), 3, device_cpu(), FLOAT32, &error));
+    assert_null(unet_load(recorded_path("unet_sd1"), 3, case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "up blocks 0 to 2"));
 }
 
@@ -226,7 +226,7 @@ static void the_published_configuration_is_understood(void **state) {
     Error error = {0};
     if (!recorded_published_config("unet")) skip();
     // All that is wrong with the folder is that the weights are another model's.
-    assert_null(unet_load(temporary_folder, 1, device_cpu(), FLOAT32, &error));
+    assert_null(unet_load(temporary_folder, 1, case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "conv_in.weight' is missing"));
 }
 

@@ -8,7 +8,7 @@ enum { BLOCK_ROUNDINGS = 5, ATTENTION_ROUNDINGS = 6 };
 
 static VaeEncoder *open_vae(const char *name, DType dtype) {
     Error error = {0};
-    VaeEncoder *vae = vae_encoder_load(recorded_path(name), device_cpu(), dtype, &error);
+    VaeEncoder *vae = vae_encoder_load(recorded_path(name), case_device(), dtype, &error);
     if (!vae) fail_msg("%s", error.message);
     return vae;
 }
@@ -54,7 +54,7 @@ static void the_scaling_factor_is_the_configurations_or_stable_diffusions(void *
 
 static void the_frozen_encoder_leaves_nothing_on_the_tape_and_no_memory(void **state) {
     (void)state;
-    int64_t before = device_cpu()->bytes_in_use;
+    int64_t before = case_device()->bytes_in_use;
     case_begin();
     tape_begin();
     VaeEncoder *vae = open_vae("vae_old", FLOAT32);
@@ -63,13 +63,13 @@ static void the_frozen_encoder_leaves_nothing_on_the_tape_and_no_memory(void **s
     tape_end();
     vae_encoder_free(vae);
     case_end();
-    assert_int_equal(device_cpu()->bytes_in_use, before);
+    assert_int_equal(case_device()->bytes_in_use, before);
 }
 
 static void a_directory_of_another_model_is_refused(void **state) {
     (void)state;
     Error error = {0};
-    assert_null(vae_encoder_load(recorded_path("unet_sd1"), device_cpu(), FLOAT32, &error));
+    assert_null(vae_encoder_load(recorded_path("unet_sd1"), case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "unet_sd1/config.json"));
     assert_non_null(strstr(error.message, "down_block_types"));
     assert_non_null(strstr(error.message, "DownEncoderBlock2D"));
@@ -80,7 +80,7 @@ static void the_published_configuration_is_understood(void **state) {
     Error error = {0};
     if (!recorded_published_config("vae")) skip();
     // All that is wrong with the folder is that the weights are another model's.
-    assert_null(vae_encoder_load(temporary_folder, device_cpu(), FLOAT32, &error));
+    assert_null(vae_encoder_load(temporary_folder, case_device(), FLOAT32, &error));
     assert_non_null(strstr(error.message, "encoder.conv_in.weight' is missing"));
 }
 
