@@ -10,6 +10,8 @@ struct Gradient {
     int rank;      ///< of a leaf: its own shape, whatever reshape an op sees
     int64_t shape[MAX_RANK];
     Tensor *value;
+    int pending; ///< of a leaf: nodes on tapes that may still add to it
+    int index;   ///< of a leaf: its place in a ParameterSet, -1 outside of one
 };
 
 Gradient *gradient_new(bool leaf);

@@ -16,6 +16,7 @@ Tensor *parameters_add(ParameterSet *set, const char *name, ParameterGroup group
     parameter->decay = rank >= 2;
     parameter->value = tensor_new_persistent(device, FLOAT32, rank, shape, parameter->name);
     require_grad(parameter->value);
+    leaf_set_index(parameter->value, set->count - 1);
     return parameter->value;
 }
 

@@ -24,9 +24,46 @@ void tape_begin(void) {
     tape = inner;
 }
 
+// ---- when a leaf's gradient is complete
+
+static _Thread_local LeafComplete *leaf_complete;
+static _Thread_local void *leaf_complete_context;
+static _Thread_local int walking; ///< depth of backward()
+
+void tape_on_leaf_complete(LeafComplete *complete, void *context) {
+    leaf_complete = complete;
+    leaf_complete_context = context;
+}
+
+static void end_free(Gradient *gradient) {
+    if (gradient && gradient->leaf && --gradient->pending == 0 && walking && leaf_complete &&
+        gradient->index >= 0)
+        leaf_complete(gradient->index, leaf_complete_context);
+    gradient_release(gradient);
+}
+
+/// The leaves that a segment reads while it runs without being recorded.
+typedef struct LeafList {
+    Gradient **leaves;
+    int count, capacity;
+} LeafList;
+
+static _Thread_local LeafList *collecting;
+
+static void collect_leaf(LeafList *list, Gradient *leaf) {
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 16;
+        list->leaves = checked_realloc(list->leaves, (size_t)list->capacity * sizeof *list->leaves);
+    }
+    leaf->pending++;
+    list->leaves[list->count++] = gradient_retain(leaf);
+}
+
 static void node_free(Node *node) {
     gradient_release(node->output.gradient);
-    for (int i = 0; i < NODE_INPUTS; i++) gradient_release(node->inputs[i].gradient);
+    for (int i = 0; i < NODE_INPUTS; i++) end_free(node->inputs[i].gradient);
+    for (int i = 0; i < node->hidden_count; i++) end_free(node->hidden_leaves[i]);
+    free(node->hidden_leaves);
     for (int i = 0; i < NODE_SAVED; i++) tensor_release(node->saved[i]);
     free(node);
 }
@@ -75,15 +112,24 @@ static Node *append_node(Tensor *output, Backward backward_function, const char 
     return node;
 }
 
+static void node_attach(Node *node, int input, const Tensor *x) {
+    node->inputs[input] = node_end(x);
+    if (x->gradient->leaf) x->gradient->pending++;
+}
+
 Node *record_node(Tensor *output, Backward backward_function, const char *name, int num_inputs,
                   Tensor *const *inputs) {
     CHECK(num_inputs <= NODE_INPUTS, "%s: %d inputs", name, num_inputs);
     bool wanted = false;
-    for (int i = 0; i < num_inputs; i++) wanted |= requires_grad(inputs[i]);
+    for (int i = 0; i < num_inputs; i++) {
+        wanted |= requires_grad(inputs[i]);
+        if (collecting && inputs[i] && inputs[i]->gradient && inputs[i]->gradient->leaf)
+            collect_leaf(collecting, inputs[i]->gradient);
+    }
     if (!wanted) return NULL;
     Node *node = append_node(output, backward_function, name);
     for (int i = 0; i < num_inputs; i++)
-        if (requires_grad(inputs[i])) node->inputs[i] = node_end(inputs[i]);
+        if (requires_grad(inputs[i])) node_attach(node, i, inputs[i]);
     return node;
 }
 
@@ -189,6 +235,7 @@ static void run_node(Node *node) {
 void backward(Tensor *output, Tensor *grad_output) {
     CHECK(tape, "backward without a tape");
     tape_pause();
+    walking++;
     scope_begin();
     start_from(output, grad_output);
     scope_end();
@@ -197,6 +244,7 @@ void backward(Tensor *output, Tensor *grad_output) {
         run_node(node);
         node_free(node);
     }
+    walking--;
     tape_resume();
 }
 
@@ -226,14 +274,23 @@ Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x,
     CHECK(bytes <= sizeof arguments.context, "recompute: a context of %zu bytes", bytes);
     memcpy(arguments.context, context, bytes);
     bool recording = tape_recording();
+    LeafList hidden = {0};
+    if (recording) collecting = &hidden;
     tape_pause();
     scope_begin();
     Tensor *y = scope_end_returning(segment(context, x));
     tape_resume();
-    if (!recording || y == x) return y;
+    if (recording) collecting = NULL;
+    if (!recording || y == x) {
+        while (hidden.count) end_free(hidden.leaves[--hidden.count]);
+        free(hidden.leaves);
+        return y;
+    }
     // Recorded whether or not x wants a gradient: the segment may hold parameters that do.
     Node *node = append_node(y, recompute_backward, "recompute");
-    if (x->gradient) node->inputs[0] = node_end(x);
+    if (x->gradient) node_attach(node, 0, x);
+    node->hidden_leaves = hidden.leaves;
+    node->hidden_count = hidden.count;
     node_save(node, 0, x);
     for (int i = 0; i < 3; i++) node_save(node, i + 1, held ? held[i] : NULL);
     NODE_SET_ARGUMENTS(node, arguments);

@@ -26,7 +26,9 @@ struct Node {
     NodeEnd inputs[NODE_INPUTS];
     Tensor *saved[NODE_SAVED]; ///< retained until the node has run
     _Alignas(16) unsigned char arguments[NODE_ARGUMENT_BYTES];
-    const char *name; ///< the backward function's, for messages
+    const char *name;         ///< the backward function's, for messages
+    Gradient **hidden_leaves; ///< parameters that a recomputed segment reads
+    int hidden_count;
 };
 
 /// Puts a node for `output` on the tape, if it records and any of the inputs (NULL allowed) wants a gradient; `output` then
@@ -74,6 +76,12 @@ int tape_length(void);
 /// Runs the innermost tape backward from `output` with the given gradient of it (NULL: ones, for a one-element loss), gathers
 /// the gradients of leaves and empties the tape.
 void backward(Tensor *output, Tensor *grad_output);
+
+/// From now on, on this thread: in backward() each leaf is reported when no node is left on the tape that could add to its gradient
+/// (recomputed segments included). A leaf that no node read is never reported. NULL: nobody listens. Leaves are named by
+/// leaf_index().
+typedef void LeafComplete(int index, void *context);
+void tape_on_leaf_complete(LeafComplete *complete, void *context);
 
 /// A part of a network as a function of one tensor; `context` is what else it reads.
 typedef Tensor *(*Segment)(const void *context, Tensor *x);

@@ -68,6 +68,7 @@ Gradient *gradient_new(bool leaf) {
     Gradient *gradient = checked_calloc(1, sizeof *gradient);
     gradient->references = 1;
     gradient->leaf = leaf;
+    gradient->index = -1;
     return gradient;
 }
 
@@ -88,6 +89,28 @@ void require_grad(Tensor *x) {
     x->gradient = gradient_new(true);
     x->gradient->rank = x->rank;
     memcpy(x->gradient->shape, x->shape, sizeof x->shape);
+}
+
+void leaf_set_index(Tensor *x, int index) {
+    CHECK(x->gradient && x->gradient->leaf, "%s is not a leaf", tensor_describe(x));
+    x->gradient->index = index;
+}
+
+void leaf_set_gradient(Tensor *x, Tensor *buffer) {
+    CHECK(x->gradient && x->gradient->leaf && buffer->dtype == FLOAT32 && same_shape(x, buffer),
+          "leaf_set_gradient: %s for %s", tensor_describe(buffer), tensor_describe(x));
+    tensor_retain(buffer);
+    tensor_release(x->gradient->value);
+    x->gradient->value = buffer;
+    x->gradient->gathered = false;
+}
+
+void leaf_settle_gradient(Tensor *x) {
+    Gradient *gradient = x->gradient;
+    if (gradient->gathered) return;
+    CHECK(gradient->value, "%s has no buffer for its gradient", tensor_describe(x));
+    x->device->fill_zero(x->device, gradient->value->data, (size_t)tensor_numel(x) * sizeof(float));
+    gradient->gathered = true;
 }
 
 bool requires_grad(const Tensor *x) { return x && x->gradient && tape_recording(); }
@@ -183,6 +206,24 @@ Tensor *reshape(Tensor *x, int rank, const int64_t *shape) {
     y->data = x->data;
     y->gradient = gradient_retain(x->gradient);
     return scope_adopt(y);
+}
+
+void tensor_rebase(Tensor *x, const Tensor *base, int64_t offset) {
+    int64_t n = tensor_numel(x);
+    CHECK(x->dtype == base->dtype && x->device == base->device && x->storage->references == 1 &&
+              offset >= 0 && offset + n <= tensor_numel(base),
+          "tensor_rebase: %s to element %lld of %s", tensor_describe(x), (long long)offset,
+          tensor_describe(base));
+    size_t element = dtype_size(x->dtype), bytes = (size_t)n * element;
+    void *content = checked_malloc(bytes + 1),
+         *place = (char *)base->data + (size_t)offset * element;
+    x->device->to_host(x->device, content, x->data, bytes);
+    x->device->from_host(x->device, place, content, bytes);
+    free(content);
+    storage_release(x->storage);
+    x->storage = base->storage;
+    x->storage->references++;
+    x->data = place;
 }
 
 Tensor *tensor_retain(Tensor *x) {

@@ -61,6 +61,10 @@ Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64
 Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data,
                     const char *name);
 
+/// Moves x into `base`, `offset` elements from its start: x's content is copied there, and base's memory lives as long as x. Type and
+/// device are the same, x has no reshape.
+void tensor_rebase(Tensor *x, const Tensor *base, int64_t offset);
+
 /// One more owner. Returns x. NULL is allowed in both.
 Tensor *tensor_retain(Tensor *x);
 /// One owner less; the last frees it.
@@ -77,6 +81,12 @@ Tensor *scope_adopt(Tensor *x);
 
 /// Marks x as a leaf whose gradient is wanted: FLOAT32, gathered (+=) over backward passes until grad_clear().
 void require_grad(Tensor *x);
+/// Numbers a leaf (a place in a ParameterSet, from 0), for tape_on_leaf_complete().
+void leaf_set_index(Tensor *x, int index);
+/// Lets a leaf's gradient gather in `buffer` (FLOAT32, x's shape), which it keeps.
+void leaf_set_gradient(Tensor *x, Tensor *buffer);
+/// Counts a leaf's gradient as gathered, zero if nothing came.
+void leaf_settle_gradient(Tensor *x);
 /// True if a gradient of x is wanted and the tape records.
 bool requires_grad(const Tensor *x);
 /// The gathered gradient of a leaf, or NULL if none came. Valid until the next backward pass or grad_clear().

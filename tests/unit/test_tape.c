@@ -226,6 +226,51 @@ static void recompute_gives_the_same_bits_and_holds_less(void **state) {
     assert_true(held_again * 2 < held);
 }
 
+typedef struct Completions {
+    int indices[8], count;
+} Completions;
+
+static void note_completion(int index, void *context) {
+    Completions *seen = context;
+    seen->indices[seen->count++] = index;
+}
+
+/// Parameters 0 and 1 are read by the first layer, 2 and 3 by the second, 4 by nothing, and 0 again at the very end of the walk.
+static void leaves_complete(bool again, Completions *seen) {
+    ParameterSet set = {0};
+    case_begin();
+    Tensor *p = leaf(&set, "p", 8, 16, 0.4f);
+    TwoLayers first = {p, leaf(&set, "first.second", 16, 8, 0.2f)};
+    TwoLayers second = {leaf(&set, "second.first", 32, 16, 0.7f),
+                        leaf(&set, "second.second", 16, 32, -0.3f)};
+    leaf(&set, "unused", 2, 2, 1);
+    tape_on_leaf_complete(note_completion, seen);
+    tape_begin();
+    Tensor *x = scale(p, 1);
+    const TwoLayers *layers[] = {&first, &second};
+    for (int i = 0; i < 2; i++)
+        x = again ? recompute(two_layers, layers[i], sizeof *layers[i], x, NULL)
+                  : two_layers(layers[i], x);
+    backward(mean(x), NULL);
+    tape_end();
+    tape_on_leaf_complete(NULL, NULL);
+    case_end();
+    parameters_free(&set);
+}
+
+static void a_leaf_is_complete_when_nothing_left_on_the_tape_reads_it(void **state) {
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        Completions seen = {0};
+        leaves_complete(again, &seen);
+        assert_int_equal(seen.count, 4);
+        bool second_layer_first = seen.indices[0] + seen.indices[1] == 2 + 3;
+        assert_true(second_layer_first);
+        assert_int_equal(seen.indices[2], 1);
+        assert_int_equal(seen.indices[3], 0);
+    }
+}
+
 static void an_evaluation_inside_a_step_records_nothing(void **state) {
     (void)state;
     ParameterSet set = {0};
@@ -255,6 +300,7 @@ static int run_all(void) {
         cmocka_unit_test(gradients_of_leaves_add_up_over_passes_until_cleared),
         cmocka_unit_test(a_reshaped_tensor_shares_its_gradient),
         cmocka_unit_test(recompute_gives_the_same_bits_and_holds_less),
+        cmocka_unit_test(a_leaf_is_complete_when_nothing_left_on_the_tape_reads_it),
         cmocka_unit_test(an_evaluation_inside_a_step_records_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
