@@ -1,0 +1,30 @@
+/// Inside the emulator: fibers, each with a stack of its own, switched without system calls.
+#pragma once
+#include <cstddef>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define WITH_ADDRESS_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ADDRESS_SANITIZER 1
+#endif
+#endif
+#ifndef WITH_ADDRESS_SANITIZER
+#define WITH_ADDRESS_SANITIZER 0
+#endif
+
+struct Fiber {
+    void *context = nullptr; ///< the stack pointer, where it is not running
+    char *stack = nullptr;   ///< lowest address; NULL for the thread's own stack
+    size_t stack_bytes = 0;
+    void *fake_stack = nullptr; ///< the address sanitizer's
+};
+
+/// Gives the fiber a stack; its first switch calls `entry`, which must never return.
+void fiber_create(Fiber *fiber, void (*entry)());
+/// Goes on with `to`; returns when something switches back to `from`, the fiber that runs now.
+void fiber_switch(Fiber *from, Fiber *to);
+/// Must be the first call in `entry`.
+void fiber_entered();
+/// Whether the address lies in the guard below a fiber's stack.
+bool fiber_overflowed(const Fiber *fiber, const void *address);

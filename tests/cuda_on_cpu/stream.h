@@ -1,0 +1,48 @@
+/// Inside the emulator: work queued in streams, and the order in which it runs.
+#pragma once
+#include "cuda_runtime.h"
+
+#include <deque>
+#include <functional>
+#include <memory>
+
+/// One recording of an event; later recordings are others.
+struct Recording {
+    cudaStream_t stream;
+    uint64_t number; ///< of the work that completes it
+    bool done = false;
+    double time = 0; ///< s
+};
+
+struct Work {
+    uint64_t number; ///< counts everything that is issued
+    const char *name;
+    std::function<void()> run;
+    std::shared_ptr<Recording> wait; ///< must be done before; or NULL
+};
+
+struct cudaOnCpuStream {
+    int device;
+    std::deque<Work> work;
+};
+
+struct cudaOnCpuEvent {
+    bool timed;
+    int device;
+    std::shared_ptr<Recording> recording; ///< the last, or NULL
+};
+
+bool stream_exists(cudaStream_t stream);
+cudaStream_t stream_create(int device);
+/// Runs what is queued, then frees the stream.
+void stream_destroy(cudaStream_t stream);
+/// The first stream made on the device, or NULL.
+cudaStream_t stream_first(int device);
+/// Returns the work's number.
+uint64_t stream_queue(cudaStream_t stream, const char *name, std::function<void()> run,
+                      std::shared_ptr<Recording> wait = nullptr);
+/// Runs the stream up to that work, what this waits for, and perhaps other work that may run before.
+void stream_run_until(cudaStream_t stream, uint64_t number);
+void stream_run_all(int device);
+/// Runs one piece of work, for a host that polls. False if nothing was left.
+bool stream_run_one(cudaStream_t stream);
