@@ -1,0 +1,368 @@
+// The one file that knows cuBLASLt. The library counts columns first, so c = a b is asked for as its transpose c^T = b^T a^T: a
+// row-major [m,n] matrix is a column-major [n,m] one in the same memory.
+//
+// What has to be found out about a product (its descriptors and the algorithm that the library's heuristic proposes) is kept per
+// sizes, types and alignment. The heuristic proposes by the alignment that it is told, so that is part of the key.
+//
+// The library adds a bias in the output's type only: it would be rounded to BFLOAT16 before it is added. So a BFLOAT16 output
+// with a bias goes through FLOAT32 scratch memory, in slices of rows that stay in the GPU's second-level cache.
+#include "ops/cuda/cublaslt.h"
+
+#include <cublasLt.h>
+
+#include <array>
+#include <initializer_list>
+#include <map>
+
+#ifdef __CUDACC__
+#include <dlfcn.h>
+#endif
+
+namespace {
+
+// ---- the library
+
+/// The calls in use, without their common beginning.
+#define CUBLASLT_CALLS(CALL)           \
+    CALL(Create)                       \
+    CALL(GetStatusName)                \
+    CALL(MatmulDescCreate)             \
+    CALL(MatmulDescDestroy)            \
+    CALL(MatmulDescSetAttribute)       \
+    CALL(MatrixLayoutCreate)           \
+    CALL(MatrixLayoutDestroy)          \
+    CALL(MatmulPreferenceCreate)       \
+    CALL(MatmulPreferenceDestroy)      \
+    CALL(MatmulPreferenceSetAttribute) \
+    CALL(MatmulAlgoGetHeuristic)       \
+    CALL(Matmul)
+
+struct Library {
+#define CUBLASLT_POINTER(name) decltype(&cublasLt##name) name;
+    CUBLASLT_CALLS(CUBLASLT_POINTER)
+#undef CUBLASLT_POINTER
+    bool open;
+} library;
+
+#ifdef __CUDACC__
+/// The version that belongs to the headers first: calls in use are the same in 12 and 13.
+void *open_library(Error *error) {
+    static const char *const names[] = {
+        CUDART_VERSION >= 13000 ? "libcublasLt.so.13" : "libcublasLt.so.12",
+        CUDART_VERSION >= 13000 ? "libcublasLt.so.12" : "libcublasLt.so.13", "libcublasLt.so"};
+    for (const char *name : names)
+        if (void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL)) return handle;
+    error_set(
+        error,
+        "cuBLASLt, which multiplies matrices on the GPU, cannot be opened (%s). It comes with "
+        "the CUDA Toolkit (package libcublas); its folder must be in LD_LIBRARY_PATH or known "
+        "to ldconfig.",
+        dlerror());
+    return nullptr;
+}
+
+bool find_calls(Error *error) {
+    void *handle = open_library(error);
+    if (!handle) return false;
+#define CUBLASLT_FIND(name)                                                                   \
+    library.name = reinterpret_cast<decltype(library.name)>(dlsym(handle, "cublasLt" #name)); \
+    if (!library.name)                                                                        \
+        return error_set(error, "cuBLASLt has no cublasLt" #name ": version 12 or newer is "  \
+                                "needed");
+    CUBLASLT_CALLS(CUBLASLT_FIND)
+#undef CUBLASLT_FIND
+    return true;
+}
+#else
+bool find_calls(Error *) {
+#define CUBLASLT_TAKE(name) library.name = &cublasLt##name;
+    CUBLASLT_CALLS(CUBLASLT_TAKE)
+#undef CUBLASLT_TAKE
+    return true;
+}
+#endif
+
+const char *type_name(DType type) { return type == BFLOAT16 ? "bfloat16" : "float32"; }
+
+void check(cublasStatus_t status, const char *call, const Product &p) {
+    CHECK(status == CUBLAS_STATUS_SUCCESS,
+          "cuBLASLt: %s in %s, %s [%lld, %lld]%s times [%lld, %lld]%s into %s%s",
+          library.GetStatusName(status), call, type_name(p.type), (long long)p.m, (long long)p.k,
+          p.a_transposed ? " (transposed)" : "", (long long)p.k, (long long)p.n,
+          p.b_transposed ? " (transposed)" : "", type_name(p.c_type),
+          p.accumulate ? ", added" : "");
+}
+
+cublasLtHandle_t handle_of(const Product &p) {
+    static cublasLtHandle_t handle; // for the process's one device
+    if (!handle) check(library.Create(&handle), "cublasLtCreate", p);
+    return handle;
+}
+
+// ---- plans
+
+cudaDataType_t data_type(DType type) { return type == BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F; }
+
+/// The largest power of two, up to what the library makes use of, that divides the address.
+uint32_t alignment_of(const void *pointer) {
+    uintptr_t address = reinterpret_cast<uintptr_t>(pointer) | 256;
+    return (uint32_t)(address & -address);
+}
+
+/// In the library's names: its A is our b, its B our a.
+struct Alignments {
+    uint32_t a, b, c, bias; ///< bias 0: none
+};
+
+/// What cuBLASLt needs to know about a product before the pointers.
+class Plan {
+  public:
+    Plan(const Product &p, const Alignments &alignments, const float *bias);
+    ~Plan();
+    Plan(const Plan &) = delete;
+    Plan &operator=(const Plan &) = delete;
+    void run(const Tensor *like, const Product &p, const void *a, const void *b, const float *bias,
+             void *c);
+
+  private:
+    void describe(const Product &p, const float *bias);
+    void choose(const Product &p, const Alignments &alignments);
+    void set(const Product &p, cublasLtMatmulDescAttributes_t name, const void *value,
+             size_t bytes) {
+        check(library.MatmulDescSetAttribute(operation, name, value, bytes),
+              "cublasLtMatmulDescSetAttribute", p);
+    }
+
+    cublasLtMatmulDesc_t operation = nullptr;
+    cublasLtMatrixLayout_t a_layout = nullptr, b_layout = nullptr, c_layout = nullptr;
+    cublasLtMatmulAlgo_t algorithm;
+    size_t workspace_bytes;
+};
+
+Plan::Plan(const Product &p, const Alignments &alignments, const float *bias) {
+    describe(p, bias);
+    choose(p, alignments);
+}
+
+Plan::~Plan() {
+    library.MatmulDescDestroy(operation);
+    for (cublasLtMatrixLayout_t layout : {a_layout, b_layout, c_layout})
+        library.MatrixLayoutDestroy(layout);
+}
+
+void Plan::describe(const Product &p, const float *bias) {
+    check(library.MatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
+          "cublasLtMatmulDescCreate", p);
+    int32_t a_operation = p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    int32_t b_operation = p.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
+    set(p, CUBLASLT_MATMUL_DESC_TRANSA, &a_operation, sizeof a_operation);
+    set(p, CUBLASLT_MATMUL_DESC_TRANSB, &b_operation, sizeof b_operation);
+    if (bias) {
+        uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+        set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+        set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    }
+    // Rows and columns as stored, so a row's length is the leading dimension.
+    const struct {
+        cublasLtMatrixLayout_t *layout;
+        DType type;
+        int64_t rows, columns;
+    } matrices[] = {{&a_layout, p.type, p.b_transposed ? p.k : p.n, p.b_transposed ? p.n : p.k},
+                    {&b_layout, p.type, p.a_transposed ? p.m : p.k, p.a_transposed ? p.k : p.m},
+                    {&c_layout, p.c_type, p.n, p.m}};
+    for (const auto &matrix : matrices)
+        check(library.MatrixLayoutCreate(matrix.layout, data_type(matrix.type),
+                                         (uint64_t)matrix.rows, (uint64_t)matrix.columns,
+                                         matrix.rows),
+              "cublasLtMatrixLayoutCreate", p);
+}
+
+/// The most scratch memory that an algorithm may use: what NVIDIA recommends for Hopper.
+constexpr uint64_t WORKSPACE_BYTES = 32 << 20;
+
+void Plan::choose(const Product &p, const Alignments &alignments) {
+    cublasLtMatmulPreference_t preference;
+    check(library.MatmulPreferenceCreate(&preference), "cublasLtMatmulPreferenceCreate", p);
+    uint32_t reduction = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t name;
+        const void *value;
+        size_t bytes;
+    } wishes[] = {
+        {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES, sizeof WORKSPACE_BYTES},
+        {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reduction, sizeof reduction},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &alignments.a, sizeof alignments.a},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &alignments.b, sizeof alignments.b},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &alignments.c, sizeof alignments.c},
+        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &alignments.c, sizeof alignments.c},
+    };
+    for (const auto &wish : wishes)
+        check(library.MatmulPreferenceSetAttribute(preference, wish.name, wish.value, wish.bytes),
+              "cublasLtMatmulPreferenceSetAttribute", p);
+    cublasLtMatmulHeuristicResult_t result;
+    int found = 0;
+    check(library.MatmulAlgoGetHeuristic(handle_of(p), operation, a_layout, b_layout, c_layout,
+                                         c_layout, preference, 1, &result, &found),
+          "cublasLtMatmulAlgoGetHeuristic", p);
+    check(found ? result.state : CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic", p);
+    check(library.MatmulPreferenceDestroy(preference), "cublasLtMatmulPreferenceDestroy", p);
+    algorithm = result.algo;
+    workspace_bytes = result.workspaceSize;
+}
+
+void Plan::run(const Tensor *like, const Product &p, const void *a, const void *b,
+               const float *bias, void *c) {
+    if (bias) set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    // The library wants its workspace at a multiple of 256 bytes, a device promises 64.
+    Workspace workspace(like, workspace_bytes ? workspace_bytes + 255 : 0);
+    uintptr_t aligned = (reinterpret_cast<uintptr_t>(workspace.as<char>()) + 255) & ~(uintptr_t)255;
+    void *scratch = workspace_bytes ? reinterpret_cast<void *>(aligned) : nullptr;
+    const float one = 1.0f, beta = p.accumulate ? 1.0f : 0.0f;
+    check(library.Matmul(handle_of(p), operation, &one, b, a_layout, a, b_layout, &beta, c,
+                         c_layout, c, c_layout, &algorithm, scratch, workspace_bytes,
+                         stream_of(like)),
+          "cublasLtMatmul", p);
+}
+
+/// Kept plans, forgotten all at once when there are too many: sequence lengths vary, so their number has no bound of its own.
+Plan &plan_for(const Product &p, const void *a, const void *b, const float *bias, const void *c) {
+    constexpr size_t MOST_PLANS = 4096;
+    using Key = std::array<int64_t, 5>;
+    static std::map<Key, Plan> &plans = *new std::map<Key, Plan>; // outlives the library's own end
+    Alignments alignments = {alignment_of(b), alignment_of(a), alignment_of(c),
+                             bias ? alignment_of(bias) : 0};
+    int64_t kinds = (p.type == BFLOAT16) | (p.c_type == BFLOAT16) << 1 | p.a_transposed << 2 |
+                    p.b_transposed << 3;
+    int64_t aligned = (int64_t)alignments.a | (int64_t)alignments.b << 16 |
+                      (int64_t)alignments.c << 32 | (int64_t)alignments.bias << 48;
+    Key key = {p.m, p.n, p.k, kinds, aligned};
+    auto found = plans.find(key);
+    if (found != plans.end()) return found->second;
+    if (plans.size() >= MOST_PLANS) plans.clear();
+    return plans
+        .emplace(std::piecewise_construct, std::forward_as_tuple(key),
+                 std::forward_as_tuple(p, alignments, bias))
+        .first->second;
+}
+
+void run_product(const Tensor *like, const Product &p, const void *a, const void *b,
+                 const float *bias, void *c) {
+    plan_for(p, a, b, bias, c).run(like, p, a, b, bias, c);
+}
+
+// ---- bias
+
+constexpr int THREADS = 256;
+
+bool aligned_to(const void *pointer, size_t bytes) {
+    return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
+}
+
+/// y (+)= product + bias, `packs` times N elements, `row_packs` of them in a row.
+template <int N>
+__global__ void add_bias_kernel(const float *product, const float *bias, unsigned row_packs,
+                                unsigned packs, bool accumulate, bfloat16 *y) {
+    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < packs;
+         i += gridDim.x * blockDim.x) {
+        Pack<float, N> sum = reinterpret_cast<const Pack<float, N> *>(product)[i];
+        Pack<float, N> added = reinterpret_cast<const Pack<float, N> *>(bias)[i % row_packs];
+        Pack<bfloat16, N> *out = reinterpret_cast<Pack<bfloat16, N> *>(y) + i, before = {}, after;
+        if (accumulate) before = *out;
+        for (int j = 0; j < N; j++)
+            after.values[j] =
+                from_float<bfloat16>(sum.values[j] + added.values[j] + to_float(before.values[j]));
+        *out = after;
+    }
+}
+
+void add_bias(const Tensor *like, const float *product, const float *bias, int64_t rows, int64_t n,
+              bool accumulate, bfloat16 *y) {
+    cudaStream_t stream = stream_of(like);
+    if (n % 4 == 0 && aligned_to(bias, 16) && aligned_to(y, 8)) {
+        int64_t packs = rows * n / 4;
+        LAUNCH(add_bias_kernel<4>, blocks_for(like, packs, THREADS), THREADS, 0, stream, product,
+               bias, (unsigned)(n / 4), (unsigned)packs, accumulate, y);
+    } else {
+        LAUNCH(add_bias_kernel<1>, blocks_for(like, rows * n, THREADS), THREADS, 0, stream, product,
+               bias, (unsigned)n, (unsigned)(rows * n), accumulate, y);
+    }
+}
+
+/// Rows of n floats in FLOAT32 scratch memory at a time: within the second-level cache, and still enough to fill a GPU.
+int64_t bias_slice_rows(int64_t n) {
+    constexpr int64_t SLICE_FLOATS = 8 << 20, TILE = 128;
+    int64_t rows = SLICE_FLOATS / n;
+    return rows >= TILE ? rows / TILE * TILE : rows > 0 ? rows : 1;
+}
+
+/// A BFLOAT16 output with a bias. a is not transposed, so a slice of rows is one of a as well.
+void multiply_through_float(const Tensor *like, const Product &p, const void *a, const void *b,
+                            const float *bias, bfloat16 *c) {
+    CHECK(!p.a_transposed, "a product with a bias takes its first matrix as it is");
+    int64_t slice = bias_slice_rows(p.n);
+    if (slice > p.m) slice = p.m;
+    Workspace workspace(like, (size_t)(slice * p.n) * sizeof(float));
+    float *sums = workspace.as<float>();
+    for (int64_t first = 0; first < p.m; first += slice) {
+        Product part = p;
+        part.m = p.m - first < slice ? p.m - first : slice;
+        part.c_type = FLOAT32;
+        part.accumulate = false;
+        const char *rows = static_cast<const char *>(a) + first * p.k * (int64_t)dtype_size(p.type);
+        run_product(like, part, rows, b, nullptr, sums);
+        add_bias(like, sums, bias, part.m, p.n, p.accumulate, c + first * p.n);
+    }
+}
+
+// ---- conversion
+
+/// x and y are aligned for packs of N elements; n need not be a multiple.
+template <int N> __global__ void round_kernel(const float *x, int64_t n, bfloat16 *y) {
+    int64_t thread = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    for (int64_t i = thread; i < n / N; i += (int64_t)gridDim.x * blockDim.x) {
+        Pack<float, N> from = reinterpret_cast<const Pack<float, N> *>(x)[i];
+        Pack<bfloat16, N> to;
+        for (int j = 0; j < N; j++) to.values[j] = from_float<bfloat16>(from.values[j]);
+        reinterpret_cast<Pack<bfloat16, N> *>(y)[i] = to;
+    }
+    int64_t tail = n / N * N + thread;
+    if (tail < n) y[tail] = from_float<bfloat16>(x[tail]);
+}
+
+size_t copy_bytes(const Tensor *matrix, DType type) {
+    return matrix->dtype == type ? 0 : (size_t)tensor_numel(matrix) * dtype_size(type);
+}
+
+} // namespace
+
+bool cublaslt_open(Error *error) {
+    if (!library.open) library.open = find_calls(error);
+    return library.open;
+}
+
+void multiply(const Tensor *like, const Product &product, const void *a, const void *b,
+              const float *bias, void *c) {
+    CHECK(library.open, "cublaslt_open() comes first");
+    if (bias && product.c_type == BFLOAT16)
+        multiply_through_float(like, product, a, b, bias, static_cast<bfloat16 *>(c));
+    else
+        run_product(like, product, a, b, bias, c);
+}
+
+ProductOperand::ProductOperand(const Tensor *matrix, DType type)
+    : copy(matrix, copy_bytes(matrix, type)), elements(matrix->data) {
+    if (matrix->dtype == type) return;
+    CHECK(matrix->dtype == FLOAT32 && type == BFLOAT16, "a matrix %s for a product in %s",
+          tensor_describe(matrix), type_name(type));
+    int64_t n = tensor_numel(matrix);
+    bfloat16 *rounded = copy.as<bfloat16>();
+    elements = rounded;
+    const float *from = data_of<float>(matrix);
+    cudaStream_t stream = stream_of(matrix);
+    if (aligned_to(from, 16))
+        LAUNCH(round_kernel<4>, blocks_for(matrix, n / 4, THREADS), THREADS, 0, stream, from, n,
+               rounded);
+    else
+        LAUNCH(round_kernel<1>, blocks_for(matrix, n, THREADS), THREADS, 0, stream, from, n,
+               rounded);
+}

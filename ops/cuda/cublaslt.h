@@ -1,0 +1,40 @@
+/// Inside the CUDA kernels only: matrix products by cuBLASLt, which is opened when the program runs and never linked.
+///
+/// Products accumulate in FLOAT32 (no TF32), round once on storing, and are deterministic: the library promises the same bits
+/// for the same call on the same kind of GPU from one stream, and the only way of splitting a sum that it is allowed here keeps
+/// partial sums in FLOAT32 in a workspace and adds them in a step of its own. Epilogues other than the bias are not used:
+/// the kernel table fuses no activation with a product.
+#pragma once
+#include "ops/cuda/cuda.h"
+
+/// Opens the library. False, with what is missing, if it is not there or lacks a call. Once per process; later calls return true
+/// at once.
+bool cublaslt_open(Error *error);
+
+/// c [m,n] = op(a) [m,k] op(b) [k,n] + bias [n], row-major without gaps. Types of a, b and c: all BFLOAT16, all FLOAT32, or
+/// BFLOAT16 a and b into FLOAT32 c.
+struct Product {
+    int64_t m, n, k; ///< none is zero
+    DType type;      ///< of a and b
+    DType c_type;
+    bool a_transposed; ///< a is stored [k,m]
+    bool b_transposed; ///< b is stored [n,k], as a linear layer's weight
+    bool accumulate;   ///< adds to c
+};
+
+/// Queues the product on the stream of `like`, from whose device scratch memory comes too. bias: FLOAT32 or NULL, added before c
+/// is rounded. Any alignment that the element type allows. Stops the program with the library's status and the sizes on failure.
+void multiply(const Tensor *like, const Product &product, const void *a, const void *b,
+              const float *bias, void *c);
+
+/// A matrix in the type of a product: the tensor's own elements, or a FLOAT32 master's rounded to BFLOAT16 in scratch memory that
+/// lives as long as this object.
+class ProductOperand {
+  public:
+    ProductOperand(const Tensor *matrix, DType type);
+    const void *data() const { return elements; }
+
+  private:
+    Workspace copy;
+    const void *elements;
+};
