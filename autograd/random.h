@@ -26,6 +26,11 @@ typedef struct RandomStream {
 
 RandomStream random_stream(uint64_t seed, RandomPurpose purpose, uint64_t index);
 
+/// What to add to a stream's key for the numbers of sample `number`: distinct numbers, distinct keys.
+static inline uint64_t random_number_key(int32_t number) {
+    return (uint32_t)number * 0x9e3779b97f4a7c15ull;
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -39,8 +39,8 @@ static bool add_prompt(const AnswerOptions *options, const Question *question, P
     if (!conversation_prompt(options->tokenizer, &options->format, &turn, 1, true,
                              &prompts->sequences[i], error))
         return false;
-    prompts->samples[i] =
-        (TokenSample){prompts->sequences[i].ids, NULL, prompts->sequences[i].count, i};
+    prompts->samples[i] = (TokenSample){
+        .ids = prompts->sequences[i].ids, .count = prompts->sequences[i].count, .image = i};
     prompts->passes[i] = EVALUATION_PASS | question->index;
     prompts->indices[i] = question->index;
     prompts->count++;
@@ -73,7 +73,7 @@ static void attend_with_own_rows(const AnswerOptions *options, const TokenSample
         ids[prompt->count + i] = generation->tokens[i];
         tokens[i] = prompt->count + i;
     }
-    TokenSample whole = {ids, NULL, total, prompt->image};
+    TokenSample whole = {.ids = ids, .count = total, .image = prompt->image};
     attention_maps_free(&generation->attention);
     generation->attention =
         difflmm_attention(options->model, &whole, visual, tokens, generation->count, options->row,

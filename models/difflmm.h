@@ -96,7 +96,7 @@ typedef struct DiffLMMBatch {
     const FrozenFeatures *features; ///< of the images that samples refer to; NULL: there are none
     const DiffusionNoise *noise;    ///< NULL with LLaVA or without images
     bool train;                     ///< LoRA's dropout happens
-    uint64_t pass; ///< a number for every forward pass of a run on every rank, for dropout
+    uint64_t pass; ///< the optimizer step: keys dropout together with the samples' numbers
 } DiffLMMBatch;
 
 typedef struct DiffLMMLoss {

@@ -35,6 +35,9 @@ DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
         LlamaOptions options = forward_options(model);
         options.train = batch->train;
         options.pass = batch->pass;
+        if (model->lora && batch->train)
+            options.dropout_rows =
+                tensor_from_host(model->device, INT32, SHAPE(packed.total, 2), packed.dropout_rows);
         Tensor *visual = NULL;
         if (batch->features)
             visual = difflmm_visual_tokens(model, batch->features, batch->noise, intermediates);

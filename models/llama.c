@@ -153,7 +153,7 @@ static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
 typedef struct RecomputedLayer {
     const Llama *llama;
     const LlamaLora *lora;
-    Tensor *positions;
+    Tensor *positions, *dropout_rows;
     const Tensor *segments;
     uint64_t seed, pass;
     float scale;
@@ -165,8 +165,11 @@ typedef struct RecomputedLayer {
 static Tensor *run_recomputed_layer(const void *saved, Tensor *x) {
     const RecomputedLayer *layer = saved;
     const LlamaConfig *config = &layer->llama->config;
-    LlamaOptions options = {
-        .lora = layer->lora, .train = layer->train, .seed = layer->seed, .pass = layer->pass};
+    LlamaOptions options = {.lora = layer->lora,
+                            .train = layer->train,
+                            .seed = layer->seed,
+                            .pass = layer->pass,
+                            .dropout_rows = layer->dropout_rows};
     Attention shape = {.heads = config->num_attention_heads,
                        .kv_heads = config->num_key_value_heads,
                        .head_dim = config->head_dim,
@@ -186,6 +189,7 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
     RecomputedLayer layer = {.llama = context->llama,
                              .lora = options->lora,
                              .positions = context->positions,
+                             .dropout_rows = options->dropout_rows,
                              .segments = shape->segments,
                              .seed = options->seed,
                              .pass = options->pass,
@@ -194,7 +198,7 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
                              .num_segments = shape->num_segments,
                              .max_length = shape->max_q_length,
                              .train = options->train};
-    Tensor *held[3] = {context->positions, (Tensor *)shape->segments};
+    Tensor *held[3] = {context->positions, (Tensor *)shape->segments, options->dropout_rows};
     return recompute(run_recomputed_layer, &layer, sizeof layer, x, held);
 }
 

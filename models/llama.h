@@ -53,9 +53,10 @@ typedef struct LlamaOptions {
     const LlamaLora *lora; ///< NULL: the frozen model alone
     bool train;            ///< LoRA's dropout happens, keyed by seed and pass
     uint64_t seed;
-    uint64_t pass;               ///< differs for every forward pass of a run, on every rank
-    int recompute;               ///< 0: keep what backward needs; n: recompute every n-th layer
-    LlamaCache *cache;           ///< keys and values of earlier tokens; NULL: there are none
+    uint64_t pass;        ///< the optimizer step, say: keys dropout together with dropout_rows
+    Tensor *dropout_rows; ///< as in LoRA (ops/ops.h); may be NULL
+    int recompute;        ///< 0: keep what backward needs; n: recompute every n-th layer
+    LlamaCache *cache;    ///< keys and values of earlier tokens; NULL: there are none
     const LlamaCapture *capture; ///< attention to be delivered, or NULL
 } LlamaOptions;
 

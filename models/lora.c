@@ -91,6 +91,7 @@ const LoRA *lora_update(const LlamaOptions *options, int layer, LlamaModule modu
         .dropout = options->train ? lora->options.dropout : 0.0f,
         .stream =
             random_stream(options->seed, RANDOM_DROPOUT, options->pass * slots + (uint64_t)slot),
+        .dropout_rows = options->dropout_rows,
     };
     return update;
 }

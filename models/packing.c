@@ -1,6 +1,7 @@
 #include "models/packing.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /// Rows that a sample becomes, uncut.
 static int64_t rows_of(const TokenSample *sample, int tokens_per_image) {
@@ -23,6 +24,7 @@ static PackedTokens allocate(const TokenSample *samples, int count, int tokens_p
                           .text_ids = checked_malloc(bytes),
                           .merge = checked_malloc(bytes),
                           .positions = checked_malloc(bytes),
+                          .dropout_rows = checked_malloc(2 * bytes),
                           .rows = checked_malloc(bytes),
                           .targets = checked_malloc(bytes)};
 }
@@ -31,12 +33,15 @@ static PackedTokens allocate(const TokenSample *samples, int count, int tokens_p
 typedef struct Sequence {
     PackedTokens *packed;
     int index, limit, length;
+    int32_t number;
 } Sequence;
 
 /// Appends a row unless the sequence is full.
 static bool append(Sequence *sequence, int32_t merge) {
     PackedTokens *packed = sequence->packed;
     if (sequence->length == sequence->limit) return false;
+    packed->dropout_rows[packed->total][0] = sequence->number;
+    packed->dropout_rows[packed->total][1] = sequence->length;
     packed->positions[packed->total] = sequence->length++;
     packed->merge[packed->total++] = merge;
     return true;
@@ -67,7 +72,7 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
     PackedTokens packed = allocate(samples, count, tokens_per_image);
     for (int s = 0; s < count; s++) {
         const TokenSample *sample = &samples[s];
-        Sequence sequence = {&packed, s, max_length, 0};
+        Sequence sequence = {&packed, s, max_length, 0, sample->number};
         packed.first_rows[s] = packed.total;
         packed.first_visual[s] = -1;
         packed.num_visual[s] = 0;
@@ -84,6 +89,7 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
 void packed_tokens_fill(PackedTokens *packed) {
     while (packed->total % PACKING_MULTIPLE) {
         packed->positions[packed->total] = 0;
+        memset(packed->dropout_rows[packed->total], 0, sizeof packed->dropout_rows[0]);
         packed->merge[packed->total++] = packed->num_text;
         packed->text_ids[packed->num_text++] = 0;
     }
@@ -97,6 +103,7 @@ void packed_tokens_free(PackedTokens *packed) {
     free(packed->text_ids);
     free(packed->merge);
     free(packed->positions);
+    free(packed->dropout_rows);
     free(packed->rows);
     free(packed->targets);
     *packed = (PackedTokens){0};

@@ -11,7 +11,8 @@ typedef struct TokenSample {
     const uint8_t
         *supervised; ///< [count], 1 where predicting this token counts; NULL: nowhere (a prompt)
     int count;
-    int image; ///< which of the batch's images belongs to it; -1: none
+    int image;      ///< which of the batch's images belongs to it; -1: none
+    int32_t number; ///< of the sample in its data set: what dropout is keyed by
 } TokenSample;
 
 /// Host arrays, owned; free with packed_tokens_free().
@@ -27,7 +28,8 @@ typedef struct PackedTokens {
     int32_t *text_ids; ///< [num_text]
     int32_t *
         merge; ///< [total], index of a text token, or -1 - index of a visual token, as merge_rows() takes it
-    int32_t *positions; ///< [total], from 0 in every sequence
+    int32_t *positions;         ///< [total], from 0 in every sequence
+    int32_t (*dropout_rows)[2]; ///< [total], the sample's number and the position in it
     int num_supervised;
     int32_t *
         rows; ///< [num_supervised], increasing: the row before a supervised token, which predicts it

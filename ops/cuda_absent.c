@@ -1,4 +1,5 @@
 // Stands in for the CUDA kernels where the program is built without nvcc.
+#include "ops/collectives.h"
 #include "ops/kernels.h"
 
 Device *ops_cuda_open(int ordinal, Error *error) {
@@ -9,3 +10,27 @@ Device *ops_cuda_open(int ordinal, Error *error) {
 }
 
 int ops_cuda_count(void) { return 0; }
+
+// No tensor is on a GPU, so none of these is reached.
+
+bool collectives_new_id(unsigned char id[COLLECTIVES_ID_BYTES], Error *error) {
+    (void)id;
+    return error_set(error, "this program was built without CUDA and NCCL");
+}
+
+Collectives *collectives_open(Device *device, const unsigned char id[COLLECTIVES_ID_BYTES],
+                              int rank, int count, double timeout, Error *error) {
+    (void)device, (void)id, (void)rank, (void)count, (void)timeout;
+    error_set(error, "this program was built without CUDA and NCCL");
+    return NULL;
+}
+
+void collectives_close(Collectives *collectives) { (void)collectives; }
+void collectives_all_reduce(Collectives *collectives, Tensor *x) { (void)collectives, (void)x; }
+void collectives_reduce_scatter(Collectives *collectives, Tensor *x) { (void)collectives, (void)x; }
+void collectives_all_gather(Collectives *collectives, Tensor *x) { (void)collectives, (void)x; }
+
+bool collectives_wait(Collectives *collectives, double timeout, Error *error) {
+    (void)collectives, (void)timeout, (void)error;
+    return true;
+}

@@ -107,7 +107,8 @@ typedef struct DropoutArguments {
 static void dropout_backward(Node *node, Tensor *grad_output) {
     const DropoutArguments *arguments = NODE_ARGUMENTS(node, DropoutArguments);
     Tensor *grad_x = node_new_grad(node, 0);
-    kernels(grad_output)->dropout(grad_output, arguments->probability, arguments->stream, grad_x);
+    kernels(grad_output)
+        ->dropout(grad_output, arguments->probability, arguments->stream, NULL, grad_x);
     node_add_grad(node, 0, grad_x);
 }
 
@@ -115,7 +116,7 @@ Tensor *dropout(Tensor *x, float p, RandomStream stream) {
     CHECK(p >= 0.0f && p < 1.0f, "dropout: probability %g", (double)p);
     if (p == 0.0f) return x;
     Tensor *y = tensor_like(x);
-    kernels(x)->dropout(x, p, stream, y);
+    kernels(x)->dropout(x, p, stream, NULL, y);
     Node *node = RECORD(y, dropout_backward, x);
     if (node) NODE_SET_ARGUMENTS(node, ((DropoutArguments){stream, p}));
     return y;

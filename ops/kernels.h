@@ -78,9 +78,11 @@ typedef struct Kernels {
     void (*multiply)(const Tensor *a, const Tensor *b, Tensor *y);
     void (*scale)(const Tensor *x, float factor, Tensor *y); ///< y may be x
     void (*convert)(const Tensor *x, Tensor *y);
-    void (*dropout)(
-        const Tensor *x, float probability, RandomStream stream,
-        Tensor *y); ///< keeps element i if uniform(stream, i) >= probability, times 1/(1-p)
+    /// Keeps element i if uniform(stream, i) >= probability, times 1/(1-p). `rows` NULL: i counts the elements of x. Otherwise INT32 [rows,2],
+    /// a number and a position (below 2^30) for each row of x, and the draw depends on those and the column alone: element c of a row is number
+    /// (position << 34) + c of the stream with key + random_number_key(number).
+    void (*dropout)(const Tensor *x, float probability, RandomStream stream, const Tensor *rows,
+                    Tensor *y);
     void (*random_normal)(RandomStream stream, Tensor *y); ///< FLOAT32
     void (*gaussian_sample)(
         const Tensor *moments, const Tensor *noise,

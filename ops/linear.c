@@ -76,17 +76,17 @@ Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias) {
 //
 // x and h are kept. The dropped d is made again from its stream, and dropout is its own adjoint. s is put on the small h.
 
-enum { LORA_X, LORA_WEIGHT, LORA_A, LORA_B, LORA_HIDDEN };
+enum { LORA_X, LORA_WEIGHT, LORA_A, LORA_B, LORA_HIDDEN, LORA_ROWS };
 
 typedef struct LoRAArguments {
     float scale, dropout;
     RandomStream stream;
 } LoRAArguments;
 
-static const Tensor *dropped(const Tensor *x, const LoRAArguments *arguments) {
+static const Tensor *dropped(const Tensor *x, const LoRAArguments *arguments, const Tensor *rows) {
     if (arguments->dropout <= 0.0f) return x;
     Tensor *y = tensor_like(x);
-    kernels(x)->dropout(x, arguments->dropout, arguments->stream, y);
+    kernels(x)->dropout(x, arguments->dropout, arguments->stream, rows, y);
     return y;
 }
 
@@ -100,7 +100,8 @@ static void add_lora_input_grad(Node *node, const Tensor *grad_y, const Tensor *
     if (arguments->dropout > 0.0f) {
         Tensor *through_a = tensor_like(grad_x);
         kernel->linear_input_gradient(grad_hidden, a, false, through_a);
-        kernel->dropout(through_a, arguments->dropout, arguments->stream, through_a);
+        kernel->dropout(through_a, arguments->dropout, arguments->stream, node->saved[LORA_ROWS],
+                        through_a);
         kernel->add(grad_x, through_a, grad_x);
     } else {
         kernel->linear_input_gradient(grad_hidden, a, true, grad_x);
@@ -115,7 +116,8 @@ static void linear_lora_backward(Node *node, Tensor *grad_output) {
     kernels(x)->linear_input_gradient(grad_output, b, false, grad_hidden);
     kernels(x)->scale(grad_hidden, arguments->scale, grad_hidden);
     add_weight_grad(node, LORA_B, grad_output, hidden); // hidden holds s h
-    if (node_wants(node, LORA_A)) add_weight_grad(node, LORA_A, grad_hidden, dropped(x, arguments));
+    if (node_wants(node, LORA_A))
+        add_weight_grad(node, LORA_A, grad_hidden, dropped(x, arguments, node->saved[LORA_ROWS]));
     if (node_wants(node, LORA_X)) add_lora_input_grad(node, grad_output, grad_hidden, arguments);
 }
 
@@ -127,11 +129,14 @@ Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
               lora->b->shape[1] == lora->a->shape[0],
           "linear_lora: weight is %s, A %s, B %s", tensor_describe(weight),
           tensor_describe(lora->a), tensor_describe(lora->b));
+    CHECK(!lora->dropout_rows || tensor_numel(lora->dropout_rows) == 2 * tensor_rows(x),
+          "linear_lora: x is %s, dropout_rows %s", tensor_describe(x),
+          tensor_describe(lora->dropout_rows));
     CHECK(!bias || !bias->gradient, "linear_lora: the bias of a frozen layer is frozen");
     LoRAArguments arguments = {lora->scale, lora->dropout, lora->stream};
     Tensor *hidden = new_like_with_columns(x, lora->a->shape[0]);
     Tensor *y = new_like_with_columns(x, weight->shape[0]);
-    kernels(x)->linear(dropped(x, &arguments), lora->a, NULL, false, hidden);
+    kernels(x)->linear(dropped(x, &arguments, lora->dropout_rows), lora->a, NULL, false, hidden);
     kernels(x)->scale(hidden, lora->scale, hidden);
     kernels(x)->linear(x, weight, bias, false, y);
     kernels(x)->linear(hidden, lora->b, NULL, true, y);
@@ -143,6 +148,7 @@ Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
         node_save(node, LORA_A, lora->a);
         node_save(node, LORA_B, lora->b);
         node_save(node, LORA_HIDDEN, hidden);
+        node_save(node, LORA_ROWS, lora->dropout_rows);
     }
     return y;
 }

@@ -21,6 +21,9 @@ typedef struct LoRA {
     float scale;         ///< lora_alpha / r
     float dropout;       ///< probability; 0: none
     RandomStream stream; ///< for the dropout
+    Tensor *
+        dropout_rows; ///< INT32 [rows,2], a sample's number and a position in it for each row: the draw then does not depend on how
+                      ///< samples are batched; NULL: it depends on the row
 } LoRA;
 
 /// linear() plus the low-rank update; lora may be NULL. The frozen weight gets no gradient. Differentiable in x, A, B.

@@ -15,7 +15,7 @@ static bool is_usable(const FeatureCache *cache, const LoadedSample *sample) {
 }
 
 DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const MicroBatch *batch,
-                       int64_t step, bool train, uint64_t pass) {
+                       int64_t step, bool train) {
     TokenSample *samples = checked_calloc((size_t)batch->count + 1, sizeof *samples);
     uint64_t *passes = checked_calloc((size_t)batch->count + 1, sizeof *passes);
     int64_t *indices = checked_calloc((size_t)batch->count + 1, sizeof *indices);
@@ -24,8 +24,8 @@ DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const Mi
         const LoadedSample *loaded = &batch->samples[i];
         if (!is_usable(cache, loaded)) continue;
         TokenSample *sample = &samples[num_samples++];
-        *sample =
-            (TokenSample){loaded->tokens.ids, loaded->tokens.supervised, loaded->tokens.count, -1};
+        *sample = (TokenSample){loaded->tokens.ids, loaded->tokens.supervised, loaded->tokens.count,
+                                -1, (int32_t)loaded->position_in_file};
         if (!has_image(cache, loaded)) continue;
         sample->image = num_images;
         indices[num_images] = loaded->index;
@@ -44,7 +44,7 @@ DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const Mi
                           .features = num_images ? &features : NULL,
                           .noise = num_images ? &noise : NULL,
                           .train = train,
-                          .pass = pass};
+                          .pass = (uint64_t)step};
     DiffLMMLoss loss = difflmm_loss(model, &whole, NULL);
     free(samples);
     free(passes);

@@ -7,6 +7,6 @@
 #define EVALUATION_STEP 0x7fffffffll
 
 /// The loss of a micro-batch. `step` and each sample's number in the data set's file decide the noise, so how a global batch is
-/// cut into micro-batches changes nothing. cache NULL: images are encoded here. `train`: dropout happens, keyed by `pass`.
+/// cut into micro-batches changes nothing. cache NULL: images are encoded here. `train`: dropout happens.
 DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const MicroBatch *batch,
-                       int64_t step, bool train, uint64_t pass);
+                       int64_t step, bool train);

@@ -149,7 +149,8 @@ static bool run_pass(const Config *config, const FeatureArguments *arguments,
     Intermediates between = {0};
     Tensor *loss = NULL;
     if (arguments->text) {
-        TokenSample sample = {sequence->ids, sequence->supervised, sequence->count, 0};
+        TokenSample sample = {
+            .ids = sequence->ids, .supervised = sequence->supervised, .count = sequence->count};
         DiffLMMBatch batch = {&sample, 1, &features, &noise, false, 0};
         DiffLMMLoss result = difflmm_loss(model, &batch, &between);
         if (result.sum) loss = scale(result.sum, 1.0f / (float)result.num_supervised);

@@ -222,12 +222,9 @@ static void clean_up(Trainer *trainer) {
 /// Forward and backward of one micro-batch: adds to the gradients and to the result.
 static bool run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResult *result,
                             Error *error) {
-    const int64_t accumulation = trainer->config->training.gradient_accumulation_steps;
-    uint64_t pass = (uint64_t)(batch->step * accumulation + batch->accumulation);
     scope_begin();
     tape_begin();
-    DiffLMMLoss loss =
-        batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true, pass);
+    DiffLMMLoss loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
     double sum = loss.sum ? tensor_item(loss.sum) : 0;
     if (loss.sum && requires_grad(loss.sum) && isfinite(sum)) backward(loss.sum, NULL);
     tape_end();
@@ -349,7 +346,7 @@ static bool evaluate(Trainer *trainer, Error *error) {
             token_sequence_free(&batch->samples[--batch->count].tokens);
         scope_begin();
         DiffLMMLoss loss = batch_loss(trainer->setup.model, trainer->held_out_cache, batch,
-                                      EVALUATION_STEP, false, 0);
+                                      EVALUATION_STEP, false);
         if (loss.sum) sum += tensor_item(loss.sum);
         supervised += loss.num_supervised;
         scope_end();

@@ -112,30 +112,54 @@ static void convert(const Tensor *x, Tensor *y) {
 }
 
 /// factor[i] = 1/(1-p) or 0. uniform_from_bits() is a whole multiple of 2^-24, so comparing whole numbers is exact.
-static void keep_factors(const PhiloxChunk *bits, float probability, float *factors) {
+static void keep_factors(const PhiloxChunk *bits, int blocks, float probability, float *factors) {
     float kept = 1.0f / (1.0f - probability);
     int32_t threshold = (int32_t)ceilf(probability * 0x1p24f);
-    for (int i = 0; i < CHUNK / 4; i++)
+    for (int i = 0; i < blocks; i++)
         for (int lane = 0; lane < 4; lane++)
             factors[4 * i + lane] = (int32_t)(bits->lanes[lane][i] >> 8) >= threshold ? kept : 0.0f;
 }
 
-static void dropout(const Tensor *x, float probability, RandomStream stream, Tensor *y) {
+/// Elements first .. first+length of x, of which the first is number 4 `block` of the stream.
+static void drop_some(const Tensor *x, int64_t first, int64_t length, float probability,
+                      RandomStream stream, uint64_t block, Tensor *y) {
+    float x_buffer[CHUNK], y_buffer[CHUNK], factors[CHUNK];
+    PhiloxChunk bits;
+    int blocks = (int)((length + 3) / 4);
+    philox_blocks(stream, block, blocks, &bits);
+    keep_factors(&bits, blocks, probability, factors);
+    const float *in = chunk_read(x, first, length, x_buffer);
+    float *out = chunk_target(y, first, y_buffer);
+    // A choice, not a product: a dropped infinity is 0.
+#pragma omp simd
+    for (int64_t i = 0; i < length; i++) out[i] = factors[i] > 0.0f ? in[i] * factors[i] : 0.0f;
+    chunk_write(y, first, length, out);
+}
+
+static void dropout_by_row(const Tensor *x, float probability, RandomStream stream,
+                           const int32_t (*rows)[2], Tensor *y) {
+    int64_t columns = tensor_columns(x), pieces = chunk_count(columns, CHUNK);
+    PARALLEL_FOR(tensor_numel(x))
+    for (int64_t i = 0; i < tensor_rows(x) * pieces; i++) {
+        int64_t row = i / pieces, piece = i % pieces;
+        uint64_t position = (uint32_t)rows[row][1];
+        RandomStream of_row = {stream.key + random_number_key(rows[row][0]), stream.index};
+        drop_some(x, row * columns + piece * CHUNK, chunk_length(columns, CHUNK, piece),
+                  probability, of_row, position << 32 | (uint64_t)(piece * (CHUNK / 4)), y);
+    }
+}
+
+static void dropout(const Tensor *x, float probability, RandomStream stream, const Tensor *rows,
+                    Tensor *y) {
+    if (rows) {
+        dropout_by_row(x, probability, stream, rows->data, y);
+        return;
+    }
     int64_t n = tensor_numel(x);
     PARALLEL_FOR(n)
-    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
-        float x_buffer[CHUNK], y_buffer[CHUNK], factors[CHUNK];
-        PhiloxChunk bits;
-        int64_t first = chunk * CHUNK, length = chunk_length(n, CHUNK, chunk);
-        philox_chunk(stream, (uint64_t)first / 4, &bits);
-        keep_factors(&bits, probability, factors);
-        const float *in = chunk_read(x, first, length, x_buffer);
-        float *out = chunk_target(y, first, y_buffer);
-        // A choice, not a product: a dropped infinity is 0.
-#pragma omp simd
-        for (int64_t i = 0; i < length; i++) out[i] = factors[i] > 0.0f ? in[i] * factors[i] : 0.0f;
-        chunk_write(y, first, length, out);
-    }
+    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++)
+        drop_some(x, chunk * CHUNK, chunk_length(n, CHUNK, chunk), probability, stream,
+                  (uint64_t)(chunk * CHUNK / 4), y);
 }
 
 static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *y) {

@@ -1,22 +1,19 @@
 // rooms: train eval models ops checkpoints data autograd
 // Speed and memory of training steps of the tiny model: features of the frozen encoders from a cache, random tokens.
 //
-//   bench_step [--batch 32] [--text 40] [--steps 12] [--threads N] [CHECKPOINTS]
+//   bench_step [--device cpu|cuda] [--batch 32] [--text 40] [--steps 12] [--threads N] [CHECKPOINTS]
 //
 // CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for each stage and type: the median
 // step, samples and tokens (visual ones counted) per second, and the highest memory of tensors.
+#include "bench_device.h"
 #include "models/difflmm.h"
-#include "ops/kernels.h"
 #include "train/optimizer.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 typedef struct Settings {
     int batch, text, steps, threads;
-    const char *checkpoints;
+    const char *checkpoints, *device;
 } Settings;
 
 static double now(void) {
@@ -76,7 +73,7 @@ static int64_t run_step(const Settings *settings, const DiffLMM *model,
         supervised[t] = t > settings->text / 3;
     }
     for (int i = 0; i < settings->batch; i++) {
-        samples[i] = (TokenSample){ids, supervised, settings->text, i};
+        samples[i] = (TokenSample){ids, supervised, settings->text, i, i};
         passes[i] = (uint64_t)step << 32 | (uint64_t)i;
     }
     scope_begin();
@@ -113,6 +110,7 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
     for (int i = 0; i < settings->steps; i++) {
         double begin = now();
         tokens = run_step(settings, model, &features, &optimizer, i + 1);
+        device->synchronize(device);
         times[i] = now() - begin;
     }
     scope_end();
@@ -129,7 +127,7 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
 }
 
 int main(int argc, char **argv) {
-    Settings settings = {32, 40, 12, 0, "checkpoints/tiny"};
+    Settings settings = {32, 40, 12, 0, "checkpoints/tiny", "cpu"};
     for (int i = 1; i < argc; i++) {
         const struct {
             const char *name;
@@ -143,6 +141,10 @@ int main(int argc, char **argv) {
             known = !strcmp(argv[i], options[k].name) && i + 1 < argc;
             if (known) *options[k].value = atoi(argv[++i]);
         }
+        if (!known && !strcmp(argv[i], "--device") && i + 1 < argc) {
+            settings.device = argv[++i];
+            continue;
+        }
         if (!known && argv[i][0] == '-') {
             fprintf(stderr, "bench_step: unknown option %s\n", argv[i]);
             return 2;
@@ -153,7 +155,7 @@ int main(int argc, char **argv) {
         fputs("bench_step: expected --batch >= 1, --text >= 4, --steps >= 1\n", stderr);
         return 2;
     }
-    Device *device = ops_cpu_open(settings.threads);
+    Device *device = bench_device(settings.device, settings.threads);
     printf("kernels: %s; batch %d, %d text tokens, median of %d steps\n", device->kernels->name,
            settings.batch, settings.text, settings.steps);
     for (int type = FLOAT32; type <= BFLOAT16; type++) {

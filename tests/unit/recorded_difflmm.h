@@ -30,9 +30,9 @@ static const int32_t ids_with_image_0[] = {IMAGE, 13, 14, 15, 16, 17, 18, 19, 20
 static const uint8_t supervised_with_image_0[] = {0, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
 static const TokenSample samples[3] = {
-    {ids_with_image_1, supervised_with_image_1, 8, 1},
-    {ids_text, supervised_text, 9, -1},
-    {ids_with_image_0, supervised_with_image_0, 10, 0},
+    {ids_with_image_1, supervised_with_image_1, 8, 1, 4},
+    {ids_text, supervised_text, 9, -1, 2},
+    {ids_with_image_0, supervised_with_image_0, 10, 0, 7},
 };
 
 // ---- a model and its parameters

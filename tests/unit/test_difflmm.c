@@ -207,8 +207,9 @@ static void a_continuation_and_its_attention_equal_transformers(void **state) {
     AttentionSelection selection = {0};
     GenerationOptions how = {.max_new_tokens = 12, .attention = &selection};
     // The recorded prompt between two others: what else is in the batch changes nothing.
-    const TokenSample prompts[3] = {
-        {ids_text, NULL, 5, -1}, {ids_with_image_1, NULL, 6, 1}, {ids_with_image_0, NULL, 2, 0}};
+    const TokenSample prompts[3] = {{ids_text, NULL, 5, -1, 0},
+                                    {ids_with_image_1, NULL, 6, 1, 1},
+                                    {ids_with_image_0, NULL, 2, 0, 2}};
     Generation generations[3];
     difflmm_generate(model.difflmm, prompts, 3, (uint64_t[]){0, 1, 2}, visual, &how, generations);
 
@@ -230,7 +231,7 @@ static void a_continuation_and_its_attention_equal_transformers(void **state) {
     int32_t ids[18];
     memcpy(ids, ids_with_image_1, 6 * sizeof *ids);
     memcpy(ids + 6, generations[1].tokens, 12 * sizeof *ids);
-    TokenSample text = {ids, NULL, 18, 1};
+    TokenSample text = {ids, NULL, 18, 1, 0};
     const int tokens[] = {12, 13, 14, 15, 16, 17};
     AttentionMaps read = difflmm_attention(model.difflmm, &text, visual, tokens, 6,
                                            ATTENTION_PRODUCING_ROW, &selection);
@@ -281,7 +282,7 @@ static void packing_puts_images_in_shifts_labels_and_cuts(void **state) {
 
     // Cut within the image; and a supervised first token, which nothing predicts.
     const uint8_t first[] = {1, 0, 0, 0, 0, 0, 0, 0};
-    const TokenSample cut = {ids_with_image_1, first, 8, 0};
+    const TokenSample cut = {ids_with_image_1, first, 8, 0, 0};
     packed = packed_tokens_new(&cut, 1, NUM_TOKENS, 10);
     assert_int_equal(packed.total, 10);
     assert_int_equal(packed.num_visual[0], 7);

@@ -31,7 +31,7 @@ static void a_batch_without_supervised_tokens_has_logits_and_no_loss(void **stat
     (void)state;
     DiffLMMOptions options = default_options();
     Model model = model_begin(&options);
-    const TokenSample prompt = {ids_text, NULL, 9, -1};
+    const TokenSample prompt = {ids_text, NULL, 9, -1, 0};
     DiffLMMLoss loss =
         difflmm_loss(model.difflmm, &(DiffLMMBatch){.samples = &prompt, .num_samples = 1}, NULL);
     assert_null(loss.sum);

@@ -346,6 +346,34 @@ static void dropout_keeps_what_the_stream_says(void **state) {
             }
 }
 
+/// A row's draw is that of its number and position, wherever the row lies and whatever the others are.
+static void dropout_by_row_keeps_what_number_and_position_say(void **state) {
+    (void)state;
+    const int32_t rows[5][2] = {{7, 0}, {-3, (1 << 30) - 1}, {7, 1}, {0, 0}, {2147483647, 5}};
+    const int64_t widths[] = {1, 6, 33, 2050};
+    const float p = 0.4f;
+    for (int w = 0; w < 4; w++)
+        for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+            case_begin();
+            int64_t width = widths[w];
+            Tensor *x = case_normal(dtype, SHAPE(5, width)), *y = tensor_like(x);
+            Tensor *keys = tensor_from_host(case_device(), INT32, SHAPE(5, 2), rows);
+            double *want = case_doubles(x);
+            float *uniform = checked_malloc((size_t)width * sizeof *uniform);
+            for (int r = 0; r < 5; r++) {
+                philox_uniform(stream.key + random_number_key(rows[r][0]), stream.index,
+                               (uint64_t)rows[r][1] << 34, uniform, width);
+                for (int64_t c = 0; c < width; c++)
+                    want[r * width + c] =
+                        uniform[c] >= p ? want[r * width + c] / (1 - (double)p) : 0;
+            }
+            free(uniform);
+            kernels(x)->dropout(x, p, stream, keys, y);
+            case_expect("dropout", y, want, NULL, 2);
+            case_end();
+        }
+}
+
 /// The share kept is binomial: six standard deviations. Another stream draws another mask: two independent masks agree in a
 /// share of p^2 + (1-p)^2.
 static void dropout_keeps_its_share(void **state) {
@@ -466,6 +494,7 @@ static int elementwise_tests(void) {
         cmocka_unit_test(converting_rounds_to_nearest_even_and_back_exactly),
         cmocka_unit_test(convert_converts_the_gradient_back),
         cmocka_unit_test(dropout_keeps_what_the_stream_says),
+        cmocka_unit_test(dropout_by_row_keeps_what_number_and_position_say),
         cmocka_unit_test(dropout_keeps_its_share),
         cmocka_unit_test(dropout_drops_the_gradients_of_what_it_dropped),
         cmocka_unit_test(random_normals_are_known_numbers),

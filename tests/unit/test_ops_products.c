@@ -260,11 +260,15 @@ static Tensor *lora_op(const void *context, DType dtype, Tensor *const *inputs) 
 
 static void low_rank_update_passes_gradients(void **state) {
     (void)state;
-    for (int dropping = 0; dropping < 2; dropping++) {
+    for (int dropping = 0; dropping < 3; dropping++) {
         case_begin();
+        int32_t rows[9][2];
+        for (int i = 0; i < 9; i++) rows[i][0] = i / 4, rows[i][1] = i % 4;
         LoRA lora = {.scale = 2.0f,
                      .dropout = dropping ? 0.25f : 0.0f,
                      .stream = random_stream(3, RANDOM_DROPOUT, 5)};
+        if (dropping == 2)
+            lora.dropout_rows = tensor_from_host(case_device(), INT32, SHAPE(9, 2), rows);
         Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(9, 33)), case_normal(FLOAT32, SHAPE(4, 33)),
                             case_normal(FLOAT32, SHAPE(21, 4)), case_normal(FLOAT32, SHAPE(21, 33)),
                             case_normal(FLOAT32, SHAPE(21))};
@@ -280,8 +284,12 @@ static void low_rank_update_is_the_sum_of_two_layers(void **state) {
     (void)state;
     case_begin();
     Tensor *x = case_normal(FLOAT32, SHAPE(9, 33)), *weight = case_normal(FLOAT32, SHAPE(21, 33));
-    LoRA lora = {case_normal(FLOAT32, SHAPE(4, 33)), case_normal(FLOAT32, SHAPE(21, 4)), 2.0f,
-                 0.25f, random_stream(3, RANDOM_DROPOUT, 5)};
+    LoRA lora = {case_normal(FLOAT32, SHAPE(4, 33)),
+                 case_normal(FLOAT32, SHAPE(21, 4)),
+                 2.0f,
+                 0.25f,
+                 random_stream(3, RANDOM_DROPOUT, 5),
+                 NULL};
     Tensor *y = linear_lora(x, weight, NULL, &lora);
     Tensor *d = dropout(x, lora.dropout, lora.stream);
     Reference want = reference_new(9 * 21), hidden = reference_new(9 * 4);
