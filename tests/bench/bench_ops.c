@@ -2,23 +2,25 @@
 // Speed of the products: linear layers, convolutions and attention, forward and input gradient, at the shapes of the official
 // model and of the tiny one, in both types.
 //
-//   bench_ops [--quick] [--threads N] [--processor-time] [linear|conv2d|attention]
+//   bench_ops [--quick] [--device cpu|cuda] [--threads N] [--processor-time] [--official] [--peak FLOAT32 BFLOAT16]
+//             [linear|conv2d|attention]
 //
 // --processor-time: one thread, and the time it had a processor for: figures that mean something on a machine with other work.
+// --official: not the tiny model's shapes. --peak: what the device could do at best in each type, in TFLOP/s, for the share of it.
 //
 // Columns: the median over repeated runs, as GFLOP/s and milliseconds. Attention counts the products that the formula needs (4 per
 // query, visible key and channel forward, 10 backward: the gradients of q, k and v), not what masks or padding waste.
-#include "ops/kernels.h"
+#include "bench_device.h"
 #include "ops/ops.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 static double budget = 0.4; ///< seconds per measurement
 
 static clockid_t timer = CLOCK_MONOTONIC;
+static Device *device;
+static bool official;   ///< without the tiny model's shapes
+static double peaks[2]; ///< TFLOP/s by type; 0: not known
 
 static double now(void) {
     struct timespec t;
@@ -31,44 +33,61 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/// Median seconds of a call, after one that does not count.
+/// Seconds of `count` calls, until the device has done them.
+static double seconds_of(void (*call)(void *), void *context, int count) {
+    double begin = now();
+    for (int i = 0; i < count; i++) call(context);
+    device->synchronize(device);
+    return now() - begin;
+}
+
+/// Median seconds of a call, after two that do not count. Short calls are timed by the group, so that waiting for a device that works
+/// through a queue does not count either.
 static double measure(void (*call)(void *), void *context) {
     enum { MOST = 2000 };
     static double times[MOST];
     int count = 0;
-    call(context);
-    for (double start = now(); count < MOST && (count < 3 || now() - start < budget);) {
-        double begin = now();
-        call(context);
-        times[count++] = now() - begin;
-    }
+    seconds_of(call, context, 1);
+    double once = seconds_of(call, context, 1);
+    int group = device == device_cpu() || once > 5e-3 ? 1 : (int)(5e-3 / once) + 1;
+    for (double start = now(); count < MOST && (count < 3 || now() - start < budget);)
+        times[count++] = seconds_of(call, context, group) / group;
     qsort(times, (size_t)count, sizeof *times, compare);
     return times[count / 2];
 }
 
 static void print_heading(const char *family) {
-    printf("\n%-34s %-9s %22s %22s\n", family, "type", "forward", "input gradient");
+    printf("\n%-34s %-9s %28s %28s\n", family, "type", "forward", "input gradient");
+}
+
+static void print_speed(DType type, double flops, double seconds) {
+    printf(" %8.1f GF/s %7.3f ms", flops / seconds * 1e-9, seconds * 1e3);
+    if (peaks[type] > 0)
+        printf(" %4.0f%%", 100 * flops / seconds * 1e-12 / peaks[type]);
+    else
+        printf("      ");
 }
 
 static void print_row(const char *name, DType type, double flops, double seconds,
                       double gradient_flops, double gradient_seconds) {
-    printf("%-34s %-9s %8.1f GF/s %7.3f ms %8.1f GF/s %7.3f ms\n", name, dtype_name(type),
-           flops / seconds * 1e-9, seconds * 1e3, gradient_flops / gradient_seconds * 1e-9,
-           gradient_seconds * 1e3);
+    printf("%-34s %-9s", name, dtype_name(type));
+    print_speed(type, flops, seconds);
+    print_speed(type, gradient_flops, gradient_seconds);
+    putchar('\n');
     fflush(stdout);
 }
 
+static bool left_out(const char *name) { return official && !strncmp(name, "tiny", 4); }
+
 /// Small numbers without structure.
 static Tensor *numbers(DType type, int rank, const int64_t *shape) {
-    Tensor *x = tensor_new(device_cpu(), type, rank, shape);
+    Tensor *x = tensor_new(device, type, rank, shape);
     int64_t n = tensor_numel(x);
-    for (int64_t i = 0; i < n; i++) {
-        float value = (float)((i * 2654435761u >> 7) % 1024) / 512.0f - 1.0f;
-        if (type == FLOAT32)
-            ((float *)x->data)[i] = value;
-        else
-            ((uint16_t *)x->data)[i] = float_to_bfloat16(value);
-    }
+    float *values = checked_malloc((size_t)n * sizeof *values);
+    for (int64_t i = 0; i < n; i++)
+        values[i] = (float)((i * 2654435761u >> 7) % 1024) / 512.0f - 1.0f;
+    tensor_fill_from_float(x, values);
+    free(values);
     return x;
 }
 
@@ -119,6 +138,7 @@ static void bench_linear(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int t = 0; t < 2; t++) {
             DType type = t ? BFLOAT16 : FLOAT32;
+            if (left_out(shapes[i].name)) continue;
             int64_t rows = shapes[i].rows, k = shapes[i].k, n = shapes[i].n;
             scope_begin();
             Linear c = {numbers(type, SHAPE(rows, k)), frozen(type, SHAPE(n, k)),
@@ -169,6 +189,7 @@ static void bench_conv2d(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int t = 0; t < 2; t++) {
             DType type = t ? BFLOAT16 : FLOAT32;
+            if (left_out(shapes[i].name)) continue;
             int64_t size = shapes[i].size, kernel = shapes[i].kernel, batch = shapes[i].batch;
             int64_t in = shapes[i].in, out = shapes[i].out;
             Conv2d shape = shapes[i].shape;
@@ -228,6 +249,7 @@ static void bench_attention(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int t = 0; t < 2; t++) {
             DType type = t ? BFLOAT16 : FLOAT32;
+            if (left_out(shapes[i].name)) continue;
             int heads = shapes[i].heads, dim = shapes[i].dim;
             int64_t rows = (int64_t)shapes[i].batch * shapes[i].queries;
             int64_t keys = (int64_t)shapes[i].batch * shapes[i].keys, width = heads * dim;
@@ -241,8 +263,8 @@ static void bench_attention(void) {
                 numbers(type, SHAPE(rows, width)),
                 numbers(type, SHAPE(keys, width)),
                 numbers(type, SHAPE(keys, width)),
-                attention_uniform(device_cpu(), shapes[i].batch, shapes[i].queries, shapes[i].keys,
-                                  heads, heads, dim, shapes[i].causal),
+                attention_uniform(device, shapes[i].batch, shapes[i].queries, shapes[i].keys, heads,
+                                  heads, dim, shapes[i].causal),
             };
             double visible = shapes[i].keys;
             if (shapes[i].causal) visible -= (shapes[i].queries - 1) / 2.0;
@@ -256,23 +278,29 @@ static void bench_attention(void) {
 
 int main(int argc, char **argv) {
     int threads = 0;
-    const char *family = NULL;
+    const char *family = NULL, *where = "cpu";
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick"))
             budget = 0.02;
+        else if (!strcmp(argv[i], "--device") && i + 1 < argc)
+            where = argv[++i];
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
             threads = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--processor-time"))
             threads = 1, timer = CLOCK_THREAD_CPUTIME_ID;
+        else if (!strcmp(argv[i], "--official"))
+            official = true;
+        else if (!strcmp(argv[i], "--peak") && i + 2 < argc)
+            peaks[FLOAT32] = atof(argv[++i]), peaks[BFLOAT16] = atof(argv[++i]);
         else if (argv[i][0] != '-')
             family = argv[i];
         else {
-            fprintf(stderr, "usage: bench_ops [--quick] [--threads N] [--processor-time] "
-                            "[linear|conv2d|attention]\n");
+            fprintf(stderr, "bench_ops: unknown option %s\n", argv[i]);
             return 2;
         }
     }
-    printf("kernels: %s\n", ops_cpu_open(threads)->kernels->name);
+    device = bench_device(where, threads);
+    printf("kernels: %s\n", device->kernels->name);
     if (!family || !strcmp(family, "linear")) bench_linear();
     if (!family || !strcmp(family, "conv2d")) bench_conv2d();
     if (!family || !strcmp(family, "attention")) bench_attention();

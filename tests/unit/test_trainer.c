@@ -1,9 +1,10 @@
 // rooms: train eval models ops checkpoints tiny_world data autograd
 // Training as a whole, on a few scenes of the tiny world with the tiny frozen networks: the same run stopped and resumed, the same
-// batch cut differently, real photographs.
+// batch cut differently, the same run on a GPU, real photographs.
 #include "checkpoints/training_state.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
+#include "train/metrics.h"
 #include "train/trainer.h"
 
 #include <math.h>
@@ -21,7 +22,7 @@
 
 #define TINY SOURCE_DIR "/checkpoints/tiny"
 
-/// Runs the trainer with these settings on top of what all tests share.
+/// Runs the trainer with these settings on top of what all tests share: on the processor, unless the settings say otherwise.
 static bool train(const char *const *settings, Error *error) {
     static char shared[8][320];
     snprintf(shared[0], sizeof shared[0], "data.train=%s/world/train/llava_v1_5_mix665k.json",
@@ -33,6 +34,7 @@ static bool train(const char *const *settings, Error *error) {
                                  "data.image_size=128",
                                  "data.model_max_length=160",
                                  "data.image_aspect_ratio=pad",
+                                 "training.device=cpu",
                                  "training.threads=2",
                                  "training.logging_steps=1000",
                                  "training.learning_rate=1e-3",
@@ -40,7 +42,7 @@ static bool train(const char *const *settings, Error *error) {
                                  "lora.lora_alpha=8",
                                  shared[0],
                                  shared[1]};
-    int count = 13;
+    int count = 14;
     while (*settings) overrides[count++] = *settings++;
     Config *config = config_load(NULL, overrides, count, error);
     if (!config) return false;
@@ -56,6 +58,25 @@ static void assert_trains(const char *const *settings) {
 
 // ---- comparing checkpoints
 
+typedef struct Values {
+    float *values; ///< the caller frees
+    int64_t count;
+} Values;
+
+/// An array of a checkpoint, of four-byte elements.
+static Values read_values(StateFile *file, const char *name) {
+    Error error = {0};
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    assert_true(state_describe_array(file, name, &type, &rank, shape, &error));
+    Values array = {NULL, 1};
+    for (int k = 0; k < rank; k++) array.count *= shape[k];
+    array.values = malloc((size_t)array.count * 4);
+    assert_true(state_read_array(file, name, type, rank, shape, array.values, &error));
+    return array;
+}
+
 /// The largest difference between the arrays of two checkpoints whose names begin with `prefix`, relative to the largest value.
 static double largest_difference(const char *a_path, const char *b_path, const char *prefix) {
     Error error = {0};
@@ -66,28 +87,44 @@ static double largest_difference(const char *a_path, const char *b_path, const c
     for (int64_t i = 0; i < state_array_count(a); i++) {
         const char *name = state_array_name(a, i);
         if (strncmp(name, prefix, strlen(prefix))) continue;
-        StateType type;
-        int rank;
-        int64_t shape[STATE_MAX_RANK], n = 1;
-        assert_true(state_describe_array(a, name, &type, &rank, shape, &error));
-        for (int k = 0; k < rank; k++) n *= shape[k];
-        float *x = malloc((size_t)n * 4), *y = malloc((size_t)n * 4);
-        assert_true(state_read_array(a, name, type, rank, shape, x, &error));
-        assert_true(state_read_array(b, name, type, rank, shape, y, &error));
+        Values x = read_values(a, name), y = read_values(b, name);
+        assert_int_equal(x.count, y.count);
         double difference = 0, size = 0;
-        for (int64_t k = 0; k < n; k++) {
-            difference = fmax(difference, fabs((double)x[k] - (double)y[k]));
-            size = fmax(size, fabs((double)x[k]));
+        for (int64_t k = 0; k < x.count; k++) {
+            difference = fmax(difference, fabs((double)x.values[k] - (double)y.values[k]));
+            size = fmax(size, fabs((double)x.values[k]));
         }
         if (size > 0) largest = fmax(largest, difference / size);
-        free(x);
-        free(y);
+        free(x.values);
+        free(y.values);
         compared++;
     }
     assert_true(compared > 0);
     state_close(a);
     state_close(b);
     return largest;
+}
+
+/// The Euclidean norm of the difference of all optimizer averages of two checkpoints, relative to that of the averages.
+static double gradient_distance(const char *a_path, const char *b_path) {
+    Error error = {0};
+    StateFile *a = state_open(a_path, &error), *b = state_open(b_path, &error);
+    if (!a || !b) fail_msg("%s", error.message);
+    double difference = 0, size = 0;
+    for (int64_t i = 0; i < state_array_count(a); i++) {
+        const char *name = state_array_name(a, i);
+        if (strncmp(name, "optimizer/exp_avg/", 18)) continue;
+        Values x = read_values(a, name), y = read_values(b, name);
+        for (int64_t k = 0; k < x.count; k++) {
+            difference += pow((double)x.values[k] - (double)y.values[k], 2);
+            size += pow((double)x.values[k], 2);
+        }
+        free(x.values);
+        free(y.values);
+    }
+    state_close(a);
+    state_close(b);
+    return sqrt(difference / size);
 }
 
 static void copy_file(const char *from, const char *to) {
@@ -180,6 +217,85 @@ static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state)
                                    in_folder("cut/checkpoint-1.h5"), "optimizer/exp_avg/") < 1e-3);
 }
 
+#ifdef DIFFLMM_TEST_CUDA
+enum { DEVICE_STEPS = 2 };
+
+/// Trains DEVICE_STEPS steps of a stage in a folder of that name; `losses` receives what they printed.
+static void train_on(const char *device, const char *folder, const char *dtype, int stage,
+                     double *losses) {
+    char output[300], chosen[64], type[64], metrics[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder(folder));
+    snprintf(chosen, sizeof chosen, "training.device=%s", device);
+    snprintf(type, sizeof type, "model.dtype=%s", dtype);
+    const char *settings[] = {output,
+                              chosen,
+                              type,
+                              stage == 2 ? "lora.lora_enable=true" : "lora.lora_enable=false",
+                              "training.max_steps=2",
+                              "training.warmup_ratio=0",
+                              "training.save_steps=1",
+                              "training.save_total_limit=0",
+                              "training.per_device_train_batch_size=2",
+                              NULL};
+    assert_trains(settings);
+    Error error = {0};
+    snprintf(metrics, sizeof metrics, "%s/metrics.jsonl", in_folder(folder));
+    MetricsLog *log = metrics_load(metrics, &error);
+    if (!log) fail_msg("%s", error.message);
+    MetricSeries series = metrics_series(log, "train", "loss");
+    assert_int_equal(series.count, DEVICE_STEPS);
+    memcpy(losses, series.values, DEVICE_STEPS * sizeof *losses);
+    metric_series_free(&series);
+    metrics_log_free(log);
+}
+
+/// How far a loss and a gradient may differ between two devices, relative: each value on the way is rounded once in the networks' type,
+/// having been summed in float32 from up to TERMS products. Independent errors add up as squares; both devices make them.
+static double device_tolerance(bool bfloat16, double roundings) {
+    enum { TERMS = 9 * 96 }; // the U-Net's widest convolution
+    double unit = bfloat16 ? 0x1p-8 : 0x1p-24;
+    return sqrt(2 * roundings) * (unit + sqrt(TERMS) * 0x1p-24);
+}
+
+static void a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit(void **state) {
+    (void)state;
+    // CLIP 36 values one after the other, the VAE 44, the U-Net up to block 1 180, the projector 8, the language model 47; a gradient
+    // comes back through as many as it went. What an update moves differently adds to the next loss no more than a pass does.
+    enum { FORWARD = 36 + 44 + 180 + 8 + 47 };
+    for (int bfloat16 = 0; bfloat16 < 2; bfloat16++)
+        for (int stage = 1; stage <= 2; stage++) {
+            const char *dtype = bfloat16 ? "bfloat16" : "float32";
+            char cpu[64], cuda[64], again[64], a[300], b[300];
+            snprintf(cpu, sizeof cpu, "cpu-%s-%d", dtype, stage);
+            snprintf(cuda, sizeof cuda, "cuda-%s-%d", dtype, stage);
+            snprintf(again, sizeof again, "again-%s-%d", dtype, stage);
+            double want[DEVICE_STEPS], got[DEVICE_STEPS], repeated[DEVICE_STEPS];
+            train_on("cpu", cpu, dtype, stage, want);
+            train_on("cuda", cuda, dtype, stage, got);
+            train_on("cuda", again, dtype, stage, repeated);
+            for (int i = 0; i < DEVICE_STEPS; i++) {
+                double error = fabs(got[i] - want[i]) / want[i];
+                double allowed = (i + 1) * device_tolerance(bfloat16, FORWARD);
+                print_message("%s stage %d: loss %d off by %.1e (allowed %.1e)\n", dtype, stage, i,
+                              error, allowed);
+                assert_true(error <= allowed);
+                assert_true(repeated[i] == got[i]);
+            }
+            snprintf(a, sizeof a, "%s/%s/checkpoint-1.h5", temporary_folder, cpu);
+            snprintf(b, sizeof b, "%s/%s/checkpoint-1.h5", temporary_folder, cuda);
+            double error = gradient_distance(a, b);
+            double allowed = device_tolerance(bfloat16, 2 * FORWARD);
+            print_message("%s stage %d: gradient off by %.1e (allowed %.1e)\n", dtype, stage, error,
+                          allowed);
+            assert_true(error <= allowed);
+            snprintf(a, sizeof a, "%s/%s/checkpoint-2.h5", temporary_folder, cuda);
+            snprintf(b, sizeof b, "%s/%s/checkpoint-2.h5", temporary_folder, again);
+            assert_true(largest_difference(a, b, "weights/") == 0);
+            assert_true(largest_difference(a, b, "optimizer/") == 0);
+        }
+}
+#endif
+
 static void an_image_that_cannot_be_read_stops_the_run_or_is_left_out(void **state) {
     (void)state;
     const char *data = getenv("DIFFLMM_SHARED_DATA");
@@ -259,6 +375,9 @@ int main(void) {
         cmocka_unit_test(resuming_after_any_step_gives_the_same_bits_as_never_stopping),
         cmocka_unit_test(features_from_the_cache_train_to_the_same_bits_after_resuming),
         cmocka_unit_test(how_a_global_batch_is_cut_changes_nothing_but_rounding),
+#ifdef DIFFLMM_TEST_CUDA
+        cmocka_unit_test(a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit),
+#endif
         cmocka_unit_test(an_image_that_cannot_be_read_stops_the_run_or_is_left_out),
         cmocka_unit_test(a_checkpoint_of_another_model_is_refused),
     };
