@@ -54,21 +54,25 @@ class Workspace {
 
 #ifdef __CUDACC__
 /// LAUNCH(kernel<T>, grid, block, dynamic shared bytes, stream, arguments...). A name with commas goes in parentheses.
-#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                  \
-    do {                                                                        \
-        (kernel)<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__);   \
-        cuda_check(cudaGetLastError(), #kernel);                                \
+#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                \
+    do {                                                                      \
+        (kernel)<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__); \
+        cuda_check(cudaGetLastError(), #kernel);                              \
     } while (0)
-/// An array of a block's shared memory, its size known when compiled.
-#define SHARED_ARRAY(type, name, count) __shared__ type name[count]
-/// The block's dynamic shared memory (16-byte aligned). More than 48 KiB must be asked for with allow_shared() before.
-#define DYNAMIC_SHARED(type, name)                               \
-    extern __shared__ __align__(16) unsigned char cuda_dynamic[]; \
+/// An array of a block's shared memory, its size known when compiled, 32-byte aligned as wmma needs it.
+#define SHARED_ARRAY(type, name, count) __shared__ __align__(32) type name[count]
+/// The block's dynamic shared memory (32-byte aligned). More than 48 KiB must be asked for with allow_shared() before.
+#define DYNAMIC_SHARED(type, name)                                \
+    extern __shared__ __align__(32) unsigned char cuda_dynamic[]; \
     type *name = reinterpret_cast<type *>(cuda_dynamic)
 #define UNROLL _Pragma("unroll")
 #else
-#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                            \
-    cuda_on_cpu_launch(#kernel, (grid), (block), (shared_bytes), (stream), (kernel), __VA_ARGS__)
+#define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                           \
+    do {                                                                                 \
+        cuda_on_cpu_launch(#kernel, (grid), (block), (shared_bytes), (stream), (kernel), \
+                           __VA_ARGS__);                                                 \
+        cuda_check(cudaGetLastError(), #kernel);                                         \
+    } while (0)
 #define SHARED_ARRAY(type, name, count) \
     type *name = static_cast<type *>(cuda_on_cpu_shared(__FILE__, __LINE__, sizeof(type) * (count)))
 #define DYNAMIC_SHARED(type, name) type *name = static_cast<type *>(cuda_on_cpu_dynamic_shared())
@@ -84,16 +88,16 @@ template <typename Kernel> static inline void allow_shared(Kernel *kernel, size_
 }
 
 /// Calls `function` with a null pointer of the element type of `dtype`, so that it can be a template: WITH_TYPE(x->dtype, T, code).
-#define WITH_TYPE(dtype, T, ...)                                    \
-    do {                                                            \
-        if ((dtype) == FLOAT32) {                                   \
-            using T = float;                                        \
-            __VA_ARGS__;                                            \
-        } else {                                                    \
-            CHECK((dtype) == BFLOAT16, "no kernel for this type");  \
-            using T = bfloat16;                                     \
-            __VA_ARGS__;                                            \
-        }                                                           \
+#define WITH_TYPE(dtype, T, ...)                                   \
+    do {                                                           \
+        if ((dtype) == FLOAT32) {                                  \
+            using T = float;                                       \
+            __VA_ARGS__;                                           \
+        } else {                                                   \
+            CHECK((dtype) == BFLOAT16, "no kernel for this type"); \
+            using T = bfloat16;                                    \
+            __VA_ARGS__;                                           \
+        }                                                          \
     } while (0)
 
 template <typename T> static inline const T *data_of(const Tensor *x) {
@@ -127,9 +131,7 @@ template <> __device__ __forceinline__ bfloat16 from_float<bfloat16>(float x) {
 }
 
 /// N elements moved in one instruction; the address must be a multiple of sizeof(T) * N.
-template <typename T, int N> struct alignas(sizeof(T) * N) Pack {
-    T values[N];
-};
+template <typename T, int N> struct alignas(sizeof(T) * N) Pack { T values[N]; };
 
 // ---- sums within a warp and a block
 
@@ -172,7 +174,7 @@ void fill_linear(Kernels *table);      ///< linear.cu: linear, its gradients, su
 void fill_conv2d(Kernels *table);      ///< conv2d.cu
 void fill_norm(Kernels *table);        ///< norm.cu: layer_norm, rms_norm, and gradients
 void fill_group_norm(Kernels *table);  ///< group_norm.cu
-void fill_attention(Kernels *table);   ///< attention.cu, attention_gradient.cu: attention, its gradient, attention_rows
+void fill_attention(Kernels *table);   ///< attention.cu, attention_gradient.cu
 void fill_rope(Kernels *table);        ///< rope.cu
 void fill_activation(Kernels *table);  ///< activation.cu: activations, geglu, swiglu, and gradients
 void fill_elementwise(Kernels *table); ///< elementwise.cu: add to gaussian_sample

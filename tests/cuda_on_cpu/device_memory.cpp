@@ -88,6 +88,16 @@ void give_signal_stack() {
     if (own.ss_sp) sigaltstack(&own, nullptr);
 }
 
+/// Again whenever memory is opened: test frameworks set handlers of their own for every test.
+void watch_faults() {
+    struct sigaction now, action = {};
+    if (sigaction(SIGSEGV, nullptr, &now) || now.sa_sigaction == on_fault) return;
+    earlier = now;
+    action.sa_sigaction = on_fault;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigaction(SIGSEGV, &action, nullptr);
+}
+
 void reserve() {
     if (arena) return;
     void *memory = mmap(nullptr, arena_bytes + step, PROT_NONE,
@@ -96,10 +106,6 @@ void reserve() {
     arena = (char *)(((uintptr_t)memory + step - 1) / step * step);
     end = arena;
     give_signal_stack();
-    struct sigaction action = {};
-    action.sa_sigaction = on_fault;
-    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
-    sigaction(SIGSEGV, &action, &earlier);
 }
 
 void protect(int protection) {
@@ -167,7 +173,9 @@ void check_guard(char *start, const Block &block) {
 } // namespace
 
 DeviceMemoryOpen::DeviceMemoryOpen() {
-    if (!open_depth++) protect(PROT_READ | PROT_WRITE);
+    if (open_depth++) return;
+    watch_faults();
+    protect(PROT_READ | PROT_WRITE);
 }
 
 DeviceMemoryOpen::~DeviceMemoryOpen() {
