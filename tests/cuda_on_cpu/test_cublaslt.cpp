@@ -1,0 +1,242 @@
+// The emulated cuBLASLt multiplies, and refuses what the real one would refuse or would get wrong without a word.
+#include "cublasLt.h"
+#include "emulator.h"
+
+#include <csetjmp>
+#include <cstdarg>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+extern "C" {
+#include <cmocka.h>
+}
+
+#define assert_success(call) assert_int_equal((call), CUBLAS_STATUS_SUCCESS)
+
+/// One product D [M,N] = op(A) [M,K] op(B) [K,N] in FLOAT32, with everything that a test may spoil.
+struct Product {
+    static constexpr int M = 5, N = 7, K = 96; // long enough to be split, so with a workspace
+    static constexpr size_t WORKSPACE = 1 << 16;
+    cublasLtHandle_t handle;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a_layout, b_layout, d_layout;
+    cublasLtMatmulPreference_t preference;
+    cublasLtMatmulHeuristicResult_t found;
+    cudaStream_t stream;
+    float *a, *b, *d, *bias;
+    char *workspace;
+    size_t workspace_bytes = WORKSPACE;
+    std::vector<float> host_a, host_b;
+
+    Product() : host_a(M * K), host_b(K * N) {
+        for (size_t i = 0; i < host_a.size(); i++) host_a[i] = (float)(i * 7 % 11) - 5;
+        for (size_t i = 0; i < host_b.size(); i++) host_b[i] = (float)(i * 5 % 13) - 6;
+        assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+        a = on_device(host_a);
+        b = on_device(host_b);
+        d = on_device(std::vector<float>(M * N + 1));
+        bias = on_device(std::vector<float>(M, 0.5f));
+        workspace = reinterpret_cast<char *>(on_device(std::vector<float>(WORKSPACE / 4 + 1)));
+        assert_success(cublasLtCreate(&handle));
+        assert_success(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F));
+        assert_success(cublasLtMatrixLayoutCreate(&a_layout, CUDA_R_32F, M, K, M));
+        assert_success(cublasLtMatrixLayoutCreate(&b_layout, CUDA_R_32F, K, N, K));
+        assert_success(cublasLtMatrixLayoutCreate(&d_layout, CUDA_R_32F, M, N, M));
+        assert_success(cublasLtMatmulPreferenceCreate(&preference));
+        prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, (uint64_t)WORKSPACE);
+        prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+               (uint32_t)CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
+    }
+
+    float *on_device(const std::vector<float> &values) {
+        float *pointer;
+        size_t bytes = values.size() * sizeof(float);
+        assert_int_equal(cudaMalloc(&pointer, bytes), cudaSuccess);
+        assert_int_equal(
+            cudaMemcpyAsync(pointer, values.data(), bytes, cudaMemcpyHostToDevice, stream),
+            cudaSuccess);
+        return pointer;
+    }
+
+    template <typename T> void prefer(cublasLtMatmulPreferenceAttributes_t name, T value) {
+        assert_success(
+            cublasLtMatmulPreferenceSetAttribute(preference, name, &value, sizeof value));
+    }
+
+    template <typename T> void set(cublasLtMatmulDescAttributes_t name, T value) {
+        assert_success(cublasLtMatmulDescSetAttribute(operation, name, &value, sizeof value));
+    }
+
+    cublasStatus_t choose() {
+        int count;
+        return cublasLtMatmulAlgoGetHeuristic(handle, operation, a_layout, b_layout, d_layout,
+                                              d_layout, preference, 1, &found, &count);
+    }
+
+    cublasStatus_t run(float beta = 0) {
+        const float alpha = 1;
+        return cublasLtMatmul(handle, operation, &alpha, a, a_layout, b, b_layout, &beta, d,
+                              d_layout, d, d_layout, &found.algo, workspace, workspace_bytes,
+                              stream);
+    }
+
+    std::vector<float> result() {
+        std::vector<float> values(M * N);
+        assert_int_equal(cudaMemcpyAsync(values.data(), d, values.size() * sizeof(float),
+                                         cudaMemcpyDeviceToHost, stream),
+                         cudaSuccess);
+        assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
+        return values;
+    }
+
+    /// Sums of small whole numbers: exact.
+    float expected(int i, int j) const {
+        float sum = 0;
+        for (int l = 0; l < K; l++) sum += host_a[i + l * M] * host_b[l + j * K];
+        return sum;
+    }
+};
+
+static void products_add_their_bias_and_what_was_there(void **) {
+    Product p;
+    p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_BIAS);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)p.bias);
+    assert_success(p.choose());
+    assert_true(p.found.workspaceSize > 0);
+    assert_success(p.run());
+    assert_success(p.run(2));
+    std::vector<float> values = p.result();
+    for (int i = 0; i < p.M; i++)
+        for (int j = 0; j < p.N; j++)
+            assert_true(values[(size_t)(i + j * p.M)] == 3 * (p.expected(i, j) + 0.5f));
+}
+
+static void a_sum_is_split_only_as_the_preference_allows(void **) {
+    Product p;
+    p.prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, (uint64_t)16);
+    assert_success(p.choose());
+    assert_int_equal(p.found.workspaceSize, 0);
+    p.prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, (uint64_t)p.WORKSPACE);
+    p.prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, (uint32_t)CUBLASLT_REDUCTION_SCHEME_NONE);
+    assert_success(p.choose());
+    assert_int_equal(p.found.workspaceSize, 0);
+    assert_success(p.run());
+    assert_true(p.result()[0] == p.expected(0, 0));
+}
+
+static void sizes_that_do_not_belong_together_are_refused(void **) {
+    Product p;
+    p.set(CUBLASLT_MATMUL_DESC_TRANSA, (int32_t)CUBLAS_OP_T);
+    assert_int_equal(p.choose(), CUBLAS_STATUS_INVALID_VALUE);
+    cublasLtMatrixLayout_t layout;
+    assert_int_equal(cublasLtMatrixLayoutCreate(&layout, CUDA_R_32F, 5, 3, 4),
+                     CUBLAS_STATUS_INVALID_VALUE);
+    p.set(CUBLASLT_MATMUL_DESC_TRANSA, (int32_t)CUBLAS_OP_N);
+    assert_success(p.choose());
+    assert_success(cublasLtMatrixLayoutCreate(&p.d_layout, CUDA_R_32F, p.M, p.N + 1, p.M));
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+}
+
+static void a_leading_dimension_that_leaves_the_memory_is_refused(void **) {
+    Product p;
+    assert_success(cublasLtMatrixLayoutCreate(&p.d_layout, CUDA_R_32F, p.M, p.N, p.M + 1));
+    assert_success(p.choose());
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+}
+
+static void types_that_do_not_go_together_are_refused(void **) {
+    Product p;
+    assert_success(cublasLtMatrixLayoutCreate(&p.d_layout, CUDA_R_16BF, p.M, p.N, p.M));
+    assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+    assert_success(cublasLtMatrixLayoutCreate(&p.a_layout, CUDA_R_16BF, p.M, p.K, p.M));
+    assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+    cublasLtMatmulDesc_t operation;
+    assert_int_equal(cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_16BF),
+                     CUBLAS_STATUS_NOT_SUPPORTED);
+}
+
+static void an_attribute_of_the_wrong_size_is_refused(void **) {
+    Product p;
+    uint64_t wide = CUBLAS_OP_T;
+    assert_int_equal(cublasLtMatmulDescSetAttribute(p.operation, CUBLASLT_MATMUL_DESC_TRANSA, &wide,
+                                                    sizeof wide),
+                     CUBLAS_STATUS_INVALID_VALUE);
+    assert_int_equal(
+        cublasLtMatmulPreferenceSetAttribute(
+            p.preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &wide, sizeof wide),
+        CUBLAS_STATUS_INVALID_VALUE);
+}
+
+static void alignment_that_was_told_must_be_kept(void **) {
+    Product p;
+    assert_success(p.choose());
+    p.d += 1;
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    p.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, (uint32_t)4);
+    p.prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, (uint32_t)4);
+    assert_success(p.choose());
+    assert_success(p.run());
+    assert_true(p.result()[1] == p.expected(1, 0));
+}
+
+static void a_workspace_must_be_as_large_and_aligned_as_asked_for(void **) {
+    Product p;
+    assert_success(p.choose());
+    p.workspace_bytes = p.found.workspaceSize - 1;
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    p.workspace_bytes = p.WORKSPACE;
+    p.workspace += 64;
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    p.workspace = nullptr;
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+}
+
+static void host_memory_and_overlaps_are_refused(void **) {
+    Product p;
+    assert_success(p.choose());
+    float *a = p.a;
+    p.a = p.host_a.data();
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    p.a = a;
+    p.d = p.b;
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+}
+
+static void a_bias_needs_its_epilogue_and_an_epilogue_its_bias(void **) {
+    Product p;
+    p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_BIAS);
+    assert_int_equal(p.choose(), CUBLAS_STATUS_INVALID_VALUE);
+    p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_DEFAULT);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)p.bias);
+    assert_int_equal(p.choose(), CUBLAS_STATUS_INVALID_VALUE);
+}
+
+static void what_was_destroyed_is_gone(void **) {
+    Product p;
+    assert_success(p.choose());
+    assert_success(cublasLtMatrixLayoutDestroy(p.b_layout));
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    assert_int_equal(cublasLtMatrixLayoutDestroy(p.b_layout), CUBLAS_STATUS_INVALID_VALUE);
+    assert_success(cublasLtDestroy(p.handle));
+    assert_int_equal(p.run(), CUBLAS_STATUS_NOT_INITIALIZED);
+    assert_string_equal(cublasLtGetStatusName(CUBLAS_STATUS_NOT_INITIALIZED),
+                        "CUBLAS_STATUS_NOT_INITIALIZED");
+}
+
+int main() {
+    const CMUnitTest tests[] = {
+        cmocka_unit_test(products_add_their_bias_and_what_was_there),
+        cmocka_unit_test(a_sum_is_split_only_as_the_preference_allows),
+        cmocka_unit_test(sizes_that_do_not_belong_together_are_refused),
+        cmocka_unit_test(a_leading_dimension_that_leaves_the_memory_is_refused),
+        cmocka_unit_test(types_that_do_not_go_together_are_refused),
+        cmocka_unit_test(an_attribute_of_the_wrong_size_is_refused),
+        cmocka_unit_test(alignment_that_was_told_must_be_kept),
+        cmocka_unit_test(a_workspace_must_be_as_large_and_aligned_as_asked_for),
+        cmocka_unit_test(host_memory_and_overlaps_are_refused),
+        cmocka_unit_test(a_bias_needs_its_epilogue_and_an_epilogue_its_bias),
+        cmocka_unit_test(what_was_destroyed_is_gone),
+    };
+    return cmocka_run_group_tests(tests, nullptr, nullptr);
+}
