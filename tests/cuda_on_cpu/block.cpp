@@ -14,7 +14,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
 #include <string>
 #include <vector>
 
@@ -52,12 +51,24 @@ struct SharedArray {
 };
 const size_t shared_guard = 64, shared_space = 256 * 1024;
 
+/// Threads that can go on, first come first; never more than a block has.
+class Queue {
+  public:
+    bool empty() const { return first == last; }
+    void push(Thread *thread) { threads[last++ % most_threads] = thread; }
+    Thread *pop() { return threads[first++ % most_threads]; }
+
+  private:
+    Thread *threads[most_threads];
+    unsigned first = 0, last = 0;
+};
+
 struct Executor {
     const Grid *grid = nullptr;
     Fiber host;
     Thread *running = nullptr;
     std::vector<Thread *> idle;
-    std::deque<Thread *> ready;
+    Queue ready;
 
     int threads, started, ended;
     bool descending;
@@ -174,6 +185,8 @@ void begin_block(Executor *e) {
 }
 
 void set_thread(int index) {
+    threadIdx = {(unsigned)index, 0, 0};
+    if (threadIdx.x < blockDim.x) return; // no divisions in blocks of one dimension
     threadIdx = {index % blockDim.x, index / blockDim.x % blockDim.y,
                  index / (blockDim.x * blockDim.y)};
 }
@@ -182,11 +195,7 @@ void fiber_main();
 
 /// The fiber to go on with; `self` has nothing to do.
 Fiber *choose(Executor *e) {
-    if (!e->ready.empty()) {
-        Thread *next = e->ready.front();
-        e->ready.pop_front();
-        return next;
-    }
+    if (!e->ready.empty()) return e->ready.pop();
     if (e->started < e->threads) {
         if (e->idle.empty()) {
             Thread *made = new Thread;
@@ -218,7 +227,7 @@ void wait(Executor *e, const char *what) {
 
 void release(Executor *e, Thread *thread) {
     thread->wait = nullptr;
-    e->ready.push_back(thread);
+    e->ready.push(thread);
 }
 
 /// Runs one thread that has not started.
