@@ -31,6 +31,7 @@ DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
         packed_tokens_new(batch->samples, batch->num_samples, model->num_visual_tokens,
                           model->options.model_max_length);
     DiffLMMLoss loss = {NULL, packed.num_supervised, packed.total};
+    if (batch->train) packed_tokens_fill(&packed);
     if (packed.num_supervised > 0 || intermediates) {
         LlamaOptions options = forward_options(model);
         options.train = batch->train;
