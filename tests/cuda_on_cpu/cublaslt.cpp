@@ -1,9 +1,10 @@
-// Emulated cuBLASLt: checks first, then a product by blocked loops of its own, queued as a kernel is.
+// Emulated cuBLASLt: checks first, then then a product (matrix_product.h), queued as a kernel is.
 //
 // The heuristic proposes to split long sums of small matrices, as the real one does, so that the workspace is used and
 // checked; partial sums are kept as the preference's reduction schemes allow, at worst rounded to the output's type.
 #include "cublasLt.h"
 #include "emulator.h"
+#include "matrix_product.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -167,123 +168,10 @@ Algorithm propose(const Shape &shape, const cublasLtOnCpuPreference &preference,
 
 // ---- the product
 
-uint16_t to_bfloat16(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if (value != value) return 0x7fff;
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
-float from_bfloat16(uint16_t value) {
-    uint32_t bits = (uint32_t)value << 16;
-    float result;
-    memcpy(&result, &bits, sizeof result);
-    return result;
-}
-
-/// A matrix in device memory, of either type, as stored or transposed.
-struct Matrix {
-    const void *data;
-    cudaDataType type;
-    int64_t row_step, column_step;
-
-    float at(int64_t row, int64_t column) const {
-        int64_t i = row * row_step + column * column_step;
-        return type == CUDA_R_16BF ? from_bfloat16(static_cast<const uint16_t *>(data)[i])
-                                   : static_cast<const float *>(data)[i];
-    }
-};
-
 Matrix view(const void *data, const cublasLtOnCpuLayout &layout, int32_t operation) {
     bool stored = operation == CUBLAS_OP_N;
-    return {data, layout.type, stored ? 1 : layout.leading_dimension,
+    return {data, layout.type == CUDA_R_16BF, stored ? 1 : layout.leading_dimension,
             stored ? layout.leading_dimension : 1};
-}
-
-/// Sixteen floats, anywhere in memory: one register or several, as the processor has them.
-typedef float Vector __attribute__((vector_size(64), aligned(4), may_alias));
-constexpr int WIDTH = 16, ROWS = 2, COLUMNS = 6;
-constexpr int64_t PANEL = ROWS * WIDTH;
-constexpr int64_t BLOCK_ROWS = 16 * WIDTH, BLOCK_K = 256;
-
-/// sums [COLUMNS][PANEL] = a [k][PANEL] times b [k][COLUMNS], the sums in registers.
-inline __attribute__((always_inline)) void tile(int64_t k, const float *a, const float *b,
-                                                float *sums) {
-    const Vector *rows = reinterpret_cast<const Vector *>(a);
-    Vector *out = reinterpret_cast<Vector *>(sums);
-    Vector sum[COLUMNS][ROWS] = {};
-    for (int64_t l = 0; l < k; l++)
-#pragma GCC unroll 16
-        for (int j = 0; j < COLUMNS; j++)
-#pragma GCC unroll 4
-            for (int i = 0; i < ROWS; i++) sum[j][i] += rows[l * ROWS + i] * b[l * COLUMNS + j];
-#pragma GCC unroll 16
-    for (int j = 0; j < COLUMNS; j++)
-#pragma GCC unroll 4
-        for (int i = 0; i < ROWS; i++) out[j * ROWS + i] = sum[j][i];
-}
-
-#ifdef __x86_64__
-__attribute__((target("arch=x86-64-v4,prefer-vector-width=512"))) void tile_v4(int64_t k,
-                                                                               const float *a,
-                                                                               const float *b,
-                                                                               float *sums) {
-    tile(k, a, b, sums);
-}
-__attribute__((target("arch=x86-64-v3"))) void tile_v3(int64_t k, const float *a, const float *b,
-                                                       float *sums) {
-    tile(k, a, b, sums);
-}
-#endif
-void tile_any(int64_t k, const float *a, const float *b, float *sums) { tile(k, a, b, sums); }
-
-using Tile = void (*)(int64_t, const float *, const float *, float *);
-Tile choose_tile() {
-#ifdef __x86_64__
-    if (__builtin_cpu_supports("x86-64-v4")) return tile_v4;
-    if (__builtin_cpu_supports("x86-64-v3")) return tile_v3;
-#endif
-    return tile_any;
-}
-
-int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-/// Panels of `width` rows (of columns, for B seen as its transpose), element (l, row) of a panel at l * width + row; zero beyond.
-void pack(const Matrix &matrix, bool transposed, int64_t first, int64_t count, int64_t first_k,
-          int64_t k, int64_t width, float *packed) {
-    for (int64_t panel = 0; panel < count; panel += width)
-        for (int64_t l = 0; l < k; l++)
-            for (int64_t i = panel; i < panel + width; i++)
-                *packed++ = i >= count   ? 0.0f
-                            : transposed ? matrix.at(first_k + l, first + i)
-                                         : matrix.at(first + i, first_k + l);
-}
-
-/// sums [n][m] = the part of op(A) op(B) over first_k .. last_k.
-void multiply(const Shape &shape, const Matrix &a, const Matrix &b, int64_t first_k, int64_t last_k,
-              float *sums) {
-    static const Tile run = choose_tile();
-    std::fill(sums, sums + shape.m * shape.n, 0.0f);
-    int64_t panels_b = round_up(shape.n, COLUMNS);
-    std::vector<float> packed_b((size_t)(panels_b * BLOCK_K));
-    std::vector<float> packed_a((size_t)(BLOCK_ROWS * BLOCK_K));
-    for (int64_t k0 = first_k; k0 < last_k; k0 += BLOCK_K) {
-        int64_t k = std::min(BLOCK_K, last_k - k0);
-        pack(b, true, 0, shape.n, k0, k, COLUMNS, packed_b.data());
-        for (int64_t i0 = 0; i0 < shape.m; i0 += BLOCK_ROWS) {
-            int64_t rows = std::min(BLOCK_ROWS, shape.m - i0);
-            pack(a, false, i0, rows, k0, k, PANEL, packed_a.data());
-            for (int64_t j0 = 0; j0 < shape.n; j0 += COLUMNS)
-                for (int64_t i = 0; i < rows; i += PANEL) {
-                    float part[PANEL * COLUMNS];
-                    run(k, packed_a.data() + i * k, packed_b.data() + j0 * k, part);
-                    int64_t height = std::min(PANEL, rows - i);
-                    for (int64_t j = j0; j < std::min(j0 + COLUMNS, shape.n); j++)
-                        for (int64_t r = 0; r < height; r++)
-                            sums[j * shape.m + i0 + i + r] += part[(j - j0) * PANEL + r];
-                }
-        }
-    }
 }
 
 /// All that a queued product needs: descriptors may be changed or destroyed before it runs.
@@ -300,7 +188,7 @@ struct Work {
 
 float bias_at(const Work &work, int64_t row) {
     if (work.bias) return work.bias[row];
-    return work.short_bias ? from_bfloat16(work.short_bias[row]) : 0.0f;
+    return work.short_bias ? bfloat16_to_float(work.short_bias[row]) : 0.0f;
 }
 
 void run(const Work &work) {
@@ -309,22 +197,22 @@ void run(const Work &work) {
     std::vector<float> own(splits == 1 ? (size_t)size : 0);
     float *sums = splits == 1 ? own.data() : work.workspace;
     for (int64_t part = 0; part < splits; part++)
-        multiply(s, work.a, work.b, s.k * part / splits, s.k * (part + 1) / splits,
-                 sums + part * size);
-    bool narrow = work.c.type == CUDA_R_16BF;
+        matrix_product(s.m, s.n, work.a, work.b, s.k * part / splits, s.k * (part + 1) / splits,
+                       sums + part * size);
+    bool narrow = work.c.is_bfloat16;
     bool rounded = narrow && work.algorithm.scheme == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
     for (int64_t j = 0; j < s.n; j++)
         for (int64_t i = 0; i < s.m; i++) {
             float sum = 0;
             for (int64_t part = 0; part < splits; part++) {
                 float value = sums[part * size + j * s.m + i];
-                sum += rounded ? from_bfloat16(to_bfloat16(value)) : value;
+                sum += rounded ? bfloat16_to_float(float_to_bfloat16(value)) : value;
             }
             float value = work.alpha * sum + bias_at(work, i);
             if (work.beta != 0) value += work.beta * work.c.at(i, j); // not read at 0: may be NaN
             int64_t at = i * work.c.row_step + j * work.c.column_step;
             if (narrow)
-                static_cast<uint16_t *>(work.d)[at] = to_bfloat16(value);
+                static_cast<uint16_t *>(work.d)[at] = float_to_bfloat16(value);
             else
                 static_cast<float *>(work.d)[at] = value;
         }
