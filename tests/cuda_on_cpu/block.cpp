@@ -8,6 +8,7 @@
 
 #include "autograd/error.h"
 #include "fiber.h"
+#include "sanitizers.h"
 
 #include <algorithm>
 #include <cstdarg>
@@ -16,13 +17,6 @@
 #include <cstring>
 #include <string>
 #include <vector>
-
-#if WITH_ADDRESS_SANITIZER
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(pointer, bytes) ((void)(pointer), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(pointer, bytes) ((void)(pointer), (void)(bytes))
-#endif
 
 __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -125,6 +119,7 @@ unsigned char *shared_take(Executor *e, const char *file, int line, size_t bytes
     CHECK(e->shared_used <= shared_space, "too many arrays of shared memory");
     ASAN_UNPOISON_MEMORY_REGION(data, bytes);
     memset(data, 0xff, bytes);
+    MARK_UNDEFINED(data, bytes);
     e->arrays.push_back({file, line, bytes, data});
     return data;
 }

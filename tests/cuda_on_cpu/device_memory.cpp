@@ -5,7 +5,7 @@
 #include "autograd/error.h"
 #include "block.h"
 #include "emulator.h"
-#include "fiber.h"
+#include "sanitizers.h"
 
 #include <csignal>
 #include <cstdio>
@@ -14,13 +14,6 @@
 #include <map>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#if WITH_ADDRESS_SANITIZER
-#include <sanitizer/asan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(pointer, bytes) ((void)(pointer), (void)(bytes))
-#define ASAN_UNPOISON_MEMORY_REGION(pointer, bytes) ((void)(pointer), (void)(bytes))
-#endif
 
 namespace {
 
@@ -204,6 +197,7 @@ void *device_memory_take(int device, size_t bytes) {
     memset(start, 0xff, whole);
     ASAN_POISON_MEMORY_REGION(start, whole);
     ASAN_UNPOISON_MEMORY_REGION(start, bytes);
+    MARK_UNDEFINED(start, bytes);
     return start;
 }
 

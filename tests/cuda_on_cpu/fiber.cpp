@@ -3,14 +3,12 @@
 // between two barriers.)
 #include "fiber.h"
 
+#include "sanitizers.h"
+
 #include "autograd/error.h"
 
 #include <cstdint>
 #include <sys/mman.h>
-
-#if WITH_ADDRESS_SANITIZER
-#include <sanitizer/common_interface_defs.h>
-#endif
 
 // Thread-local arrays of a kernel and frames that the sanitizers widen; the memory is taken when touched.
 static const size_t stack_bytes = 256 * 1024, guard_bytes = 64 * 1024;

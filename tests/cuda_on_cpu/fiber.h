@@ -2,17 +2,6 @@
 #pragma once
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define WITH_ADDRESS_SANITIZER 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define WITH_ADDRESS_SANITIZER 1
-#endif
-#endif
-#ifndef WITH_ADDRESS_SANITIZER
-#define WITH_ADDRESS_SANITIZER 0
-#endif
-
 struct Fiber {
     void *context = nullptr; ///< the stack pointer, where it is not running
     char *stack = nullptr;   ///< lowest address; NULL for the thread's own stack

@@ -1,7 +1,8 @@
 // The calls of the CUDA runtime. One lock around everything: which host thread makes progress is of no interest here.
 #include "block.h"
-#include "emulator.h"
 #include "device_memory.h"
+#include "emulator.h"
+#include "sanitizers.h"
 #include "stream.h"
 
 #include "autograd/error.h"
@@ -14,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 namespace {
 
@@ -308,6 +310,7 @@ cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned) {
     *pointer = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096); // whole pages
     if (!*pointer) return result(cudaErrorMemoryAllocation);
     memset(*pointer, 0xff, bytes);
+    MARK_UNDEFINED(*pointer, bytes);
     pinned_memory_add(*pointer, bytes);
     return cudaSuccess;
 }
@@ -374,7 +377,8 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     bool from_host = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyHostToHost;
     bool to_host = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyHostToHost;
     if (from_host && !pinned_memory_has(from, bytes)) {
-        auto staged = std::make_shared<std::string>(static_cast<const char *>(from), bytes);
+        const char *first = static_cast<const char *>(from);
+        auto staged = std::make_shared<std::vector<char>>(first, first + bytes);
         stream_queue(stream, __func__, [=] { memcpy(to, staged->data(), bytes); });
     } else {
         stream_queue(stream, __func__, [=] { memmove(to, from, bytes); });
@@ -404,7 +408,10 @@ void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes, cudaStream_t stream
     std::lock_guard<std::recursive_mutex> locked(lock);
     if (!bytes || lasting != cudaSuccess) return;
     CHECK(device_memory_owner(pointer, bytes) >= 0, "no block of device memory at %p", pointer);
-    stream_queue(stream, __func__, [=] { memset(pointer, 0xff, bytes); });
+    stream_queue(stream, __func__, [=] {
+        memset(pointer, 0xff, bytes);
+        MARK_UNDEFINED(pointer, bytes);
+    });
 }
 
 void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes) {

@@ -2,8 +2,8 @@
 // with the most recently issued work first: what an event should have ordered comes out in the wrong order.
 #include "stream.h"
 
-#include "emulator.h"
 #include "device_memory.h"
+#include "emulator.h"
 
 #include <algorithm>
 #include <cstdlib>

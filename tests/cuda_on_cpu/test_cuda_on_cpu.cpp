@@ -1,5 +1,6 @@
 // The emulator finds what a GPU would leave undefined, and computes what is defined.
 #include "emulator.h"
+#include "sanitizers.h"
 
 #include "ops/cuda/cuda.h"
 
@@ -20,11 +21,7 @@ extern "C" {
 #include <cmocka.h>
 }
 
-#if defined(__SANITIZE_ADDRESS__)
-static const bool address_sanitizer = true;
-#else
-static const bool address_sanitizer = false;
-#endif
+static const bool address_sanitizer = WITH_ADDRESS_SANITIZER;
 
 static cudaError_t launch_error;
 void cuda_check(cudaError_t status, const char *) { launch_error = status; }
@@ -391,6 +388,24 @@ static __global__ void undefined_kernel(float *y) {
     values[1] = more[2] = 1;
 }
 
+static __global__ void branch_kernel(const int *x, int *y) {
+    if (x[0] == 3) y[0] = 1;
+}
+
+static void uninitialised_reads_are_found_exactly(void **) {
+    if (!WITH_MEMORY_SANITIZER) skip();
+    expect_death([] { launch_and_wait(branch_kernel, 1, some_ints(), some_ints()); },
+                 "use-of-uninitialized-value");
+    expect_death(
+        [] {
+            cudaStream_t stream = make_stream();
+            float *y = (float *)some_ints();
+            LAUNCH(undefined_kernel, 1, 1, 12, stream, y);
+            if (to_host(stream, y, 1)[0] > 0) printf("reached");
+        },
+        "use-of-uninitialized-value");
+}
+
 static void fresh_memory_is_nan(void **) {
     cudaStream_t stream = make_stream();
     float *first, *second;
@@ -667,6 +682,7 @@ int main() {
         cmocka_unit_test(barriers_that_not_all_reach_are_found),
         cmocka_unit_test(touches_of_what_is_not_theirs_are_found),
         cmocka_unit_test(fresh_memory_is_nan),
+        cmocka_unit_test(uninitialised_reads_are_found_exactly),
         cmocka_unit_test(streams_are_out_of_order_unless_an_event_orders_them),
         cmocka_unit_test(a_wait_for_an_event_ignores_later_recordings),
         cmocka_unit_test(polling_and_timing_come_to_an_end),
