@@ -75,7 +75,7 @@ typedef struct Kernels {
         const Tensor *a, const Tensor *b,
         Tensor *
             y); ///< a and b may differ in type; y has its own; b may repeat: numel(a) % numel(b) == 0
-    void (*multiply)(const Tensor *a, const Tensor *b, Tensor *y);
+    void (*multiply)(const Tensor *a, const Tensor *b, Tensor *y); ///< as add
     void (*scale)(const Tensor *x, float factor, Tensor *y); ///< y may be x
     void (*convert)(const Tensor *x, Tensor *y);
     /// Keeps element i if uniform(stream, i) >= probability, times 1/(1-p). `rows` NULL: i counts the elements of x. Otherwise INT32 [rows,2],

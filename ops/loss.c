@@ -40,7 +40,7 @@ static void cross_entropy_chunk(const Tensor *hidden, Tensor *weight, const Tens
 static void linear_cross_entropy_backward(Node *node, Tensor *grad_output) {
     Tensor *grad_rows = node->saved[0], *grad_hidden = node_new_grad(node, 0);
     Tensor *scaled = tensor_like(grad_rows);
-    kernels(grad_output)->scale(grad_rows, tensor_item(grad_output), scaled);
+    kernels(grad_output)->multiply(grad_rows, grad_output, scaled);
     kernels(grad_output)->scatter_rows(scaled, node->saved[1], grad_hidden);
     node_add_grad(node, 0, grad_hidden);
 }
@@ -98,11 +98,12 @@ static void mean_squared_error_backward(Node *node, Tensor *grad_output) {
     Tensor *a = node->saved[0], *b = node->saved[1], *difference = tensor_like(a);
     kernel->scale(b, -1.0f, difference);
     kernel->add(a, difference, difference);
-    float factor = 2.0f * tensor_item(grad_output) / (float)tensor_numel(a);
+    Tensor *factor = tensor_like(grad_output);
     for (int input = 0; input < 2; input++) {
         if (!node_wants(node, input)) continue;
         Tensor *grad_input = node_new_grad(node, input);
-        kernel->scale(difference, input == 0 ? factor : -factor, grad_input);
+        kernel->scale(grad_output, (input == 0 ? 2.0f : -2.0f) / (float)tensor_numel(a), factor);
+        kernel->multiply(difference, factor, grad_input);
         node_add_grad(node, input, grad_input);
     }
 }

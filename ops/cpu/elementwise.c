@@ -50,7 +50,8 @@ static const float *repeat_piece(const Repeat *repeat, int64_t n, int64_t p, flo
     return chunk_read(repeat->b, i * CHUNK, *length, buffer);
 }
 
-static void add(const Tensor *a, const Tensor *b, Tensor *y) {
+/// y = a + b, or a b.
+static void combine(const Tensor *a, const Tensor *b, bool product, Tensor *y) {
     int64_t n = tensor_numel(a);
     if (n == 0) return;
     Repeat repeat;
@@ -62,26 +63,20 @@ static void add(const Tensor *a, const Tensor *b, Tensor *y) {
         const float *right = repeat_piece(&repeat, n, p, b_buffer, &first, &length);
         const float *left = chunk_read(a, first, length, a_buffer);
         float *out = chunk_target(y, first, y_buffer);
+        if (product) {
 #pragma omp simd
-        for (int64_t i = 0; i < length; i++) out[i] = left[i] + right[i];
+            for (int64_t i = 0; i < length; i++) out[i] = left[i] * right[i];
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < length; i++) out[i] = left[i] + right[i];
+        }
         chunk_write(y, first, length, out);
     }
 }
 
-static void multiply(const Tensor *a, const Tensor *b, Tensor *y) {
-    int64_t n = tensor_numel(a);
-    PARALLEL_FOR(n)
-    for (int64_t chunk = 0; chunk < chunk_count(n, CHUNK); chunk++) {
-        float a_buffer[CHUNK], b_buffer[CHUNK], y_buffer[CHUNK];
-        int64_t first = chunk * CHUNK, length = chunk_length(n, CHUNK, chunk);
-        const float *left = chunk_read(a, first, length, a_buffer);
-        const float *right = chunk_read(b, first, length, b_buffer);
-        float *out = chunk_target(y, first, y_buffer);
-#pragma omp simd
-        for (int64_t i = 0; i < length; i++) out[i] = left[i] * right[i];
-        chunk_write(y, first, length, out);
-    }
-}
+static void add(const Tensor *a, const Tensor *b, Tensor *y) { combine(a, b, false, y); }
+
+static void multiply(const Tensor *a, const Tensor *b, Tensor *y) { combine(a, b, true, y); }
 
 static void scale(const Tensor *x, float factor, Tensor *y) {
     int64_t n = tensor_numel(x);

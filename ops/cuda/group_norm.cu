@@ -115,17 +115,17 @@ template <typename T> __global__ void __launch_bounds__(THREADS) finish_moments(
     const T *origin = norm.x + sample * norm.rows * norm.channels + group * width;
     const float *partial = norm.partial + sample * norm.slabs * 2 * norm.channels + group * width;
     double count = (double)norm.rows * width, total = 0, distances = 0;
-    for (int i = (int)threadIdx.x; i < norm.slabs * width; i += THREADS)
+    for (int i = (int)threadIdx.x; i < norm.slabs * width; i += (int)blockDim.x)
         total += (double)partial[(int64_t)(i / width) * 2 * norm.channels + i % width];
-    for (int c = (int)threadIdx.x; c < width; c += THREADS)
+    for (int c = (int)threadIdx.x; c < width; c += (int)blockDim.x)
         total += (double)norm.rows * (double)to_float(origin[c]);
     double mean = block_sum_double(total) / count;
-    for (int i = (int)threadIdx.x; i < norm.slabs * width; i += THREADS) {
+    for (int i = (int)threadIdx.x; i < norm.slabs * width; i += (int)blockDim.x) {
         const float *slab = partial + (int64_t)(i / width) * 2 * norm.channels + i % width;
         double shift = mean - (double)to_float(origin[i % width]);
         distances += (double)slab[norm.channels] - 2 * shift * (double)slab[0];
     }
-    for (int c = (int)threadIdx.x; c < width; c += THREADS) {
+    for (int c = (int)threadIdx.x; c < width; c += (int)blockDim.x) {
         double shift = mean - (double)to_float(origin[c]);
         distances += (double)norm.rows * shift * shift;
     }
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(THREADS) finish_gradients(GroupNorm<T> norm) {
     int group = (int)(blockIdx.x % (unsigned)norm.groups), width = norm.channels / norm.groups;
     const float *partial = norm.partial + sample * norm.slabs * 2 * norm.channels + group * width;
     double count = (double)norm.rows * width, sum = 0, product = 0;
-    for (int i = (int)threadIdx.x; i < norm.slabs * width; i += THREADS) {
+    for (int i = (int)threadIdx.x; i < norm.slabs * width; i += (int)blockDim.x) {
         const float *slab = partial + (int64_t)(i / width) * 2 * norm.channels + i % width;
         sum += (double)slab[0];
         product += (double)slab[norm.channels];
@@ -261,19 +261,21 @@ template <typename T, int N> void launch(GroupNorm<T> norm, const Tensor *like) 
     Workspace partial(like, (size_t)(norm.batch * norm.slabs * 2 * norm.channels) * sizeof(float));
     Workspace statistics(like, 2 * sets * sizeof(float));
     norm.partial = partial.as<float>();
+    int64_t summands = (int64_t)norm.slabs * (norm.channels / norm.groups), most = THREADS;
+    int64_t threads = ceil_divide(summands < most ? summands : most, 32) * 32;
     dim3 grid((unsigned)(norm.batch * norm.slabs),
               (unsigned)ceil_divide(norm.channels / N, norm.tile_packs));
     if (norm.grad_y) {
         norm.average = statistics.as<float>();
         norm.slope = norm.average + sets;
         LAUNCH((sum_gradients<T, N>), grid, THREADS, 0, stream, norm);
-        LAUNCH(finish_gradients<T>, (unsigned)sets, THREADS, 0, stream, norm);
+        LAUNCH(finish_gradients<T>, (unsigned)sets, (unsigned)threads, 0, stream, norm);
         LAUNCH((write_gradients<T, N>), grid, THREADS, 0, stream, norm);
     } else {
         if (!norm.mean) norm.mean = statistics.as<float>();
         if (!norm.rstd) norm.rstd = statistics.as<float>() + sets;
         LAUNCH((sum_moments<T, N>), grid, THREADS, 0, stream, norm);
-        LAUNCH(finish_moments<T>, (unsigned)sets, THREADS, 0, stream, norm);
+        LAUNCH(finish_moments<T>, (unsigned)sets, (unsigned)threads, 0, stream, norm);
         LAUNCH((normalise<T, N>), grid, THREADS, 0, stream, norm);
     }
 }

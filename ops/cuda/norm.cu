@@ -170,16 +170,17 @@ __global__ void __launch_bounds__(WARP ? WARP_ROWS_THREADS : MAX_THREADS)
     }
 }
 
-/// How many threads take a row of so many packs: few, while each can hold its part (short rows: half of what it can).
-int team_size(int packs) {
-    constexpr int half = PACKS_PER_THREAD / 2;
-    if (packs <= 32 * half) return 32;
-    if (packs <= 128 * half) return 128;
-    return packs <= 256 * PACKS_PER_THREAD ? 256 : MAX_THREADS;
+/// How many threads take a row of so many packs of N elements: few, while each can hold its part (of short rows, half of what it
+/// can). Single elements are not held.
+template <int N> int team_size(int packs) {
+    constexpr int few = N > 1 ? PACKS_PER_THREAD / 2 : 8;
+    if (packs <= 32 * few) return 32;
+    if (packs <= 128 * few) return 128;
+    return N == 1 || packs <= 256 * PACKS_PER_THREAD ? 256 : MAX_THREADS;
 }
 
 template <typename T, int N> void launch(const Norm<T> &norm, cudaStream_t stream) {
-    int team = team_size(norm.columns / N), threads = team == 32 ? WARP_ROWS_THREADS : team;
+    int team = team_size<N>(norm.columns / N), threads = team == 32 ? WARP_ROWS_THREADS : team;
     int64_t blocks = ceil_divide(norm.rows, threads / team);
     unsigned grid = (unsigned)(blocks < INT32_MAX ? blocks : INT32_MAX);
     if (norm.grad_y && team == 32)

@@ -145,10 +145,11 @@ __device__ __forceinline__ void update(const Constants &k, const float *gradient
     UNROLL
     for (int i = 0; i < N; i++) {
         g[i] *= k.gradient_scale;
-        m[i] = k.beta1 * m[i] + k.rest1 * g[i];
-        v[i] = k.beta2 * v[i] + k.rest2 * g[i] * g[i];
-        float root = sqrtf(v[i]) * k.inverse_root_correction + k.epsilon;
-        p[i] -= k.decay * p[i] + k.step_size * m[i] / root;
+        // Written out, so that an element's bits do not depend on how it is moved.
+        m[i] = fmaf(k.beta1, m[i], k.rest1 * g[i]);
+        v[i] = fmaf(k.beta2, v[i], k.rest2 * g[i] * g[i]);
+        float root = fmaf(sqrtf(v[i]), k.inverse_root_correction, k.epsilon);
+        p[i] -= fmaf(k.decay, p[i], k.step_size * m[i] / root);
     }
     store_pack<N>(exp_avg, m);
     store_pack<N>(exp_avg_sq, v);

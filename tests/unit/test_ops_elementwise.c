@@ -258,6 +258,24 @@ static void multiply_and_scale_agree_with_float64(void **state) {
         }
 }
 
+static void the_product_of_the_kernels_repeats_b_along_a(void **state) {
+    (void)state;
+    for (int i = 0; i < ADD_CASES; i++)
+        for (int types = 0; types < 3; types++) { // float32, bfloat16, bfloat16 + float32
+            const AddCase *c = &add_cases[i];
+            case_begin();
+            Tensor *a = case_normal(types ? BFLOAT16 : FLOAT32, c->rank_a, c->a);
+            Tensor *b = case_normal(types == 1 ? BFLOAT16 : FLOAT32, c->rank_b, c->b);
+            const double *x = case_doubles(a), *y = case_doubles(b);
+            double *want = case_zeros(tensor_numel(a));
+            for (int64_t j = 0; j < tensor_numel(a); j++) want[j] = x[j] * y[j % tensor_numel(b)];
+            Tensor *product = tensor_like(a);
+            kernels(a)->multiply(a, b, product);
+            case_expect("multiply", product, want, NULL, 1);
+            case_end();
+        }
+}
+
 static void product_gradients_agree_with_differences(void **state) {
     (void)state;
     const float factor = -1.5f;
@@ -490,6 +508,7 @@ static int elementwise_tests(void) {
         cmocka_unit_test(add_gradients_agree_with_differences),
         cmocka_unit_test(accumulating_adds_any_type_in_place),
         cmocka_unit_test(multiply_and_scale_agree_with_float64),
+        cmocka_unit_test(the_product_of_the_kernels_repeats_b_along_a),
         cmocka_unit_test(product_gradients_agree_with_differences),
         cmocka_unit_test(converting_rounds_to_nearest_even_and_back_exactly),
         cmocka_unit_test(convert_converts_the_gradient_back),

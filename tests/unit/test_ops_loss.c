@@ -167,6 +167,21 @@ static void cross_entropy_of_certain_and_of_impossible_targets(void **state) {
     case_end();
 }
 
+/// The processor's kernel stops the program; a GPU's cannot, and must not write elsewhere either.
+static void a_target_that_is_no_class_makes_the_loss_nan_on_a_gpu(void **state) {
+    (void)state;
+    if (case_on_cpu()) return;
+    for (int32_t target = -1; target <= 5; target += 6) {
+        case_begin();
+        Tensor *logits = case_normal(FLOAT32, SHAPE(2, 5));
+        Tensor *loss = tensor_zeros(case_device(), FLOAT32, SHAPE(1));
+        kernels(logits)->softmax_cross_entropy(logits, index_tensor(2, (int32_t[]){0, target}),
+                                               true, loss);
+        assert_true(isnan(tensor_item(loss)));
+        case_end();
+    }
+}
+
 /// Equal logits far below or above zero: the loss is the logarithm of their number.
 static void cross_entropy_does_not_depend_on_where_the_logits_lie(void **state) {
     (void)state;
@@ -257,6 +272,7 @@ static int loss_tests(void) {
         cmocka_unit_test(cross_entropy_in_several_chunks_agrees_with_float64),
         cmocka_unit_test(cross_entropy_of_no_rows_is_zero_with_a_zero_gradient),
         cmocka_unit_test(cross_entropy_of_certain_and_of_impossible_targets),
+        cmocka_unit_test(a_target_that_is_no_class_makes_the_loss_nan_on_a_gpu),
         cmocka_unit_test(cross_entropy_does_not_depend_on_where_the_logits_lie),
         cmocka_unit_test(means_agree_with_float64),
         cmocka_unit_test(mean_gradients_agree_with_differences),

@@ -160,7 +160,7 @@ static void group_norm_gradient_agrees_with_differences(void **state) {
 static const NormCase row_cases[] = {
     {2, {1, 64}, 0, false, true},    {2, {5, 13}, 0, false, true},  {3, {2, 9, 32}, 0, false, true},
     {2, {3, 4096}, 0, false, true},  {2, {301, 7}, 0, false, true}, // several blocks of rows
-    {2, {17, 1031}, 0, false, true}, {2, {4, 33}, 0, false, false},
+    {2, {17, 1031}, 0, false, true}, {2, {4, 33}, 0, false, false}, {2, {1, 8200}, 0, false, true},
 };
 
 static void layer_norm_and_rms_norm_agree_with_float64(void **state) {
@@ -180,6 +180,32 @@ static void layer_norm_and_rms_norm_agree_with_float64(void **state) {
             }
             case_end();
         }
+}
+
+static void norms_of_rows_that_start_anywhere_in_memory(void **state) {
+    (void)state;
+    for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+        case_begin();
+        Tensor *whole = case_normal(dtype, SHAPE(3 * 64 + 1));
+        char *second = (char *)whole->data + dtype_size(dtype);
+        Tensor *x = scope_adopt(tensor_over(case_device(), dtype, SHAPE(3, 64), second, NULL));
+        Tensor *weight = case_normal(FLOAT32, SHAPE(64)), *bias = case_normal(FLOAT32, SHAPE(64));
+        expect_row_norm("layer_norm", true, x, weight, bias, layer_norm(x, weight, bias, eps));
+        const NormCase c = {2, {3, 64}, 4, true, true};
+        expect_group_norm(&c, x, weight, bias, group_norm(x, weight, bias, 4, eps, true));
+        case_end();
+    }
+}
+
+static void layer_norm_of_values_far_from_zero_does_not_cancel(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(5, 1280));
+    float *values = case_host(x);
+    for (int64_t i = 0; i < tensor_numel(x); i++) values[i] += 4096.0f;
+    case_write(x, values);
+    expect_row_norm("layer_norm", true, x, NULL, NULL, layer_norm(x, NULL, NULL, eps));
+    case_end();
 }
 
 static void layer_norm_gradient_agrees_with_differences(void **state) {
@@ -257,6 +283,8 @@ static int norm_tests(void) {
         cmocka_unit_test(group_norm_of_values_far_from_zero_does_not_cancel),
         cmocka_unit_test(group_norm_gradient_agrees_with_differences),
         cmocka_unit_test(layer_norm_and_rms_norm_agree_with_float64),
+        cmocka_unit_test(norms_of_rows_that_start_anywhere_in_memory),
+        cmocka_unit_test(layer_norm_of_values_far_from_zero_does_not_cancel),
         cmocka_unit_test(layer_norm_gradient_agrees_with_differences),
         cmocka_unit_test(rms_norm_gradient_agrees_with_differences),
         cmocka_unit_test(layer_norm_weights_may_be_results_of_other_ops),

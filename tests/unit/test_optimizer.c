@@ -113,11 +113,66 @@ static void sum_squares_adds_in_double(void **state) {
     }
 }
 
+/// Tensors of many sizes (none, less than a chunk, several), every fifth one starting in the middle of 16 bytes.
+enum { MANY = 150 };
+static Tensor *tensor_of_many(int i) {
+    int64_t n = i == 140 ? 20011 : i * 37 % 97;
+    if (i % 5) return case_normal(FLOAT32, SHAPE(n));
+    Tensor *whole = case_normal(FLOAT32, SHAPE(n + 1));
+    return scope_adopt(
+        tensor_over(case_device(), FLOAT32, SHAPE(n), (float *)whole->data + 1, NULL));
+}
+
+static void many_tensors_at_once_are_as_one_after_another(void **state) {
+    (void)state;
+    case_begin();
+    AdamWTensors together[MANY], alone[MANY];
+    for (int i = 0; i < MANY; i++) {
+        Tensor *parameter = tensor_of_many(i), *gradient = tensor_of_many(i);
+        together[i] = (AdamWTensors){i % 7 ? gradient : NULL, tensor_of_many(i),
+                                     scale(tensor_of_many(i), 0.0f), parameter};
+        alone[i] = (AdamWTensors){together[i].gradient, case_convert(together[i].exp_avg, FLOAT32),
+                                  case_convert(together[i].exp_avg_sq, FLOAT32),
+                                  case_convert(parameter, FLOAT32)};
+    }
+    AdamW step = {1e-2f, 0.8f, 0.95f, 1e-6f, 0.01f, 0, 3.0f};
+    for (step.step = 1; step.step <= 2; step.step++) {
+        kernels(together[0].parameter)->adamw(&step, MANY, together);
+        for (int i = 0; i < MANY; i++) kernels(alone[i].parameter)->adamw(&step, 1, &alone[i]);
+    }
+    for (int i = 0; i < MANY; i++) {
+        case_expect_equal("exp_avg", together[i].exp_avg, alone[i].exp_avg);
+        case_expect_equal("exp_avg_sq", together[i].exp_avg_sq, alone[i].exp_avg_sq);
+        case_expect_equal("parameter", together[i].parameter, alone[i].parameter);
+    }
+    case_end();
+}
+
+static void sum_squares_adds_over_many_tensors(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x[MANY];
+    double want = 0;
+    int64_t numel = 0;
+    for (int i = 0; i < MANY; i++) {
+        x[i] = tensor_of_many(i);
+        numel += tensor_numel(x[i]);
+        const double *values = case_doubles(x[i]);
+        for (int64_t j = 0; j < tensor_numel(x[i]); j++) want += values[j] * values[j];
+    }
+    double got = kernels(x[0])->sum_squares(MANY, x);
+    assert_true(fabs(got - want) <= 0x1p-52 * sqrt((double)numel) * want);
+    assert_true(kernels(x[0])->sum_squares(1, x) == 0.0); // the first is empty
+    case_end();
+}
+
 static int optimizer_tests(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adamw_agrees_with_float64_over_many_steps),
         cmocka_unit_test(adamw_gives_torchs_numbers),
         cmocka_unit_test(sum_squares_adds_in_double),
+        cmocka_unit_test(many_tensors_at_once_are_as_one_after_another),
+        cmocka_unit_test(sum_squares_adds_over_many_tensors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
