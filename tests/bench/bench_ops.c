@@ -10,51 +10,12 @@
 //
 // Columns: the median over repeated runs, as GFLOP/s and milliseconds. Attention counts the products that the formula needs (4 per
 // query, visible key and channel forward, 10 backward: the gradients of q, k and v), not what masks or padding waste.
-#include "bench_device.h"
+#include "bench.h"
 #include "ops/ops.h"
 
-#include <time.h>
-
-static double budget = 0.4; ///< seconds per measurement
-
-static clockid_t timer = CLOCK_MONOTONIC;
 static Device *device;
 static bool official;   ///< without the tiny model's shapes
 static double peaks[2]; ///< TFLOP/s by type; 0: not known
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(timer, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/// Seconds of `count` calls, until the device has done them.
-static double seconds_of(void (*call)(void *), void *context, int count) {
-    double begin = now();
-    for (int i = 0; i < count; i++) call(context);
-    device->synchronize(device);
-    return now() - begin;
-}
-
-/// Median seconds of a call, after two that do not count. Short calls are timed by the group, so that waiting for a device that works
-/// through a queue does not count either.
-static double measure(void (*call)(void *), void *context) {
-    enum { MOST = 2000 };
-    static double times[MOST];
-    int count = 0;
-    seconds_of(call, context, 1);
-    double once = seconds_of(call, context, 1);
-    int group = device == device_cpu() || once > 5e-3 ? 1 : (int)(5e-3 / once) + 1;
-    for (double start = now(); count < MOST && (count < 3 || now() - start < budget);)
-        times[count++] = seconds_of(call, context, group) / group;
-    qsort(times, (size_t)count, sizeof *times, compare);
-    return times[count / 2];
-}
 
 static void print_heading(const char *family) {
     printf("\n%-34s %-9s %28s %28s\n", family, "type", "forward", "input gradient");
@@ -144,7 +105,8 @@ static void bench_linear(void) {
             Linear c = {numbers(type, SHAPE(rows, k)), frozen(type, SHAPE(n, k)),
                         numbers(type, SHAPE(rows, n)), numbers(type, SHAPE(rows, k))};
             double flops = 2.0 * (double)(rows * k * n);
-            double forward = measure(linear_forward, &c), gradient = measure(linear_gradient, &c);
+            double forward = bench_measure(device, linear_forward, &c),
+                   gradient = bench_measure(device, linear_gradient, &c);
             print_row(shapes[i].name, type, flops, forward, flops, gradient);
             scope_end();
         }
@@ -203,7 +165,8 @@ static void bench_conv2d(void) {
                 shape,
             };
             double flops = 2.0 * (double)(batch * to * to * out * kernel * kernel * in);
-            double forward = measure(conv2d_forward, &c), gradient = measure(conv2d_gradient, &c);
+            double forward = bench_measure(device, conv2d_forward, &c),
+                   gradient = bench_measure(device, conv2d_gradient, &c);
             print_row(shapes[i].name, type, flops, forward, flops, gradient);
             scope_end();
         }
@@ -269,8 +232,8 @@ static void bench_attention(void) {
             double visible = shapes[i].keys;
             if (shapes[i].causal) visible -= (shapes[i].queries - 1) / 2.0;
             double products = (double)(rows * width) * visible;
-            double forward = measure(attention_forward, &c);
-            double gradient = measure(attention_gradient, &c);
+            double forward = bench_measure(device, attention_forward, &c);
+            double gradient = bench_measure(device, attention_gradient, &c);
             print_row(shapes[i].name, type, 4 * products, forward, 10 * products, gradient);
             scope_end();
         }
@@ -281,13 +244,13 @@ int main(int argc, char **argv) {
     const char *family = NULL, *where = "cpu";
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "--quick"))
-            budget = 0.02;
+            bench_budget = 0.02;
         else if (!strcmp(argv[i], "--device") && i + 1 < argc)
             where = argv[++i];
         else if (!strcmp(argv[i], "--threads") && i + 1 < argc)
             threads = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--processor-time"))
-            threads = 1, timer = CLOCK_THREAD_CPUTIME_ID;
+            threads = 1, bench_clock = CLOCK_THREAD_CPUTIME_ID;
         else if (!strcmp(argv[i], "--official"))
             official = true;
         else if (!strcmp(argv[i], "--peak") && i + 2 < argc)

@@ -5,27 +5,16 @@
 //
 // CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for each stage and type: the median
 // step, samples and tokens (visual ones counted) per second, and the highest memory of tensors.
-#include "bench_device.h"
+#include "bench.h"
 #include "models/difflmm.h"
 #include "train/optimizer.h"
 
-#include <time.h>
+#include <math.h>
 
 typedef struct Settings {
     int batch, text, steps, threads;
     const char *checkpoints, *device;
 } Settings;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
 
 static DiffLMM *load(const Settings *settings, AdapterKind architecture, bool lora_enabled,
                      DType dtype, Device *device, ParameterSet *parameters) {
@@ -85,8 +74,10 @@ static int64_t run_step(const Settings *settings, const DiffLMM *model,
     tape_end();
     scope_end();
     OptimizerOptions options = {
-        {1e-4, 1e-4}, 0.9, 0.999, 1e-8, 0, 1.0, 1.0 / (double)loss.num_supervised};
-    optimizer_step(optimizer, &options, optimizer_gradient_norm(optimizer, options.gradient_scale));
+        {1e-4, 1e-4}, 0.9, 0.999, 1e-8, 0, 1.0 / (double)loss.num_supervised};
+    double norm = options.gradient_scale * sqrt(optimizer_sum_squares(optimizer));
+    options.gradient_scale *= optimizer_clip_factor(norm, 1.0);
+    optimizer_step(optimizer, &options);
     free(samples);
     free(ids);
     free(supervised);
@@ -98,7 +89,7 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
                     DType dtype, Device *device) {
     ParameterSet parameters = {0};
     DiffLMM *model = load(settings, architecture, lora, dtype, device, &parameters);
-    Optimizer optimizer = optimizer_new(&parameters);
+    Optimizer optimizer = optimizer_new(&parameters, NULL, 0);
     double *times = checked_calloc((size_t)settings->steps, sizeof *times);
     int64_t tokens = 0;
     scope_begin();
@@ -108,14 +99,13 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
     run_step(settings, model, &features, &optimizer, 0);
     device_reset_peak(device);
     for (int i = 0; i < settings->steps; i++) {
-        double begin = now();
+        double begin = bench_now();
         tokens = run_step(settings, model, &features, &optimizer, i + 1);
         device->synchronize(device);
-        times[i] = now() - begin;
+        times[i] = bench_now() - begin;
     }
     scope_end();
-    qsort(times, (size_t)settings->steps, sizeof *times, compare);
-    double seconds = times[settings->steps / 2];
+    double seconds = bench_median(times, settings->steps);
     printf("%-26s %-9s %9.1f ms %9.0f samples/s %9.0f tokens/s %8.0f MiB\n", name,
            dtype_name(dtype), seconds * 1e3, settings->batch / seconds, (double)tokens / seconds,
            (double)device->bytes_peak / 0x1p20);
