@@ -73,8 +73,8 @@ static int64_t run_step(const Settings *settings, const DiffLMM *model,
     backward(loss.sum, NULL);
     tape_end();
     scope_end();
-    OptimizerOptions options = {
-        {1e-4, 1e-4}, 0.9, 0.999, 1e-8, 0, 1.0 / (double)loss.num_supervised};
+    OptimizerOptions options = {{1e-4, 1e-4}, 0.9, 0.999,
+                                1e-8,         0,   1.0 / (double)loss.num_supervised};
     double norm = options.gradient_scale * sqrt(optimizer_sum_squares(optimizer));
     options.gradient_scale *= optimizer_clip_factor(norm, 1.0);
     optimizer_step(optimizer, &options);
