@@ -8,7 +8,7 @@
 #
 # Logs go to $OUT, or to the build folder: $BUILD, build-gpu or build-gpu-host. Exits with 1 if something failed.
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit 1
 
 on_cpu=false measure=true
 for argument in "$@"; do
@@ -48,7 +48,7 @@ echo "built in $(since "$begin") s with $(nproc) cores"
 echo "== tests"
 printf '%-28s %-7s %5s  %s\n' program result s tests
 for program in "$build"/test_*; do
-    [ -x "$program" ] && [ -f "$program" ] || continue
+    if [ ! -x "$program" ] || [ ! -f "$program" ]; then continue; fi
     name=$(basename "$program") start=$(date +%s)
     if DIFFLMM_TEST_DEVICE=cuda timeout 240 "$program" >"$out/$name.log" 2>&1; then
         result=ok
@@ -68,7 +68,7 @@ peak_of() {
     case $1 in
     *H100*PCIe*) echo 51.2 756 2.0 ;;
     *H100*NVL*) echo 60 835 3.9 ;;
-    *H200* | *GH200*) echo 66.9 989 4.8 ;;
+    *H200*) echo 66.9 989 4.8 ;;
     *H100*) echo 66.9 989 3.35 ;;
     *A100*80*) echo 19.5 312 2.0 ;;
     *A100*) echo 19.5 312 1.55 ;;
