@@ -10,9 +10,9 @@ enum {
     MAX_COLUMNS = 16384, ///< as on the CPU: twice as wide as the widest published Llama
     WARP_ROWS_THREADS = 128,
     MAX_THREADS = 1024,
-    PACKS_PER_THREAD = 4, ///< 1024 threads hold MAX_COLUMNS floats
-    COLUMN_LANES = 32,    ///< column sums: packs side by side ...
-    ROW_LANES = 8,        ///< ... and rows at a time in a block
+    HELD = MAX_COLUMNS / MAX_THREADS, ///< elements of a row that a thread can hold
+    COLUMN_LANES = 32,                ///< column sums: packs side by side ...
+    ROW_LANES = 8,                    ///< ... and rows at a time in a block
     MAX_SLABS = 128,
     MIN_SLAB_ROWS = 32,
 };
@@ -45,17 +45,18 @@ template <bool WARP> struct Team {
 
 /// A thread's part of a row: packs lane, lane + size, ... of `count`, kept in registers.
 template <typename T, int N> struct Part {
-    Pack<T, N> packs[PACKS_PER_THREAD];
+    static constexpr int most = HELD / N;
+    Pack<T, N> packs[most];
     int lane, size, count;
 
     __device__ __forceinline__ Part(const T *row, int team_lane, int team_size, int columns)
         : lane(team_lane), size(team_size), count(columns / N) {
         const Pack<T, N> *from = reinterpret_cast<const Pack<T, N> *>(row);
         UNROLL
-        for (int i = 0; i < PACKS_PER_THREAD; i++)
+        for (int i = 0; i < most; i++)
             if (at(i) < count) packs[i] = from[at(i)];
     }
-    __device__ __forceinline__ int steps() const { return PACKS_PER_THREAD; }
+    __device__ __forceinline__ int steps() const { return most; }
     __device__ __forceinline__ int at(int i) const { return i * size + lane; }
     __device__ __forceinline__ float value(int i, int j) const {
         return to_float(packs[i].values[j]);
@@ -77,7 +78,6 @@ template <typename T> struct Part<T, 1> {
 template <bool WARP, typename T, int N>
 __device__ __forceinline__ float sum_of(const Part<T, N> &x) {
     float sum = 0;
-    UNROLL
     for (int i = 0; i < x.steps(); i++) {
         if (x.at(i) >= x.count) continue;
         UNROLL
@@ -89,7 +89,6 @@ __device__ __forceinline__ float sum_of(const Part<T, N> &x) {
 template <bool WARP, typename T, int N>
 __device__ __forceinline__ float squares_of(const Part<T, N> &x, float centre) {
     float sum = 0;
-    UNROLL
     for (int i = 0; i < x.steps(); i++) {
         if (x.at(i) >= x.count) continue;
         UNROLL
@@ -102,7 +101,6 @@ __device__ __forceinline__ float squares_of(const Part<T, N> &x, float centre) {
 template <typename T, int N>
 __device__ __forceinline__ void write_normalised(const Norm<T> &norm, const Part<T, N> &x,
                                                  float mean, float rstd, T *y) {
-    UNROLL
     for (int i = 0; i < x.steps(); i++) {
         int first = x.at(i) * N;
         if (first >= norm.columns) continue;
@@ -141,7 +139,6 @@ __global__ void __launch_bounds__(WARP ? WARP_ROWS_THREADS : MAX_THREADS)
         Part<T, N> grad(norm.grad_y + row * norm.columns, team.lane, team.size, norm.columns);
         float mean = norm.centred ? norm.mean[row] : 0.0f, rstd = norm.rstd[row];
         float sum = 0, product = 0;
-        UNROLL
         for (int i = 0; i < x.steps(); i++) {
             if (x.at(i) >= x.count) continue;
             float w[N];
@@ -155,7 +152,6 @@ __global__ void __launch_bounds__(WARP ? WARP_ROWS_THREADS : MAX_THREADS)
         }
         float average = norm.centred ? team_sum<WARP>(sum) / (float)norm.columns : 0.0f;
         float slope = team_sum<WARP>(product) / (float)norm.columns;
-        UNROLL
         for (int i = 0; i < x.steps(); i++) {
             if (x.at(i) >= x.count) continue;
             float w[N], out[N];
@@ -170,13 +166,13 @@ __global__ void __launch_bounds__(WARP ? WARP_ROWS_THREADS : MAX_THREADS)
     }
 }
 
-/// How many threads take a row of so many packs of N elements: few, while each can hold its part (of short rows, half of what it
-/// can). Single elements are not held.
+/// How many threads take a row of so many packs of N elements: few, while each can hold its part. Single elements are not held.
 template <int N> int team_size(int packs) {
-    constexpr int few = N > 1 ? PACKS_PER_THREAD / 2 : 8;
-    if (packs <= 32 * few) return 32;
-    if (packs <= 128 * few) return 128;
-    return N == 1 || packs <= 256 * PACKS_PER_THREAD ? 256 : MAX_THREADS;
+    constexpr int few = N > 1 ? 2 : HELD / 2, most = HELD / N;
+    return packs <= 32 * few     ? 32
+           : packs <= 128 * few  ? 128
+           : packs <= 256 * most ? 256
+                                 : MAX_THREADS;
 }
 
 template <typename T, int N> void launch(const Norm<T> &norm, cudaStream_t stream) {
