@@ -404,14 +404,21 @@ cudaError_t cudaMemsetAsync(void *pointer, int value, size_t bytes, cudaStream_t
     return cudaSuccess;
 }
 
-void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes, cudaStream_t stream) {
+void cuda_on_cpu_hand_out(void *pointer, size_t bytes, size_t whole, cudaStream_t stream) {
     std::lock_guard<std::recursive_mutex> locked(lock);
-    if (!bytes || lasting != cudaSuccess) return;
-    CHECK(device_memory_owner(pointer, bytes) >= 0, "no block of device memory at %p", pointer);
+    if (!whole || lasting != cudaSuccess) return;
+    CHECK(bytes <= whole && device_memory_owner(pointer, whole) >= 0,
+          "no block of %zu bytes of device memory at %p", whole, pointer);
     stream_queue(stream, __func__, [=] {
-        memset(pointer, 0xff, bytes);
-        MARK_UNDEFINED(pointer, bytes);
+        ASAN_UNPOISON_MEMORY_REGION(pointer, whole);
+        memset(pointer, 0xff, whole);
+        MARK_UNDEFINED(pointer, whole);
+        ASAN_POISON_MEMORY_REGION(static_cast<char *>(pointer) + bytes, whole - bytes);
     });
+}
+
+void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes, cudaStream_t stream) {
+    cuda_on_cpu_hand_out(pointer, bytes, bytes, stream);
 }
 
 void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes) {

@@ -243,6 +243,10 @@ void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes, cudaStream_t stream
 /// The same in the first stream made on the block's device.
 void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes);
 
+/// What a block of `whole` bytes becomes when it is handed out for `bytes` of use, once the stream gets there: undefined, and
+/// out of bounds (for the address sanitizer) past the bytes asked for.
+void cuda_on_cpu_hand_out(void *pointer, size_t bytes, size_t whole, cudaStream_t stream);
+
 // ---- launches (behind the macros of ops/cuda/cuda.h)
 
 /// Queues a kernel. `run` executes one thread of it, given `arguments`, which live as long as needed.
