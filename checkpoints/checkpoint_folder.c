@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+static const char BEST[] = "checkpoint-best.h5";
+
 char *checkpoint_path(const char *folder, int64_t step) {
     return format_string("%s/checkpoint-%lld.h5", folder, (long long)step);
 }
@@ -84,11 +86,34 @@ bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *con
     return true;
 }
 
-bool checkpoint_keep_last(const char *folder, int count, Error *error) {
+/// Points checkpoint-best.h5 at the best checkpoint, if that exists: a link under another name takes the old one's place at once.
+static bool link_best(const char *folder, int64_t step, Error *error) {
+    char *best = checkpoint_path(folder, step), *link = format_string("%s/%s", folder, BEST),
+         *fresh = format_string("%s/%s.new", folder, BEST);
+    const char *target = strrchr(best, '/') + 1;
+    bool ok =
+        access(best, F_OK) != 0 ||
+        ((unlink(fresh) == 0 || errno == ENOENT) && symlink(target, fresh) == 0 &&
+         rename(fresh, link) == 0) ||
+        error_set(error, "%s: cannot be made to point at %s: %s", link, target, strerror(errno));
+    free(best);
+    free(link);
+    free(fresh);
+    return ok;
+}
+
+static bool stays(const CheckpointRetention *retention, int64_t step, int64_t newer) {
+    return retention->newest <= 0 || newer < retention->newest ||
+           (retention->every > 0 && step % retention->every == 0) || step == retention->best_step;
+}
+
+bool checkpoint_retain(const char *folder, const CheckpointRetention *retention, Error *error) {
     int64_t *steps, total;
+    if (retention->best_step >= 0 && !link_best(folder, retention->best_step, error)) return false;
     bool removed = true;
     if (!list_steps(folder, true, &steps, &total, error)) return false;
-    for (int64_t i = count > 0 ? count : total; i < total && removed; i++) {
+    for (int64_t i = 0; i < total && removed; i++) {
+        if (stays(retention, steps[i], i)) continue;
         char *path = checkpoint_path(folder, steps[i]);
         if (unlink(path) != 0)
             removed = error_set(error, "%s: cannot be removed: %s", path, strerror(errno));

@@ -15,6 +15,13 @@ typedef void CheckpointWarning(const char *message, void *context);
 bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *context, char **path,
                        int64_t *step, Error *error);
 
-/// Removes all but the `count` checkpoints with the highest steps, and what interrupted writes left behind.
-/// count <= 0 keeps all checkpoints. To be called after a checkpoint was committed.
-bool checkpoint_keep_last(const char *folder, int count, Error *error);
+/// Which checkpoints stay.
+typedef struct CheckpointRetention {
+    int newest;    ///< those with the highest steps; 0: all
+    int64_t every; ///< besides, those whose step is a multiple of this; 0: none
+    int64_t
+        best_step; ///< besides, this one, to which the link checkpoint-best.h5 then points; -1: none
+} CheckpointRetention;
+
+/// Removes the checkpoints that do not stay, and what interrupted writes left behind. To be called after a checkpoint was committed.
+bool checkpoint_retain(const char *folder, const CheckpointRetention *retention, Error *error);

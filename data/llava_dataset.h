@@ -22,6 +22,8 @@ typedef struct Dataset Dataset;
 Dataset *dataset_open(const DatasetOptions *options, Error *error);
 void dataset_close(Dataset *dataset);
 const char *dataset_path(const Dataset *dataset);
+/// Of the file's bytes and of which samples are used: the same numbers on two machines mean the same data.
+uint64_t dataset_checksum(const Dataset *dataset);
 
 /// Samples that can be used.
 int64_t dataset_count(const Dataset *dataset);

@@ -76,7 +76,7 @@ static bool evaluate(const Config *config, Error *error) {
     if (!output_folder_make(config->eval.output_dir, error) ||
         !coco_annotations_read(config->eval.annotations, &annotations, error))
         return false;
-    bool ok = model_setup_open(config, (uint64_t)config->eval.seed, &setup, error);
+    bool ok = model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
              run_task(config, &setup, &annotations, error);

@@ -198,7 +198,7 @@ static bool features_of(const Config *config, const FeatureArguments *arguments,
     bool ok = image_read(arguments->image, &picture, error) &&
               image_preprocess(&picture, (ImageAspect)config->data.image_aspect_ratio,
                                (int)config->data.image_size, &square, &geometry, error) &&
-              model_setup_open(config, (uint64_t)config->eval.seed, &setup, error);
+              model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
              write_features(config, arguments, &setup, &square, error);

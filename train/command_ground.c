@@ -189,7 +189,7 @@ static bool ground(const Config *config, const GroundArguments *arguments, Error
     ModelSetup setup;
     if (!image_read(arguments->image, &picture, error)) return false;
     bool ok = output_folder_make(arguments->out, error) &&
-              model_setup_open(config, (uint64_t)config->eval.seed, &setup, error);
+              model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
              ground_picture(config, arguments, &setup, &picture, error);

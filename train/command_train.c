@@ -4,6 +4,9 @@
 
 #include <stdio.h>
 
+/// Seconds for all processes to have come up, before the configuration says anything.
+static const double JOINING_TIMEOUT = 300;
+
 static const char HELP[] =
     "usage: difflmm train CONFIG [section.key=value ...]\n"
     "\n"
@@ -22,18 +25,45 @@ static const char HELP[] =
     "  difflmm train configs/tiny_stage2.yaml training.seed=1 training.output_dir=runs/seed1\n"
     "  difflmm config training                     what can be set\n";
 
+/// The configuration on every rank, or an error on every rank.
+static Config *load_config(int argc, char **argv, ProcessGroup *group, Error *error) {
+    Config *config = command_load_config(argc, argv, error);
+    bool ok = config &&
+              config_require(config, error, "data.train", "data.image_folder",
+                             "training.output_dir", NULL) &&
+              config_require_model(config, error);
+    if (process_group_agree(group, ok, error)) return config;
+    config_free(config);
+    return NULL;
+}
+
+static int refuse(ProcessGroup *group, const Error *error, int exit_code) {
+    // One rank speaks for all; the others fail for the same reason, or are gone.
+    if (process_rank(group) == 0) return command_refuse("train", error, exit_code);
+    return error->is_configuration ? EXIT_USAGE : exit_code;
+}
+
 int command_train(int argc, char **argv) {
     if (command_asks_for_help(argc, argv)) {
         fputs(HELP, stdout);
         return EXIT_DONE;
     }
     Error error = {0};
-    Config *config = command_load_config(argc, argv, &error);
-    if (!config) return command_refuse("train", &error, EXIT_USAGE);
-    bool complete = config_require(config, &error, "data.train", "data.image_folder",
-                                   "training.output_dir", NULL) &&
-                    config_require_model(config, &error);
-    bool ok = complete && trainer_run(config, &error);
+    ProcessGroup *group = process_group_open(JOINING_TIMEOUT, &error);
+    if (!group) return command_refuse("train", &error, EXIT_FAILED);
+    Config *config = load_config(argc, argv, group, &error);
+    int exit_code = EXIT_DONE;
+    if (!config) {
+        exit_code = refuse(group, &error, EXIT_USAGE);
+    } else {
+        process_group_set_timeout(group, (double)config->training.distributed_timeout);
+        if (!trainer_run(config, group, &error)) exit_code = refuse(group, &error, EXIT_FAILED);
+    }
     config_free(config);
-    return ok ? EXIT_DONE : command_refuse("train", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+    if (process_group_is_broken(group)) {
+        fprintf(stderr, "difflmm train: rank %d: %s\n", process_rank(group), error.message);
+        process_group_abort(group, exit_code);
+    }
+    process_group_close(group);
+    return exit_code;
 }

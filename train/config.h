@@ -21,6 +21,7 @@
 enum { RECOMPUTE_NONE = 0, RECOMPUTE_ALL = 1 };
 typedef enum ScheduleType { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR } ScheduleType;
 typedef enum DeviceChoice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceChoice;
+typedef enum OutlierAction { OUTLIER_WARN, OUTLIER_SKIP, OUTLIER_STOP } OutlierAction;
 typedef enum EvaluationTask { TASK_POINT_ACCURACY } EvaluationTask;
 typedef enum QueryRow { QUERY_PRODUCING, QUERY_OWN } QueryRow;
 typedef enum SegmenterChoice { SEGMENTER_NONE, SEGMENTER_REGION_GROWING } SegmenterChoice;
@@ -81,6 +82,13 @@ typedef struct TrainingSection {
     double warmup_ratio;
     int lr_scheduler_type; ///< ScheduleType
     int64_t save_steps, save_total_limit, eval_steps, eval_samples, logging_steps;
+    int64_t save_keep_steps; ///< 0: none
+    bool save_best;
+    double outlier_zscore; ///< 0: no detector
+    int outlier_action;    ///< OutlierAction
+    bool shard_optimizer;
+    int64_t distributed_timeout; ///< seconds
+    bool tensorboard;
     char *resume;    ///< "auto", "never", or the checkpoint's path
     int device;      ///< DeviceChoice
     int64_t threads; ///< 0: one per core

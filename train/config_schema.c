@@ -12,6 +12,7 @@ static const char *const ASPECT_RATIOS[] = {"square", "pad", NULL};
 static const char *const MISSING_IMAGES[] = {"fail", "skip", NULL};
 static const char *const SCHEDULES[] = {"cosine", "constant", "linear", NULL};
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
+static const char *const OUTLIER_ACTIONS[] = {"warn", "skip", "stop", NULL};
 static const char *const TASKS[] = {"point_accuracy", NULL};
 static const char *const QUERIES[] = {"producing", "own", NULL};
 static const char *const AGGREGATES[] = {"mean", "max", "first", NULL};
@@ -143,12 +144,26 @@ const ConfigField CONFIG_FIELDS[] = {
      "steps between checkpoints; 0: only at the end"},
     {"training", "save_total_limit", FIELD_INT, AT(training, save_total_limit), "2", AT_LEAST(0),
      "newest checkpoints that are kept; 0: all"},
+    {"training", "save_keep_steps", FIELD_INT, AT(training, save_keep_steps), "0", AT_LEAST(0),
+     "checkpoints at multiples of this many steps are kept for good; 0: none"},
+    {"training", "save_best", FIELD_BOOL, AT(training, save_best), "false", NO_RANGE,
+     "save and keep the checkpoint with the lowest loss on data.eval, as checkpoint-best.h5"},
     {"training", "eval_steps", FIELD_INT, AT(training, eval_steps), "0", AT_LEAST(0),
      "steps between measurements of the loss on data.eval; 0: only at the end"},
     {"training", "eval_samples", FIELD_INT, AT(training, eval_samples), "-1", AT_LEAST(-1),
      "samples of data.eval that are used, from the first; -1: all"},
     {"training", "logging_steps", FIELD_INT, AT(training, logging_steps), "10", AT_LEAST(1),
      "steps between lines on the terminal; metrics.jsonl has every step"},
+    {"training", "tensorboard", FIELD_BOOL, AT(training, tensorboard), "true", NO_RANGE,
+     "write TensorBoard event files beside metrics.jsonl"},
+    {"training", "outlier_zscore", FIELD_FLOAT, AT(training, outlier_zscore), "6.0", NOT_NEGATIVE,
+     "a loss or gradient norm this many standard deviations above the last 128 is an outlier; 0: none is"},
+    {"training", "outlier_action", FIELD_ENUM, AT(training, outlier_action), "warn", ONE_OF(OUTLIER_ACTIONS),
+     "what an outlier leads to: a warning, a warning and no update in that step, or the end of the run with its state saved"},
+    {"training", "shard_optimizer", FIELD_BOOL, AT(training, shard_optimizer), "false", NO_RANGE,
+     "each process keeps a share of the optimizer's moments (ZeRO stage 1)"},
+    {"training", "distributed_timeout", FIELD_INT, AT(training, distributed_timeout), "300", BETWEEN(1, 86400),
+     "seconds that a process waits for the others before it takes one for dead"},
     {"training", "resume", FIELD_STRING, AT(training, resume), "auto", NO_RANGE,
      "auto: go on from the newest checkpoint in output_dir if there is one; never: start anew; or the path of a checkpoint"},
     {"training", "device", FIELD_ENUM, AT(training, device), "auto", ONE_OF(DEVICES),

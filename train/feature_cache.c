@@ -13,6 +13,7 @@ typedef struct Entry {
 
 struct FeatureCache {
     const DiffLMM *model;
+    ProcessGroup *group;
     int32_t *entry_of; ///< per sample: index into entries, -1: none
     int64_t num_samples;
     Entry *entries;
@@ -46,8 +47,17 @@ static void *copy_part(const Tensor *x, int index, size_t bytes) {
     return copy;
 }
 
+/// Whole batches are dealt out to the ranks.
+static int owner_of(const FeatureCache *cache, int32_t entry) {
+    return entry / BATCH % process_count(cache->group);
+}
+
 static void compute(FeatureCache *cache, Pending *pending) {
     if (!pending->count) return;
+    if (owner_of(cache, pending->entries[0]) != process_rank(cache->group)) {
+        pending->count = 0;
+        return;
+    }
     const DiffLMM *model = cache->model;
     int64_t side = model->options.image_size;
     scope_begin();
@@ -155,17 +165,51 @@ static bool fill(FeatureCache *cache, const FeatureCacheOptions *options, Progre
     return ok;
 }
 
+/// Hands every entry from the rank that computed it to the others. Rank 0, which computed the first, knows the shapes.
+static bool share(FeatureCache *cache, Error *error) {
+    if (process_count(cache->group) == 1 || cache->num_entries == 0) return true;
+    struct {
+        int clip_rank, moments_rank;
+        int64_t clip_shape[MAX_RANK], moments_shape[MAX_RANK];
+        size_t clip_bytes, moments_bytes;
+    } shapes = {.clip_rank = cache->clip_rank,
+                .moments_rank = cache->moments_rank,
+                .clip_bytes = cache->clip_bytes,
+                .moments_bytes = cache->moments_bytes};
+    memcpy(shapes.clip_shape, cache->clip_shape, sizeof shapes.clip_shape);
+    memcpy(shapes.moments_shape, cache->moments_shape, sizeof shapes.moments_shape);
+    bool ok = process_group_broadcast(cache->group, 0, &shapes, sizeof shapes, error);
+    cache->clip_rank = shapes.clip_rank, cache->moments_rank = shapes.moments_rank;
+    cache->clip_bytes = shapes.clip_bytes, cache->moments_bytes = shapes.moments_bytes;
+    memcpy(cache->clip_shape, shapes.clip_shape, sizeof shapes.clip_shape);
+    memcpy(cache->moments_shape, shapes.moments_shape, sizeof shapes.moments_shape);
+    for (int32_t i = 0; ok && i < cache->num_entries; i++) {
+        Entry *entry = &cache->entries[i];
+        int owner = owner_of(cache, i);
+        if (owner != process_rank(cache->group)) {
+            entry->clip = checked_malloc(cache->clip_bytes);
+            if (cache->moments_bytes) entry->moments = checked_malloc(cache->moments_bytes);
+        }
+        ok = process_group_broadcast(cache->group, owner, entry->clip, cache->clip_bytes, error) &&
+             (!entry->moments || process_group_broadcast(cache->group, owner, entry->moments,
+                                                         cache->moments_bytes, error));
+    }
+    return ok;
+}
+
 FeatureCache *feature_cache_new(const FeatureCacheOptions *options, FILE *progress_out,
                                 Error *error) {
     FeatureCache *cache = checked_calloc(1, sizeof *cache);
     int64_t all = dataset_count(options->dataset);
     cache->model = options->model;
+    cache->group = options->group;
     cache->num_samples = options->limit >= 0 && options->limit < all ? options->limit : all;
     cache->entry_of = checked_malloc((size_t)(cache->num_samples + 1) * sizeof *cache->entry_of);
     Progress *progress =
         progress_begin(progress_out, "features", 0, cache->num_samples, cache->num_samples);
     bool ok = fill(cache, options, progress, error);
     progress_end(progress);
+    ok = process_group_agree(cache->group, ok, error) && share(cache, error);
     if (ok) return cache;
     feature_cache_free(cache);
     return NULL;

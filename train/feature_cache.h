@@ -7,6 +7,7 @@
 #include "data/llava_dataset.h"
 #include "data/preprocess.h"
 #include "models/difflmm.h"
+#include "train/process_group.h"
 #include "train/progress.h"
 
 typedef struct FeatureCache FeatureCache;
@@ -18,6 +19,8 @@ typedef struct FeatureCacheOptions {
     int64_t limit; ///< samples from the first on; -1: all
     MissingImage
         damaged_image; ///< what an image that cannot be read means: fail, or remember that it has no features
+    ProcessGroup *
+        group; ///< whose ranks compute a share each and hand it to the others; all call feature_cache_new()
 } FeatureCacheOptions;
 
 /// Computes the features of every image of the data set (an image that several samples share once). NULL on failure.

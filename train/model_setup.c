@@ -4,15 +4,28 @@
 #include "ops/kernels.h"
 #include "train/training_checkpoint.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static bool open_device(const Config *config, ModelSetup *setup, Error *error) {
+/// The processor threads of this process: as configured, or its share of the cores. mpirun may have bound it to some of them.
+static int thread_count(const Config *config, const ProcessGroup *group) {
+    if (config->training.threads > 0 || !group) return (int)config->training.threads;
+    cpu_set_t allowed;
+    int mine = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
+    int share = (int)sysconf(_SC_NPROCESSORS_ONLN) / process_local_count(group);
+    int threads = mine < share ? mine : share;
+    return threads > 0 ? threads : 1;
+}
+
+static bool open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
+                        Error *error) {
     if (config->training.device == DEVICE_CUDA)
         return config_refuse(config, "training.device", error,
                              "this build knows no CUDA; expected auto or cpu");
-    setup->device = ops_cpu_open((int)config->training.threads);
+    setup->device = ops_cpu_open(thread_count(config, group));
     return true;
 }
 
@@ -66,9 +79,10 @@ static bool open_tokenizer(const Config *config, ModelSetup *setup, Error *error
     return true;
 }
 
-bool model_setup_open(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
+bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
+                      ModelSetup *setup, Error *error) {
     *setup = (ModelSetup){0};
-    bool ok = config_require_model(config, error) && open_device(config, setup, error) &&
+    bool ok = config_require_model(config, error) && open_device(config, group, setup, error) &&
               load_model(config, seed, setup, error) && open_tokenizer(config, setup, error);
     if (!ok) {
         model_setup_close(setup);

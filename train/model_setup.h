@@ -3,6 +3,7 @@
 #include "data/conversation.h"
 #include "models/difflmm.h"
 #include "train/config.h"
+#include "train/process_group.h"
 
 typedef struct ModelSetup {
     Device *device;
@@ -13,8 +14,9 @@ typedef struct ModelSetup {
 } ModelSetup;
 
 /// Reads everything that the configuration names and initialises the trained parts from `seed`. The configuration must outlive the
-/// setup. On failure nothing is left open.
-bool model_setup_open(const Config *config, uint64_t seed, ModelSetup *setup, Error *error);
+/// setup. `group` decides whose GPU and cores this process uses; NULL: it is alone. On failure nothing is left open.
+bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
+                      ModelSetup *setup, Error *error);
 void model_setup_close(ModelSetup *setup);
 
 /// Reads the weights of eval.checkpoint (a file or a folder) into the parameters; nothing to do where it is null. LoRA weights must be there if

@@ -2,6 +2,10 @@
 
 #include <math.h>
 
+int64_t schedule_total_steps(int64_t max_steps, double epochs, int64_t steps_per_epoch) {
+    return max_steps >= 0 ? max_steps : (int64_t)ceil(epochs * (double)steps_per_epoch);
+}
+
 int64_t schedule_warmup_steps(double warmup_ratio, int64_t max_steps) {
     return (int64_t)ceil(warmup_ratio * (double)max_steps);
 }

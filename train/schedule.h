@@ -2,6 +2,9 @@
 #pragma once
 #include "train/config.h"
 
+/// Optimizer steps of the whole run: max_steps unless that is -1, else ceil(epochs * steps_per_epoch).
+int64_t schedule_total_steps(int64_t max_steps, double epochs, int64_t steps_per_epoch);
+
 /// Steps of linear warm-up: ceil(warmup_ratio * max_steps).
 int64_t schedule_warmup_steps(double warmup_ratio, int64_t max_steps);
 

@@ -3,8 +3,9 @@
 /// A run is a function of its configuration. Stopped after any step and started again, it ends with the very same weights.
 #pragma once
 #include "train/config.h"
+#include "train/process_group.h"
 
-/// Trains as configured, or goes on from the newest intact checkpoint in training.output_dir (training.resume). Writes there
-/// config.yaml, metrics.jsonl and checkpoint-<step>.h5. SIGINT and SIGTERM finish the step, save and return true. Progress goes to
-/// stderr.
-bool trainer_run(const Config *config, Error *error);
+/// Trains as configured on all ranks of the group, or goes on from the newest intact checkpoint in training.output_dir (training.resume).
+/// Rank 0 writes there config.yaml, metrics.jsonl and checkpoint-<step>.h5, and shows progress on stderr. SIGINT, SIGTERM and
+/// SIGUSR1 at any rank let all finish the step, save and return true. Fails alike on every rank, unless a rank is gone.
+bool trainer_run(const Config *config, ProcessGroup *group, Error *error);

@@ -7,62 +7,150 @@
 
 static const char WEIGHTS[] = "weights", EXP_AVG[] = "optimizer/exp_avg",
                   EXP_AVG_SQ[] = "optimizer/exp_avg_sq";
-static const char FORMAT[] = "difflmm training checkpoint 1";
+static const char CONFIG[] = "config.yaml", FORMAT[] = "difflmm training checkpoint 2";
 
-// ---- one tensor
+// ---- taking a snapshot
 
-static bool write_tensor(StateWriter *writer, const char *folder, const char *name, const Tensor *x,
-                         Error *error) {
-    float *values = checked_malloc((size_t)tensor_numel(x) * sizeof *values + 1);
-    char *path = format_string("%s/%s", folder, name);
-    tensor_to_host_float(x, values);
-    bool ok = state_write_array(writer, path, STATE_FLOAT32, x->rank, x->shape, values, error);
-    free(path);
-    free(values);
+/// One parameter with its moments, [numel] each.
+typedef struct Entry {
+    char *name;
+    int rank;
+    int64_t shape[MAX_RANK], numel;
+    float *weights, *exp_avg, *exp_avg_sq;
+} Entry;
+
+struct TrainingSnapshot {
+    Entry *entries;
+    int count;
+    TrainingPosition position;
+    int64_t optimizer_steps;
+    char *config_yaml;
+};
+
+static float *host_zeros(int64_t count) { return checked_calloc((size_t)count + 1, sizeof(float)); }
+
+static Entry entry_of(const Parameter *parameter) {
+    const Tensor *value = parameter->value;
+    Entry entry = {
+        .name = checked_strdup(parameter->name), .rank = value->rank, .numel = tensor_numel(value)};
+    memcpy(entry.shape, value->shape, sizeof entry.shape);
+    entry.weights = host_zeros(entry.numel);
+    entry.exp_avg = host_zeros(entry.numel);
+    entry.exp_avg_sq = host_zeros(entry.numel);
+    return entry;
+}
+
+/// Copies the moments that this rank holds to their places; the other places stay zero.
+static void copy_parts(const Optimizer *optimizer, Entry *entries) {
+    for (int i = 0; i < optimizer->part_count; i++) {
+        const OptimizerPart *part = &optimizer->parts[i];
+        Entry *entry = &entries[part->range.parameter];
+        tensor_to_host_float(part->exp_avg, entry->exp_avg + part->range.first);
+        tensor_to_host_float(part->exp_avg_sq, entry->exp_avg_sq + part->range.first);
+    }
+}
+
+/// Puts the ranks' parts together on rank 0: everywhere but in its own part a rank holds zero bits.
+static bool gather_parts(TrainingSnapshot *snapshot, ProcessGroup *group, Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < snapshot->count; i++) {
+        Entry *entry = &snapshot->entries[i];
+        ok = process_group_gather_bits(group, (uint32_t *)(void *)entry->exp_avg, entry->numel,
+                                       error) &&
+             process_group_gather_bits(group, (uint32_t *)(void *)entry->exp_avg_sq, entry->numel,
+                                       error);
+    }
     return ok;
 }
 
-static bool read_tensor(const StateFile *file, const char *folder, const char *name, Tensor *x,
-                        Error *error) {
-    float *values = checked_malloc((size_t)tensor_numel(x) * sizeof *values + 1);
-    char *path = format_string("%s/%s", folder, name);
-    bool ok = state_read_array(file, path, STATE_FLOAT32, x->rank, x->shape, values, error);
-    if (ok) tensor_fill_from_float(x, values);
-    if (!ok)
-        error_context(
-            error,
-            "the configured model's parameter '%s' is %s; is this the checkpoint of another model?",
-            name, tensor_describe(x));
-    free(path);
-    free(values);
+bool training_snapshot_take(const Optimizer *optimizer, bool sharded,
+                            const TrainingPosition *position, const char *config_yaml,
+                            ProcessGroup *group, TrainingSnapshot **snapshot, Error *error) {
+    *snapshot = NULL;
+    bool first = process_rank(group) == 0;
+    if (!first && !sharded) return true;
+    const ParameterSet *parameters = optimizer->parameters;
+    TrainingSnapshot *taken = checked_calloc(1, sizeof *taken);
+    *taken =
+        (TrainingSnapshot){.entries = checked_calloc((size_t)parameters->count + 1, sizeof(Entry)),
+                           .count = parameters->count,
+                           .position = *position,
+                           .optimizer_steps = optimizer->steps,
+                           .config_yaml = checked_strdup(config_yaml)};
+    for (int i = 0; i < parameters->count; i++) {
+        taken->entries[i] = entry_of(&parameters->items[i]);
+        if (first) tensor_to_host_float(parameters->items[i].value, taken->entries[i].weights);
+    }
+    copy_parts(optimizer, taken->entries);
+    bool ok = !sharded || gather_parts(taken, group, error);
+    if (ok && first)
+        *snapshot = taken;
+    else
+        training_snapshot_free(taken);
     return ok;
 }
 
-// ---- saving
+void training_snapshot_free(TrainingSnapshot *snapshot) {
+    if (!snapshot) return;
+    for (int i = 0; i < snapshot->count; i++) {
+        free(snapshot->entries[i].name);
+        free(snapshot->entries[i].weights);
+        free(snapshot->entries[i].exp_avg);
+        free(snapshot->entries[i].exp_avg_sq);
+    }
+    free(snapshot->entries);
+    free(snapshot->config_yaml);
+    free(snapshot);
+}
+
+// ---- writing it
+
+static bool write_values(StateWriter *writer, const char *folder, const Entry *entry,
+                         const float *values, Error *error) {
+    char *path = format_string("%s/%s", folder, entry->name);
+    bool ok =
+        state_write_array(writer, path, STATE_FLOAT32, entry->rank, entry->shape, values, error);
+    free(path);
+    return ok;
+}
+
+static bool write_detector(StateWriter *writer, const char *name, const DetectorState *state,
+                           Error *error) {
+    char *values = format_string("detectors/%s", name),
+         *in_a_row = format_string("detectors/%s_outliers_in_a_row", name);
+    bool ok =
+        state_write_array(writer, values, STATE_FLOAT32, 1, &state->count, state->values, error) &&
+        state_write_attribute_int(writer, in_a_row, state->outliers_in_a_row, error);
+    free(values);
+    free(in_a_row);
+    return ok;
+}
 
 static bool write_position(StateWriter *writer, const TrainingPosition *position, Error *error) {
     return state_write_attribute_int(writer, "position/step", position->step, error) &&
            state_write_attribute_int(writer, "position/position", position->position, error) &&
            state_write_attribute_int(writer, "position/tokens", position->tokens, error) &&
-           state_write_attribute_int(writer, "position/seed", position->seed, error);
+           state_write_attribute_int(writer, "position/seed", position->seed, error) &&
+           state_write_attribute_double(writer, "position/best_loss", position->best_loss, error) &&
+           state_write_attribute_int(writer, "position/best_step", position->best_step, error) &&
+           write_detector(writer, "loss", &position->loss_detector, error) &&
+           write_detector(writer, "grad_norm", &position->norm_detector, error);
 }
 
-bool training_checkpoint_save(const char *path, const Optimizer *optimizer,
-                              const TrainingPosition *position, const char *config_yaml,
-                              Error *error) {
+bool training_snapshot_write(const TrainingSnapshot *snapshot, const char *path, Error *error) {
     StateWriter *writer = state_create(path, error);
     if (!writer) return false;
-    bool ok = state_write_attribute_string(writer, "training/format", FORMAT, error) &&
-              state_write_attribute_int(writer, "optimizer/steps", optimizer->steps, error) &&
-              write_position(writer, position, error);
-    int64_t length = (int64_t)strlen(config_yaml);
-    ok =
-        ok && state_write_array(writer, "config.yaml", STATE_BYTES, 1, &length, config_yaml, error);
-    for (int i = 0; ok && i < optimizer->parameters->count; i++) {
-        const Parameter *parameter = &optimizer->parameters->items[i];
-        ok = write_tensor(writer, WEIGHTS, parameter->name, parameter->value, error) &&
-             write_tensor(writer, EXP_AVG, parameter->name, optimizer->exp_avg[i], error) &&
-             write_tensor(writer, EXP_AVG_SQ, parameter->name, optimizer->exp_avg_sq[i], error);
+    int64_t length = (int64_t)strlen(snapshot->config_yaml);
+    bool ok =
+        state_write_attribute_string(writer, "training/format", FORMAT, error) &&
+        state_write_attribute_int(writer, "optimizer/steps", snapshot->optimizer_steps, error) &&
+        write_position(writer, &snapshot->position, error) &&
+        state_write_array(writer, CONFIG, STATE_BYTES, 1, &length, snapshot->config_yaml, error);
+    for (int i = 0; ok && i < snapshot->count; i++) {
+        const Entry *entry = &snapshot->entries[i];
+        ok = write_values(writer, WEIGHTS, entry, entry->weights, error) &&
+             write_values(writer, EXP_AVG, entry, entry->exp_avg, error) &&
+             write_values(writer, EXP_AVG_SQ, entry, entry->exp_avg_sq, error);
     }
     if (ok) return state_commit(writer, error);
     state_abandon(writer);
@@ -70,6 +158,30 @@ bool training_checkpoint_save(const char *path, const Optimizer *optimizer,
 }
 
 // ---- loading
+
+/// The values stored for a tensor of x's shape; NULL on failure, the caller frees them.
+static float *read_values(const StateFile *file, const char *folder, const char *name,
+                          const Tensor *x, Error *error) {
+    float *values = host_zeros(tensor_numel(x));
+    char *path = format_string("%s/%s", folder, name);
+    bool ok = state_read_array(file, path, STATE_FLOAT32, x->rank, x->shape, values, error);
+    free(path);
+    if (ok) return values;
+    free(values);
+    error_context(
+        error,
+        "the configured model's parameter '%s' is %s; is this the checkpoint of another model?",
+        name, tensor_describe(x));
+    return NULL;
+}
+
+static bool read_tensor(const StateFile *file, const char *folder, const char *name, Tensor *x,
+                        Error *error) {
+    float *values = read_values(file, folder, name, x, error);
+    if (values) tensor_fill_from_float(x, values);
+    free(values);
+    return values != NULL;
+}
 
 static StateFile *open_training_state(const char *path, Error *error) {
     StateFile *file = state_open(path, error);
@@ -122,20 +234,53 @@ static bool read_weights(const StateFile *file, ParameterSet *parameters, bool r
     return true;
 }
 
+/// Reads this rank's part of a moment.
+static bool read_part(const StateFile *file, const char *folder, const Parameter *parameter,
+                      const ParameterRange *range, Tensor *moment, Error *error) {
+    float *values = read_values(file, folder, parameter->name, parameter->value, error);
+    if (values) tensor_fill_from_float(moment, values + range->first);
+    free(values);
+    return values != NULL;
+}
+
 static bool read_moments(const StateFile *file, Optimizer *optimizer, Error *error) {
-    for (int i = 0; i < optimizer->parameters->count; i++) {
-        const char *name = optimizer->parameters->items[i].name;
-        if (!read_tensor(file, EXP_AVG, name, optimizer->exp_avg[i], error)) return false;
-        if (!read_tensor(file, EXP_AVG_SQ, name, optimizer->exp_avg_sq[i], error)) return false;
+    for (int i = 0; i < optimizer->part_count; i++) {
+        OptimizerPart *part = &optimizer->parts[i];
+        const Parameter *parameter = &optimizer->parameters->items[part->range.parameter];
+        if (!read_part(file, EXP_AVG, parameter, &part->range, part->exp_avg, error) ||
+            !read_part(file, EXP_AVG_SQ, parameter, &part->range, part->exp_avg_sq, error))
+            return false;
     }
     return state_read_attribute_int(file, "optimizer/steps", &optimizer->steps, error);
+}
+
+static bool read_detector(const StateFile *file, const char *name, DetectorState *state,
+                          Error *error) {
+    char *values = format_string("detectors/%s", name),
+         *in_a_row = format_string("detectors/%s_outliers_in_a_row", name);
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    bool ok = state_describe_array(file, values, &type, &rank, shape, error);
+    if (ok && (rank != 1 || shape[0] > DETECTOR_MAX_WINDOW))
+        ok = error_set(error, "'%s' is not a detector's window", values);
+    if (ok) state->count = shape[0];
+    ok = ok && state_read_array(file, values, STATE_FLOAT32, 1, shape, state->values, error) &&
+         state_read_attribute_int(file, in_a_row, &state->outliers_in_a_row, error);
+    free(values);
+    free(in_a_row);
+    return ok;
 }
 
 static bool read_position(const StateFile *file, TrainingPosition *position, Error *error) {
     return state_read_attribute_int(file, "position/step", &position->step, error) &&
            state_read_attribute_int(file, "position/position", &position->position, error) &&
            state_read_attribute_int(file, "position/tokens", &position->tokens, error) &&
-           state_read_attribute_int(file, "position/seed", &position->seed, error);
+           state_read_attribute_int(file, "position/seed", &position->seed, error) &&
+           state_read_attribute_double(file, "position/best_loss", &position->best_loss, error) &&
+           state_read_attribute_int(file, "position/best_step", &position->best_step, error) &&
+           read_detector(file, "loss", &position->loss_detector, error) &&
+           read_detector(file, "grad_norm", &position->norm_detector, error);
 }
 
 bool training_checkpoint_load(const char *path, Optimizer *optimizer, TrainingPosition *position,
@@ -157,4 +302,22 @@ bool training_checkpoint_load_weights(const char *path, ParameterSet *parameters
               read_weights(file, parameters, require_lora, error);
     state_close(file);
     return ok || error_context(error, "%s", path);
+}
+
+char *training_checkpoint_config(const char *path, Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return NULL;
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    char *text = NULL;
+    if (state_describe_array(file, CONFIG, &type, &rank, shape, error) && rank == 1) {
+        text = checked_calloc((size_t)shape[0] + 1, 1);
+        if (!state_read_array(file, CONFIG, STATE_BYTES, 1, shape, text, error)) {
+            free(text);
+            text = NULL;
+        }
+    }
+    state_close(file);
+    return text;
 }

@@ -2,21 +2,38 @@
 /// numbers are functions of seed and position.
 #pragma once
 #include "train/optimizer.h"
+#include "train/outlier_detector.h"
+#include "train/process_group.h"
 
 typedef struct TrainingPosition {
-    int64_t step;     ///< optimizer updates done
+    int64_t step;     ///< steps done
     int64_t position; ///< samples of the data order consumed (global)
     int64_t tokens;   ///< tokens seen, for the log
     int64_t seed;
+    double best_loss;  ///< lowest loss on held-out data so far; NAN before the first
+    int64_t best_step; ///< where that was; -1 before the first
+    DetectorState loss_detector, norm_detector;
 } TrainingPosition;
 
-/// Writes `path` (see checkpoints/training_state.h): weights/<name>, optimizer/exp_avg/<name>, optimizer/exp_avg_sq/<name>,
-/// position/*, and the resolved configuration as text. Whole or not at all.
-bool training_checkpoint_save(const char *path, const Optimizer *optimizer,
-                              const TrainingPosition *position, const char *config_yaml,
-                              Error *error);
+/// A run at one moment, in host memory: training goes on while it is written.
+typedef struct TrainingSnapshot TrainingSnapshot;
 
-/// Restores everything. Refuses a file that lacks a parameter, has one too many, or one of another shape: it belongs to another model.
+/// Copies weights, moments and position. Every rank calls it; where moments are sharded, rank 0 gets all of them. *snapshot is NULL on the
+/// other ranks.
+bool training_snapshot_take(const Optimizer *optimizer, bool sharded,
+                            const TrainingPosition *position, const char *config_yaml,
+                            ProcessGroup *group, TrainingSnapshot **snapshot, Error *error);
+void training_snapshot_free(TrainingSnapshot *snapshot);
+
+/// Writes `path` (see checkpoints/training_state.h): weights/<name>, optimizer/exp_avg/<name>, optimizer/exp_avg_sq/<name>,
+/// position/*, detectors/*, and the resolved configuration as text. Whole or not at all. May run on another thread, as long as no other
+/// uses HDF5.
+bool training_snapshot_write(const TrainingSnapshot *snapshot, const char *path, Error *error);
+
+/// The configuration that a checkpoint was written with, as YAML; NULL on failure, the caller frees it.
+char *training_checkpoint_config(const char *path, Error *error);
+
+/// Restores everything, each rank its own parts of the moments: the number of ranks may be another one. Refuses a file that lacks a parameter, has one too many, or one of another shape: it belongs to another model.
 bool training_checkpoint_load(const char *path, Optimizer *optimizer, TrainingPosition *position,
                               Error *error);
 

@@ -46,7 +46,9 @@ static bool train(const char *const *settings, Error *error) {
     while (*settings) overrides[count++] = *settings++;
     Config *config = config_load(NULL, overrides, count, error);
     if (!config) return false;
-    bool ok = trainer_run(config, error);
+    ProcessGroup *alone = process_group_open(60, error);
+    bool ok = alone && trainer_run(config, alone, error);
+    process_group_close(alone);
     config_free(config);
     return ok;
 }

@@ -302,12 +302,38 @@ static void the_newest_intact_checkpoint_is_found(void **state) {
     assert_int_equal(warnings, 1);
     assert_string_equal(path, in_folder("checkpoint-23.h5"));
     free(path);
-    assert_true(checkpoint_keep_last(temporary_folder, 2, &error));
+    CheckpointRetention two = {.newest = 2, .best_step = -1};
+    assert_true(checkpoint_retain(temporary_folder, &two, &error));
     assert_int_equal(access(in_folder("checkpoint-23.h5"), F_OK), 0);
     assert_int_equal(access(in_folder("checkpoint-30.h5"), F_OK), 0);
     assert_int_not_equal(access(in_folder("checkpoint-16.h5"), F_OK), 0);
     assert_int_not_equal(access(in_folder("checkpoint-99.h5.aB3dE6"), F_OK), 0);
     assert_int_equal(access(in_folder("checkpoint-99.txt"), F_OK), 0);
+}
+
+static void retention_keeps_the_newest_every_nth_and_the_best(void **state) {
+    (void)state;
+    Error error = {0};
+    for (int64_t step = 1; step <= 12; step++) {
+        char *path = checkpoint_path(temporary_folder, step);
+        fclose(fopen(path, "w"));
+        free(path);
+        CheckpointRetention retention = {.newest = 2,
+                                         .every = 5,
+                                         .best_step = step < 3   ? -1
+                                                      : step < 9 ? 3
+                                                                 : 9};
+        if (!checkpoint_retain(temporary_folder, &retention, &error)) fail_msg("%s", error.message);
+    }
+    for (int64_t step = 1; step <= 12; step++) {
+        char *path = checkpoint_path(temporary_folder, step);
+        bool expected = step == 5 || step == 9 || step == 10 || step == 11 || step == 12;
+        assert_int_equal(access(path, F_OK) == 0, expected);
+        free(path);
+    }
+    char target[64] = {0};
+    assert_true(readlink(in_folder("checkpoint-best.h5"), target, sizeof target - 1) > 0);
+    assert_string_equal(target, "checkpoint-9.h5");
 }
 
 static void the_checksum_is_crc32c(void **state) {
@@ -327,6 +353,7 @@ int main(void) {
         IN_FOLDER(an_abandoned_checkpoint_leaves_nothing),
         IN_FOLDER(a_disk_that_fills_up_at_any_byte_loses_nothing),
         IN_FOLDER(a_changed_byte_never_gives_other_values),
+        IN_FOLDER(retention_keeps_the_newest_every_nth_and_the_best),
         IN_FOLDER(a_checkpoint_cut_off_is_refused),
         IN_FOLDER(the_newest_intact_checkpoint_is_found),
         cmocka_unit_test(the_checksum_is_crc32c),

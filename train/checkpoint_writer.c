@@ -1,0 +1,81 @@
+#include "train/checkpoint_writer.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+typedef enum JobState { JOB_NONE, JOB_RUNNING, JOB_DONE } JobState;
+
+struct CheckpointWriter {
+    char *folder;
+    pthread_mutex_t lock;
+    pthread_t thread;
+    JobState state; ///< of the last job; a thread of a job that is done has yet to be joined
+    TrainingSnapshot *snapshot;
+    int64_t step;
+    CheckpointRetention retention;
+    bool failed;
+    Error error;
+};
+
+CheckpointWriter *checkpoint_writer_new(const char *folder) {
+    CheckpointWriter *writer = checked_calloc(1, sizeof *writer);
+    writer->folder = checked_strdup(folder);
+    pthread_mutex_init(&writer->lock, NULL);
+    return writer;
+}
+
+static void *write_job(void *context) {
+    CheckpointWriter *writer = context;
+    Error error = {0};
+    char *path = checkpoint_path(writer->folder, writer->step);
+    bool ok = training_snapshot_write(writer->snapshot, path, &error) &&
+              checkpoint_retain(writer->folder, &writer->retention, &error);
+    free(path);
+    training_snapshot_free(writer->snapshot);
+    pthread_mutex_lock(&writer->lock);
+    writer->snapshot = NULL;
+    writer->state = JOB_DONE;
+    if (!ok) {
+        writer->failed = true;
+        writer->error = error;
+    }
+    pthread_mutex_unlock(&writer->lock);
+    return NULL;
+}
+
+static void wait_for_job(CheckpointWriter *writer) {
+    if (writer->state == JOB_NONE) return;
+    pthread_join(writer->thread, NULL);
+    writer->state = JOB_NONE;
+}
+
+void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapshot, int64_t step,
+                              const CheckpointRetention *retention) {
+    wait_for_job(writer);
+    writer->snapshot = snapshot;
+    writer->step = step;
+    writer->retention = *retention;
+    writer->state = JOB_RUNNING;
+    if (pthread_create(&writer->thread, NULL, write_job, writer) != 0) {
+        write_job(writer); // no thread to be had: now, then
+        writer->state = JOB_NONE;
+    }
+}
+
+bool checkpoint_writer_failed(CheckpointWriter *writer, bool wait, Error *error) {
+    if (wait) wait_for_job(writer);
+    pthread_mutex_lock(&writer->lock);
+    bool failed = writer->failed;
+    if (failed && error) *error = writer->error;
+    writer->failed = false;
+    pthread_mutex_unlock(&writer->lock);
+    return failed;
+}
+
+void checkpoint_writer_free(CheckpointWriter *writer) {
+    if (!writer) return;
+    wait_for_job(writer);
+    pthread_mutex_destroy(&writer->lock);
+    free(writer->folder);
+    free(writer);
+}

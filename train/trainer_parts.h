@@ -1,0 +1,54 @@
+/// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and trainer_step.c (one step) share.
+#pragma once
+#include "train/checkpoint_writer.h"
+#include "train/feature_cache.h"
+#include "train/gradient_buckets.h"
+#include "train/metrics.h"
+#include "train/model_setup.h"
+#include "train/progress.h"
+#include "train/trainer.h"
+
+#include "data/loader.h"
+
+typedef struct Trainer {
+    const Config *config;
+    char *config_yaml;
+    ProcessGroup *group;
+    bool is_first; ///< rank 0: writes, prints, saves
+    ModelSetup setup;
+    Dataset *data, *held_out;
+    FeatureCache *cache, *held_out_cache;
+    Loader *loader;
+    GradientBuckets *buckets;
+    Optimizer optimizer;
+    OutlierDetector loss_detector, norm_detector;
+    TrainingPosition position;
+    MetricsWriter *metrics; ///< of rank 0, as the next two
+    Progress *progress;     ///< NULL on the others: shows nothing
+    CheckpointWriter *checkpoints;
+    int64_t max_steps, warmup_steps, skipped;
+    double started;
+    int64_t tokens_before, samples; ///< of the whole job, for rates
+    bool stopping;                  ///< some rank was told to stop
+} Trainer;
+
+/// What one optimizer step came to, over all ranks.
+typedef struct StepResult {
+    double loss, gradient_norm; ///< per supervised token
+    double learning_rate[GROUP_COUNT];
+    int64_t supervised, tokens, samples;
+    double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
+    bool updated;
+} StepResult;
+
+/// Reads networks and data, and brings the run to where it stands. On failure the trainer can be cleaned up.
+bool trainer_prepare(Trainer *trainer, Error *error);
+void trainer_clean_up(Trainer *trainer);
+/// The options that loaders of training and evaluation share.
+LoaderOptions trainer_loader_options(const Trainer *trainer);
+
+/// One step: all micro-batches of this rank, the sum over ranks, the update. `stop` asks all ranks to stop after it. Fails alike on
+/// every rank.
+bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error);
+
+double trainer_clock(void);

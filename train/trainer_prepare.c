@@ -1,0 +1,231 @@
+// How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
+// checkpoint, if there is one, says where the run stands.
+#include "train/output_folder.h"
+#include "train/schedule.h"
+#include "train/trainer_parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const int64_t BUCKET_BYTES = 25 << 20;
+
+// ---- data
+
+static bool open_data(Trainer *trainer, Error *error) {
+    const DataSection *data = &trainer->config->data;
+    trainer->data = dataset_open(
+        &(DatasetOptions){data->train, data->image_folder, (MissingImage)data->missing_image},
+        error);
+    if (!trainer->data) return false;
+    if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
+    if (!data->eval) return true;
+    const char *folder = data->eval_image_folder ? data->eval_image_folder : data->image_folder;
+    trainer->held_out = dataset_open(
+        &(DatasetOptions){data->eval, folder, (MissingImage)data->missing_image}, error);
+    return trainer->held_out != NULL;
+}
+
+static bool fill_caches(Trainer *trainer, Error *error) {
+    if (!trainer->config->data.cache_features) return true;
+    FeatureCacheOptions options = {
+        .model = trainer->setup.model,
+        .dataset = trainer->data,
+        .image_aspect = (ImageAspect)trainer->config->data.image_aspect_ratio,
+        .limit = -1,
+        .damaged_image = (MissingImage)trainer->config->data.missing_image,
+        .group = trainer->group};
+    FILE *out = trainer->is_first ? stderr : NULL;
+    trainer->cache = feature_cache_new(&options, out, error);
+    if (!trainer->cache) return false;
+    if (!trainer->held_out) return true;
+    options.dataset = trainer->held_out;
+    options.limit = trainer->config->training.eval_samples;
+    trainer->held_out_cache = feature_cache_new(&options, out, error);
+    return trainer->held_out_cache != NULL;
+}
+
+LoaderOptions trainer_loader_options(const Trainer *trainer) {
+    const Config *config = trainer->config;
+    int threads = (int)config->data.dataloader_num_workers;
+    return (LoaderOptions){.tokenizer = trainer->setup.tokenizer,
+                           .format = trainer->setup.format,
+                           .image_aspect = (ImageAspect)config->data.image_aspect_ratio,
+                           .image_size = (int)config->data.image_size,
+                           .without_images = config->data.cache_features,
+                           .damaged_image = (MissingImage)config->data.missing_image,
+                           .seed = (uint64_t)config->training.seed,
+                           .rank = process_rank(trainer->group),
+                           .world_size = process_count(trainer->group),
+                           .accumulation = 1,
+                           .prefetch = (int)config->data.dataloader_prefetch_factor,
+                           .threads = threads > 0 ? threads : 1};
+}
+
+static bool open_loader(Trainer *trainer, int64_t first_step, int64_t end_step, Error *error) {
+    const Config *config = trainer->config;
+    LoaderOptions options = trainer_loader_options(trainer);
+    options.dataset = trainer->data;
+    options.shuffle = true;
+    options.group_by_modality_length = config->data.group_by_modality_length;
+    options.micro_batch = (int)config->training.per_device_train_batch_size;
+    options.accumulation = (int)config->training.gradient_accumulation_steps;
+    options.first_step = first_step;
+    options.end_step = end_step;
+    loader_free(trainer->loader);
+    trainer->loader = loader_create(&options, error);
+    return trainer->loader != NULL;
+}
+
+/// Steps of the whole run. A loader is made to be asked how many steps an epoch has.
+static bool count_steps(Trainer *trainer, Error *error) {
+    const TrainingSection *training = &trainer->config->training;
+    if (!open_loader(trainer, 0, 1, error)) return false;
+    trainer->max_steps = schedule_total_steps(training->max_steps, training->num_train_epochs,
+                                              loader_steps_per_epoch(trainer->loader));
+    trainer->warmup_steps = schedule_warmup_steps(training->warmup_ratio, trainer->max_steps);
+    return true;
+}
+
+// ---- starting anew or going on
+
+static void warn(const char *message, void *context) {
+    (void)context;
+    fprintf(stderr, "warning: %s\n", message);
+}
+
+static bool load_initial_adapters(Trainer *trainer, Error *error) {
+    const char *from = trainer->config->model.adapters;
+    if (!from) return true;
+    char *path = checkpoint_resolve(from, error);
+    bool ok = path && training_checkpoint_load_weights(path, &trainer->setup.parameters, false,
+                                                       true, error);
+    free(path);
+    return ok || error_context(error, "model.adapters");
+}
+
+static bool load_checkpoint(Trainer *trainer, const char *path, Error *error) {
+    TrainingPosition *position = &trainer->position;
+    if (!training_checkpoint_load(path, &trainer->optimizer, position, error)) return false;
+    if (position->seed != trainer->config->training.seed)
+        return config_refuse(trainer->config, "training.seed", error,
+                             "%s was trained with seed %lld; the same run has the same seed", path,
+                             (long long)position->seed);
+    if (trainer->is_first)
+        fprintf(stderr, "going on from %s, step %lld\n", path, (long long)position->step);
+    return detector_restore(&trainer->loss_detector, &position->loss_detector, error) &&
+           detector_restore(&trainer->norm_detector, &position->norm_detector, error);
+}
+
+/// The newest intact checkpoint as rank 0 finds it, "" if there is none: one rank decides for all.
+static bool find_newest(Trainer *trainer, char *path, size_t size, Error *error) {
+    bool ok = true;
+    memset(path, 0, size);
+    if (trainer->is_first) {
+        char *newest = NULL;
+        int64_t step;
+        ok = checkpoint_newest(trainer->config->training.output_dir, warn, NULL, &newest, &step,
+                               error);
+        if (newest) snprintf(path, size, "%s", newest);
+        free(newest);
+    }
+    return process_group_agree(trainer->group, ok, error) &&
+           process_group_broadcast(trainer->group, 0, path, size, error);
+}
+
+static void new_position(Trainer *trainer) {
+    double threshold = trainer->config->training.outlier_zscore;
+    trainer->loss_detector = trainer->norm_detector =
+        detector_new(DETECTOR_WINDOW, threshold > 0 ? threshold : INFINITY);
+    trainer->position = (TrainingPosition){
+        .seed = trainer->config->training.seed, .best_loss = NAN, .best_step = -1};
+}
+
+/// Brings weights, moments and position to where the run stands.
+static bool start_or_resume(Trainer *trainer, Error *error) {
+    const TrainingSection *training = &trainer->config->training;
+    bool automatic = !strcmp(training->resume, "auto"), never = !strcmp(training->resume, "never");
+    char newest[4096];
+    new_position(trainer);
+    if (!automatic && !never) return load_checkpoint(trainer, training->resume, error);
+    if (!find_newest(trainer, newest, sizeof newest, error)) return false;
+    if (newest[0] && never)
+        return config_refuse(
+            trainer->config, "training.resume", error,
+            "%s is in the way of a new run; remove it or choose another training.output_dir",
+            newest);
+    return newest[0] ? load_checkpoint(trainer, newest, error)
+                     : load_initial_adapters(trainer, error);
+}
+
+// ---- the whole
+
+static bool open_outputs(Trainer *trainer, Error *error) {
+    const char *folder = trainer->config->training.output_dir;
+    if (!trainer->is_first) return true;
+    char *metrics = format_string("%s/metrics.jsonl", folder),
+         *resolved = format_string("%s/config.yaml", folder);
+    bool fresh = trainer->position.step == 0;
+    if (config_save(trainer->config, resolved, error))
+        trainer->metrics = metrics_open(metrics, fresh ? -1 : trainer->position.step, error);
+    free(metrics);
+    free(resolved);
+    trainer->checkpoints = checkpoint_writer_new(folder);
+    return trainer->metrics != NULL;
+}
+
+static bool read_everything(Trainer *trainer, Error *error) {
+    const Config *config = trainer->config;
+    return (!trainer->is_first || output_folder_make(config->training.output_dir, error)) &&
+           model_setup_open(config, (uint64_t)config->training.seed, trainer->group,
+                            &trainer->setup, error) &&
+           open_data(trainer, error) && count_steps(trainer, error);
+}
+
+/// Settings and data must be the same on every rank; what is about this machine alone may differ.
+static bool is_one_job(Trainer *trainer, Error *error) {
+    uint64_t data[2] = {dataset_checksum(trainer->data),
+                        trainer->held_out ? dataset_checksum(trainer->held_out) : 0};
+    return process_group_same(trainer->group, "the configuration", trainer->config_yaml,
+                              strlen(trainer->config_yaml), error) &&
+           process_group_same(trainer->group, "the training data (data.train)", &data[0],
+                              sizeof data[0], error) &&
+           process_group_same(trainer->group, "the held-out data (data.eval)", &data[1],
+                              sizeof data[1], error);
+}
+
+bool trainer_prepare(Trainer *trainer, Error *error) {
+    ProcessGroup *group = trainer->group;
+    if (!process_group_agree(group, read_everything(trainer, error), error) ||
+        !is_one_job(trainer, error) ||
+        !process_group_use_device(group, trainer->setup.device, error))
+        return false;
+    trainer->buckets = gradient_buckets_new(&trainer->setup.parameters, group, BUCKET_BYTES,
+                                            trainer->config->training.shard_optimizer);
+    int count;
+    const ParameterRange *ranges = gradient_buckets_ranges(trainer->buckets, &count);
+    trainer->optimizer = optimizer_new(&trainer->setup.parameters, ranges, count);
+    if (!process_group_agree(group, start_or_resume(trainer, error), error) ||
+        !process_group_agree(group, open_outputs(trainer, error), error))
+        return false;
+    if (trainer->position.step >= trainer->max_steps) return true;
+    return process_group_agree(
+        group,
+        fill_caches(trainer, error) &&
+            open_loader(trainer, trainer->position.step, trainer->max_steps, error),
+        error);
+}
+
+void trainer_clean_up(Trainer *trainer) {
+    checkpoint_writer_free(trainer->checkpoints);
+    loader_free(trainer->loader);
+    feature_cache_free(trainer->cache);
+    feature_cache_free(trainer->held_out_cache);
+    dataset_close(trainer->data);
+    dataset_close(trainer->held_out);
+    metrics_close(trainer->metrics);
+    optimizer_free(&trainer->optimizer);
+    model_setup_close(&trainer->setup);
+    gradient_buckets_free(trainer->buckets);
+    free(trainer->config_yaml);
+}
