@@ -1,52 +1,16 @@
-// The processor's memory. Blocks are rounded up to eight size classes an octave and kept when freed: a step asks for the same
-// sizes again, and fresh pages from the system cost more than most of the kernels that fill them.
+// The processor's memory, and what every device says when its memory is full.
 #include "autograd/device.h"
 
+#include "autograd/block_cache.h"
 #include "autograd/error.h"
 
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
-enum {
-    CLASSES_PER_OCTAVE = 8,
-    OCTAVES = 48,
-    CLASSES = CLASSES_PER_OCTAVE * OCTAVES,
-    SMALLEST_BITS = 6
-};
 static const size_t HUGE_PAGE = 2u << 20;
-static const int64_t CACHE_ALLOWANCE = 256ll << 20;
-
-typedef struct FreeList {
-    void **blocks;
-    int count, capacity;
-} FreeList;
-
-static FreeList free_lists[CLASSES];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-
-/// The class of a request and the size of that class's blocks.
-static int size_class(size_t bytes, size_t *rounded) {
-    if (bytes <= (size_t)1 << SMALLEST_BITS) {
-        *rounded = (size_t)1 << SMALLEST_BITS;
-        return 0;
-    }
-    int bits = 63 - __builtin_clzll(bytes - 1); // 2^bits <= bytes - 1 < 2^(bits+1)
-    size_t step = ((size_t)1 << bits) / CLASSES_PER_OCTAVE;
-    size_t steps = (bytes - 1 - ((size_t)1 << bits)) / step + 1;
-    *rounded = (((size_t)1 << bits) + steps * step + 63) & ~(size_t)63;
-    return (bits - SMALLEST_BITS) * CLASSES_PER_OCTAVE + (int)steps;
-}
-
-/// The size of a class's blocks: the inverse of size_class().
-static size_t class_bytes(int class) {
-    if (class == 0) return (size_t)1 << SMALLEST_BITS;
-    size_t octave = (size_t)1 << (SMALLEST_BITS + (class - 1) / CLASSES_PER_OCTAVE);
-    size_t steps = (size_t)((class - 1) % CLASSES_PER_OCTAVE + 1);
-    return (octave + steps * (octave / CLASSES_PER_OCTAVE) + 63) & ~(size_t)63;
-}
 
 /// Large blocks come from the system and go back to it: malloc would keep them, scattered over its heap.
 static bool is_large(size_t bytes) { return bytes >= HUGE_PAGE / 2; }
@@ -71,61 +35,25 @@ static void system_release(void *block, size_t bytes) {
         free(block);
 }
 
-static void trim_locked(Device *device) {
-    for (int c = 0; c < CLASSES; c++) {
-        for (int i = 0; i < free_lists[c].count; i++)
-            system_release(free_lists[c].blocks[i], class_bytes(c));
-        free_lists[c].count = 0;
-    }
-    device->bytes_cached = 0;
+static void *new_block(Device *device, size_t bytes) {
+    (void)device;
+    return system_allocate(bytes);
+}
+
+static void free_block(Device *device, void *block, size_t bytes) {
+    (void)device;
+    system_release(block, bytes);
 }
 
 static void *cpu_allocate(Device *device, size_t bytes) {
-    size_t rounded;
-    int class = size_class(bytes, &rounded);
-    CHECK(class < CLASSES, "a tensor of %zu bytes", bytes);
-    pthread_mutex_lock(&lock);
-    FreeList *list = &free_lists[class];
-    void *block = NULL;
-    if (list->count) {
-        block = list->blocks[--list->count];
-        device->bytes_cached -= (int64_t)rounded;
-    } else {
-        block = system_allocate(rounded);
-        if (!block) {
-            trim_locked(device);
-            block = system_allocate(rounded);
-        }
-    }
-    if (!block) {
-        fprintf(stderr,
-                "out of memory: %zu bytes for a tensor, beside %lld bytes in use for tensors and "
-                "%lld for prepared weights. "
-                "Use a smaller batch or sequence, bfloat16, or recompute.\n",
-                bytes, (long long)device->bytes_in_use, (long long)device->bytes_prepared);
-        exit(1);
-    }
-    device->bytes_in_use += (int64_t)rounded;
-    if (device->bytes_in_use > device->bytes_peak) device->bytes_peak = device->bytes_in_use;
-    pthread_mutex_unlock(&lock);
-    return block;
-}
-
-static void cpu_release(Device *device, void *pointer, size_t bytes) {
-    if (!pointer) return;
-    size_t rounded;
-    int class = size_class(bytes, &rounded);
-    pthread_mutex_lock(&lock);
-    FreeList *list = &free_lists[class];
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? 2 * list->capacity : 8;
-        list->blocks = checked_realloc(list->blocks, (size_t)list->capacity * sizeof *list->blocks);
-    }
-    list->blocks[list->count++] = pointer;
-    device->bytes_in_use -= (int64_t)rounded;
-    device->bytes_cached += (int64_t)rounded;
-    if (device->bytes_cached > CACHE_ALLOWANCE + device->bytes_peak / 2) trim_locked(device);
-    pthread_mutex_unlock(&lock);
+    void *block = block_cache_take(device, bytes);
+    if (block) return block;
+    char capacity[128];
+    double page = (double)sysconf(_SC_PAGESIZE);
+    snprintf(capacity, sizeof capacity,
+             "The machine has %.0f MiB, of which this process may have less (ulimit, container)",
+             (double)sysconf(_SC_PHYS_PAGES) * page / 0x1p20);
+    device_out_of_memory(device, bytes, capacity);
 }
 
 static void cpu_copy(Device *device, void *to, const void *from, size_t bytes) {
@@ -141,10 +69,15 @@ static void cpu_fill_zero(Device *device, void *pointer, size_t bytes) {
 static void cpu_synchronize(Device *device) { (void)device; }
 
 Device *device_cpu(void) {
+    static BlockCache cache = {.allocate = new_block,
+                               .release = free_block,
+                               .allowance = 256ll << 20,
+                               .lock = PTHREAD_MUTEX_INITIALIZER};
     static Device device = {
         .name = "cpu",
+        .cache = &cache,
         .allocate = cpu_allocate,
-        .release = cpu_release,
+        .release = block_cache_give,
         .from_host = cpu_copy,
         .to_host = cpu_copy,
         .fill_zero = cpu_fill_zero,
@@ -153,14 +86,30 @@ Device *device_cpu(void) {
     return &device;
 }
 
-void device_reset_peak(Device *device) {
-    pthread_mutex_lock(&lock);
-    device->bytes_peak = device->bytes_in_use;
-    pthread_mutex_unlock(&lock);
+// ---- a full device
+
+char *device_describe_memory(const int64_t bytes_by_kind[MEMORY_KINDS]) {
+    const double mebibyte = 0x1p20;
+    return format_string("weights %.1f MiB, gradients %.1f MiB, optimizer %.1f MiB, "
+                         "activations %.1f MiB, workspace %.1f MiB",
+                         (double)bytes_by_kind[MEMORY_WEIGHTS] / mebibyte,
+                         (double)bytes_by_kind[MEMORY_GRADIENTS] / mebibyte,
+                         (double)bytes_by_kind[MEMORY_OPTIMIZER] / mebibyte,
+                         (double)bytes_by_kind[MEMORY_ACTIVATIONS] / mebibyte,
+                         (double)bytes_by_kind[MEMORY_WORKSPACE] / mebibyte);
 }
 
-void device_trim(Device *device) {
-    pthread_mutex_lock(&lock);
-    trim_locked(device);
-    pthread_mutex_unlock(&lock);
+void device_out_of_memory(const Device *device, size_t bytes, const char *capacity) {
+    char prepared[64] = "", *in_use = device_describe_memory(device->bytes_by_kind);
+    if (device->bytes_prepared)
+        snprintf(prepared, sizeof prepared, ", prepared weights %.1f MiB",
+                 (double)device->bytes_prepared / 0x1p20);
+    fprintf(stderr,
+            "out of memory on %s: %.1f MiB were asked for, beside what is in use: %s%s.\n%s.\n"
+            "What helps: a smaller training.per_device_train_batch_size with as much more "
+            "training.gradient_accumulation_steps (the updates stay the same), "
+            "model.recompute: all, model.dtype: bfloat16, a smaller data.model_max_length.\n",
+            device->name, (double)bytes / 0x1p20, in_use, prepared, capacity);
+    free(in_use);
+    exit(1);
 }

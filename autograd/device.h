@@ -1,7 +1,7 @@
 /// A device: where tensors live and which kernels work on them.
 ///
-/// Memory is counted per device (bytes in use, the highest ever in use), so that peak memory is a known figure. Freed
-/// blocks are kept for the next tensor of the same size class: a training step asks for the same sizes again and again.
+/// Memory is counted per device and by kind (bytes in use, the highest ever in use), so that peak memory is a known figure and a
+/// full device can be explained. Freed blocks are kept for the next tensor of the same size class (autograd/block_cache.h).
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -13,14 +13,26 @@ extern "C" {
 typedef struct Device Device;
 struct Kernels; // ops/kernels.h: the engine carries the table, only ops look inside
 struct Tensor;
+struct BlockCache; // autograd/block_cache.h
+
+/// What memory is for.
+typedef enum MemoryKind {
+    MEMORY_WEIGHTS,     ///< tensors outside of scopes: frozen weights and parameters
+    MEMORY_GRADIENTS,   ///< of parameters
+    MEMORY_OPTIMIZER,   ///< moments
+    MEMORY_ACTIVATIONS, ///< tensors of scopes: activations, their gradients, a batch
+    MEMORY_WORKSPACE,   ///< kernels' scratch
+    MEMORY_KINDS
+} MemoryKind;
 
 struct Device {
     const char *name;
-    void *(*allocate)(
-        Device *device,
-        size_t bytes); ///< 64-byte aligned; stops the program with the counts when full
+    /// 64-byte aligned, counted as MEMORY_WORKSPACE; stops the program with device_out_of_memory() when full. Any thread may call it.
+    void *(*allocate)(Device *device, size_t bytes);
     void (*release)(Device *device, void *pointer, size_t bytes);
+    /// Ordered with what is computed before and after; `from` may be changed at once. Any thread may call it and to_host.
     void (*from_host)(Device *device, void *to, const void *from, size_t bytes);
+    /// Waits until what was queued before is computed and copied.
     void (*to_host)(Device *device, void *to, const void *from, size_t bytes);
     void (*fill_zero)(Device *device, void *pointer, size_t bytes);
     void (*synchronize)(Device *device);
@@ -29,10 +41,13 @@ struct Device {
     void (*accumulate)(const struct Tensor *x, struct Tensor *sum);
     /// Frees what a kernel kept beside a frozen weight (Tensor.prepared); NULL when kernels keep nothing.
     void (*release_prepared)(void *prepared);
-    int64_t bytes_in_use;   ///< handed out now
-    int64_t bytes_peak;     ///< highest bytes_in_use since device_reset_peak
-    int64_t bytes_cached;   ///< freed and kept for the next tensor
-    int64_t bytes_prepared; ///< weight copies in a layout that the product library prefers
+    struct BlockCache *cache; ///< of allocate and release
+    int64_t bytes_in_use;     ///< handed out now
+    int64_t bytes_peak;       ///< highest bytes_in_use since device_reset_peak
+    int64_t bytes_cached;     ///< freed and kept for the next tensor
+    int64_t bytes_prepared;   ///< weight copies in a layout that the product library prefers
+    int64_t bytes_by_kind[MEMORY_KINDS];         ///< of bytes_in_use
+    int64_t bytes_by_kind_at_peak[MEMORY_KINDS]; ///< of bytes_peak
 };
 
 /// The processor's memory. Its `kernels` are set by ops_cpu_open() (ops/kernels.h).
@@ -43,6 +58,14 @@ void device_reset_peak(Device *device);
 
 /// Gives the cached blocks back to the system.
 void device_trim(Device *device);
+
+/// "weights 13024 MiB, gradients 12 MiB, ...", of counts by kind. The caller frees it.
+char *device_describe_memory(const int64_t bytes_by_kind[MEMORY_KINDS]);
+
+/// Stops the program with exit code 1 and one message: `bytes` could not be had, what memory is in use for, what the device has
+/// (`capacity`, a sentence), and what to change.
+void device_out_of_memory(const Device *device, size_t bytes, const char *capacity)
+    __attribute__((noreturn));
 
 #ifdef __cplusplus
 }

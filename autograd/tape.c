@@ -157,9 +157,11 @@ Tensor *node_leaf_grad(Node *node, int input) {
     CHECK(end->gradient && end->gradient->leaf, "%s: input %d is not a leaf", node->name, input);
     Gradient *gradient = end->gradient;
     Device *device = node_device(node);
-    if (!gradient->value)
+    if (!gradient->value) {
         gradient->value =
             tensor_new_persistent(device, FLOAT32, gradient->rank, gradient->shape, NULL);
+        tensor_set_memory_kind(gradient->value, MEMORY_GRADIENTS);
+    }
     if (!gradient->gathered)
         device->fill_zero(device, gradient->value->data,
                           (size_t)tensor_numel(gradient->value) * sizeof(float));
@@ -171,6 +173,7 @@ Tensor *node_leaf_grad(Node *node, int input) {
 static void gather_in_new_memory(Gradient *gradient, const Tensor *g) {
     Tensor *old = gradient->value;
     Tensor *sum = tensor_new_persistent(old->device, old->dtype, old->rank, old->shape, NULL);
+    tensor_set_memory_kind(sum, MEMORY_ACTIVATIONS);
     old->device->fill_zero(old->device, sum->data,
                            (size_t)tensor_numel(sum) * dtype_size(sum->dtype));
     old->device->accumulate(old, sum);

@@ -1,6 +1,7 @@
 // Tensors count their owners; a scope is one owner of everything made inside it.
 #include "autograd/tensor.h"
 
+#include "autograd/block_cache.h"
 #include "autograd/gradient.h"
 #include "autograd/tape.h"
 
@@ -13,6 +14,7 @@ struct Storage {
     Device *device;
     void *bytes;
     size_t size;
+    MemoryKind kind;
     bool borrowed; ///< somebody else's memory
 };
 
@@ -100,6 +102,7 @@ void leaf_set_gradient(Tensor *x, Tensor *buffer) {
     CHECK(x->gradient && x->gradient->leaf && buffer->dtype == FLOAT32 && same_shape(x, buffer),
           "leaf_set_gradient: %s for %s", tensor_describe(buffer), tensor_describe(x));
     tensor_retain(buffer);
+    tensor_set_memory_kind(buffer, MEMORY_GRADIENTS);
     tensor_release(x->gradient->value);
     x->gradient->value = buffer;
     x->gradient->gathered = false;
@@ -150,25 +153,41 @@ static Storage *storage_new(Device *device, size_t size, void *borrowed) {
     storage->references = 1;
     storage->device = device;
     storage->size = size;
+    storage->kind = MEMORY_WORKSPACE;
     storage->borrowed = borrowed != NULL;
     storage->bytes = borrowed ? borrowed : size ? device->allocate(device, size) : NULL;
     return storage;
 }
 
+static void storage_set_kind(Storage *storage, MemoryKind kind) {
+    if (storage->borrowed || !storage->bytes || storage->kind == kind) return;
+    block_cache_recount(storage->device, storage->size, storage->kind, kind);
+    storage->kind = kind;
+}
+
 static void storage_release(Storage *storage) {
     if (--storage->references) return;
+    storage_set_kind(storage, MEMORY_WORKSPACE); // as which the device counts what it is given
     if (!storage->borrowed && storage->bytes)
         storage->device->release(storage->device, storage->bytes, storage->size);
     free(storage);
 }
 
-Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape,
-                              const char *name) {
+static Tensor *allocate_new(Device *device, DType dtype, int rank, const int64_t *shape,
+                            const char *name, MemoryKind kind) {
     Tensor *x = describe_new(device, dtype, rank, shape, name);
     x->storage = storage_new(device, (size_t)tensor_numel(x) * dtype_size(dtype), NULL);
+    storage_set_kind(x->storage, kind);
     x->data = x->storage->bytes;
     return x;
 }
+
+Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape,
+                              const char *name) {
+    return allocate_new(device, dtype, rank, shape, name, MEMORY_WEIGHTS);
+}
+
+void tensor_set_memory_kind(Tensor *x, MemoryKind kind) { storage_set_kind(x->storage, kind); }
 
 Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data,
                     const char *name) {
@@ -179,7 +198,7 @@ Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape,
 }
 
 Tensor *tensor_new(Device *device, DType dtype, int rank, const int64_t *shape) {
-    return scope_adopt(tensor_new_persistent(device, dtype, rank, shape, NULL));
+    return scope_adopt(allocate_new(device, dtype, rank, shape, NULL, MEMORY_ACTIVATIONS));
 }
 
 Tensor *tensor_zeros(Device *device, DType dtype, int rank, const int64_t *shape) {

@@ -54,12 +54,15 @@ Tensor *tensor_from_host(Device *device, DType dtype, int rank, const int64_t *s
 /// x's memory under another shape of as many elements (gradient shared as well): no copy.
 Tensor *reshape(Tensor *x, int rank, const int64_t *shape);
 
-/// A tensor outside of any scope (weights): content undefined, one reference that the caller owns.
+/// A tensor outside of any scope: content undefined, one reference that the caller owns. Counted as MEMORY_WEIGHTS.
 Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape,
                               const char *name);
 /// A persistent tensor over memory that somebody else owns and that outlives it (a mapped file).
 Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data,
                     const char *name);
+
+/// Counts x's memory, which its reshapes share, as another kind; tensors of scopes are MEMORY_ACTIVATIONS at first.
+void tensor_set_memory_kind(Tensor *x, MemoryKind kind);
 
 /// Moves x into `base`, `offset` elements from its start: x's content is copied there, and base's memory lives as long as x. Type and
 /// device are the same, x has no reshape.

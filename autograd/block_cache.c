@@ -1,0 +1,119 @@
+#include "autograd/block_cache.h"
+
+#include "autograd/error.h"
+
+#include <string.h>
+
+enum { CLASSES_PER_OCTAVE = 8, SMALLEST_BITS = 6 };
+
+/// The class of a request and the size of that class's blocks.
+static int size_class(size_t bytes, size_t *rounded) {
+    if (bytes <= (size_t)1 << SMALLEST_BITS) {
+        *rounded = (size_t)1 << SMALLEST_BITS;
+        return 0;
+    }
+    int bits = 63 - __builtin_clzll(bytes - 1); // 2^bits <= bytes - 1 < 2^(bits+1)
+    size_t step = ((size_t)1 << bits) / CLASSES_PER_OCTAVE;
+    size_t steps = (bytes - 1 - ((size_t)1 << bits)) / step + 1;
+    *rounded = (((size_t)1 << bits) + steps * step + 63) & ~(size_t)63;
+    int class = (bits - SMALLEST_BITS) * CLASSES_PER_OCTAVE + (int)steps;
+    CHECK(class < BLOCK_CACHE_CLASSES, "a block of %zu bytes", bytes);
+    return class;
+}
+
+/// The size of a class's blocks: the inverse of size_class().
+static size_t class_bytes(int class) {
+    if (class == 0) return (size_t)1 << SMALLEST_BITS;
+    size_t octave = (size_t)1 << (SMALLEST_BITS + (class - 1) / CLASSES_PER_OCTAVE);
+    size_t steps = (size_t)((class - 1) % CLASSES_PER_OCTAVE + 1);
+    return (octave + steps * (octave / CLASSES_PER_OCTAVE) + 63) & ~(size_t)63;
+}
+
+size_t block_cache_block_bytes(size_t bytes) {
+    size_t rounded;
+    size_class(bytes, &rounded);
+    return rounded;
+}
+
+static void trim_locked(Device *device) {
+    BlockCache *cache = device->cache;
+    for (int c = 0; c < BLOCK_CACHE_CLASSES; c++) {
+        BlockList *list = &cache->free_lists[c];
+        while (list->count) cache->release(device, list->blocks[--list->count], class_bytes(c));
+    }
+    device->bytes_cached = 0;
+}
+
+static void remember_peak(Device *device) {
+    device->bytes_peak = device->bytes_in_use;
+    memcpy(device->bytes_by_kind_at_peak, device->bytes_by_kind, sizeof device->bytes_by_kind);
+}
+
+static void *take_locked(Device *device, int class, size_t rounded) {
+    BlockCache *cache = device->cache;
+    BlockList *list = &cache->free_lists[class];
+    if (list->count) {
+        device->bytes_cached -= (int64_t)rounded;
+        return list->blocks[--list->count];
+    }
+    void *block = cache->allocate(device, rounded);
+    if (block || !device->bytes_cached) return block;
+    trim_locked(device);
+    return cache->allocate(device, rounded);
+}
+
+void *block_cache_take(Device *device, size_t bytes) {
+    size_t rounded;
+    int class = size_class(bytes, &rounded);
+    pthread_mutex_lock(&device->cache->lock);
+    void *block = take_locked(device, class, rounded);
+    if (block) {
+        device->bytes_in_use += (int64_t)rounded;
+        device->bytes_by_kind[MEMORY_WORKSPACE] += (int64_t)rounded;
+        if (device->bytes_in_use > device->bytes_peak) remember_peak(device);
+    }
+    pthread_mutex_unlock(&device->cache->lock);
+    return block;
+}
+
+void block_cache_give(Device *device, void *block, size_t bytes) {
+    if (!block) return;
+    BlockCache *cache = device->cache;
+    size_t rounded;
+    BlockList *list = &cache->free_lists[size_class(bytes, &rounded)];
+    pthread_mutex_lock(&cache->lock);
+    if (list->count == list->capacity) {
+        list->capacity = list->capacity ? 2 * list->capacity : 8;
+        list->blocks = checked_realloc(list->blocks, (size_t)list->capacity * sizeof *list->blocks);
+    }
+    list->blocks[list->count++] = block;
+    device->bytes_in_use -= (int64_t)rounded;
+    device->bytes_by_kind[MEMORY_WORKSPACE] -= (int64_t)rounded;
+    device->bytes_cached += (int64_t)rounded;
+    if (cache->allowance >= 0 && device->bytes_cached > cache->allowance + device->bytes_peak / 2)
+        trim_locked(device);
+    pthread_mutex_unlock(&cache->lock);
+}
+
+void block_cache_recount(Device *device, size_t bytes, MemoryKind from, MemoryKind to) {
+    size_t rounded;
+    size_class(bytes, &rounded);
+    pthread_mutex_lock(&device->cache->lock);
+    device->bytes_by_kind[from] -= (int64_t)rounded;
+    device->bytes_by_kind[to] += (int64_t)rounded;
+    // The block that made the peak now has its kind; one on its way to being freed does not change what the peak was.
+    if (device->bytes_in_use == device->bytes_peak && to != MEMORY_WORKSPACE) remember_peak(device);
+    pthread_mutex_unlock(&device->cache->lock);
+}
+
+void device_reset_peak(Device *device) {
+    pthread_mutex_lock(&device->cache->lock);
+    remember_peak(device);
+    pthread_mutex_unlock(&device->cache->lock);
+}
+
+void device_trim(Device *device) {
+    pthread_mutex_lock(&device->cache->lock);
+    trim_locked(device);
+    pthread_mutex_unlock(&device->cache->lock);
+}
