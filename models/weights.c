@@ -1,15 +1,19 @@
-// Frozen weights are copied out of the mapped files once, converted and permuted on the way: a product library wants its own
-// layout anyway, and the files may then be closed.
+// Frozen weights are copied out of the mapped files once, piece by piece, converted and permuted on the way: whatever a network's size,
+// the host holds a few pieces of it beside what lives in the processor's own tensors, and the files may then be closed.
 #include "models/weights.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 enum { NAME_BYTES = 512 };
+/// Elements that are read at a time: some megabytes.
+static const int64_t PIECE = 1 << 20;
 
-/// Host memory that one tensor after the other uses: fresh pages for each would cost more than what is done in them.
+/// Host memory that one piece after the other uses: fresh pages for each would cost more than what is done in them.
 typedef struct Workspace {
     void *bytes;
     size_t size;
@@ -229,24 +233,63 @@ static bool stored_as(const SafetensorsEntry *entry, DType dtype) {
     return entry->type == (dtype == FLOAT32 ? ELEMENT_F32 : ELEMENT_BF16);
 }
 
-/// The entry's elements in dtype on the host: the mapped file itself where that is their type, otherwise until the next call. NULL,
-/// and a failure remembered: a type without a conversion.
-static const void *elements(Weights *weights, const SafetensorsEntry *entry, DType dtype) {
-    if (stored_as(entry, dtype)) return entry->data;
-    void *values = reserve(&weights->converted, (size_t)entry->numel * dtype_size(dtype) + 1);
-    bool read = dtype == FLOAT32 ? safetensors_read_float32(entry, values, &weights->failure)
-                                 : safetensors_read_bfloat16(entry, values, &weights->failure);
+/// Elements first .. first+count of a stored tensor, as one of their own.
+static SafetensorsEntry part_of(const SafetensorsEntry *entry, int64_t first, int64_t count) {
+    SafetensorsEntry part = *entry;
+    size_t size = element_size(entry->type);
+    part.data = (const char *)entry->data + (size_t)first * size;
+    part.numel = count;
+    part.bytes = (size_t)count * size;
+    return part;
+}
+
+/// The pages of what was read leave this process; the mapping would read them from the file again.
+static void forget(const SafetensorsEntry *part) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)part->data,
+              end = start + part->bytes;
+    start = (start + page - 1) & ~(page - 1);
+    end &= ~(page - 1);
+    if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
+/// The elements in dtype on the host: the mapped file itself where that is their type, otherwise until the next call. NULL, and a
+/// failure remembered: a type without a conversion.
+static const void *elements(Weights *weights, const SafetensorsEntry *part, DType dtype) {
+    if (stored_as(part, dtype)) return part->data;
+    void *values = reserve(&weights->converted, (size_t)part->numel * dtype_size(dtype) + 1);
+    bool read = dtype == FLOAT32 ? safetensors_read_float32(part, values, &weights->failure)
+                                 : safetensors_read_bfloat16(part, values, &weights->failure);
     if (read) return values;
     error_context(&weights->failure, "%s", model_directory_path(weights->directory));
     weights->failed = true;
     return NULL;
 }
 
-static Tensor *upload(Weights *weights, const void *values, DType dtype, int rank,
-                      const int64_t *shape) {
-    Tensor *x = tensor_new_persistent(weights->device, dtype, rank, shape, NULL);
-    weights->device->from_host(weights->device, x->data, values,
-                               (size_t)tensor_numel(x) * dtype_size(dtype));
+/// The stored tensor [out, in, area] as one of the device of that shape, permuted to [out, area, in].
+static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dtype, int64_t in,
+                      int64_t area, int rank, const int64_t *shape) {
+    Device *device = weights->device;
+    Tensor *x = tensor_new_persistent(device, dtype, rank, shape, NULL);
+    size_t size = dtype_size(dtype);
+    int64_t whole = area > 1 ? in * area : 1; // what a piece must not cut
+    int64_t piece = whole > PIECE ? whole : PIECE - PIECE % (whole ? whole : 1);
+    for (int64_t first = 0, count; first < entry->numel; first += count) {
+        count = entry->numel - first < piece ? entry->numel - first : piece;
+        SafetensorsEntry part = part_of(entry, first, count);
+        const void *values = elements(weights, &part, dtype);
+        if (!values) {
+            tensor_release(x);
+            return NULL;
+        }
+        if (area > 1) {
+            void *permuted = reserve(&weights->permuted, (size_t)count * size);
+            permute(values, permuted, count / whole, in, area, size);
+            values = permuted;
+        }
+        device->from_host(device, (char *)x->data + (size_t)first * size, values,
+                          (size_t)count * size);
+        forget(&part);
+    }
     return x;
 }
 
@@ -256,23 +299,18 @@ Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t
     const SafetensorsEntry *stored = find(weights, name);
     int rank = stored && stored->rank == 4 ? 4 : 2;
     const SafetensorsEntry *entry = expect(weights, name, rank, shape);
-    const void *values = entry ? elements(weights, entry, weights->dtype) : NULL;
-    return values ? upload(weights, values, weights->dtype, 2, shape) : NULL;
+    return entry ? upload(weights, entry, weights->dtype, columns, 1, 2, shape) : NULL;
 }
 
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
     const SafetensorsEntry *entry = expect(weights, name, SHAPE(length));
-    const void *values = entry ? elements(weights, entry, FLOAT32) : NULL;
-    return values ? upload(weights, values, FLOAT32, SHAPE(length)) : NULL;
+    return entry ? upload(weights, entry, FLOAT32, length, 1, SHAPE(length)) : NULL;
 }
 
 Tensor *weights_conv(Weights *weights, const char *name, int64_t out, int64_t in, int64_t height,
                      int64_t width) {
     const SafetensorsEntry *entry = expect(weights, name, SHAPE(out, in, height, width));
-    const void *values = entry ? elements(weights, entry, weights->dtype) : NULL;
-    if (!values) return NULL;
-    size_t size = dtype_size(weights->dtype);
-    void *permuted = reserve(&weights->permuted, (size_t)entry->numel * size + 1);
-    permute(values, permuted, out, in, height * width, size);
-    return upload(weights, permuted, weights->dtype, SHAPE(out, height, width, in));
+    return entry ? upload(weights, entry, weights->dtype, in, height * width,
+                          SHAPE(out, height, width, in))
+                 : NULL;
 }

@@ -7,6 +7,7 @@
 
 static Tensor *zeros(const Tensor *parameter, int64_t count) {
     Tensor *y = tensor_new_persistent(parameter->device, FLOAT32, SHAPE(count), parameter->name);
+    tensor_set_memory_kind(y, MEMORY_OPTIMIZER);
     y->device->fill_zero(y->device, y->data, (size_t)count * sizeof(float));
     return y;
 }
