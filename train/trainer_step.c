@@ -4,12 +4,32 @@
 //
 // Whatever happens on a rank (no sample, no image, a file that cannot be read), it takes part in every reduction of the step: a rank
 // that skipped one would leave the others waiting.
+#include "ops/finite_check.h"
+#include "ops/kernels.h"
 #include "train/batch_loss.h"
 #include "train/schedule.h"
 #include "train/trainer_parts.h"
 
 #include <math.h>
 #include <string.h>
+
+/// Runs the pass once more, looking at every result, to say which was the first that is not finite.
+static bool refuse_not_finite(Trainer *trainer, const MicroBatch *batch, Error *error) {
+    char what[512] = "found none the second time";
+    Device *device = trainer->setup.device;
+    finite_check_begin(device);
+    scope_begin();
+    tape_begin();
+    DiffLMMLoss loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
+    if (loss.sum && requires_grad(loss.sum)) backward(loss.sum, NULL);
+    tape_end();
+    scope_end();
+    finite_check_end(device, what, sizeof what);
+    return error_set(error,
+                     "the loss or a gradient of step %lld is not finite. The first such values: "
+                     "%s. Lower learning_rate, set model.dtype: float32, or look at the weights",
+                     (long long)batch->step, what);
+}
 
 /// Forward and backward of one micro-batch: adds to the gradients and to the result.
 static bool run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResult *result,
@@ -30,11 +50,7 @@ static bool run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResul
         progress_print(trainer->progress, "left out %d sample(s): %s", batch->skipped,
                        batch->skipped_because);
     }
-    return isfinite(sum) ||
-           error_set(
-               error,
-               "the loss of step %lld is not finite; a lower learning rate or float32 may help",
-               (long long)batch->step);
+    return isfinite(sum) || refuse_not_finite(trainer, batch, error);
 }
 
 /// This rank's share of the step.
@@ -83,6 +99,17 @@ static void learning_rates(const Trainer *trainer, StepResult *result) {
     result->learning_rate[GROUP_LORA] = factor * training->learning_rate;
 }
 
+/// The first parameter whose gathered gradient is not finite.
+static const char *first_not_finite(const Trainer *trainer) {
+    const ParameterSet *parameters = &trainer->setup.parameters;
+    for (int i = 0; i < parameters->count; i++) {
+        Tensor *gradient = grad(parameters->items[i].value);
+        if (gradient && !isfinite(kernels(gradient)->sum_squares(1, &gradient)))
+            return parameters->items[i].name;
+    }
+    return "all together";
+}
+
 /// The norm of the mean gradient over all ranks.
 static bool gradient_norm(Trainer *trainer, StepResult *result, Error *error) {
     double sum = optimizer_sum_squares(&trainer->optimizer);
@@ -91,10 +118,10 @@ static bool gradient_norm(Trainer *trainer, StepResult *result, Error *error) {
         return false;
     result->gradient_norm = sqrt(sum) / (double)result->supervised;
     return isfinite(result->gradient_norm) ||
-           error_set(
-               error,
-               "the gradient of step %lld is not finite; a lower learning rate or float32 may help",
-               (long long)trainer->position.step);
+           error_set(error,
+                     "the gradient of '%s' in step %lld is not finite although the loss is %.4g. "
+                     "Lower learning_rate, or set model.dtype: float32",
+                     first_not_finite(trainer), (long long)trainer->position.step, result->loss);
 }
 
 /// Judges loss and gradient norm; true if the step is to be applied. Every rank judges the same numbers.

@@ -1,0 +1,66 @@
+// rooms: ops autograd
+// Where a value that is not finite came from.
+#include "ops/finite_check.h"
+#include "ops/ops.h"
+#include "tests/unit/op_cases.h"
+
+static char what[512];
+
+static void finite_results_pass(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(3, 5));
+    const Kernels *before = kernels(x);
+    finite_check_begin(x->device);
+    gelu(add(x, x));
+    assert_true(finite_check_end(x->device, what, sizeof what));
+    assert_ptr_equal(kernels(x), before);
+    case_end();
+}
+
+static void the_first_kernel_and_the_weight_are_named(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(BFLOAT16, SHAPE(3, 5));
+    float values[20] = {0};
+    values[7] = INFINITY;
+    Tensor *weight = tensor_new_persistent(case_device(), FLOAT32, SHAPE(4, 5), "layers.7.weight");
+    tensor_fill_from_float(weight, values);
+    finite_check_begin(x->device);
+    Tensor *y = linear(silu(x), weight, NULL);
+    scale(y, 2.0f);
+    assert_false(finite_check_end(x->device, what, sizeof what));
+    assert_non_null(strstr(what, "values of linear, [3, 4] bfloat16"));
+    assert_non_null(strstr(what, "its input [4, 5] float32 layers.7.weight has 1 already"));
+    tensor_release(weight);
+    case_end();
+}
+
+static void a_gradient_that_overflows_is_found_in_backward(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(2, 3));
+    require_grad(x);
+    finite_check_begin(x->device);
+    tape_begin();
+    Tensor *y = mean(scale(scale(x, 1e-30f), 1e30f));
+    Tensor *direction = tensor_like(y);
+    tensor_fill_from_float(direction, &(float){3e38f});
+    backward(scale(y, 8.0f), direction);
+    tape_end();
+    assert_false(finite_check_end(x->device, what, sizeof what));
+    assert_non_null(strstr(what, "values of scale, [1] float32"));
+    assert_null(strstr(what, "already"));
+    case_end();
+}
+
+static int run_all(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finite_results_pass),
+        cmocka_unit_test(the_first_kernel_and_the_weight_are_named),
+        cmocka_unit_test(a_gradient_that_overflows_is_found_in_backward),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) { return case_run_devices(run_all); }
