@@ -59,8 +59,9 @@ for program in "$build"/test_*; do
 done
 for name in "${failed[@]}"; do
     echo "-- $name"
-    grep -E '^(/|\[  FAILED|#.*failed|.*:[0-9]+: )' "$out/$name.log" | head -n 12
-    tail -n 3 "$out/$name.log"
+    # What failed and where; a program that stopped says so in its last lines.
+    grep -E '^(/|\[  FAILED|.*:[0-9]+: )' "$out/$name.log" | head -n 12
+    tail -n 3 "$out/$name.log" | grep -v '^\['
 done
 
 # What a GPU can do at best without sparsity, from its data sheet: TFLOP/s in float32 and in bfloat16 on tensor cores, TB/s of memory.
