@@ -89,6 +89,7 @@ typedef struct TrainingSection {
     bool shard_optimizer;
     int64_t distributed_timeout; ///< seconds
     bool tensorboard;
+    bool accept_changes;
     char *resume;    ///< "auto", "never", or the checkpoint's path
     int device;      ///< DeviceChoice
     int64_t threads; ///< 0: one per core

@@ -166,6 +166,8 @@ const ConfigField CONFIG_FIELDS[] = {
      "seconds that a process waits for the others before it takes one for dead"},
     {"training", "resume", FIELD_STRING, AT(training, resume), "auto", NO_RANGE,
      "auto: go on from the newest checkpoint in output_dir if there is one; never: start anew; or the path of a checkpoint"},
+    {"training", "accept_changes", FIELD_BOOL, AT(training, accept_changes), "false", NO_RANGE,
+     "go on from a checkpoint although settings changed that decide what is learned"},
     {"training", "device", FIELD_ENUM, AT(training, device), "auto", ONE_OF(DEVICES),
      "what computes; auto: a CUDA device if there is one"},
     {"training", "threads", FIELD_INT, AT(training, threads), "0", BETWEEN(0, 4096),

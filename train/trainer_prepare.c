@@ -1,6 +1,7 @@
 // How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
 // checkpoint, if there is one, says where the run stands.
 #include "train/output_folder.h"
+#include "train/resume_check.h"
 #include "train/schedule.h"
 #include "train/trainer_parts.h"
 
@@ -104,13 +105,23 @@ static bool load_initial_adapters(Trainer *trainer, Error *error) {
     return ok || error_context(error, "model.adapters");
 }
 
+static bool is_same_run(Trainer *trainer, const char *path, int64_t global_batch, Error *error) {
+    char *written = training_checkpoint_config(path, error);
+    if (!written) return false;
+    bool same =
+        resume_check(trainer->config, written, path, global_batch, trainer->position.global_batch,
+                     trainer->is_first ? stderr : NULL, error);
+    free(written);
+    return same;
+}
+
 static bool load_checkpoint(Trainer *trainer, const char *path, Error *error) {
     TrainingPosition *position = &trainer->position;
-    if (!training_checkpoint_load(path, &trainer->optimizer, position, error)) return false;
-    if (position->seed != trainer->config->training.seed)
-        return config_refuse(trainer->config, "training.seed", error,
-                             "%s was trained with seed %lld; the same run has the same seed", path,
-                             (long long)position->seed);
+    int64_t global_batch = position->global_batch;
+    if (!training_checkpoint_load(path, &trainer->optimizer, position, error) ||
+        !is_same_run(trainer, path, global_batch, error))
+        return false;
+    position->global_batch = global_batch;
     if (trainer->is_first)
         fprintf(stderr, "going on from %s, step %lld\n", path, (long long)position->step);
     return detector_restore(&trainer->loss_detector, &position->loss_detector, error) &&
@@ -137,8 +148,13 @@ static void new_position(Trainer *trainer) {
     double threshold = trainer->config->training.outlier_zscore;
     trainer->loss_detector = trainer->norm_detector =
         detector_new(DETECTOR_WINDOW, threshold > 0 ? threshold : INFINITY);
-    trainer->position = (TrainingPosition){
-        .seed = trainer->config->training.seed, .best_loss = NAN, .best_step = -1};
+    const TrainingSection *training = &trainer->config->training;
+    trainer->position = (TrainingPosition){.seed = training->seed,
+                                           .global_batch = training->per_device_train_batch_size *
+                                                           training->gradient_accumulation_steps *
+                                                           process_count(trainer->group),
+                                           .best_loss = NAN,
+                                           .best_step = -1};
 }
 
 /// Brings weights, moments and position to where the run stands.

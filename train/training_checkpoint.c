@@ -131,6 +131,8 @@ static bool write_position(StateWriter *writer, const TrainingPosition *position
            state_write_attribute_int(writer, "position/position", position->position, error) &&
            state_write_attribute_int(writer, "position/tokens", position->tokens, error) &&
            state_write_attribute_int(writer, "position/seed", position->seed, error) &&
+           state_write_attribute_int(writer, "position/global_batch", position->global_batch,
+                                     error) &&
            state_write_attribute_double(writer, "position/best_loss", position->best_loss, error) &&
            state_write_attribute_int(writer, "position/best_step", position->best_step, error) &&
            write_detector(writer, "loss", &position->loss_detector, error) &&
@@ -277,6 +279,8 @@ static bool read_position(const StateFile *file, TrainingPosition *position, Err
            state_read_attribute_int(file, "position/position", &position->position, error) &&
            state_read_attribute_int(file, "position/tokens", &position->tokens, error) &&
            state_read_attribute_int(file, "position/seed", &position->seed, error) &&
+           state_read_attribute_int(file, "position/global_batch", &position->global_batch,
+                                    error) &&
            state_read_attribute_double(file, "position/best_loss", &position->best_loss, error) &&
            state_read_attribute_int(file, "position/best_step", &position->best_step, error) &&
            read_detector(file, "loss", &position->loss_detector, error) &&

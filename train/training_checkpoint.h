@@ -10,8 +10,9 @@ typedef struct TrainingPosition {
     int64_t position; ///< samples of the data order consumed (global)
     int64_t tokens;   ///< tokens seen, for the log
     int64_t seed;
-    double best_loss;  ///< lowest loss on held-out data so far; NAN before the first
-    int64_t best_step; ///< where that was; -1 before the first
+    int64_t global_batch; ///< samples of a step, of all processes
+    double best_loss;     ///< lowest loss on held-out data so far; NAN before the first
+    int64_t best_step;    ///< where that was; -1 before the first
     DetectorState loss_detector, norm_detector;
 } TrainingPosition;
 

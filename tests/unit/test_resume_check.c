@@ -1,0 +1,98 @@
+// rooms: train eval models ops checkpoints data autograd
+// What a resumed run may change.
+#include "train/resume_check.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char *written; ///< the configuration of the run that is resumed
+static char listed[4096];
+
+static Config *configure(const char *setting) {
+    Error error = {0};
+    const char *settings[] = {"training.learning_rate=1e-3", "training.output_dir=runs/a", setting};
+    Config *config = config_load(NULL, settings, setting ? 3 : 2, &error);
+    if (!config) fail_msg("%s", error.message);
+    return config;
+}
+
+/// Whether a run of batches of 12 goes on with this setting and batches of `global_batch`.
+static bool goes_on(const char *setting, int64_t global_batch, Error *error) {
+    Config *config = configure(setting);
+    memset(listed, 0, sizeof listed);
+    FILE *out = fmemopen(listed, sizeof listed - 1, "w");
+    bool same = resume_check(config, written, "checkpoint-3.h5", global_batch, 12, out, error);
+    fclose(out);
+    config_free(config);
+    return same;
+}
+
+static void the_same_configuration_goes_on_silently(void **state) {
+    (void)state;
+    Error error = {0};
+    assert_true(goes_on(NULL, 12, &error));
+    assert_string_equal(listed, "");
+}
+
+static void what_decides_nothing_may_change_and_is_listed(void **state) {
+    (void)state;
+    Error error = {0};
+    const char *const harmless[] = {"training.output_dir=runs/b", "training.threads=3",
+                                    "training.save_steps=7",      "eval.samples=3",
+                                    "data.cache_features=true",   "model.recompute=all"};
+    for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++) {
+        assert_true(goes_on(harmless[i], 12, &error));
+        char key[64];
+        snprintf(key, sizeof key, "%.*s was ", (int)strcspn(harmless[i], "="), harmless[i]);
+        assert_non_null(strstr(listed, key));
+        assert_null(strstr(listed, "another run"));
+    }
+}
+
+static void what_is_learned_must_not_change(void **state) {
+    (void)state;
+    const char *const meaningful[] = {"training.seed=7",        "training.max_steps=9",
+                                      "model.timestep=50",      "lora.lora_r=3",
+                                      "data.version=vicuna_v1", "training.mm_projector_lr=5e-4"};
+    for (size_t i = 0; i < sizeof meaningful / sizeof *meaningful; i++) {
+        Error error = {0};
+        assert_false(goes_on(meaningful[i], 12, &error));
+        assert_true(error.is_configuration);
+        char key[64];
+        snprintf(key, sizeof key, "%.*s", (int)strcspn(meaningful[i], "="), meaningful[i]);
+        assert_non_null(strstr(error.message, key));
+        assert_non_null(strstr(listed, "another run"));
+    }
+    Error error = {0};
+    assert_true(goes_on("training.accept_changes=true", 12, &error));
+}
+
+static void batches_may_be_cut_anew_but_not_change_their_size(void **state) {
+    (void)state;
+    Error error = {0};
+    assert_true(goes_on("training.per_device_train_batch_size=3", 12, &error));
+    assert_false(goes_on("training.per_device_train_batch_size=3", 6, &error));
+    assert_non_null(strstr(error.message, "had 12 samples and would now have 6"));
+    assert_false(goes_on(NULL, 24, &error)); // the number of processes alone
+}
+
+int main(void) {
+    Config *config = configure(NULL);
+    written = config_to_yaml(config);
+    config_free(config);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_same_configuration_goes_on_silently),
+        cmocka_unit_test(what_decides_nothing_may_change_and_is_listed),
+        cmocka_unit_test(what_is_learned_must_not_change),
+        cmocka_unit_test(batches_may_be_cut_anew_but_not_change_their_size),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free(written);
+    return failed;
+}
