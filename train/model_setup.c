@@ -5,6 +5,7 @@
 #include "train/training_checkpoint.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,12 +21,26 @@ static int thread_count(const Config *config, const ProcessGroup *group) {
     return threads > 0 ? threads : 1;
 }
 
+/// The GPU of this process: its own among those of the machine, or the only one that it was given to see.
+static Device *open_gpu(const ProcessGroup *group, Error *error) {
+    int count = ops_cuda_count(), local_rank = group ? process_local_rank(group) : 0;
+    return ops_cuda_open(count > 0 ? local_rank % count : 0, error);
+}
+
 static bool open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
                         Error *error) {
-    if (config->training.device == DEVICE_CUDA)
-        return config_refuse(config, "training.device", error,
-                             "this build knows no CUDA; expected auto or cpu");
-    setup->device = ops_cpu_open(thread_count(config, group));
+    int choice = config->training.device;
+    setup->device = ops_cpu_open(thread_count(config, group)); // reading samples needs it as well
+    if (choice == DEVICE_CUDA || (choice == DEVICE_AUTO && ops_cuda_count() > 0)) {
+        Error reason;
+        setup->device = open_gpu(group, &reason);
+        if (!setup->device)
+            return config_refuse(config, "training.device", error,
+                                 "%s. With training.device: cpu the processor computes",
+                                 reason.message);
+    }
+    if (!group || process_rank(group) == 0)
+        fprintf(stderr, "computing on %s\n", setup->device->name);
     return true;
 }
 
