@@ -4,8 +4,7 @@
 
 Device *ops_cuda_open(int ordinal, Error *error) {
     (void)ordinal;
-    error_set(error, "no GPU can be used: this program was built without CUDA. Build it where nvcc "
-                     "is installed, or set `device: cpu`");
+    error_set(error, "this program was built without CUDA: build it where nvcc is installed");
     return NULL;
 }
 
