@@ -156,6 +156,7 @@ typedef struct RecomputedLayer {
     Tensor *positions, *dropout_rows;
     const Tensor *segments;
     uint64_t seed, pass;
+    int64_t pairs;
     float scale;
     int num_segments, max_length;
     uint16_t index;
@@ -178,6 +179,7 @@ static Tensor *run_recomputed_layer(const void *saved, Tensor *x) {
                        .num_segments = layer->num_segments,
                        .max_q_length = layer->max_length,
                        .max_k_length = layer->max_length,
+                       .pairs = layer->pairs,
                        .segments = layer->segments};
     LayerContext context = {layer->llama, &options, layer->positions, &shape, layer->index};
     return decoder_layer(&context, x);
@@ -195,6 +197,7 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
                              .pass = options->pass,
                              .index = (uint16_t)context->index,
                              .scale = shape->scale,
+                             .pairs = shape->pairs,
                              .num_segments = shape->num_segments,
                              .max_length = shape->max_q_length,
                              .train = options->train};

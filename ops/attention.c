@@ -8,6 +8,14 @@
 
 // ---- descriptions
 
+/// How many keys the queries of a segment see, together.
+static int64_t pairs_of(int64_t q_length, int64_t k_length, bool causal) {
+    if (!causal) return q_length * k_length;
+    int64_t more = k_length - q_length; // query i sees i + more + 1 keys, none if that is negative
+    return more >= 0 ? q_length * (more + 1) + q_length * (q_length - 1) / 2
+                     : k_length * (k_length + 1) / 2;
+}
+
 Attention attention_segments(Device *device, int num_segments, const int32_t (*segments)[4],
                              int heads, int kv_heads, int head_dim, bool causal) {
     CHECK(heads > 0 && kv_heads > 0 && heads % kv_heads == 0 && head_dim > 0 &&
@@ -25,6 +33,7 @@ Attention attention_segments(Device *device, int num_segments, const int32_t (*s
               "attention: segment %d is (%d, %d, %d, %d)", i, s[0], s[1], s[2], s[3]);
         if (s[1] > shape.max_q_length) shape.max_q_length = s[1];
         if (s[3] > shape.max_k_length) shape.max_k_length = s[3];
+        shape.pairs += pairs_of(s[1], s[3], causal);
     }
     shape.segments = tensor_from_host(device, INT32, SHAPE(num_segments, 4), segments);
     return shape;

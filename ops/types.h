@@ -28,6 +28,8 @@ typedef struct Attention {
     bool causal;
     int num_segments;
     int max_q_length, max_k_length;
+    int64_t
+        pairs; ///< of a query and a key that it sees, over all segments: what the work is counted by
     const Tensor *segments; ///< INT32 [num_segments,4]: q_offset, q_length, k_offset, k_length
 } Attention;
 
