@@ -89,6 +89,7 @@ typedef struct TrainingSection {
     bool shard_optimizer;
     int64_t distributed_timeout; ///< seconds
     bool tensorboard;
+    int64_t log_samples;
     bool accept_changes;
     char *resume;    ///< "auto", "never", or the checkpoint's path
     int device;      ///< DeviceChoice

@@ -156,6 +156,8 @@ const ConfigField CONFIG_FIELDS[] = {
      "steps between lines on the terminal; metrics.jsonl has every step"},
     {"training", "tensorboard", FIELD_BOOL, AT(training, tensorboard), "true", NO_RANGE,
      "write TensorBoard event files beside metrics.jsonl"},
+    {"training", "log_samples", FIELD_INT, AT(training, log_samples), "4", BETWEEN(0, 64),
+     "pictures of data.eval that the model is asked about (eval.prompt) at each evaluation, for TensorBoard"},
     {"training", "outlier_zscore", FIELD_FLOAT, AT(training, outlier_zscore), "6.0", NOT_NEGATIVE,
      "a loss or gradient norm this many standard deviations above the last 128 is an outlier; 0: none is"},
     {"training", "outlier_action", FIELD_ENUM, AT(training, outlier_action), "warn", ONE_OF(OUTLIER_ACTIONS),

@@ -1,6 +1,7 @@
 // difflmm: one program, one verb per thing that a person wants.
 #include "autograd/nearest_name.h"
 #include "train/command.h"
+#include "train/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -93,7 +94,7 @@ int main(int argc, char **argv) {
         return after_output(EXIT_DONE);
     }
     if (!strcmp(first, "--version")) {
-        puts("difflmm " DIFFLMM_VERSION);
+        puts("difflmm " DIFFLMM_REVISION);
         return after_output(EXIT_DONE);
     }
     return after_output(run_verb(argc - 1, argv + 1));

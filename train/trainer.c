@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include "train/batch_loss.h"
+#include "train/run_samples.h"
 #include "train/trainer_parts.h"
 
 #include <math.h>
@@ -29,11 +30,26 @@ static int64_t peak_memory_bytes(void) {
     return usage.ru_maxrss * 1024;
 }
 
+/// "412 GFLOP/s (38% of peak)"; the caller frees it.
+static char *describe_rate(double rate, double peak) {
+    static const char *const UNITS[] = {"MFLOP/s", "GFLOP/s", "TFLOP/s", "PFLOP/s"};
+    int unit = 0;
+    double value = rate / 1e6;
+    while (value >= 1000 && unit < 3) {
+        value /= 1000;
+        unit++;
+    }
+    return format_string("%.3g %s (%.0f%% of peak)", value, UNITS[unit], 100 * rate / peak);
+}
+
 static bool log_step(Trainer *trainer, const StepResult *result, Error *error) {
     if (!trainer->is_first) return true;
-    double seconds = trainer_clock() - trainer->started;
+    const Device *device = trainer->setup.device;
+    double now = trainer_clock(), seconds = now - trainer->started,
+           rate = result->operations / (now - trainer->step_started);
     double tokens_per_second =
         (double)(trainer->position.tokens - trainer->tokens_before) / seconds;
+    int64_t memory = device == device_cpu() ? peak_memory_bytes() : device->bytes_peak;
     const Metric metrics[] = {{"loss", result->loss},
                               {"learning_rate", result->learning_rate[GROUP_ADAPTERS]},
                               {"learning_rate_lora", result->learning_rate[GROUP_LORA]},
@@ -44,15 +60,19 @@ static bool log_step(Trainer *trainer, const StepResult *result, Error *error) {
                               {"supervised_tokens", (double)result->supervised},
                               {"tokens_per_second", tokens_per_second},
                               {"samples_per_second", (double)trainer->samples / seconds},
+                              {"flops_per_second", rate},
+                              {"share_of_peak", rate / trainer->peak_rate},
                               {"seconds", seconds},
-                              {"device_peak_bytes", (double)trainer->setup.device->bytes_peak},
+                              {"device_peak_bytes", (double)device->bytes_peak},
                               {"peak_memory_bytes", (double)peak_memory_bytes()}};
+    char *speed = describe_rate(rate, trainer->peak_rate);
     progress_update(trainer->progress, trainer->position.step,
-                    "loss %.4f  lr %.1e  |g| %.2f  %.0f tokens/s  %.2f GiB", result->loss,
+                    "loss %.4f  lr %.1e  |g| %.2f  %.0f tokens/s  %s  %.2f GiB", result->loss,
                     result->learning_rate[GROUP_ADAPTERS], result->gradient_norm, tokens_per_second,
-                    (double)peak_memory_bytes() / 0x1p30);
-    return metrics_write(trainer->metrics, "train", trainer->position.step, metrics,
-                         sizeof metrics / sizeof *metrics, error);
+                    speed, (double)memory / 0x1p30);
+    free(speed);
+    return run_log_metrics(trainer->log, "train", trainer->position.step, metrics,
+                           sizeof metrics / sizeof *metrics, error);
 }
 
 // ---- between steps
@@ -104,8 +124,11 @@ static bool evaluate(Trainer *trainer, Error *error) {
     }
     progress_print(trainer->progress, "step %lld: loss %.4f on held-out data",
                    (long long)position->step, loss);
-    return !trainer->is_first || metrics_write(trainer->metrics, "eval", position->step,
-                                               &(Metric){"loss", loss}, 1, error);
+    if (!trainer->is_first) return true;
+    if (training->tensorboard && training->log_samples > 0)
+        run_samples_log(trainer->config, &trainer->setup, trainer->held_out, position->step,
+                        trainer->log);
+    return run_log_metrics(trainer->log, "eval", position->step, &(Metric){"loss", loss}, 1, error);
 }
 
 /// Hands the state over to be written. A write that failed before (a full disk) is a warning: training goes on.
@@ -156,6 +179,7 @@ static bool train(Trainer *trainer, Error *error) {
     bool ok = true, saved = false;
     while (ok && trainer->position.step < trainer->max_steps && !(saved && trainer->stopping)) {
         StepResult result;
+        trainer->step_started = trainer_clock();
         ok = trainer_step(trainer, stop_requested, &result, error) &&
              log_step(trainer, &result, error);
         int64_t step = trainer->position.step;

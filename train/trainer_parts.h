@@ -3,9 +3,9 @@
 #include "train/checkpoint_writer.h"
 #include "train/feature_cache.h"
 #include "train/gradient_buckets.h"
-#include "train/metrics.h"
 #include "train/model_setup.h"
 #include "train/progress.h"
+#include "train/run_log.h"
 #include "train/trainer.h"
 
 #include "data/loader.h"
@@ -23,12 +23,13 @@ typedef struct Trainer {
     Optimizer optimizer;
     OutlierDetector loss_detector, norm_detector;
     TrainingPosition position;
-    MetricsWriter *metrics; ///< of rank 0, as the next two
-    Progress *progress;     ///< NULL on the others: shows nothing
+    RunLog *log;        ///< of rank 0, as the next two
+    Progress *progress; ///< NULL on the others: shows nothing
     CheckpointWriter *checkpoints;
     int64_t max_steps, warmup_steps, skipped;
-    double started;
+    double started, step_started;
     int64_t tokens_before, samples; ///< of the whole job, for rates
+    double peak_rate;               ///< of products, operations per second of all ranks
     bool stopping;                  ///< some rank was told to stop
 } Trainer;
 
@@ -37,6 +38,7 @@ typedef struct StepResult {
     double loss, gradient_norm; ///< per supervised token
     double learning_rate[GROUP_COUNT];
     int64_t supervised, tokens, samples;
+    double operations;     ///< floating-point, see ops/flop_count.h
     double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
     bool updated;
 } StepResult;

@@ -1,7 +1,9 @@
 // How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
 // checkpoint, if there is one, says where the run stands.
+#include "ops/flop_count.h"
 #include "train/output_folder.h"
 #include "train/resume_check.h"
+#include "train/run_record.h"
 #include "train/schedule.h"
 #include "train/trainer_parts.h"
 
@@ -179,15 +181,15 @@ static bool start_or_resume(Trainer *trainer, Error *error) {
 static bool open_outputs(Trainer *trainer, Error *error) {
     const char *folder = trainer->config->training.output_dir;
     if (!trainer->is_first) return true;
-    char *metrics = format_string("%s/metrics.jsonl", folder),
-         *resolved = format_string("%s/config.yaml", folder);
-    bool fresh = trainer->position.step == 0;
-    if (config_save(trainer->config, resolved, error))
-        trainer->metrics = metrics_open(metrics, fresh ? -1 : trainer->position.step, error);
-    free(metrics);
+    int64_t step = trainer->position.step;
+    char *resolved = format_string("%s/config.yaml", folder);
+    if (config_save(trainer->config, resolved, error) &&
+        run_record_write(folder, trainer->group, trainer->setup.device, step, error))
+        trainer->log = run_log_open(folder, step > 0 ? step : -1,
+                                    trainer->config->training.tensorboard, error);
     free(resolved);
     trainer->checkpoints = checkpoint_writer_new(folder);
-    return trainer->metrics != NULL;
+    return trainer->log != NULL;
 }
 
 static bool read_everything(Trainer *trainer, Error *error) {
@@ -225,11 +227,15 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
         !process_group_agree(group, open_outputs(trainer, error), error))
         return false;
     if (trainer->position.step >= trainer->max_steps) return true;
-    return process_group_agree(
-        group,
-        fill_caches(trainer, error) &&
-            open_loader(trainer, trainer->position.step, trainer->max_steps, error),
-        error);
+    flop_count_begin(trainer->setup.device);
+    trainer->peak_rate =
+        flop_rate_of_products(trainer->setup.device, trainer->setup.model->options.dtype);
+    return process_group_sum(group, &trainer->peak_rate, 1, error) &&
+           process_group_agree(
+               group,
+               fill_caches(trainer, error) &&
+                   open_loader(trainer, trainer->position.step, trainer->max_steps, error),
+               error);
 }
 
 void trainer_clean_up(Trainer *trainer) {
@@ -239,7 +245,7 @@ void trainer_clean_up(Trainer *trainer) {
     feature_cache_free(trainer->held_out_cache);
     dataset_close(trainer->data);
     dataset_close(trainer->held_out);
-    metrics_close(trainer->metrics);
+    run_log_close(trainer->log);
     optimizer_free(&trainer->optimizer);
     model_setup_close(&trainer->setup);
     gradient_buckets_free(trainer->buckets);

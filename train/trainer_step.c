@@ -5,6 +5,7 @@
 // Whatever happens on a rank (no sample, no image, a file that cannot be read), it takes part in every reduction of the step: a rank
 // that skipped one would leave the others waiting.
 #include "ops/finite_check.h"
+#include "ops/flop_count.h"
 #include "ops/kernels.h"
 #include "train/batch_loss.h"
 #include "train/schedule.h"
@@ -71,11 +72,12 @@ static bool run_micro_batches(Trainer *trainer, StepResult *result, Error *error
 
 /// Sums the step over ranks. Fails on every rank if it failed on one.
 static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Error *error) {
-    enum { LOSS, SUPERVISED, TOKENS, SAMPLES, FAILED, STOP, COUNT };
+    enum { LOSS, SUPERVISED, TOKENS, SAMPLES, OPERATIONS, FAILED, STOP, COUNT };
     double totals[COUNT] = {result->loss,
                             (double)result->supervised,
                             (double)result->tokens,
                             (double)result->samples,
+                            result->operations,
                             !ok,
                             stop};
     if (!process_group_sum(trainer->group, totals, COUNT, error)) return false;
@@ -84,6 +86,7 @@ static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Er
     result->loss = result->supervised ? totals[LOSS] / totals[SUPERVISED] : 0;
     result->tokens = (int64_t)totals[TOKENS];
     result->samples = (int64_t)totals[SAMPLES];
+    result->operations = totals[OPERATIONS];
     trainer->stopping = trainer->stopping || totals[STOP] > 0;
     return true;
 }
@@ -176,7 +179,9 @@ static bool update(Trainer *trainer, StepResult *result, Error *error) {
 
 bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error) {
     *result = (StepResult){.loss_z = NAN, .norm_z = NAN};
+    flop_count_begin(trainer->setup.device);
     bool ok = run_micro_batches(trainer, result, error);
+    result->operations = flop_count();
     Error waiting = {0};
     if (!gradient_buckets_finish(trainer->buckets, trainer->position.step, ok ? error : &waiting) ||
         !combine(trainer, ok, stop, result, error) || !update(trainer, result, error))

@@ -1,0 +1,16 @@
+# Writes OUTPUT with the version and the commit that is built, if they changed.
+execute_process(COMMAND git -C ${SOURCE} describe --always --dirty --abbrev=12 OUTPUT_VARIABLE commit
+  OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
+set(text "#pragma once\n#define DIFFLMM_VERSION \"${VERSION}\"\n")
+if(commit)
+  string(APPEND text "#define DIFFLMM_REVISION \"${VERSION} (${commit})\"\n")
+else()
+  string(APPEND text "#define DIFFLMM_REVISION \"${VERSION}\"\n")
+endif()
+set(before "")
+if(EXISTS ${OUTPUT})
+  file(READ ${OUTPUT} before)
+endif()
+if(NOT before STREQUAL text)
+  file(WRITE ${OUTPUT} "${text}")
+endif()
