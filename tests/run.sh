@@ -23,8 +23,11 @@ if clang-format --version | grep -q 'version 14\.'; then
     git ls-files '*.c' '*.h' '*.cpp' '*.cu' | grep -v '^tests/parity/data/' | xargs clang-format --dry-run -Werror
 fi
 
-echo "== release build"
-cmake --preset release >/dev/null
+# Where there is nvcc, the GPU's kernels are built as well; whether there is a GPU or not, they are executed on the host.
+cuda=OFF
+if command -v nvcc >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then cuda=ON; fi
+echo "== release build (CUDA $cuda)"
+cmake --preset release -DDIFFLMM_CUDA=$cuda >/dev/null
 cmake --build --preset release -j "$jobs" -- --quiet
 echo "== tests"
 ctest --test-dir build --output-on-failure --no-tests=error "$@"
