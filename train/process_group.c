@@ -118,10 +118,10 @@ static void arrive(ProcessGroup *group) {
         MPI_Send(&group->waits, 1, MPI_INT64_T, 0, ARRIVAL_TAG, group->control);
 }
 
-/// "rank 2 has", "ranks 1, 2 and 5 have".
-static void name_ranks(char *text, size_t size, const ProcessGroup *group,
-                       bool (*chosen)(const ProcessGroup *group, int rank, const void *context),
-                       const void *context) {
+/// "rank 2", "ranks 1, 2 and 5". Returns how many.
+static int name_ranks(char *text, size_t size, const ProcessGroup *group,
+                      bool (*chosen)(const ProcessGroup *group, int rank, const void *context),
+                      const void *context) {
     int ranks[NAMED_RANKS], found = 0;
     for (int r = 0; r < group->count; r++)
         if (chosen(group, r, context) && found++ < NAMED_RANKS) ranks[found - 1] = r;
@@ -134,6 +134,7 @@ static void name_ranks(char *text, size_t size, const ProcessGroup *group,
                                  ranks[i]);
     if (found > NAMED_RANKS)
         snprintf(text + used, size - used, " and %d more", found - NAMED_RANKS);
+    return found;
 }
 
 static bool is_behind(const ProcessGroup *group, int rank, const void *context) {
@@ -150,7 +151,8 @@ static bool waited_in_vain(ProcessGroup *group, const char *what, Error *error) 
                          group->rank, group->timeout, what);
     char ranks[128];
     note_arrivals(group);
-    name_ranks(ranks, sizeof ranks, group, is_behind, NULL);
+    if (!name_ranks(ranks, sizeof ranks, group, is_behind, NULL))
+        snprintf(ranks, sizeof ranks, "the other ranks, which have come");
     return error_set(error,
                      "waited %.0f seconds in vain for %s (%s): died or hangs; look at its output "
                      "above, or raise training.distributed_timeout if it is only slow",
@@ -330,12 +332,22 @@ void process_group_progress(ProcessGroup *group) {
         MPI_Testall(group->request_count, group->requests, &done, MPI_STATUSES_IGNORE);
 }
 
+static bool wait_for_gpus(ProcessGroup *group, const char *what, Error *error) {
+    arrive(group);
+    if (collectives_wait(group->collectives, group->timeout, error)) return true;
+    group->broken = true;
+    if (group->rank == 0) {
+        char ranks[128];
+        note_arrivals(group);
+        if (name_ranks(ranks, sizeof ranks, group, is_behind, NULL))
+            return error_context(error, "%s, to which %s did not come", what, ranks);
+    }
+    return error_context(error, "rank %d, %s", group->rank, what);
+}
+
 bool process_group_wait(ProcessGroup *group, const char *what, Error *error) {
     if (group->count == 1) return true;
-    if (group->collectives) {
-        group->broken = !collectives_wait(group->collectives, group->timeout, error);
-        return !group->broken || error_context(error, "rank %d, %s", group->rank, what);
-    }
+    if (group->collectives) return wait_for_gpus(group, what, error);
     bool ok = wait_all(group, group->requests, group->request_count, what, error);
     group->request_count = 0;
     return ok;

@@ -17,6 +17,10 @@
 
 /// Queues host code that works on device memory, as a library's kernels do. `name` (a literal) is for messages.
 void cuda_on_cpu_queue(const char *name, cudaStream_t stream, std::function<void()> work);
+/// The same for work that needs something from outside of this process: it runs after `ready`, which is asked again and again, has
+/// said so. `ready` must not wait.
+void cuda_on_cpu_queue(const char *name, cudaStream_t stream, std::function<void()> work,
+                       std::function<bool()> ready);
 
 /// Whether all of the bytes lie in one block of device memory.
 bool cuda_on_cpu_is_device_memory(const void *pointer, size_t bytes);
@@ -30,7 +34,7 @@ void cuda_on_cpu_reset_errors();
 
 /// As on a machine without a driver.
 void cuda_on_cpu_no_driver(bool none);
-/// How many devices there are (1 at first).
+/// How many devices there are; 1 at first, or what the environment variable CUDA_ON_CPU_DEVICES says.
 void cuda_on_cpu_devices(int count);
 /// Which order among streams that no event orders; 1 at first, or what the environment variable CUDA_ON_CPU_SEED says.
 void cuda_on_cpu_seed(uint64_t seed);

@@ -23,7 +23,10 @@ const size_t default_shared = 48 * 1024, most_shared = 99 * 1024;
 const unsigned most_threads = 1024, most_z_threads = 64;
 
 std::recursive_mutex lock;
-int device_count = 1;
+int device_count = [] {
+    const char *count = getenv("CUDA_ON_CPU_DEVICES");
+    return count ? atoi(count) : 1;
+}();
 bool without_driver;
 cudaError_t lasting = cudaSuccess; // nothing works after it
 thread_local cudaError_t last = cudaSuccess;
@@ -580,4 +583,14 @@ void cuda_on_cpu_queue(const char *name, cudaStream_t stream, std::function<void
     refuse_default_stream(name, stream);
     CHECK(stream_exists(stream), "%s: no such stream", name);
     stream_queue(stream, name, std::move(work));
+}
+
+void cuda_on_cpu_queue(const char *name, cudaStream_t stream, std::function<void()> work,
+                       std::function<bool()> ready) {
+    std::lock_guard<std::recursive_mutex> locked(lock);
+    refuse_default_stream(name, stream);
+    CHECK(stream_exists(stream), "%s: no such stream", name);
+    auto outside = std::make_shared<Recording>();
+    outside->outside = std::move(ready);
+    stream_queue(stream, name, std::move(work), outside);
 }

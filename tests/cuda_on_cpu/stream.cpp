@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <sched.h>
 #include <vector>
 
 namespace {
@@ -29,8 +30,14 @@ uint64_t draw() {
     return x ^ x >> 31;
 }
 
+bool is_done(Recording &recording) {
+    if (!recording.done && recording.outside) recording.done = recording.outside();
+    return recording.done;
+}
+
 bool is_runnable(cudaStream_t stream) {
-    return !stream->work.empty() && (!stream->work.front().wait || stream->work.front().wait->done);
+    return !stream->work.empty() &&
+           (!stream->work.front().wait || is_done(*stream->work.front().wait));
 }
 
 void run_front(cudaStream_t stream) {
@@ -43,6 +50,7 @@ void run_front(cudaStream_t stream) {
 void run_needed(cudaStream_t stream, uint64_t number) {
     while (!stream->work.empty() && stream->work.front().number <= number) {
         std::shared_ptr<Recording> wait = stream->work.front().wait;
+        while (wait && wait->outside && !is_done(*wait)) sched_yield();
         if (wait && !wait->done) run_needed(wait->stream, wait->number);
         run_front(stream);
     }
@@ -123,6 +131,11 @@ void stream_run_all(int device) {
 bool stream_run_one(cudaStream_t stream) {
     if (stream->work.empty()) return false;
     DeviceMemoryOpen open;
-    run_needed(stream, stream->work.front().number);
+    if (is_runnable(stream)) {
+        run_front(stream);
+        return true;
+    }
+    const Recording &wait = *stream->work.front().wait;
+    if (!wait.outside) stream_run_one(wait.stream);
     return true;
 }

@@ -6,10 +6,12 @@
 #include <functional>
 #include <memory>
 
-/// One recording of an event; later recordings are others.
+/// One recording of an event; later recordings are others. Or something that comes from outside of this process.
 struct Recording {
     cudaStream_t stream;
     uint64_t number; ///< of the work that completes it
+    /// Where no work of this process completes it: asks whether it has come.
+    std::function<bool()> outside;
     bool done = false;
     double time = 0; ///< s
 };
@@ -44,5 +46,5 @@ uint64_t stream_queue(cudaStream_t stream, const char *name, std::function<void(
 /// Runs the stream up to that work, what this waits for, and perhaps other work that may run before.
 void stream_run_until(cudaStream_t stream, uint64_t number);
 void stream_run_all(int device);
-/// Runs one piece of work, for a host that polls. False if nothing was left.
+/// Runs one piece of work, or one that it waits for, for a host that polls: waits for nothing from outside. False if nothing was left.
 bool stream_run_one(cudaStream_t stream);
