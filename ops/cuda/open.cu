@@ -1,0 +1,100 @@
+// The runtime is linked in and looks for the driver by itself, so all that can
+// be missing shows here, in one message each.
+#include "ops/cuda/cublaslt.h"
+#include "ops/cuda/device.h"
+
+#include <mutex>
+#include <stdlib.h>
+
+namespace {
+
+const int LEAST_MAJOR = 8; // bfloat16 tensor cores, copies that bypass registers: Ampere and newer
+
+Kernels table;
+CudaDevice *device; // one per process: cuBLASLt's handle belongs to the device on which it was made
+std::mutex lock;
+
+void fill_table() {
+    table.name = "cuda";
+    fill_linear(&table);
+    fill_conv2d(&table);
+    fill_norm(&table);
+    fill_group_norm(&table);
+    fill_attention(&table);
+    fill_rope(&table);
+    fill_activation(&table);
+    fill_elementwise(&table);
+    fill_shape(&table);
+    fill_loss(&table);
+    fill_optimizer(&table);
+}
+
+/// Why there is no device at all.
+bool no_device(cudaError_t status, Error *error) {
+    int driver = 0, runtime = 0;
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    if (status == cudaErrorNoDevice || status == cudaSuccess) {
+        const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+        return error_set(error, "CUDA finds no GPU%s%s%s",
+                         visible ? "; CUDA_VISIBLE_DEVICES is '" : "", visible ? visible : "",
+                         visible ? "'" : "");
+    }
+    if (driver == 0)
+        return error_set(error, "CUDA finds no NVIDIA driver (libcuda.so.1) on this machine");
+    if (status == cudaErrorInsufficientDriver)
+        return error_set(error,
+                         "the NVIDIA driver is for CUDA %d.%d and older; this program needs a "
+                         "driver for CUDA %d.%d or newer",
+                         driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    return error_set(error, "CUDA cannot be started: %s, %s", cudaGetErrorName(status),
+                     cudaGetErrorString(status));
+}
+
+/// The number of devices; 0 with a message if there are none.
+int count_devices(Error *error) {
+    int count = 0;
+    cudaError_t status = cudaGetDeviceCount(&count);
+    if (status == cudaSuccess && count > 0) return count;
+    cudaGetLastError();
+    no_device(status, error);
+    return 0;
+}
+
+bool check_device(int ordinal, cudaDeviceProp *properties, Error *error) {
+    int count = count_devices(error);
+    if (!count) return false;
+    if (ordinal < 0 || ordinal >= count)
+        return error_set(error, "there is no CUDA device %d: this machine has %d, numbered from 0",
+                         ordinal, count);
+    cudaError_t status = cudaGetDeviceProperties(properties, ordinal);
+    if (status != cudaSuccess) return no_device(status, error);
+    if (properties->major < LEAST_MAJOR)
+        return error_set(error,
+                         "CUDA device %d (%s) has compute capability %d.%d; %d.0 or newer is "
+                         "needed",
+                         ordinal, properties->name, properties->major, properties->minor,
+                         LEAST_MAJOR);
+    return true;
+}
+
+} // namespace
+
+int ops_cuda_count(void) { return count_devices(nullptr); }
+
+Device *ops_cuda_open(int ordinal, Error *error) {
+    std::lock_guard<std::mutex> locked(lock);
+    if (device && device->ordinal == ordinal) return &device->base;
+    if (device) {
+        error_set(error, "this process computes on %s already", device->base.name);
+        return nullptr;
+    }
+    cudaDeviceProp properties;
+    if (!check_device(ordinal, &properties, error)) return nullptr;
+    CudaDevice *opened = cuda_device_new(ordinal, properties, error);
+    if (!opened || !cublaslt_open(error)) return nullptr;
+    fill_table();
+    opened->base.kernels = &table;
+    device = opened;
+    return &device->base;
+}
