@@ -3,6 +3,7 @@
 /// Memory is counted per device and by kind (bytes in use, the highest ever in use), so that peak memory is a known figure and a
 /// full device can be explained. Freed blocks are kept for the next tensor of the same size class (autograd/block_cache.h).
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -42,10 +43,12 @@ struct Device {
     /// Frees what a kernel kept beside a frozen weight (Tensor.prepared); NULL when kernels keep nothing.
     void (*release_prepared)(void *prepared);
     struct BlockCache *cache; ///< of allocate and release
-    int64_t bytes_in_use;     ///< handed out now
-    int64_t bytes_peak;       ///< highest bytes_in_use since device_reset_peak
-    int64_t bytes_cached;     ///< freed and kept for the next tensor
-    int64_t bytes_prepared;   ///< weight copies in a layout that the product library prefers
+    /// Tensors have no content, so that what would fill them need not be read or drawn (train/plan_device.h).
+    bool counts_only;
+    int64_t bytes_in_use;   ///< handed out now
+    int64_t bytes_peak;     ///< highest bytes_in_use since device_reset_peak
+    int64_t bytes_cached;   ///< freed and kept for the next tensor
+    int64_t bytes_prepared; ///< weight copies in a layout that the product library prefers
     int64_t bytes_by_kind[MEMORY_KINDS];         ///< of bytes_in_use
     int64_t bytes_by_kind_at_peak[MEMORY_KINDS]; ///< of bytes_peak
 };

@@ -19,6 +19,7 @@ static RandomStream stream_of(const Tensor *x, uint64_t seed) {
 }
 
 static void initialize_uniform(Tensor *x, double bound, uint64_t seed) {
+    if (x->device->counts_only) return;
     int64_t n = tensor_numel(x);
     float *values = checked_malloc((size_t)n * sizeof *values);
     RandomStream stream = stream_of(x, seed);
@@ -37,6 +38,7 @@ void initialize_linear_bias(Tensor *bias, int64_t fan_in, uint64_t seed) {
 }
 
 void initialize_normal(Tensor *x, double std, uint64_t seed) {
+    if (x->device->counts_only) return;
     int64_t n = tensor_numel(x);
     float *values = checked_malloc((size_t)n * sizeof *values);
     RandomStream stream = stream_of(x, seed);
@@ -47,6 +49,7 @@ void initialize_normal(Tensor *x, double std, uint64_t seed) {
 }
 
 void initialize_constant(Tensor *x, float value) {
+    if (x->device->counts_only) return;
     int64_t n = tensor_numel(x);
     float *values = checked_malloc((size_t)n * sizeof *values);
     for (int64_t i = 0; i < n; i++) values[i] = value;

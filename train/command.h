@@ -14,6 +14,7 @@ enum {
 
 /// Name and summary of every verb, in the order of the help.
 #define VERBS(VERB)                                                                   \
+    VERB(plan, "what a job will be, and whether it can run, before it runs")          \
     VERB(train, "start or resume training")                                           \
     VERB(eval, "one evaluation: where does it look when it names something?")         \
     VERB(ground, "an answer about a picture, and where the things are that it names") \

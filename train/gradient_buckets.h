@@ -10,6 +10,9 @@
 
 typedef struct GradientBuckets GradientBuckets;
 
+/// The size of a bucket in training.
+enum { GRADIENT_BUCKET_BYTES = 25 << 20 };
+
 /// Lays out the gradients (and with `shard` the values) of all parameters registered so far; values keep their content. Both
 /// outlive the buckets.
 GradientBuckets *gradient_buckets_new(ParameterSet *parameters, ProcessGroup *group,

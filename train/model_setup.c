@@ -56,27 +56,34 @@ static bool lora_options(const Config *config, uint64_t seed, LoraOptions *optio
            config_refuse(config, "lora.target_modules", error, "%s", reason.message);
 }
 
-static bool load_model(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
+bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
+                         DiffLMMOptions *options, Error *error) {
     const ModelSection *model = &config->model;
+    if (config->lora.lora_enable && !lora_options(config, seed, lora, error)) return false;
+    *options = (DiffLMMOptions){.architecture = (AdapterKind)model->architecture,
+                                .sd = model->sd,
+                                .vision_tower = model->vision_tower,
+                                .llm = model->llm,
+                                .implicit_captioner = model->implicit_captioner,
+                                .positional_encodings = model->positional_encodings,
+                                .clip_concat = model->clip_concat,
+                                .positional_encoding_std = model->positional_encoding_std,
+                                .unet_feature_block = (int)model->unet_feature_block,
+                                .timestep = (int)model->timestep,
+                                .ensemble_size = (int)model->ensemble_size,
+                                .image_size = (int)config->data.image_size,
+                                .model_max_length = (int)config->data.model_max_length,
+                                .dtype = (DType)model->dtype,
+                                .recompute = (int)model->recompute,
+                                .seed = seed,
+                                .lora = config->lora.lora_enable ? lora : NULL};
+    return true;
+}
+
+static bool load_model(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
     LoraOptions lora;
-    if (config->lora.lora_enable && !lora_options(config, seed, &lora, error)) return false;
-    DiffLMMOptions options = {.architecture = (AdapterKind)model->architecture,
-                              .sd = model->sd,
-                              .vision_tower = model->vision_tower,
-                              .llm = model->llm,
-                              .implicit_captioner = model->implicit_captioner,
-                              .positional_encodings = model->positional_encodings,
-                              .clip_concat = model->clip_concat,
-                              .positional_encoding_std = model->positional_encoding_std,
-                              .unet_feature_block = (int)model->unet_feature_block,
-                              .timestep = (int)model->timestep,
-                              .ensemble_size = (int)model->ensemble_size,
-                              .image_size = (int)config->data.image_size,
-                              .model_max_length = (int)config->data.model_max_length,
-                              .dtype = (DType)model->dtype,
-                              .recompute = (int)model->recompute,
-                              .seed = seed,
-                              .lora = config->lora.lora_enable ? &lora : NULL};
+    DiffLMMOptions options;
+    if (!model_setup_options(config, seed, &lora, &options, error)) return false;
     setup->model = difflmm_load(&options, setup->device, &setup->parameters, error);
     return setup->model != NULL;
 }
@@ -94,6 +101,13 @@ static bool open_tokenizer(const Config *config, ModelSetup *setup, Error *error
     return true;
 }
 
+ConversationFormat model_setup_format(const Config *config, int num_visual_tokens) {
+    return (ConversationFormat){.kind = (ConversationTemplate)config->data.version,
+                                .system_message = config->data.system_message,
+                                .visual_tokens = num_visual_tokens,
+                                .model_max_length = (int)config->data.model_max_length};
+}
+
 bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
                       ModelSetup *setup, Error *error) {
     *setup = (ModelSetup){0};
@@ -103,10 +117,7 @@ bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *g
         model_setup_close(setup);
         return false;
     }
-    setup->format = (ConversationFormat){.kind = (ConversationTemplate)config->data.version,
-                                         .system_message = config->data.system_message,
-                                         .visual_tokens = setup->model->num_visual_tokens,
-                                         .model_max_length = (int)config->data.model_max_length};
+    setup->format = model_setup_format(config, setup->model->num_visual_tokens);
     return true;
 }
 

@@ -19,6 +19,12 @@ bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *g
                       ModelSetup *setup, Error *error);
 void model_setup_close(ModelSetup *setup);
 
+/// What the configuration says about the model; `lora` is what options->lora points to if there is any. Nothing is read.
+bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
+                         DiffLMMOptions *options, Error *error);
+/// What it says about conversations, for a model whose images become that many tokens.
+ConversationFormat model_setup_format(const Config *config, int num_visual_tokens);
+
 /// Reads the weights of eval.checkpoint (a file or a folder) into the parameters; nothing to do where it is null. LoRA weights must be there if
 /// lora.lora_enable, and are passed over if not.
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);

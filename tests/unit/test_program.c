@@ -112,6 +112,11 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g", 1, {"notimage.png"}},
         {"features configs/tiny_stage1.yaml @/world/none.jpg --out @/f", 1, {"none.jpg"}},
         {"report @/world", 1, {"metrics.jsonl"}},
+        {"plan configs/tiny_stage2.yaml data.train=@/empty.json model.llm=@/cut "
+         "model.adapters=@/none",
+         2,
+         {"data.train", "cut/model.safetensors", "model.adapters"}},
+        {"plan configs/tiny_stage1.yaml --processes none", 2, {"--processes", "none"}},
         {"config nothing", 2, {"nothing"}},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
@@ -128,7 +133,7 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
 
 static void every_verb_explains_itself(void **state) {
     (void)state;
-    const char *verbs[] = {"train", "eval", "ground", "features", "report", "config"};
+    const char *verbs[] = {"plan", "train", "eval", "ground", "features", "report", "config"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         char arguments[64];
         snprintf(arguments, sizeof arguments, "%s --help", verbs[i]);

@@ -1,0 +1,340 @@
+// Working memory is the one thing here that is not asked for by the models' own code: each formula names the kernel it follows.
+#include "train/plan_device.h"
+
+#include "autograd/block_cache.h"
+#include "ops/kernels.h"
+
+#include <stdlib.h>
+
+typedef struct PlanDevice {
+    Device device;
+    BlockCache blocks;
+    Kernels kernels;
+    PlanDeviceOptions options;
+    uintptr_t next_address; ///< of no memory: no processor has such addresses
+    int64_t requested, held, held_peak;
+} PlanDevice;
+
+static PlanDevice *plan_device(const Tensor *x) { return (PlanDevice *)(void *)x->device; }
+
+// ---- memory that is not there
+
+/// What the system gives: large blocks of the processor's memory are whole huge pages (autograd/device.c).
+static int64_t system_bytes(const PlanDevice *plan, size_t bytes) {
+    const size_t huge_page = 2 << 20;
+    if (plan->options.cuda || bytes < huge_page / 2) return (int64_t)bytes;
+    return (int64_t)((bytes + huge_page - 1) / huge_page * huge_page);
+}
+
+static void *count_block(Device *device, size_t bytes) {
+    PlanDevice *plan = (PlanDevice *)(void *)device;
+    void *address = (void *)plan->next_address; // NOLINT(performance-no-int-to-ptr)
+    plan->next_address += bytes;
+    plan->held += system_bytes(plan, bytes);
+    if (plan->held > plan->held_peak) plan->held_peak = plan->held;
+    return address;
+}
+
+static void uncount_block(Device *device, void *block, size_t bytes) {
+    (void)block;
+    PlanDevice *plan = (PlanDevice *)(void *)device;
+    plan->held -= system_bytes(plan, bytes);
+}
+
+static void *take(Device *device, size_t bytes) {
+    ((PlanDevice *)(void *)device)->requested += (int64_t)bytes;
+    return block_cache_take(device, bytes);
+}
+
+// What kernels, copies and so on are given they ignore.
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+
+static void copy_nothing(Device *device, void *to, const void *from, size_t bytes) {}
+static void fill_nothing(Device *device, void *pointer, size_t bytes) {}
+static void wait_for_nothing(Device *device) {}
+static void accumulate_nothing(const Tensor *x, Tensor *sum) {}
+static void release_prepared(void *prepared) {}
+
+// ---- working memory
+
+static void work_in(const Tensor *like, int64_t bytes) {
+    if (bytes <= 0) return;
+    Device *device = like->device;
+    device->release(device, device->allocate(device, (size_t)bytes), (size_t)bytes);
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+static int64_t bytes_in(const Tensor *x, DType type) {
+    return tensor_numel(x) * (int64_t)dtype_size(type);
+}
+
+/// A copy of x where it is not in that type.
+static int64_t converted_bytes(const Tensor *x, DType type) {
+    return x->dtype == type ? 0 : bytes_in(x, type);
+}
+
+/// In which type the processor multiplies (ops/cpu/linear.c).
+static DType cpu_product_type(const Tensor *x) {
+    return plan_device(x)->options.has_bfloat16 ? x->dtype : FLOAT32;
+}
+
+enum { CUBLASLT_WORKSPACE = 32 << 20, CUDA_BIAS_FLOATS = 8 << 20, CUDA_COLUMN_BYTES = 64 << 20 };
+
+/// ops/cuda/cublaslt.cu: the library's workspace, a FLOAT32 weight converted, and BFLOAT16 sums with a bias that pass through FLOAT32.
+static void work_of_product(const Tensor *x, const Tensor *weight, bool has_bias, const Tensor *y) {
+    int64_t bytes;
+    if (plan_device(x)->options.cuda) {
+        bytes = CUBLASLT_WORKSPACE + converted_bytes(weight, x->dtype);
+        if (has_bias && y->dtype == BFLOAT16) bytes += 4 * least(tensor_numel(y), CUDA_BIAS_FLOATS);
+    } else {
+        DType type = cpu_product_type(x);
+        bytes = converted_bytes(x, type) + converted_bytes(weight, type) +
+                (type == FLOAT32 ? converted_bytes(y, FLOAT32) : 0);
+    }
+    work_in(x, bytes);
+}
+
+static void count_linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
+                         Tensor *y) {
+    work_of_product(x, weight, bias != NULL, y);
+}
+
+static void count_linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
+                                        Tensor *grad_x) {
+    work_of_product(grad_y, weight, false, grad_x);
+}
+
+static void count_linear_weight_gradient(const Tensor *grad_y, const Tensor *x,
+                                         Tensor *grad_weight) {
+    if (plan_device(x)->options.cuda)
+        work_in(x, CUBLASLT_WORKSPACE);
+    else
+        work_in(x, converted_bytes(grad_y, cpu_product_type(x)) +
+                       converted_bytes(x, cpu_product_type(x)));
+}
+
+/// Partial sums of up to 32 blocks of rows (ops/cpu/linear.c); ops/cuda/linear.cu has no more slices.
+static void count_sum_rows(const Tensor *x, Tensor *sum) {
+    enum { MOST_BLOCKS = 32, BLOCK_ROWS = 64 };
+    int64_t columns = tensor_numel(sum);
+    if (columns == 0) return;
+    int64_t rows = tensor_numel(x) / columns;
+    work_in(x, 4 * columns * least(MOST_BLOCKS, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS));
+}
+
+/// A convolution's weight is kept packed beside it on the processor, once for each direction (ops/cpu/onednn.c); channels are padded to
+/// a vector.
+static void prepare(Tensor *weight, DType type, bool gradient) {
+    enum { LANES = 16 };
+    uintptr_t bit = gradient ? 2 : 1, prepared = (uintptr_t)weight->prepared;
+    if (prepared & bit) return;
+    weight->prepared = (void *)(prepared | bit); // NOLINT(performance-no-int-to-ptr)
+    int64_t area = weight->shape[1] * weight->shape[2];
+    int64_t in = weight->shape[3] < LANES ? weight->shape[3] : round_up(weight->shape[3], LANES);
+    weight->device->bytes_prepared +=
+        round_up(round_up(weight->shape[0], LANES) * in * area * (int64_t)dtype_size(type), 64);
+}
+
+/// ops/cuda/conv2d.cu: columns of a slice of pixels, unless the kernel is one pixel.
+static int64_t column_bytes(const Tensor *weight, const Tensor *y) {
+    int64_t columns = tensor_numel(weight) / weight->shape[0];
+    if (weight->shape[1] * weight->shape[2] == 1) return 0;
+    return least(CUDA_COLUMN_BYTES, tensor_rows(y) * columns * (int64_t)dtype_size(y->dtype));
+}
+
+static void work_of_convolution(const Tensor *x, Tensor *weight, bool gradient, const Tensor *y) {
+    if (plan_device(x)->options.cuda) {
+        work_in(x, CUBLASLT_WORKSPACE + column_bytes(weight, gradient ? x : y) +
+                       converted_bytes(weight, x->dtype));
+        return;
+    }
+    DType type = cpu_product_type(x);
+    prepare(weight, type, gradient);
+    work_in(x, converted_bytes(x, type) + converted_bytes(y, type));
+}
+
+static void count_conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape,
+                         Tensor *y) {
+    work_of_convolution(x, weight, false, y);
+}
+
+static void count_conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *shape,
+                                        Tensor *grad_x) {
+    work_of_convolution(grad_y, weight, true, grad_x);
+}
+
+/// ops/cpu/attention.c and attention_gradient.c: each thread packs one head's keys and values, and has blocks of queries.
+static int64_t cpu_attention_bytes(const Tensor *q, const Attention *shape, bool gradient) {
+    enum { LANES = 16, QUERIES = 48, KEYS = 128, SERIAL_WORK = 1 << 19 };
+    int64_t width = round_up(shape->head_dim, LANES), keys = round_up(shape->max_k_length, KEYS);
+    int64_t key_panels = gradient ? 5 : 2, query_panels = gradient ? 5 : 2,
+            squares = gradient ? 2 : 1;
+    int64_t floats = key_panels * keys * width + KEYS * width + query_panels * QUERIES * width +
+                     squares * QUERIES * KEYS + 2 * QUERIES;
+    int64_t work = (int64_t)shape->num_segments * shape->heads * shape->max_q_length *
+                   shape->max_k_length * shape->head_dim;
+    return 4 * floats * (work < SERIAL_WORK ? 1 : plan_device(q)->options.threads);
+}
+
+static void count_attention(const Tensor *q, const Tensor *k, const Tensor *v,
+                            const Attention *shape, Tensor *y, Tensor *log_sum_exp) {
+    if (!plan_device(q)->options.cuda) work_in(q, cpu_attention_bytes(q, shape, false));
+}
+
+/// On a GPU one number per row and head, the product of an output and its gradient.
+static void count_attention_gradient(const Tensor *q, const Tensor *k, const Tensor *v,
+                                     const Tensor *y, const Tensor *log_sum_exp,
+                                     const Tensor *grad_y, const Attention *shape, Tensor *grad_q,
+                                     Tensor *grad_k, Tensor *grad_v) {
+    work_in(q, plan_device(q)->options.cuda ? 4 * tensor_rows(q) * shape->heads
+                                            : cpu_attention_bytes(q, shape, true));
+}
+
+// ---- kernels without working memory worth counting
+
+#define NOTHING(kernel, ...) \
+    static void count_##kernel(__VA_ARGS__) {}
+NOTHING(group_norm, const Tensor *x, const Tensor *weight, const Tensor *bias, int groups,
+        float eps, bool silu, Tensor *y, Tensor *mean, Tensor *rstd)
+NOTHING(group_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *bias, int groups,
+        bool silu, const Tensor *mean, const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x)
+NOTHING(layer_norm, const Tensor *x, const Tensor *weight, const Tensor *bias, float eps, Tensor *y,
+        Tensor *mean, Tensor *rstd)
+NOTHING(layer_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *mean,
+        const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x, Tensor *grad_weight,
+        Tensor *grad_bias)
+NOTHING(rms_norm, const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd)
+NOTHING(rms_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *rstd,
+        const Tensor *grad_y, Tensor *grad_x)
+NOTHING(attention_rows, const Tensor *q, const Tensor *k, const Attention *shape,
+        const Tensor *rows, Tensor *probabilities)
+NOTHING(rope, const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse,
+        Tensor *y)
+NOTHING(activation, Activation kind, const Tensor *x, Tensor *y)
+NOTHING(activation_gradient, Activation kind, const Tensor *x, const Tensor *grad_y, Tensor *grad_x)
+NOTHING(geglu, const Tensor *x, Tensor *y)
+NOTHING(geglu_gradient, const Tensor *x, const Tensor *grad_y, Tensor *grad_x)
+NOTHING(swiglu, const Tensor *gate, const Tensor *up, Tensor *y)
+NOTHING(swiglu_gradient, const Tensor *gate, const Tensor *up, const Tensor *grad_y,
+        Tensor *grad_gate, Tensor *grad_up)
+NOTHING(add, const Tensor *a, const Tensor *b, Tensor *y)
+NOTHING(multiply, const Tensor *a, const Tensor *b, Tensor *y)
+NOTHING(scale, const Tensor *x, float factor, Tensor *y)
+NOTHING(convert, const Tensor *x, Tensor *y)
+NOTHING(dropout, const Tensor *x, float probability, RandomStream stream, const Tensor *rows,
+        Tensor *y)
+NOTHING(random_normal, RandomStream stream, Tensor *y)
+NOTHING(gaussian_sample, const Tensor *moments, const Tensor *noise, Tensor *y)
+NOTHING(concatenate, const Tensor *a, const Tensor *b, Tensor *y)
+NOTHING(split, const Tensor *y, Tensor *a, Tensor *b)
+NOTHING(upsample_nearest, const Tensor *x, Tensor *y)
+NOTHING(upsample_nearest_gradient, const Tensor *grad_y, Tensor *grad_x)
+NOTHING(resize_bilinear, const Tensor *x, Tensor *y)
+NOTHING(resize_bilinear_gradient, const Tensor *grad_y, Tensor *grad_x)
+NOTHING(gather_rows, const Tensor *table, const Tensor *index, Tensor *y)
+NOTHING(scatter_rows, const Tensor *rows, const Tensor *index, Tensor *y)
+NOTHING(merge_rows, const Tensor *a, const Tensor *b, const Tensor *index, Tensor *y)
+NOTHING(merge_rows_gradient, const Tensor *grad_y, const Tensor *index, Tensor *grad_a,
+        Tensor *grad_b)
+NOTHING(softmax_cross_entropy, Tensor *logits, const Tensor *targets, bool gradient,
+        Tensor *loss_sum)
+NOTHING(mean, const Tensor *x, Tensor *y)
+NOTHING(mean_squared_error, const Tensor *a, const Tensor *b, Tensor *y)
+NOTHING(adamw, const AdamW *step, int count, const AdamWTensors *tensors)
+
+static double count_sum_squares(int count, Tensor *const *x) { return 0; }
+
+static const Kernels COUNTING = {
+#define COUNTED(kernel) .kernel = count_##kernel
+    .name = "plan",
+    COUNTED(linear),
+    COUNTED(linear_input_gradient),
+    COUNTED(linear_weight_gradient),
+    COUNTED(sum_rows),
+    COUNTED(conv2d),
+    COUNTED(conv2d_input_gradient),
+    COUNTED(group_norm),
+    COUNTED(group_norm_gradient),
+    COUNTED(layer_norm),
+    COUNTED(layer_norm_gradient),
+    COUNTED(rms_norm),
+    COUNTED(rms_norm_gradient),
+    COUNTED(attention),
+    COUNTED(attention_gradient),
+    COUNTED(attention_rows),
+    COUNTED(rope),
+    COUNTED(activation),
+    COUNTED(activation_gradient),
+    COUNTED(geglu),
+    COUNTED(geglu_gradient),
+    COUNTED(swiglu),
+    COUNTED(swiglu_gradient),
+    COUNTED(add),
+    COUNTED(multiply),
+    COUNTED(scale),
+    COUNTED(convert),
+    COUNTED(dropout),
+    COUNTED(random_normal),
+    COUNTED(gaussian_sample),
+    COUNTED(concatenate),
+    COUNTED(split),
+    COUNTED(upsample_nearest),
+    COUNTED(upsample_nearest_gradient),
+    COUNTED(resize_bilinear),
+    COUNTED(resize_bilinear_gradient),
+    COUNTED(gather_rows),
+    COUNTED(scatter_rows),
+    COUNTED(merge_rows),
+    COUNTED(merge_rows_gradient),
+    COUNTED(softmax_cross_entropy),
+    COUNTED(mean),
+    COUNTED(mean_squared_error),
+    COUNTED(sum_squares),
+    COUNTED(adamw),
+};
+
+Device *plan_device_open(const PlanDeviceOptions *options) {
+    PlanDevice *plan = checked_calloc(1, sizeof *plan);
+    *plan = (PlanDevice){.options = *options,
+                         .kernels = COUNTING,
+                         .blocks = {.allocate = count_block,
+                                    .release = uncount_block,
+                                    // As device_cpu() and the GPU's device have it.
+                                    .allowance = options->cuda ? -1 : 256ll << 20},
+                         .next_address = (uintptr_t)1 << 62};
+    plan->device = (Device){.name = "plan",
+                            .counts_only = true,
+                            .allocate = take,
+                            .release = block_cache_give,
+                            .from_host = copy_nothing,
+                            .to_host = copy_nothing,
+                            .fill_zero = fill_nothing,
+                            .synchronize = wait_for_nothing,
+                            .kernels = &plan->kernels,
+                            .accumulate = accumulate_nothing,
+                            .release_prepared = release_prepared,
+                            .cache = &plan->blocks};
+    pthread_mutex_init(&plan->blocks.lock, NULL);
+    return &plan->device;
+}
+
+void plan_device_close(Device *device) {
+    if (!device) return;
+    CHECK(device->bytes_in_use == 0, "a plan's device is closed with %lld bytes in use",
+          (long long)device->bytes_in_use);
+    PlanDevice *plan = (PlanDevice *)(void *)device;
+    device_trim(device);
+    for (int i = 0; i < BLOCK_CACHE_CLASSES; i++) free(plan->blocks.free_lists[i].blocks);
+    pthread_mutex_destroy(&plan->blocks.lock);
+    free(plan);
+}
+
+int64_t plan_device_requested(const Device *device) {
+    return ((const PlanDevice *)(const void *)device)->requested;
+}
+
+int64_t plan_device_held_peak(const Device *device) {
+    return ((const PlanDevice *)(const void *)device)->held_peak;
+}
