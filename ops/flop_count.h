@@ -3,7 +3,7 @@
 #pragma once
 #include "autograd/tensor.h"
 
-/// Counts from now on. One device of the process; asked again for the same device it begins at zero.
+/// Counts from now on, from zero, what this device does and no other.
 void flop_count_begin(Device *device);
 /// Operations since then.
 double flop_count(void);
