@@ -305,11 +305,19 @@ static Tensor *case_backward(CaseOp op, const void *context, DType dtype, int co
     return y;
 }
 
+static int64_t case_checked_elements(void) {
+#ifdef DIFFLMM_TEST_CUDA_ON_CPU
+    if (!case_on_cpu()) return 6;
+#endif
+    return 48;
+}
+
 /// The gradient of every input that require_grad() marks against central differences of the op itself in FLOAT32.
 ///
 /// For an element at x the difference quotients D(h) and D(2h) give the extrapolation (4 D(h) - D(2h)) / 3. What may remain is the
 /// rounding of the outputs (their norm times unit(FLOAT32), a random walk, over the step) and a part of the quotients'
-/// own disagreement. Large inputs are checked at 48 elements spread over them.
+/// own disagreement. Large inputs are checked at 48 elements spread over them; where a GPU's kernels are executed on the processor, at 6:
+/// each of them costs four runs of the op, and the kernels' gradients are compared with references element by element elsewhere.
 static void case_check_gradient(const char *name, CaseOp op, const void *context, int count,
                                 Tensor *const *inputs) {
     double *weights;
@@ -320,7 +328,8 @@ static void case_check_gradient(const char *name, CaseOp op, const void *context
         if (!grad(x)) fail_msg("%s: input %d got no gradient", name, which);
         const double *analytic = case_doubles(grad(x));
         const float *data = case_host(x);
-        int64_t n = tensor_numel(x), step = n <= 48 ? 1 : n / 48;
+        int64_t n = tensor_numel(x), most = case_checked_elements();
+        int64_t step = n <= most ? 1 : n / most;
         for (int64_t i = 0; i < n; i += step) {
             const float h = 0x1p-6f;
             double size, at[4];
