@@ -69,6 +69,10 @@ static bool tokenize(const Plan *plan, const PlanModel *model, const Dataset *da
     return ok;
 }
 
+static void note_length(Plan *plan, int64_t length) {
+    if (length > plan->data.longest) plan->data.longest = length;
+}
+
 static void estimate(const Plan *plan, const PlanModel *model, const Dataset *data, int64_t index,
                      Lengths *lengths) {
     int64_t words = dataset_word_count(data, index), limit = plan->config->data.model_max_length;
@@ -93,6 +97,7 @@ static bool measure(Plan *plan, const PlanModel *model, const Dataset *data, int
         supervised += sequence.supervised_count;
         words += dataset_word_count(data, i);
         sum += sequence.length;
+        note_length(plan, sequence.length);
         plan->data.cut += sequence.truncated;
         plan->data.unsupervised += sequence.supervised_count == 0;
         token_sequence_free(&sequence);
@@ -114,10 +119,8 @@ static bool find_lengths(Plan *plan, const PlanModel *model, const Dataset *data
         plan_refuse(plan, "data.train", "%s", error.message);
         return false;
     }
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < count; i++)
         if (i % stride) estimate(plan, model, data, i, lengths);
-        if (lengths->tokens[i] > plan->data.longest) plan->data.longest = lengths->tokens[i];
-    }
     plan->data.lengths_known = true;
     plan->data.every_sample_measured = stride == 1;
     return true;
@@ -241,9 +244,11 @@ static void find_batches(Plan *plan, const PlanModel *model, const Dataset *data
     walk(plan, data, sampler, lengths, &candidates);
     for (int i = 0; i < PLAN_BATCHES; i++) {
         const Candidate *candidate = &candidates.items[i];
+        PlanBatch *batch = &batches->training[batches->training_count];
+        batches->training_count += candidate->count > 0;
         if (candidate->count)
-            tokenize_batch(plan, model, data, candidate->indices, candidate->count,
-                           &batches->training[batches->training_count++]);
+            tokenize_batch(plan, model, data, candidate->indices, candidate->count, batch);
+        for (int k = 0; k < batch->count; k++) note_length(plan, batch->sequences[k].length);
         free(candidate->indices);
     }
 }
