@@ -1,0 +1,143 @@
+// rooms: models checkpoints ops autograd
+// Weights longer than the pieces in which they are read (2^20 elements).
+#include "tests/unit/op_cases.h"
+
+#include "models/weights.h"
+#include "tests/unit/temporary_folder.h"
+
+enum { OUT = 70, IN = 1700, KERNEL = 3, ROWS = 1100, COLUMNS = 1001, MOST = ROWS * COLUMNS };
+
+/// Element i of a stored tensor: whole numbers that bfloat16 holds.
+static float stored(int64_t i) { return (float)(i * 7 % 251); }
+
+_Static_assert(MOST >= OUT * IN * KERNEL * KERNEL, "the longest of the tensors");
+
+static float *stored_values(int64_t count) {
+    float *values = checked_malloc((size_t)count * sizeof *values);
+    for (int64_t i = 0; i < count; i++) values[i] = stored(i);
+    return values;
+}
+
+static void write_model(const SafetensorsTensor *tensors, int64_t count) {
+    Error error = {0};
+    write_text("config.json", "{}");
+    if (!safetensors_write(in_folder("model.safetensors"), tensors, count, NULL, 0, &error))
+        fail_msg("%s", error.message);
+}
+
+static Weights *open_model(DType dtype) {
+    Error error = {0};
+    Weights *weights = weights_open(temporary_folder, case_device(), dtype, &error);
+    if (!weights) fail_msg("%s", error.message);
+    return weights;
+}
+
+static void finish(Weights *weights) {
+    Error error = {0};
+    if (!weights_finish(weights, &error)) fail_msg("%s", error.message);
+}
+
+static float *on_host(const Tensor *x) {
+    float *values = checked_malloc((size_t)tensor_numel(x) * sizeof *values);
+    tensor_to_host_float(x, values);
+    return values;
+}
+
+static void expect_convolution(DType dtype) {
+    Weights *weights = open_model(dtype);
+    Tensor *x = weights_conv(weights, "conv", OUT, IN, KERNEL, KERNEL);
+    assert_non_null(x);
+    assert_int_equal(x->dtype, dtype);
+    float *values = on_host(x);
+    const int64_t area = KERNEL * KERNEL;
+    int64_t wrong = 0;
+    for (int64_t o = 0; o < OUT; o++)
+        for (int64_t a = 0; a < area; a++)
+            for (int64_t i = 0; i < IN; i++)
+                wrong += values[(o * area + a) * IN + i] != stored((o * IN + i) * area + a);
+    assert_int_equal(wrong, 0);
+    free(values);
+    tensor_release(x);
+    finish(weights);
+}
+
+static void expect_matrix(DType dtype) {
+    Weights *weights = open_model(dtype);
+    Tensor *x = weights_matrix(weights, "matrix", ROWS, COLUMNS);
+    assert_non_null(x);
+    float *values = on_host(x);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < ROWS * COLUMNS; i++) wrong += values[i] != stored(i);
+    assert_int_equal(wrong, 0);
+    free(values);
+    tensor_release(x);
+    finish(weights);
+}
+
+static void long_weights_arrive_whole_in_either_type(void **state) {
+    (void)state;
+    float *values = stored_values(MOST);
+    const int64_t conv[] = {OUT, IN, KERNEL, KERNEL}, matrix[] = {ROWS, COLUMNS}, odd[] = {3};
+    const SafetensorsTensor tensors[] = {{"odd", ELEMENT_U8, 1, odd, values}, // no alignment
+                                         {"conv", ELEMENT_F32, 4, conv, values},
+                                         {"matrix", ELEMENT_F32, 2, matrix, values}};
+    write_model(tensors, 3);
+    free(values);
+    for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+        expect_convolution(dtype);
+        expect_matrix(dtype);
+    }
+}
+
+static void a_type_without_conversion_leaves_nothing_behind(void **state) {
+    (void)state;
+    int64_t before = case_device()->bytes_in_use;
+    const int64_t shape[] = {2, 3};
+    const SafetensorsTensor tensor = {"x", ELEMENT_F8_E4M3, 2, shape, "abcdef"};
+    write_model(&tensor, 1);
+    Weights *weights = open_model(BFLOAT16);
+    assert_null(weights_matrix(weights, "x", 2, 3));
+    assert_int_equal(case_device()->bytes_in_use, before);
+    Error error = {0};
+    assert_false(weights_finish(weights, &error));
+    assert_non_null(strstr(error.message, "F8_E4M3"));
+}
+
+/// Resident pages of mapped files, in KiB; -1 where the system does not say.
+static long resident_file_kib(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    long kib = -1;
+    while (file && fgets(line, sizeof line, file)) sscanf(line, "RssFile: %ld", &kib);
+    if (file) fclose(file);
+    return kib;
+}
+
+static void what_was_read_of_a_file_does_not_stay_in_memory(void **state) {
+    (void)state;
+    const int64_t shape[] = {16, 1 << 20};
+    float *values = stored_values(shape[0] * shape[1]);
+    const SafetensorsTensor tensor = {"x", ELEMENT_F32, 2, shape, values};
+    write_model(&tensor, 1);
+    free(values);
+    Weights *weights = open_model(BFLOAT16);
+    long before = resident_file_kib();
+    if (before < 0) skip();
+    Tensor *x = weights_matrix(weights, "x", shape[0], shape[1]);
+    assert_non_null(x);
+    // a few pages at the ends of each piece, of 64 MiB
+    assert_true(resident_file_kib() - before < 4 * 1024);
+    tensor_release(x);
+    finish(weights);
+}
+
+static int run(void) {
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(long_weights_arrive_whole_in_either_type),
+        IN_FOLDER(a_type_without_conversion_leaves_nothing_behind),
+        IN_FOLDER(what_was_read_of_a_file_does_not_stay_in_memory),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(void) { return case_run_devices(run); }
