@@ -1,5 +1,6 @@
 // difflmm train: start or resume training.
 #include "train/command.h"
+#include "train/launch.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -8,7 +9,7 @@
 static const double JOINING_TIMEOUT = 300;
 
 static const char HELP[] =
-    "usage: difflmm train CONFIG [section.key=value ...]\n"
+    "usage: difflmm train CONFIG [section.key=value ...] [--processes N]\n"
     "\n"
     "Trains the adapters (and LoRA, with lora.lora_enable) as CONFIG says, or goes on where an "
     "interrupted run\n"
@@ -19,6 +20,15 @@ static const char HELP[] =
     "training.output_dir receives config.yaml (what the configuration came to), metrics.jsonl (one "
     "line per\n"
     "step) and checkpoint-<step>.h5.\n"
+    "\n"
+    "Many processes, on one machine or many, one GPU each: these are the same job, and give what "
+    "one process with\n"
+    "the same global batch gives, up to rounding:\n"
+    "  difflmm train CONFIG --processes 8          this machine; runs mpirun\n"
+    "  mpirun -n 8 difflmm train CONFIG            (stop it by SIGUSR1: mpirun kills it soon after "
+    "SIGTERM)\n"
+    "  srun -n 8 --mpi=pmix difflmm train CONFIG   under Slurm (sbatch --signal=USR1@60)\n"
+    "Interrupting the first twice with Ctrl-C ends it at once, without saving.\n"
     "\n"
     "examples:\n"
     "  difflmm train configs/tiny_stage1.yaml\n"
@@ -48,6 +58,9 @@ int command_train(int argc, char **argv) {
         fputs(HELP, stdout);
         return EXIT_DONE;
     }
+    int processes = launch_take_count(&argc, argv);
+    if (processes < 0) return EXIT_USAGE;
+    if (processes > 1) return launch_processes(processes, argv);
     Error error = {0};
     ProcessGroup *group = process_group_open(JOINING_TIMEOUT, &error);
     if (!group) return command_refuse("train", &error, EXIT_FAILED);
