@@ -1,43 +1,11 @@
 // Attention in tiles of queries and keys, after FlashAttention (Dao et al. 2022, arXiv 2205.14135): scores exist for one pair of tiles
 // at a time, so memory grows with the length and not with its square. A row keeps its greatest score so far, the sum of exponentials
 // under it, and the sum of values weighted by them; what was summed under a smaller one shrinks when a greater score comes.
-//
-// Few queries against many keys (generation) are bound by reading the keys: there each query of each head has blocks of its own,
-// which split the keys.
-#include "ops/cuda/attention_part.h"
+#include "ops/cuda/attention_wmma.h"
 
 namespace {
 
-template <typename T> struct Forward {
-    AttentionShape shape;
-    const T *q, *k, *v;
-    T *y;
-    float *log_sum_exp; ///< or NULL
-};
-
 // ---- float32 arithmetic
-
-/// A row's softmax so far, in units of log 2.
-struct RunningSoftmax {
-    float highest = -INFINITY, total = 0.0f;
-
-    /// Takes in a row's new greatest score; returns what sums gathered so far shrink by.
-    __device__ __forceinline__ float raise(float maximum) {
-        float before = highest;
-        highest = fmaxf(highest, maximum);
-        float shrink = highest == -INFINITY ? 1.0f : exp2f(before - highest);
-        total *= shrink;
-        return shrink;
-    }
-    /// A score's weight; 0 for one that is not seen (-INFINITY).
-    __device__ __forceinline__ float weight(float score) const {
-        return score == -INFINITY ? 0.0f : exp2f(score - highest);
-    }
-    __device__ __forceinline__ float inverse() const { return total > 0.0f ? 1.0f / total : 0.0f; }
-    __device__ __forceinline__ float log_sum() const {
-        return total > 0.0f ? highest * LN_2 + logf(total) : -INFINITY;
-    }
-};
 
 /// Over the 16 threads of a row.
 __device__ __forceinline__ float row_max(float x) {
@@ -100,9 +68,8 @@ __global__ void __launch_bounds__(FMA_THREADS) attend_fma(Forward<T> f, int tile
     UNROLL
     for (int i = 0; i < 4; i++) inverse[i] = softmax[i].inverse();
     write_sums(sums, inverse, query_rows(f.y, f.shape, part), first, column, f.shape);
-    if (!f.log_sum_exp || column > 0 || threadIdx.x % 16 != 0) return;
-    for (int i = 0; i < 4 && query + i < part.q_length; i++)
-        f.log_sum_exp[(part.q_row + query + i) * f.shape.heads + part.head] = softmax[i].log_sum();
+    if (column > 0 || threadIdx.x % 16 != 0) return;
+    for (int i = 0; i < 4; i++) f.write_log_sum(part, query + i, softmax[i]);
 }
 
 template <typename T, int SLICES>
@@ -113,273 +80,163 @@ void launch_fma(const Forward<T> &f, const Attention *shape, cudaStream_t stream
     LAUNCH((attend_fma<T, SLICES>), grid, FMA_THREADS, 0, stream, f, tiles);
 }
 
-// ---- single rows: a few queries against many keys, and the probabilities of chosen rows
+// ---- tensor cores
 
 enum {
-    ROW_THREADS = 256,
-    ROW_KEYS = 256, ///< scores that a block holds at a time
-    ROW_UNROLL = 4, ///< keys of a team whose loads are in flight at once
-    FEW_QUERIES = 4,
+    WMMA_WARPS = 4,
+    WMMA_THREADS = 32 * WMMA_WARPS,
+    WMMA_QUERIES = 16 * WMMA_WARPS,
+    WMMA_KEYS = 32,
 };
 
-/// The query times scale, to shared memory. No barrier.
-template <typename T>
-__device__ __forceinline__ void stage_query(const T *from, int dim, float scale, float *query) {
-    for (int d = (int)threadIdx.x; d < dim; d += ROW_THREADS) query[d] = to_float(from[d]) * scale;
-}
-
-/// scores[i] = query . row first + i, for i < count. Teams of lanes take a row each. No barrier.
-template <int N, typename T>
-__device__ __forceinline__ void score_keys(const float *query, const HeadRows<const T> &keys,
-                                           int first, int count, int dim, float *scores) {
-    int packs = dim / N, team = 1;
-    while (team < packs && team < 32) team *= 2;
-    int lane = (int)threadIdx.x % team, slot = (int)threadIdx.x / team, slots = ROW_THREADS / team;
-    for (int base = slot; base - slot < count; base += slots * ROW_UNROLL) {
-        float sum[ROW_UNROLL] = {};
-        for (int pack = lane; pack < packs; pack += team) {
-            UNROLL
-            for (int u = 0; u < ROW_UNROLL; u++) {
-                float values[N];
-                int i = min(base + u * slots, count - 1);
-                load_pack<N>(keys.row(first + i) + pack * N, values);
-                UNROLL
-                for (int j = 0; j < N; j++) sum[u] = fmaf(values[j], query[pack * N + j], sum[u]);
-            }
-        }
-        UNROLL
-        for (int u = 0; u < ROW_UNROLL; u++) {
-            for (int offset = team / 2; offset; offset /= 2)
-                sum[u] += __shfl_xor_sync(0xffffffffu, sum[u], offset);
-            if (lane == 0 && base + u * slots < count) scores[base + u * slots] = sum[u];
-        }
-    }
-}
-
-/// What one block of a query's found: its softmax over some of the keys, and its sums.
-struct Partial {
-    float *highest, *total; ///< [rows,splits]
-    float *sums;            ///< [rows,splits,dim]
-};
-
-template <typename T> struct Few {
-    Forward<T> forward;
-    Partial partial;
-    int queries;      ///< per segment
-    int splits, keys; ///< of the keys, and how many are in each
-};
-
-/// sums += weights rows first .. first + count of values; threads take packs of columns, and parts of the rows.
-template <int N, typename T, int HELD>
-__device__ __forceinline__ void weigh_values(const float *weights, const HeadRows<const T> &values,
-                                             int first, int count, int packs, int pack, int part,
-                                             int parts, float (&sums)[HELD][N]) {
-    for (int key = part; key < count; key += parts * ROW_UNROLL) {
-        UNROLL
-        for (int u = 0; u < ROW_UNROLL; u++) {
-            int i = min(key + u * parts, count - 1);
-            float weight = key + u * parts < count ? weights[i] : 0.0f;
-            UNROLL
-            for (int h = 0; h < HELD; h++) {
-                int column = (pack + h * ROW_THREADS) * N;
-                if (column >= packs * N) continue;
-                float value[N];
-                load_pack<N>(values.row(first + i) + column, value);
-                UNROLL
-                for (int j = 0; j < N; j++) sums[h][j] = fmaf(weight, value[j], sums[h][j]);
-            }
-        }
-    }
-}
-
-/// A block: one query of one head against a part of the keys.
-template <typename T, int N> __global__ void __launch_bounds__(ROW_THREADS) attend_few(Few<T> few) {
-    constexpr int held = N == 1 ? ATTENTION_MAX_HEAD_DIM / ROW_THREADS : 1;
-    SHARED_ARRAY(float, query, ATTENTION_MAX_HEAD_DIM);
-    SHARED_ARRAY(float, weights, ROW_KEYS);
-    SHARED_ARRAY(float, gathered, ROW_THREADS *N *held);
-    const Forward<T> &f = few.forward;
-    AttentionPart part = attention_block(f.shape, f.shape.heads, few.queries);
-    int row = part.tile, split = (int)blockIdx.y, dim = f.shape.dim;
-    if (row >= part.q_length) return;
-    HeadRows<const T> k = key_rows(f.k, f.shape, part), v = key_rows(f.v, f.shape, part);
-    stage_query(query_rows(f.q, f.shape, part).row(row), dim, f.shape.scale * LOG2_E, query);
-    int packs = dim / N, parts = packs < ROW_THREADS ? ROW_THREADS / packs : 1;
-    int pack = packs < ROW_THREADS ? (int)threadIdx.x % packs : (int)threadIdx.x;
-    int own_part = packs < ROW_THREADS ? (int)threadIdx.x / packs : 0;
-    RunningSoftmax softmax;
-    float sums[held][N] = {};
-    int end = min(part.visible(row), (split + 1) * few.keys);
-    for (int first = split * few.keys; first < end; first += ROW_KEYS) {
-        int count = min(end - first, (int)ROW_KEYS);
-        __syncthreads();
-        score_keys<N>(query, k, first, count, dim, weights);
-        __syncthreads();
-        float score = (int)threadIdx.x < count ? weights[threadIdx.x] : -INFINITY;
-        float shrink = softmax.raise(block_max(score)), weight = softmax.weight(score);
-        if ((int)threadIdx.x < count) weights[threadIdx.x] = weight;
-        softmax.total += block_sum(weight); // its barriers are the weights' too
-        UNROLL
-        for (int i = 0; i < held * N; i++) sums[i / N][i % N] *= shrink;
-        if (own_part < parts)
-            weigh_values<N>(weights, v, first, count, packs, pack, own_part, parts, sums);
-    }
+/// The scores of a lane's half of a row to weights, in their place; returns what the row's sums shrink by.
+__device__ __forceinline__ float softmax_half_row(float *scores, int visible, float scale,
+                                                  RunningSoftmax &softmax) {
+    HalfRow<WMMA_KEYS> row(scores);
+    float maximum = -INFINITY, sum = 0.0f;
     UNROLL
-    for (int h = 0; h < held; h++) UNROLL
-    for (int j = 0; j < N; j++) {
-        int column = (pack + h * ROW_THREADS) * N + j;
-        if (own_part < parts && column < dim) gathered[own_part * dim + column] = sums[h][j];
+    for (int i = 0; i < WMMA_KEYS / 2; i++) {
+        row.values[i] = row.column(i) < visible ? row.values[i] * scale : -INFINITY;
+        maximum = fmaxf(maximum, row.values[i]);
     }
-    __syncthreads();
-    int64_t at = (int64_t)blockIdx.x * few.splits + split;
-    for (int d = (int)threadIdx.x; d < dim; d += ROW_THREADS) {
-        float sum = 0.0f;
-        for (int p = 0; p < parts; p++) sum += gathered[p * dim + d];
-        few.partial.sums[at * dim + d] = sum;
-    }
-    if (threadIdx.x == 0) {
-        few.partial.highest[at] = softmax.highest;
-        few.partial.total[at] = softmax.total;
+    maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
+    float shrink = softmax.raise(maximum);
+    UNROLL
+    for (int i = 0; i < WMMA_KEYS / 2; i++) sum += row.values[i] = softmax.weight(row.values[i]);
+    softmax.total += sum + __shfl_xor_sync(0xffffffffu, sum, 1);
+    __syncwarp();
+    row.put<2>(scores);
+    return shrink;
+}
+
+/// sums *= a factor for each row, `factors` of which the warp's lanes have written.
+template <int N>
+__device__ __forceinline__ void scale_rows(const SumPlaces &places, const float *factors,
+                                           SumFragment (&sums)[N]) {
+    float factor[SumFragment::num_elements];
+    UNROLL
+    for (int i = 0; i < SumFragment::num_elements; i++) factor[i] = factors[places.row(i)];
+    UNROLL
+    for (int d = 0; d < N; d++) {
+        UNROLL
+        for (int i = 0; i < SumFragment::num_elements; i++) sums[d].x[i] *= factor[i];
     }
 }
 
-/// A block: one query of one head, whose parts it adds up in order.
-template <typename T> __global__ void __launch_bounds__(ROW_THREADS) merge_few(Few<T> few) {
-    const Forward<T> &f = few.forward;
-    AttentionPart part = attention_block(f.shape, f.shape.heads, few.queries);
-    if (part.tile >= part.q_length) return;
-    int64_t at = (int64_t)blockIdx.x * few.splits;
+/// How many blocks of a multiprocessor should find registers.
+template <int D> constexpr int wmma_blocks = D <= 64 ? 4 : D <= 128 ? 3 : 2;
+
+template <int D> constexpr size_t wmma_shared() {
+    return (WMMA_QUERIES + 2 * WMMA_KEYS) * staged_pitch<D> * sizeof(bfloat16) +
+           WMMA_WARPS * score_floats<WMMA_KEYS> * sizeof(float);
+}
+
+/// A block: 64 queries of one head, 16 a warp. The next tile of keys or values is fetched while the warps multiply.
+template <int D>
+__global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
+    attend_wmma(Forward<bfloat16> f, int tiles) {
+    DYNAMIC_SHARED(bfloat16, queries);
+    SHARED_ARRAY(float, factors, WMMA_QUERIES);
+    bfloat16 *keys = queries + WMMA_QUERIES * staged_pitch<D>;
+    bfloat16 *values = keys + WMMA_KEYS * staged_pitch<D>;
+    AttentionPart part = attention_block(f.shape, f.shape.heads, tiles);
+    int first = part.tile * WMMA_QUERIES, warp = (int)threadIdx.x / 32;
+    if (first >= part.q_length) return;
+    int lane = (int)threadIdx.x % 32, warp_query = first + 16 * warp, query = warp_query + lane / 2;
+    const bfloat16 *warp_queries = queries + 16 * warp * staged_pitch<D>;
+    float *scores = reinterpret_cast<float *>(values + WMMA_KEYS * staged_pitch<D>) +
+                    warp * score_floats<WMMA_KEYS>;
+    float *row_factors = factors + 16 * warp;
+    HeadRows<const bfloat16> k = key_rows(f.k, f.shape, part), v = key_rows(f.v, f.shape, part);
+    {
+        HeadRows<const bfloat16> q = query_rows(f.q, f.shape, part);
+        StagedRows<D, WMMA_QUERIES, WMMA_THREADS> rows;
+        rows.fetch(q, first, f.shape);
+        rows.put(q, first, f.shape, queries);
+    }
+    StagedRows<D, WMMA_KEYS, WMMA_THREADS> staged;
+    staged.fetch(k, 0, f.shape);
+    staged.put(k, 0, f.shape, keys);
+    SumPlaces places(scores);
     RunningSoftmax softmax;
-    for (int s = 0; s < few.splits; s++)
-        softmax.highest = fmaxf(softmax.highest, few.partial.highest[at + s]);
-    for (int s = 0; s < few.splits; s++)
-        softmax.total += few.partial.total[at + s] * softmax.weight(few.partial.highest[at + s]);
-    T *y = query_rows(f.y, f.shape, part).row(part.tile);
-    for (int d = (int)threadIdx.x; d < f.shape.dim; d += ROW_THREADS) {
-        float sum = 0.0f;
-        for (int s = 0; s < few.splits; s++)
-            sum += few.partial.sums[(at + s) * f.shape.dim + d] *
-                   softmax.weight(few.partial.highest[at + s]);
-        y[d] = from_float<T>(sum * softmax.inverse());
-    }
-    if (f.log_sum_exp && threadIdx.x == 0)
-        f.log_sum_exp[(part.q_row + part.tile) * f.shape.heads + part.head] = softmax.log_sum();
-}
-
-template <typename T>
-void launch_few(const Forward<T> &f, const Attention *shape, const Tensor *like) {
-    Few<T> few = {};
-    few.forward = f;
-    few.queries = shape->max_q_length;
-    unsigned blocks = attention_blocks(few.queries, shape->heads, shape->num_segments);
-    int64_t wanted = ceil_divide(4ll * cuda_device(like)->multiprocessors, blocks);
-    int64_t chunks = ceil_divide(shape->max_k_length, ROW_KEYS);
-    if (wanted > chunks) wanted = chunks;
-    few.keys = (int)(ceil_divide(chunks, wanted > 0 ? wanted : 1) * ROW_KEYS);
-    few.splits = few.keys ? (int)ceil_divide(shape->max_k_length, few.keys) : 1;
-    size_t rows = (size_t)blocks * (size_t)few.splits;
-    Workspace workspace(like, rows * (size_t)(shape->head_dim + 2) * sizeof(float));
-    few.partial.highest = workspace.as<float>();
-    few.partial.total = few.partial.highest + rows;
-    few.partial.sums = few.partial.total + rows;
-    dim3 grid(blocks, (unsigned)few.splits);
-    if (f.shape.packs)
-        LAUNCH((attend_few<T, pack_size<T>>), grid, ROW_THREADS, 0, stream_of(like), few);
-    else
-        LAUNCH((attend_few<T, 1>), grid, ROW_THREADS, 0, stream_of(like), few);
-    LAUNCH(merge_few<T>, blocks, ROW_THREADS, 0, stream_of(like), few);
-}
-
-template <typename T> struct Chosen {
-    AttentionShape shape;
-    const T *q, *k;
-    const int32_t *rows;
-    int max_k_length;
-    float *probabilities;
-};
-
-/// The segment that holds row `row` of q, or -1. All threads call it.
-__device__ __forceinline__ int segment_of(const AttentionShape &shape, int row) {
-    SHARED_ARRAY(int, found, 1);
-    if (threadIdx.x == 0) found[0] = -1;
-    __syncthreads();
-    for (int i = (int)threadIdx.x; i < shape.num_segments; i += ROW_THREADS) {
-        const int32_t *s = shape.segments + 4 * (int64_t)i;
-        if (row >= s[0] && row - s[0] < s[1]) found[0] = i;
-    }
-    __syncthreads();
-    return found[0];
-}
-
-/// A block: one head of one chosen row.
-template <typename T, int N>
-__global__ void __launch_bounds__(ROW_THREADS) probabilities_of_rows(Chosen<T> c) {
-    SHARED_ARRAY(float, query, ATTENTION_MAX_HEAD_DIM);
-    int64_t chosen = blockIdx.x / (unsigned)c.shape.heads;
-    int head = (int)(blockIdx.x % (unsigned)c.shape.heads), row = c.rows[chosen];
-    int segment = segment_of(c.shape, row), visible = 0;
-    float *out = c.probabilities + (int64_t)blockIdx.x * c.max_k_length, inverse = 0.0f;
-    if (segment >= 0) { // for the whole block
-        AttentionPart part = attention_part(c.shape, segment, head);
-        visible = part.visible(row - (int)part.q_row);
-        HeadRows<const T> q = query_rows(c.q, c.shape, part);
-        stage_query(q.row(row - (int)part.q_row), c.shape.dim, c.shape.scale * LOG2_E, query);
+    SumFragment sums[D / 16];
+    UNROLL
+    for (int d = 0; d < D / 16; d++) wmma::fill_fragment(sums[d], 0.0f);
+    int seen = part.visible(min(first + WMMA_QUERIES, part.q_length) - 1);
+    int warp_seen = part.visible(min(warp_query + 16, part.q_length) - 1);
+    if (warp_query >= part.q_length) warp_seen = 0;
+    int visible = query < part.q_length ? part.visible(query) : 0;
+    for (int key = 0; key < seen; key += WMMA_KEYS) {
         __syncthreads();
-        score_keys<N>(query, key_rows(c.k, c.shape, part), 0, visible, c.shape.dim, out);
+        staged.fetch(v, key, f.shape);
+        if (key < warp_seen) {
+            SumFragment tile[WMMA_KEYS / 16];
+            product_of_tiles<D>(warp_queries, keys, tile);
+            UNROLL
+            for (int t = 0; t < WMMA_KEYS / 16; t++)
+                wmma::store_matrix_sync(scores + 16 * t, tile[t], score_pitch<WMMA_KEYS>,
+                                        wmma::mem_row_major);
+        }
+        staged.put(v, key, f.shape, values);
+        if (key < warp_seen) {
+            __syncwarp();
+            float shrink = softmax_half_row(scores, visible - key, f.shape.scale * LOG2_E, softmax);
+            if (__any_sync(0xffffffffu, shrink != 1.0f)) {
+                if (lane % 2 == 0) row_factors[lane / 2] = shrink;
+                __syncwarp();
+                scale_rows(places, row_factors, sums);
+            }
+        }
+        if (key + WMMA_KEYS < seen) staged.fetch(k, key + WMMA_KEYS, f.shape);
         __syncthreads();
-        float highest = -INFINITY, total = 0.0f;
-        for (int j = (int)threadIdx.x; j < visible; j += ROW_THREADS)
-            highest = fmaxf(highest, out[j]);
-        highest = block_max(highest);
-        for (int j = (int)threadIdx.x; j < visible; j += ROW_THREADS)
-            total += out[j] = exp2f(out[j] - highest);
-        inverse = 1.0f / block_sum(total);
+        if (key < warp_seen)
+            add_weighted_tiles<D, WMMA_KEYS / 16, 2>(reinterpret_cast<bfloat16 *>(scores), values,
+                                                     sums);
+        if (key + WMMA_KEYS < seen) staged.put(k, key + WMMA_KEYS, f.shape, keys);
     }
-    for (int j = (int)threadIdx.x; j < c.max_k_length; j += ROW_THREADS)
-        out[j] = j < visible ? out[j] * inverse : 0.0f;
+    __syncwarp();
+    if (lane % 2 == 0) row_factors[lane / 2] = softmax.inverse();
+    __syncwarp();
+    scale_rows(places, row_factors, sums);
+    write_tiles<D, WMMA_KEYS>(sums, 1.0f, scores, query_rows(f.y, f.shape, part), warp_query,
+                              f.shape);
+    if (lane % 2 == 0) f.write_log_sum(part, query, softmax);
+}
+
+template <int D>
+void launch_wmma(const Forward<bfloat16> &f, const Attention *shape, cudaStream_t stream) {
+    int tiles = (int)ceil_divide(shape->max_q_length, WMMA_QUERIES);
+    allow_shared(attend_wmma<D>, wmma_shared<D>());
+    LAUNCH(attend_wmma<D>, attention_blocks(tiles, shape->heads, shape->num_segments), WMMA_THREADS,
+           wmma_shared<D>(), stream, f, tiles);
 }
 
 // ---- the table
+
+/// So few queries are bound by reading the keys.
+enum { FEW_QUERIES = 4 };
 
 void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape, Tensor *y,
                Tensor *log_sum_exp) {
     zero_unless_covered(y, shape, 1);
     if (shape->max_q_length == 0) return;
+    if (shape->max_q_length <= FEW_QUERIES) {
+        attention_few_queries(q, k, v, shape, y, log_sum_exp);
+        return;
+    }
+    if (q->dtype == BFLOAT16 && shape->head_dim <= WMMA_MAX_HEAD_DIM) {
+        Forward<bfloat16> f(q, k, v, shape, y, log_sum_exp);
+        WITH_WMMA_WIDTH(shape->head_dim, D, launch_wmma<D>(f, shape, stream_of(y)));
+        return;
+    }
     WITH_TYPE(q->dtype, T, {
-        Forward<T> f = {};
-        f.q = data_of<T>(q);
-        f.k = data_of<T>(k);
-        f.v = data_of<T>(v);
-        f.y = data_of<T>(y);
-        f.log_sum_exp = data_or_null<float>(log_sum_exp);
-        f.shape = attention_shape<T>(shape, f.q, f.k, f.v, f.y);
-        if (shape->max_q_length <= FEW_QUERIES)
-            launch_few(f, shape, y);
-        else if (shape->head_dim <= FMA_SLICE)
-            launch_fma<T, 1>(f, shape, stream_of(y));
+        Forward<T> f(q, k, v, shape, y, log_sum_exp);
+        // Narrow heads of bfloat16 do not come here.
+        constexpr int narrow = std::is_same_v<T, float> ? 1 : FMA_WIDE;
+        if (shape->head_dim <= FMA_SLICE)
+            launch_fma<T, narrow>(f, shape, stream_of(y));
         else
             launch_fma<T, FMA_WIDE>(f, shape, stream_of(y));
-    });
-}
-
-void attention_rows(const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows,
-                    Tensor *probabilities) {
-    if (tensor_numel(probabilities) == 0) return;
-    WITH_TYPE(q->dtype, T, {
-        Chosen<T> c = {};
-        c.q = data_of<T>(q);
-        c.k = data_of<T>(k);
-        c.shape = attention_shape<T>(shape, c.q, c.k);
-        c.rows = data_of<int32_t>(rows);
-        c.max_k_length = shape->max_k_length;
-        c.probabilities = data_of<float>(probabilities);
-        unsigned blocks = attention_blocks(tensor_numel(rows), shape->heads, 1);
-        if (c.shape.packs)
-            LAUNCH((probabilities_of_rows<T, pack_size<T>>), blocks, ROW_THREADS, 0,
-                   stream_of(probabilities), c);
-        else
-            LAUNCH((probabilities_of_rows<T, 1>), blocks, ROW_THREADS, 0, stream_of(probabilities),
-                   c);
     });
 }
 
@@ -388,5 +245,5 @@ void attention_rows(const Tensor *q, const Tensor *k, const Attention *shape, co
 void fill_attention(Kernels *table) {
     table->attention = attention;
     table->attention_gradient = attention_gradient_cuda;
-    table->attention_rows = attention_rows;
+    table->attention_rows = attention_rows_cuda;
 }

@@ -90,6 +90,49 @@ static __device__ __forceinline__ HeadRows<T> key_rows(T *x, const AttentionShap
     return {x + part.k_row * stride + part.kv_head * shape.dim, stride, part.k_length};
 }
 
+/// A row's softmax so far, in units of log 2.
+struct RunningSoftmax {
+    float highest = -INFINITY, total = 0.0f;
+
+    /// Takes in a row's new greatest score; returns what sums gathered so far shrink by.
+    __device__ __forceinline__ float raise(float maximum) {
+        float before = highest;
+        highest = fmaxf(highest, maximum);
+        float shrink = exp2f(before - shift());
+        total *= shrink;
+        return shrink;
+    }
+    /// A score's weight; 0 for one that is not seen (-INFINITY).
+    __device__ __forceinline__ float weight(float score) const { return exp2f(score - shift()); }
+    __device__ __forceinline__ float inverse() const { return total > 0.0f ? 1.0f / total : 0.0f; }
+    __device__ __forceinline__ float log_sum() const {
+        return total > 0.0f ? highest * LN_2 + logf(total) : -INFINITY;
+    }
+
+  private:
+    __device__ __forceinline__ float shift() const { return highest == -INFINITY ? 0.0f : highest; }
+};
+
+/// A call of attention().
+template <typename T> struct Forward {
+    AttentionShape shape;
+    const T *q, *k, *v;
+    T *y;
+    float *log_sum_exp; ///< or NULL
+
+    Forward(const Tensor *q_, const Tensor *k_, const Tensor *v_, const Attention *shape_,
+            Tensor *y_, Tensor *log_sum_exp_)
+        : q(data_of<T>(q_)), k(data_of<T>(k_)), v(data_of<T>(v_)), y(data_of<T>(y_)),
+          log_sum_exp(data_or_null<float>(log_sum_exp_)) {
+        shape = attention_shape<T>(shape_, q, k, v, y);
+    }
+    __device__ __forceinline__ void write_log_sum(const AttentionPart &part, int query,
+                                                  const RunningSoftmax &softmax) const {
+        if (log_sum_exp && query < part.q_length)
+            log_sum_exp[(part.q_row + query) * shape.heads + part.head] = softmax.log_sum();
+    }
+};
+
 /// Zeroes x unless the segments' lengths (at `which`: 1 queries, 3 keys) add up to its rows.
 static __global__ void zero_unless_covered_kernel(const int32_t *segments, int num_segments,
                                                   int which, int64_t rows, int64_t words,
@@ -278,7 +321,13 @@ static __device__ __forceinline__ void write_sums(const FmaSums (&sums)[SLICES],
 /// How many slices a block holds: several, or scores would be computed for each.
 enum { FMA_WIDE = 4 };
 
+// ---- the parts of the table in other files
+
+void attention_few_queries(const Tensor *q, const Tensor *k, const Tensor *v,
+                           const Attention *shape, Tensor *y, Tensor *log_sum_exp);
+void attention_rows_cuda(const Tensor *q, const Tensor *k, const Attention *shape,
+                         const Tensor *rows, Tensor *probabilities);
 void attention_gradient_cuda(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
                              const Tensor *log_sum_exp, const Tensor *grad_y,
                              const Attention *shape, Tensor *grad_q, Tensor *grad_k,
-                             Tensor *grad_v); ///< attention_gradient.cu
+                             Tensor *grad_v);
