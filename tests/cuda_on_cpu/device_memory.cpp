@@ -206,6 +206,7 @@ bool device_memory_give_back(void *pointer) {
     if (block == blocks.end()) return false;
     DeviceMemoryOpen open;
     check_guard(block->first, block->second);
+    ASAN_UNPOISON_MEMORY_REGION(pointer, block->second.bytes); // a cache may have handed out less
     memset(pointer, 0xff, block->second.bytes);
     ASAN_POISON_MEMORY_REGION(pointer, block->second.whole);
     add_hole(block->first, block->second.whole);
