@@ -34,7 +34,8 @@ typedef struct {
 } ncclConfig_t;
 #endif
 
-enum { NCCL_CONFIG_MAGIC = 0xcafebeef, NCCL_2_14 = 21400 };
+enum : unsigned { NCCL_CONFIG_MAGIC = 0xcafebeef };
+enum { NCCL_2_14 = 21400 };
 
 static_assert(sizeof(ncclUniqueId) == 128 && sizeof(ncclResult_t) == 4 &&
                   sizeof(ncclRedOp_t) == 4 && sizeof(ncclDataType_t) == 4,
