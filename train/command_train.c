@@ -48,7 +48,8 @@ static Config *load_config(int argc, char **argv, ProcessGroup *group, Error *er
 }
 
 static int refuse(ProcessGroup *group, const Error *error, int exit_code) {
-    // One rank speaks for all; the others fail for the same reason, or are gone.
+    if (process_group_is_broken(group)) return EXIT_FAILED; // each rank speaks for itself
+    // One rank speaks for all; the others fail for the same reason.
     if (process_rank(group) == 0) return command_refuse("train", error, exit_code);
     return error->is_configuration ? EXIT_USAGE : exit_code;
 }

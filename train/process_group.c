@@ -1,5 +1,6 @@
 // Every wait is a loop of tests with a time limit: a rank that hangs must not hang the others. For the message, each rank tells
-// rank 0 how many waits it has come to, so that rank 0 can name those that are behind.
+// rank 0 how many waits it has come to, and repeats it while it waits; so rank 0 can name those that are behind and those that have
+// fallen silent. Rank 0 tells the others while it waits that it is there, and when it gives up.
 #include "train/process_group.h"
 
 #include "ops/collectives.h"
@@ -11,7 +12,20 @@
 #include <string.h>
 #include <time.h>
 
-enum { ARRIVAL_TAG = 1, MOST_REQUESTS = 4096, NAMED_RANKS = 8 };
+enum { REPORT_TAG = 1, MOST_REQUESTS = 4096, NAMED_RANKS = 8 };
+
+/// In parts of the time limit: how often a rank that waits says so, and how long none of it is silence.
+static const double REPORT_EVERY = 0.1, SILENCE = 0.5;
+/// The others leave rank 0 the time to speak: this is when they take it for dead, and when they give up though it is there.
+static const double PATIENCE_WITH_FIRST = 1.25, PATIENCE = 2.5;
+
+/// What a rank has told of itself.
+typedef struct Peer {
+    int64_t waits; ///< that it has come to, or GAVE_UP
+    double heard;  ///< when it was last heard of
+} Peer;
+
+static const int64_t GAVE_UP = -1;
 
 struct ProcessGroup {
     int rank, count, local_rank, local_count;
@@ -19,7 +33,7 @@ struct ProcessGroup {
     bool broken;
     MPI_Comm control, sums; ///< unused in a job of one
     int64_t waits;          ///< that this rank has come to
-    int64_t *seen;          ///< on rank 0: waits that each rank has come to
+    Peer *peers;            ///< on rank 0: of every rank; on the others: of rank 0
     MPI_Request requests[MOST_REQUESTS];
     int request_count;
     Collectives *collectives; ///< for tensors on a GPU
@@ -50,7 +64,7 @@ static void join(ProcessGroup *group) {
     MPI_Comm_rank(node, &group->local_rank);
     MPI_Comm_size(node, &group->local_count);
     MPI_Comm_free(&node);
-    group->seen = checked_calloc((unsigned long)group->count, sizeof *group->seen);
+    group->peers = checked_calloc((unsigned long)group->count, sizeof *group->peers);
 }
 
 ProcessGroup *process_group_open(double timeout, Error *error) {
@@ -73,12 +87,12 @@ ProcessGroup *process_group_open(double timeout, Error *error) {
 void process_group_close(ProcessGroup *group) {
     if (!group) return;
     collectives_close(group->collectives);
-    if (group->seen) {
+    if (group->peers) {
         MPI_Comm_free(&group->control);
         MPI_Comm_free(&group->sums);
         MPI_Finalize();
     }
-    free(group->seen);
+    free(group->peers);
     free(group);
 }
 
@@ -88,7 +102,7 @@ bool process_group_is_broken(const ProcessGroup *group) { return group->broken; 
 
 void process_group_abort(ProcessGroup *group, int exit_code) {
     fflush(NULL);
-    if (group && group->seen) MPI_Abort(MPI_COMM_WORLD, exit_code);
+    if (group && group->peers) MPI_Abort(MPI_COMM_WORLD, exit_code);
     _Exit(exit_code);
 }
 
@@ -99,23 +113,35 @@ int process_local_count(const ProcessGroup *group) { return group->local_count; 
 
 // ---- waiting
 
-static void note_arrivals(ProcessGroup *group) {
+static void note_reports(ProcessGroup *group) {
     int arrived = 1;
     while (arrived) {
         MPI_Status status;
-        MPI_Iprobe(MPI_ANY_SOURCE, ARRIVAL_TAG, group->control, &arrived, &status);
-        if (arrived)
-            MPI_Recv(&group->seen[status.MPI_SOURCE], 1, MPI_INT64_T, status.MPI_SOURCE,
-                     ARRIVAL_TAG, group->control, MPI_STATUS_IGNORE);
+        MPI_Iprobe(MPI_ANY_SOURCE, REPORT_TAG, group->control, &arrived, &status);
+        if (!arrived) break;
+        Peer *peer = &group->peers[status.MPI_SOURCE];
+        MPI_Recv(&peer->waits, 1, MPI_INT64_T, status.MPI_SOURCE, REPORT_TAG, group->control,
+                 MPI_STATUS_IGNORE);
+        peer->heard = now();
     }
+}
+
+/// Does not wait: the receiver may be gone. Until it is sent, *waits may become a later number.
+static void report_to(ProcessGroup *group, int rank, const int64_t *waits) {
+    MPI_Request request;
+    MPI_Isend(waits, 1, MPI_INT64_T, rank, REPORT_TAG, group->control, &request);
+    MPI_Request_free(&request);
+}
+
+static void report(ProcessGroup *group, const int64_t *waits) {
+    if (group->rank != 0) report_to(group, 0, waits);
+    for (int r = 1; group->rank == 0 && r < group->count; r++) report_to(group, r, waits);
 }
 
 static void arrive(ProcessGroup *group) {
     group->waits++;
-    if (group->rank == 0)
-        note_arrivals(group);
-    else // small enough to be sent at once, whether or not rank 0 is there
-        MPI_Send(&group->waits, 1, MPI_INT64_T, 0, ARRIVAL_TAG, group->control);
+    note_reports(group);
+    if (group->rank != 0) report_to(group, 0, &group->waits);
 }
 
 /// "rank 2", "ranks 1, 2 and 5". Returns how many.
@@ -137,38 +163,67 @@ static int name_ranks(char *text, size_t size, const ProcessGroup *group,
     return found;
 }
 
-static bool is_behind(const ProcessGroup *group, int rank, const void *context) {
-    (void)context;
-    return rank != 0 && group->seen[rank] < group->waits;
+static bool is_silent(const ProcessGroup *group, int rank) {
+    return now() - group->peers[rank].heard > SILENCE * group->timeout;
 }
 
-static bool waited_in_vain(ProcessGroup *group, const char *what, Error *error) {
+static bool is_behind(const ProcessGroup *group, int rank, const void *context) {
+    (void)context;
+    return rank != 0 && group->peers[rank].waits < group->waits;
+}
+
+static bool is_missing(const ProcessGroup *group, int rank, const void *context) {
+    return is_behind(group, rank, context) || (rank != 0 && is_silent(group, rank));
+}
+
+/// On rank 0, which then tells the others that it has given up.
+static void name_missing_ranks(ProcessGroup *group, char *text, size_t size) {
+    note_reports(group);
+    if (!name_ranks(text, size, group, is_missing, NULL))
+        snprintf(text, size, "the other ranks, which are there");
+    report(group, &GAVE_UP);
+}
+
+static bool waited_in_vain(ProcessGroup *group, double seconds, const char *what, Error *error) {
     group->broken = true;
-    if (group->rank != 0)
+    char ranks[128] = "rank 0";
+    bool first_is_there = group->peers[0].waits == GAVE_UP || !is_silent(group, 0);
+    if (group->rank != 0 && first_is_there)
         return error_set(error,
                          "rank %d waited %.0f seconds for the other ranks (%s); one has died or "
                          "hangs, rank 0 says which",
-                         group->rank, group->timeout, what);
-    char ranks[128];
-    note_arrivals(group);
-    if (!name_ranks(ranks, sizeof ranks, group, is_behind, NULL))
-        snprintf(ranks, sizeof ranks, "the other ranks, which have come");
+                         group->rank, seconds, what);
+    if (group->rank == 0) name_missing_ranks(group, ranks, sizeof ranks);
     return error_set(error,
                      "waited %.0f seconds in vain for %s (%s): died or hangs; look at its output "
                      "above, or raise training.distributed_timeout if it is only slow",
-                     group->timeout, ranks, what);
+                     seconds, ranks, what);
+}
+
+/// Whether this rank has waited long enough.
+static bool gives_up(const ProcessGroup *group, double seconds) {
+    if (group->rank == 0) return seconds > group->timeout;
+    return group->peers[0].waits == GAVE_UP || seconds > PATIENCE * group->timeout ||
+           (seconds > PATIENCE_WITH_FIRST * group->timeout && is_silent(group, 0));
 }
 
 static bool wait_all(ProcessGroup *group, MPI_Request *requests, int count, const char *what,
                      Error *error) {
-    double began = now();
+    double began = now(), reported = began, before = began;
     int done = 0;
     arrive(group);
     while (!done) {
         MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE);
         if (done) break;
-        if (group->rank == 0) note_arrivals(group);
-        if (now() - began > group->timeout) return waited_in_vain(group, what, error);
+        note_reports(group);
+        double time = now();
+        if (time - before > SILENCE * group->timeout) began += time - before; // it was suspended
+        before = time;
+        if (gives_up(group, time - began)) return waited_in_vain(group, time - began, what, error);
+        if (time - reported > REPORT_EVERY * group->timeout) {
+            report(group, &group->waits);
+            reported = time;
+        }
         sched_yield();
     }
     return true;
@@ -338,7 +393,7 @@ static bool wait_for_gpus(ProcessGroup *group, const char *what, Error *error) {
     group->broken = true;
     if (group->rank == 0) {
         char ranks[128];
-        note_arrivals(group);
+        note_reports(group);
         if (name_ranks(ranks, sizeof ranks, group, is_behind, NULL))
             return error_context(error, "%s, to which %s did not come", what, ranks);
     }

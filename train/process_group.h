@@ -3,7 +3,7 @@
 ///
 /// All collective functions are called by one thread, in the same order on every rank. Those that can fail give the same verdict on
 /// every rank, or, where a rank is gone, an error on those that are left within `timeout` seconds: after it only
-/// process_group_abort() makes sense.
+/// process_group_abort() makes sense. Rank 0 then says which ranks are missing; the others, for up to 2.5 times as long, let it.
 #pragma once
 #include "autograd/tensor.h"
 
