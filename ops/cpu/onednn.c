@@ -310,6 +310,7 @@ static void primitive_run(Primitive *place, const int names[ENDS], const void *c
 typedef struct Prepared Prepared;
 struct Prepared {
     Prepared *next;
+    Layout stored; ///< how the weight's own memory was read: a square one looks the same transposed
     Layout layout;
     dnnl_memory_t memory;
     void *data;
@@ -322,6 +323,7 @@ void onednn_release_prepared(void *prepared) {
         next = entry->next;
         entry->device->bytes_prepared -= (int64_t)entry->bytes;
         dnnl_memory_destroy(entry->memory);
+        layout_release(&entry->stored);
         layout_release(&entry->layout);
         free(entry->data);
         free(entry);
@@ -360,9 +362,12 @@ static void *weight_in_type(const Tensor *weight, DType type, void **owned) {
 /// The weight, stored as `stored` says (in type `type`), in the layout that the primitive wants.
 static dnnl_memory_t prepare(Tensor *weight, DType type, const Layout *stored, LayoutView wanted) {
     for (Prepared *entry = weight->prepared; entry; entry = entry->next)
-        if (layout_equal(view(&entry->layout), wanted)) return entry->memory;
+        if (layout_equal(view(&entry->stored), view(stored)) &&
+            layout_equal(view(&entry->layout), wanted))
+            return entry->memory;
     void *owned, *source = weight_in_type(weight, type, &owned);
     Prepared *entry = checked_calloc(1, sizeof *entry);
+    entry->stored = layout_copy(view(stored));
     entry->layout = layout_copy(wanted);
     entry->bytes = (dnnl_memory_desc_get_size(wanted) + 63) & ~(size_t)63;
     entry->data = aligned_alloc(64, entry->bytes);

@@ -55,7 +55,7 @@ static Tensor *numbers(DType type, int rank, const int64_t *shape) {
 /// A weight as a loaded model has it.
 static Tensor *frozen(DType type, int rank, const int64_t *shape) {
     Tensor *x = numbers(type, rank, shape);
-    x->name = "frozen";
+    x->name = checked_strdup("frozen");
     return x;
 }
 
