@@ -140,7 +140,7 @@ static Tensor *describe_new(Device *device, DType dtype, int rank, const int64_t
     x->rank = rank;
     x->device = device;
     x->references = 1;
-    x->name = name;
+    x->name = name ? checked_strdup(name) : NULL;
     for (int i = 0; i < rank; i++) {
         CHECK(shape[i] >= 0, "dimension %d is %lld", i, (long long)shape[i]);
         x->shape[i] = shape[i];
@@ -255,6 +255,7 @@ void tensor_release(Tensor *x) {
     if (x->prepared) x->device->release_prepared(x->prepared);
     gradient_release(x->gradient);
     storage_release(x->storage);
+    free(x->name);
     free(x);
 }
 

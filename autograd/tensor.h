@@ -34,7 +34,7 @@ struct Tensor {
     Storage *storage;   ///< shared by a tensor and its reshapes
     Gradient *gradient; ///< NULL: no gradient is wanted
     void *prepared;     ///< a kernel's copy of a frozen weight (see Device.release_prepared)
-    const char *name;   ///< for messages; NULL unless a weight or parameter
+    char *name;         ///< for messages, owned; NULL unless a weight or parameter
     int references;
 };
 

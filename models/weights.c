@@ -269,7 +269,7 @@ static const void *elements(Weights *weights, const SafetensorsEntry *part, DTyp
 static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dtype, int64_t in,
                       int64_t area, int rank, const int64_t *shape) {
     Device *device = weights->device;
-    Tensor *x = tensor_new_persistent(device, dtype, rank, shape, NULL);
+    Tensor *x = tensor_new_persistent(device, dtype, rank, shape, entry->name);
     if (device->counts_only) return x;
     size_t size = dtype_size(dtype);
     int64_t whole = area > 1 ? in * area : 1; // what a piece must not cut
