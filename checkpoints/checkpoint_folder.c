@@ -107,13 +107,14 @@ static bool stays(const CheckpointRetention *retention, int64_t step, int64_t ne
            (retention->every > 0 && step % retention->every == 0) || step == retention->best_step;
 }
 
-bool checkpoint_retain(const char *folder, const CheckpointRetention *retention, Error *error) {
-    int64_t *steps, total;
+bool checkpoint_retain(const char *folder, int64_t step, const CheckpointRetention *retention,
+                       Error *error) {
+    int64_t *steps, total, newer = 0;
     if (retention->best_step >= 0 && !link_best(folder, retention->best_step, error)) return false;
     bool removed = true;
     if (!list_steps(folder, true, &steps, &total, error)) return false;
     for (int64_t i = 0; i < total && removed; i++) {
-        if (stays(retention, steps[i], i)) continue;
+        if (steps[i] > step || stays(retention, steps[i], newer++)) continue;
         char *path = checkpoint_path(folder, steps[i]);
         if (unlink(path) != 0)
             removed = error_set(error, "%s: cannot be removed: %s", path, strerror(errno));
@@ -121,4 +122,11 @@ bool checkpoint_retain(const char *folder, const CheckpointRetention *retention,
     }
     free(steps);
     return removed;
+}
+
+bool checkpoint_clean(const char *folder, Error *error) {
+    int64_t *steps, total;
+    if (!list_steps(folder, true, &steps, &total, error)) return false;
+    free(steps);
+    return true;
 }

@@ -23,5 +23,9 @@ typedef struct CheckpointRetention {
         best_step; ///< besides, this one, to which the link checkpoint-best.h5 then points; -1: none
 } CheckpointRetention;
 
-/// Removes the checkpoints that do not stay, and what interrupted writes left behind. To be called after a checkpoint was committed.
-bool checkpoint_retain(const char *folder, const CheckpointRetention *retention, Error *error);
+/// Removes the checkpoints that do not stay, and what interrupted writes left behind. To be called after the checkpoint of `step` was
+/// committed. Those of later steps neither count nor go: a run that passed over a damaged one may be behind it.
+bool checkpoint_retain(const char *folder, int64_t step, const CheckpointRetention *retention,
+                       Error *error);
+/// Removes what interrupted writes of checkpoints left behind. Fails only if the folder cannot be read.
+bool checkpoint_clean(const char *folder, Error *error);

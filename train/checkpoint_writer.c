@@ -13,7 +13,7 @@ struct CheckpointWriter {
     TrainingSnapshot *snapshot;
     int64_t step;
     CheckpointRetention retention;
-    bool failed;
+    bool last_failed, unreported; ///< the last job; any since the question was asked
     Error error;
 };
 
@@ -29,14 +29,15 @@ static void *write_job(void *context) {
     Error error = {0};
     char *path = checkpoint_path(writer->folder, writer->step);
     bool ok = training_snapshot_write(writer->snapshot, path, &error) &&
-              checkpoint_retain(writer->folder, &writer->retention, &error);
+              checkpoint_retain(writer->folder, writer->step, &writer->retention, &error);
     free(path);
     training_snapshot_free(writer->snapshot);
     pthread_mutex_lock(&writer->lock);
     writer->snapshot = NULL;
     writer->state = JOB_DONE;
+    writer->last_failed = !ok;
     if (!ok) {
-        writer->failed = true;
+        writer->unreported = true;
         writer->error = error;
     }
     pthread_mutex_unlock(&writer->lock);
@@ -65,9 +66,9 @@ void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapsh
 bool checkpoint_writer_failed(CheckpointWriter *writer, bool wait, Error *error) {
     if (wait) wait_for_job(writer);
     pthread_mutex_lock(&writer->lock);
-    bool failed = writer->failed;
+    bool failed = wait ? writer->last_failed : writer->unreported;
     if (failed && error) *error = writer->error;
-    writer->failed = false;
+    writer->unreported = false;
     pthread_mutex_unlock(&writer->lock);
     return failed;
 }

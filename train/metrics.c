@@ -14,6 +14,8 @@
 struct MetricsWriter {
     char *path;
     int descriptor;
+    char *pending; ///< lines that are not in the file yet
+    size_t pending_length;
 };
 
 struct MetricsLog {
@@ -90,7 +92,7 @@ MetricsWriter *metrics_open(const char *path, int64_t resumed_step, Error *error
         error_set(error, "%s: cannot be opened for writing: %s", path, strerror(errno));
         return NULL;
     }
-    MetricsWriter *writer = checked_malloc(sizeof *writer);
+    MetricsWriter *writer = checked_calloc(1, sizeof *writer);
     writer->path = checked_strdup(path);
     writer->descriptor = descriptor;
     return writer;
@@ -132,20 +134,39 @@ static char *format_line(const char *kind, int64_t step, const Metric *metrics, 
     return line;
 }
 
+static bool write_pending(MetricsWriter *writer, Error *error) {
+    off_t before = lseek(writer->descriptor, 0, SEEK_END);
+    ssize_t written = write(writer->descriptor, writer->pending, writer->pending_length);
+    if (written == (ssize_t)writer->pending_length) {
+        writer->pending_length = 0;
+        return true;
+    }
+    error_set(error, "%s: cannot be written: %s", writer->path,
+              written < 0 ? strerror(errno) : "the disk is full");
+    // Half a line would spoil the next. Where it cannot be taken back, what is missing of it follows.
+    if (written > 0 && ftruncate(writer->descriptor, before) != 0) {
+        writer->pending_length -= (size_t)written;
+        memmove(writer->pending, writer->pending + written, writer->pending_length);
+    }
+    return false;
+}
+
 bool metrics_write(MetricsWriter *writer, const char *kind, int64_t step, const Metric *metrics,
                    int count, Error *error) {
     size_t length = 0;
     char *line = format_line(kind, step, metrics, count, &length);
-    ssize_t written = write(writer->descriptor, line, length);
+    writer->pending = checked_realloc(writer->pending, writer->pending_length + length);
+    memcpy(writer->pending + writer->pending_length, line, length);
+    writer->pending_length += length;
     free(line);
-    if (written == (ssize_t)length) return true;
-    return error_set(error, "%s: cannot be written: %s", writer->path,
-                     written < 0 ? strerror(errno) : "the disk is full");
+    return write_pending(writer, error);
 }
 
 void metrics_close(MetricsWriter *writer) {
     if (!writer) return;
+    if (writer->pending_length) write_pending(writer, NULL);
     close(writer->descriptor);
+    free(writer->pending);
     free(writer->path);
     free(writer);
 }

@@ -19,7 +19,7 @@ typedef struct Metric {
 /// rewritten whole or not at all. A run that starts anew passes -1 and drops all. NULL on failure.
 MetricsWriter *metrics_open(const char *path, int64_t resumed_step, Error *error);
 
-/// Appends one line. kind: "train", "eval", ...
+/// Appends one line. kind: "train", "eval", ... A line that cannot be written (a full disk) is kept and tried again with the next.
 bool metrics_write(MetricsWriter *writer, const char *kind, int64_t step, const Metric *metrics,
                    int count, Error *error);
 /// NULL is allowed.

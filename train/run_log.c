@@ -14,7 +14,7 @@ enum { MAX_METRICS = 32 };
 struct RunLog {
     MetricsWriter *metrics;
     EventFile *events; ///< NULL: not wanted
-    bool warned;
+    bool warned, behind;
 };
 
 static EventFile *open_events(const char *folder, int64_t resumed_step, Error *error) {
@@ -52,8 +52,18 @@ static void warn_once(RunLog *log, bool ok, const Error *error) {
     log->warned = true;
 }
 
-bool run_log_metrics(RunLog *log, const char *kind, int64_t step, const Metric *metrics, int count,
-                     Error *error) {
+static void write_metrics(RunLog *log, const char *kind, int64_t step, const Metric *metrics,
+                          int count) {
+    Error reason;
+    bool written = metrics_write(log->metrics, kind, step, metrics, count, &reason);
+    if (!written && !log->behind)
+        fprintf(stderr, "warning: metrics are kept until they can be written: %s\n",
+                reason.message);
+    log->behind = !written;
+}
+
+void run_log_metrics(RunLog *log, const char *kind, int64_t step, const Metric *metrics,
+                     int count) {
     Metric known[MAX_METRICS];
     int num_known = 0;
     CHECK(count <= MAX_METRICS, "%d metrics", count);
@@ -65,7 +75,7 @@ bool run_log_metrics(RunLog *log, const char *kind, int64_t step, const Metric *
         snprintf(tag, sizeof tag, "%s/%s", kind, known[i].name);
         warn_once(log, event_file_scalar(log->events, tag, step, known[i].value, &reason), &reason);
     }
-    return metrics_write(log->metrics, kind, step, known, num_known, error);
+    write_metrics(log, kind, step, known, num_known);
 }
 
 void run_log_text(RunLog *log, const char *tag, int64_t step, const char *text) {

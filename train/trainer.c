@@ -42,8 +42,8 @@ static char *describe_rate(double rate, double peak) {
     return format_string("%.3g %s (%.0f%% of peak)", value, UNITS[unit], 100 * rate / peak);
 }
 
-static bool log_step(Trainer *trainer, const StepResult *result, Error *error) {
-    if (!trainer->is_first) return true;
+static void log_step(Trainer *trainer, const StepResult *result) {
+    if (!trainer->is_first) return;
     const Device *device = trainer->setup.device;
     double now = trainer_clock(), seconds = now - trainer->started,
            rate = result->operations / (now - trainer->step_started);
@@ -71,8 +71,8 @@ static bool log_step(Trainer *trainer, const StepResult *result, Error *error) {
                     result->learning_rate[GROUP_ADAPTERS], result->gradient_norm, tokens_per_second,
                     speed, (double)memory / 0x1p30);
     free(speed);
-    return run_log_metrics(trainer->log, "train", trainer->position.step, metrics,
-                           sizeof metrics / sizeof *metrics, error);
+    run_log_metrics(trainer->log, "train", trainer->position.step, metrics,
+                    sizeof metrics / sizeof *metrics);
 }
 
 // ---- between steps
@@ -128,7 +128,8 @@ static bool evaluate(Trainer *trainer, Error *error) {
     if (training->tensorboard && training->log_samples > 0)
         run_samples_log(trainer->config, &trainer->setup, trainer->held_out, position->step,
                         trainer->log);
-    return run_log_metrics(trainer->log, "eval", position->step, &(Metric){"loss", loss}, 1, error);
+    run_log_metrics(trainer->log, "eval", position->step, &(Metric){"loss", loss}, 1);
+    return true;
 }
 
 /// Hands the state over to be written. A write that failed before (a full disk) is a warning: training goes on.
@@ -180,8 +181,8 @@ static bool train(Trainer *trainer, Error *error) {
     while (ok && trainer->position.step < trainer->max_steps && !(saved && trainer->stopping)) {
         StepResult result;
         trainer->step_started = trainer_clock();
-        ok = trainer_step(trainer, stop_requested, &result, error) &&
-             log_step(trainer, &result, error);
+        ok = trainer_step(trainer, stop_requested, &result, error);
+        if (ok) log_step(trainer, &result);
         int64_t step = trainer->position.step;
         bool last = step == trainer->max_steps;
         if (ok && trainer->held_out && (last || is_due(step, training->eval_steps)) &&

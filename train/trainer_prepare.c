@@ -183,7 +183,7 @@ static bool open_outputs(Trainer *trainer, Error *error) {
     if (!trainer->is_first) return true;
     int64_t step = trainer->position.step;
     char *resolved = format_string("%s/config.yaml", folder);
-    if (config_save(trainer->config, resolved, error) &&
+    if (checkpoint_clean(folder, error) && config_save(trainer->config, resolved, error) &&
         run_record_write(folder, trainer->group, trainer->setup.device, step, error))
         trainer->log = run_log_open(folder, step > 0 ? step : -1,
                                     trainer->config->training.tensorboard, error);

@@ -103,7 +103,7 @@ static void a_folder_that_is_not_there_is_named(void **state) {
 }
 
 /// RLIMIT_FSIZE stands in for a full disk: the write comes back short, then fails.
-static void a_line_that_does_not_fit_on_the_disk_is_reported(void **state) {
+static void a_line_that_does_not_fit_on_the_disk_is_reported_and_written_later(void **state) {
     (void)state;
     MetricsWriter *writer = open_at(-1);
     struct rlimit before, small = {40, 40};
@@ -115,9 +115,17 @@ static void a_line_that_does_not_fit_on_the_disk_is_reported(void **state) {
     const Metric metric = {"a_long_enough_name", 1};
     bool is_written = metrics_write(writer, "train", 1, &metric, 1, &error);
     setrlimit(RLIMIT_FSIZE, &before);
-    metrics_close(writer);
     assert_false(is_written);
     assert_non_null(strstr(error.message, "metrics.jsonl: cannot be written: the disk is full"));
+    assert_true(metrics_write(writer, "train", 2, &metric, 1, &error));
+    metrics_close(writer);
+    MetricsLog *log = metrics_load(in_folder("metrics.jsonl"), &error);
+    if (!log) fail_msg("%s", error.message);
+    MetricSeries series = metrics_series(log, "train", metric.name);
+    assert_int_equal(series.count, 2);
+    assert_true(series.steps[0] == 1 && series.steps[1] == 2);
+    metric_series_free(&series);
+    metrics_log_free(log);
 }
 
 static void a_series_holds_the_finite_values_of_one_kind(void **state) {
@@ -149,7 +157,7 @@ int main(void) {
         IN_FOLDER(a_last_line_that_was_cut_off_is_dropped),
         IN_FOLDER(a_file_of_something_else_is_refused_and_left_alone),
         IN_FOLDER(a_folder_that_is_not_there_is_named),
-        IN_FOLDER(a_line_that_does_not_fit_on_the_disk_is_reported),
+        IN_FOLDER(a_line_that_does_not_fit_on_the_disk_is_reported_and_written_later),
         IN_FOLDER(a_series_holds_the_finite_values_of_one_kind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -303,7 +303,7 @@ static void the_newest_intact_checkpoint_is_found(void **state) {
     assert_string_equal(path, in_folder("checkpoint-23.h5"));
     free(path);
     CheckpointRetention two = {.newest = 2, .best_step = -1};
-    assert_true(checkpoint_retain(temporary_folder, &two, &error));
+    assert_true(checkpoint_retain(temporary_folder, 30, &two, &error));
     assert_int_equal(access(in_folder("checkpoint-23.h5"), F_OK), 0);
     assert_int_equal(access(in_folder("checkpoint-30.h5"), F_OK), 0);
     assert_int_not_equal(access(in_folder("checkpoint-16.h5"), F_OK), 0);
@@ -323,7 +323,8 @@ static void retention_keeps_the_newest_every_nth_and_the_best(void **state) {
                                          .best_step = step < 3   ? -1
                                                       : step < 9 ? 3
                                                                  : 9};
-        if (!checkpoint_retain(temporary_folder, &retention, &error)) fail_msg("%s", error.message);
+        if (!checkpoint_retain(temporary_folder, step, &retention, &error))
+            fail_msg("%s", error.message);
     }
     for (int64_t step = 1; step <= 12; step++) {
         char *path = checkpoint_path(temporary_folder, step);
@@ -334,6 +335,26 @@ static void retention_keeps_the_newest_every_nth_and_the_best(void **state) {
     char target[64] = {0};
     assert_true(readlink(in_folder("checkpoint-best.h5"), target, sizeof target - 1) > 0);
     assert_string_equal(target, "checkpoint-9.h5");
+}
+
+static void a_damaged_newest_checkpoint_does_not_cost_the_intact_ones_before_it(void **state) {
+    (void)state;
+    Error error = {0};
+    write_text("checkpoint-10.h5", "damaged");
+    for (int64_t step = 6; step <= 8; step += 2) {
+        char *path = checkpoint_path(temporary_folder, step);
+        assert_true(write_checkpoint(path, step, &error));
+        free(path);
+    }
+    CheckpointRetention one = {.newest = 1, .best_step = -1};
+    assert_true(checkpoint_retain(temporary_folder, 8, &one, &error));
+    char *path;
+    int64_t step;
+    assert_true(checkpoint_newest(temporary_folder, NULL, NULL, &path, &step, &error));
+    assert_non_null(path);
+    assert_int_equal(step, 8);
+    free(path);
+    assert_int_equal(files_in_folder(), 2);
 }
 
 static void the_checksum_is_crc32c(void **state) {
@@ -354,6 +375,7 @@ int main(void) {
         IN_FOLDER(a_disk_that_fills_up_at_any_byte_loses_nothing),
         IN_FOLDER(a_changed_byte_never_gives_other_values),
         IN_FOLDER(retention_keeps_the_newest_every_nth_and_the_best),
+        IN_FOLDER(a_damaged_newest_checkpoint_does_not_cost_the_intact_ones_before_it),
         IN_FOLDER(a_checkpoint_cut_off_is_refused),
         IN_FOLDER(the_newest_intact_checkpoint_is_found),
         cmocka_unit_test(the_checksum_is_crc32c),
