@@ -131,6 +131,11 @@ void html_report_heading(HtmlReport *report, const char *text) {
     print_escaped(report->out, "<h2>", text, "</h2>\n");
 }
 
+void html_report_subheading(HtmlReport *report, const char *text) {
+    enter_group(report, GROUP_NONE);
+    print_escaped(report->out, "<h3>", text, "</h3>\n");
+}
+
 void html_report_paragraph(HtmlReport *report, const char *text) {
     enter_group(report, GROUP_NONE);
     print_escaped(report->out, "<p>", text, "</p>\n");
@@ -149,32 +154,70 @@ void html_report_key_figures(HtmlReport *report, const KeyFigure *figures, int c
     fputs("</dl>\n", report->out);
 }
 
-/// A number, perhaps with a sign before and a unit of one word or a spread behind it: "0.735", "-1e-3", "12 %", "0.71 ± 0.02".
+/// A number, perhaps with a sign before and a unit of one word or a spread behind it: "0.735", "-1e-3", "12 %", "2:04", "0.71 ± 0.02"; but no
+/// date or version.
 static bool looks_like_a_number(const char *cell) {
     const char *digits = cell + strspn(cell, "+-");
-    return *digits >= '0' && *digits <= '9';
+    if (*digits < '0' || *digits > '9') return false;
+    char *end;
+    strtod(digits, &end);
+    return !*end || strchr(" %:d", *end);
 }
 
-void html_report_table(HtmlReport *report, const char *const *headers, const char *const *cells,
-                       int rows, int columns, int emphasised) {
+/// Every cell of the column that is not empty or a dash.
+static bool is_numeric_column(const char *const *cells, int rows, int columns, int column) {
+    int numbers = 0;
+    for (int r = 0; r < rows; r++) {
+        const char *cell = cells[r * columns + column];
+        bool is_missing = !*cell || !strcmp(cell, "-") || !strcmp(cell, "\u2013");
+        if (!is_missing && !looks_like_a_number(cell)) return false;
+        numbers += !is_missing;
+    }
+    return numbers > 0;
+}
+
+/// is_best: NULL, or of every cell; then the first column holds names.
+static void write_table(HtmlReport *report, const char *const *headers, const char *const *cells,
+                        int rows, int columns, int emphasised, const bool *is_best) {
     enter_group(report, GROUP_NONE);
     FILE *out = report->out;
-    fputs("<div class=\"scroll\"><table>\n<thead><tr>", out);
+    bool *is_numeric = checked_calloc((unsigned long)columns + 1, sizeof *is_numeric);
+    fprintf(out, "<div class=\"scroll\"><table%s>\n<thead><tr>",
+            is_best ? " class=\"ranked\"" : "");
     for (int c = 0; c < columns; c++) {
-        bool is_numeric = rows > 0 && looks_like_a_number(cells[c]);
-        print_escaped(out, is_numeric ? "<th class=\"number\">" : "<th>", headers[c], "</th>");
+        is_numeric[c] = !(is_best && c == 0) && is_numeric_column(cells, rows, columns, c);
+        print_escaped(out, is_numeric[c] ? "<th class=\"number\">" : "<th>", headers[c], "</th>");
     }
     fputs("</tr></thead>\n<tbody>\n", out);
     for (int r = 0; r < rows; r++) {
         fputs(r == emphasised ? "<tr class=\"emphasised\">" : "<tr>", out);
         for (int c = 0; c < columns; c++) {
-            const char *cell = cells[r * columns + c];
-            print_escaped(out, looks_like_a_number(cell) ? "<td class=\"number\">" : "<td>", cell,
-                          "</td>");
+            bool is_marked = is_best && is_best[r * columns + c];
+            const char *tag = is_marked       ? "<td class=\"number best\">"
+                              : is_numeric[c] ? "<td class=\"number\">"
+                                              : "<td>";
+            print_escaped(out, tag, cells[r * columns + c], "</td>");
         }
         fputs("</tr>\n", out);
     }
     fputs("</tbody>\n</table></div>\n", out);
+    free(is_numeric);
+}
+
+void html_report_table(HtmlReport *report, const char *const *headers, const char *const *cells,
+                       int rows, int columns, int emphasised) {
+    write_table(report, headers, cells, rows, columns, emphasised, NULL);
+}
+
+void html_report_ranked_table(HtmlReport *report, const char *const *headers,
+                              const char *const *cells, int rows, int columns,
+                              const bool *is_best) {
+    write_table(report, headers, cells, rows, columns, -1, is_best);
+}
+
+void html_report_legend(HtmlReport *report, const char *legend_html) {
+    enter_group(report, GROUP_NONE);
+    fprintf(report->out, "<div class=\"legend\">\n%s</div>\n", legend_html);
 }
 
 void html_report_chart(HtmlReport *report, const char *svg_html, const char *caption) {

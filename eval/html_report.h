@@ -14,6 +14,8 @@ HtmlReport *html_report_new(const char *title, const char *subtitle);
 void html_report_free(HtmlReport *report);
 
 void html_report_heading(HtmlReport *report, const char *text);
+/// Of a part of what the last heading began.
+void html_report_subheading(HtmlReport *report, const char *text);
 void html_report_paragraph(HtmlReport *report, const char *text);
 
 /// A figure that is shown large.
@@ -23,9 +25,16 @@ typedef struct KeyFigure {
 } KeyFigure;
 void html_report_key_figures(HtmlReport *report, const KeyFigure *figures, int count);
 
-/// cells: [rows][columns]. Cells that look like numbers are aligned to the right. The row `emphasised` stands out; -1: none.
+/// cells: [rows][columns]. Columns of numbers are aligned to the right. The row `emphasised` stands out; -1: none.
 void html_report_table(HtmlReport *report, const char *const *headers, const char *const *cells,
                        int rows, int columns, int emphasised);
+
+/// The same in smaller print, for many columns, and with the best cells marked: is_best[rows][columns]. The first column holds names, even if they look like numbers.
+void html_report_ranked_table(HtmlReport *report, const char *const *headers,
+                              const char *const *cells, int rows, int columns, const bool *is_best);
+
+/// What the lines of the charts behind it stand for, from plot_legend_html(). It stays in view while the reader scrolls on.
+void html_report_legend(HtmlReport *report, const char *legend_html);
 
 /// A chart with its caption (NULL: none). Charts that follow each other stand side by side where there is room.
 void html_report_chart(HtmlReport *report, const char *svg_html, const char *caption);

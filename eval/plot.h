@@ -10,16 +10,34 @@ typedef struct PlotSeries {
     double smoothing;
 } PlotSeries;
 
+typedef enum PlotMarkKind { MARK_RING, MARK_CROSS } PlotMarkKind;
+
+/// A point that stands out. Its text shows where a pointer rests on it.
+typedef struct PlotMark {
+    double x, y; ///< y not finite: on the axis
+    PlotMarkKind kind;
+    const char *text;
+} PlotMark;
+
 typedef struct Plot {
     const char *title; ///< for readers that cannot see it
     const char *x_label, *y_label;
     const PlotSeries *series;
     int num_series;
+    const PlotMark *marks;
+    int num_marks;
+    const char *mark_labels[2]; ///< what a ring and what a cross stand for, in the legend
+    /// NULL, or for each series its number from 0 in a legend beside the chart, plot_legend_html(): it decides colour and dashes, and
+    /// stands, counted from 1, at the line's end. The chart then has no legend of its own.
+    const int *numbers;
     int width, height; ///< in pixels, 0: 480 x 280
 } Plot;
 
 /// An <svg> element; the caller frees it. Without any point it says so.
 char *plot_svg(const Plot *plot);
+
+/// The legend of charts whose series have numbers, for html_report_legend(); the caller frees it.
+char *plot_legend_html(const char *const *labels, int count);
 
 /// Round numbers (1, 2 or 5 times a power of ten apart), about `wanted` of them, that lie in [low, high]. Writes at most
 /// `capacity` and returns how many.

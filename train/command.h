@@ -19,7 +19,7 @@ enum {
     VERB(eval, "one evaluation: where does it look when it names something?")         \
     VERB(ground, "an answer about a picture, and where the things are that it names") \
     VERB(features, "every intermediate of one pass, as safetensors")                  \
-    VERB(report, "one HTML page about a run: curves, figures, pictures")              \
+    VERB(report, "one HTML page about a run, or comparing several: curves, figures")  \
     VERB(config, "every configuration key explained; check a configuration")
 
 #define DECLARE_COMMAND(name, summary) int command_##name(int argc, char **argv);

@@ -1,213 +1,87 @@
-// difflmm report: what a run came to, as one HTML page and a few figures for machines.
+// difflmm report: what a run came to, as one HTML page and a few figures for machines; or several runs, compared.
 #include "autograd/output_file.h"
 #include "eval/html_report.h"
-#include "eval/plot.h"
 #include "train/command.h"
-#include "train/metrics.h"
 #include "train/progress.h"
+#include "train/report_compare.h"
+#include "train/report_parts.h"
+#include "train/report_run.h"
 
-#include <dirent.h>
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
 
-static const char HELP[] = "usage: difflmm report RUN_DIR [--started SECONDS]\n"
-                           "\n"
-                           "Writes RUN_DIR/report/index.html (one file: curves, figures, pictures) "
-                           "and RUN_DIR/report/summary.json\n"
-                           "from what 'difflmm train' and 'difflmm eval' left below RUN_DIR: "
-                           "NAME/metrics.jsonl of each training\n"
-                           "and eval/NAME/results.json of each evaluation.\n"
-                           "\n"
-                           "  --started SECONDS   when the whole job began (date +%s), for "
-                           "seconds_total; without it seconds_total\n"
-                           "                      is the sum of the parts\n"
-                           "\n"
-                           "example:\n"
-                           "  difflmm report runs/tiny\n";
+static const char HELP[] =
+    "usage: difflmm report RUN [--out FILE] [--started SECONDS]\n"
+    "       difflmm report RUN RUN... [--out FILE]\n"
+    "\n"
+    "A RUN is the folder of one training, or one that holds NAME/metrics.jsonl of several and "
+    "eval/NAME/results.json\n"
+    "of evaluations: what 'difflmm train' and 'difflmm eval' leave.\n"
+    "\n"
+    "One run: writes RUN/report/index.html (one file: curves, figures, pictures) and "
+    "RUN/report/summary.json.\n"
+    "Several: writes one page with their curves over each other, their figures side by side, the "
+    "settings that differ,\n"
+    "and who ran them where.\n"
+    "Figures for machines go to stdout as well.\n"
+    "\n"
+    "  --out FILE          the page; by default RUN/report/index.html, or comparison.html beside "
+    "the first of several\n"
+    "                      runs. With it nothing is written in RUN\n"
+    "  --started SECONDS   when the whole job began (date +%s), for "
+    "seconds_total; without it seconds_total\n"
+    "                      is the sum of the parts\n"
+    "\n"
+    "examples:\n"
+    "  difflmm report runs/tiny\n"
+    "  difflmm report runs/tiny runs/tiny-llava --out comparison.html\n";
 
-enum { MAX_PARTS = 64 };
-static const double SHARE_OF_ENDS =
-    0.05; // loss_first and loss_last are means over the first and last twentieth
-
-/// A training or an evaluation below the run's folder.
-typedef struct Part {
-    char *name;
-    json_t *results;        ///< of an evaluation
-    MetricSeries loss;      ///< of a training
-    MetricSeries others[3]; ///< learning_rate, grad_norm, tokens_per_second
-    double seconds, peak_memory;
-} Part;
-
-typedef struct Run {
-    const char *folder;
-    Part trainings[MAX_PARTS], evaluations[MAX_PARTS];
-    int num_trainings, num_evaluations;
-    double started; ///< seconds since the epoch; 0: not told
-} Run;
-
-static const char *const OTHERS[] = {"learning_rate", "grad_norm", "tokens_per_second"};
-
-// ---- reading
-
-static bool exists(const char *path) {
-    struct stat status;
-    return stat(path, &status) == 0;
-}
-
-static double last_of(const MetricsLog *log, const char *name) {
-    MetricSeries series = metrics_series(log, "train", name);
-    double value = series.count ? series.values[series.count - 1] : 0;
-    metric_series_free(&series);
-    return value;
-}
-
-static bool read_training(Run *run, const char *name, const char *path, Error *error) {
-    MetricsLog *log = metrics_load(path, error);
-    if (!log) return false;
-    Part *part = &run->trainings[run->num_trainings++];
-    part->name = checked_strdup(name);
-    part->loss = metrics_series(log, "train", "loss");
-    for (int i = 0; i < 3; i++) part->others[i] = metrics_series(log, "train", OTHERS[i]);
-    part->seconds = last_of(log, "seconds");
-    part->peak_memory = last_of(log, "peak_memory_bytes");
-    metrics_log_free(log);
-    return true;
-}
+typedef struct ReportArguments {
+    char **folders; ///< [count]
+    int count;
+    const char *out; ///< NULL: the default
+    double started;  ///< seconds since the epoch; 0: not told
+} ReportArguments;
 
 static double number(const json_t *object, const char *key) {
     return json_number_value(json_object_get(object, key));
 }
 
-static bool read_evaluation(Run *run, const char *name, const char *path, Error *error) {
-    json_error_t where;
-    json_t *results = json_load_file(path, 0, &where);
-    if (!results) return error_set(error, "%s:%d: %s", path, where.line, where.text);
-    Part *part = &run->evaluations[run->num_evaluations++];
-    part->name = checked_strdup(name);
-    part->results = results;
-    part->seconds = number(results, "seconds");
-    part->peak_memory = number(results, "peak_memory_bytes");
-    return true;
-}
-
-/// Calls `read` for every <folder>/<name>/<file> that exists, in the order of the names.
-static bool read_parts(Run *run, const char *folder, const char *file,
-                       bool (*read)(Run *, const char *, const char *, Error *), int *count,
-                       Error *error) {
-    struct dirent **entries = NULL;
-    int found = scandir(folder, &entries, NULL, alphasort);
-    bool ok = true;
-    for (int i = 0; i < found; i++) {
-        char *path = format_string("%s/%s/%s", folder, entries[i]->d_name, file);
-        bool wanted = entries[i]->d_name[0] != '.' && exists(path) && *count < MAX_PARTS;
-        if (ok && wanted) ok = read(run, entries[i]->d_name, path, error);
-        free(path);
-        free(entries[i]);
-    }
-    free(entries);
-    return ok;
-}
-
-static bool read_run(Run *run, Error *error) {
-    char *evaluations = format_string("%s/eval", run->folder);
-    bool ok =
-        read_parts(run, run->folder, "metrics.jsonl", read_training, &run->num_trainings, error) &&
-        read_parts(run, evaluations, "results.json", read_evaluation, &run->num_evaluations, error);
-    free(evaluations);
-    if (ok && !run->num_trainings && !run->num_evaluations)
-        ok = error_set(error,
-                       "%s holds neither NAME/metrics.jsonl nor eval/NAME/results.json: expected "
-                       "the folder of a run",
-                       run->folder);
-    return ok;
-}
-
-static void free_run(Run *run) {
-    for (int i = 0; i < run->num_trainings; i++) {
-        free(run->trainings[i].name);
-        metric_series_free(&run->trainings[i].loss);
-        for (int k = 0; k < 3; k++) metric_series_free(&run->trainings[i].others[k]);
-    }
-    for (int i = 0; i < run->num_evaluations; i++) {
-        free(run->evaluations[i].name);
-        json_decref(run->evaluations[i].results);
-    }
-}
-
-// ---- the summary
-
-static double mean_of_end(const MetricSeries *series, bool first) {
-    int n = (int)(SHARE_OF_ENDS * series->count);
-    if (n < 1) n = 1;
-    if (!series->count) return 0;
-    double sum = 0;
-    for (int i = 0; i < n; i++) sum += series->values[first ? i : series->count - 1 - i];
-    return sum / n;
-}
-
-static double seconds_total(const Run *run) {
-    if (run->started > 0) return (double)time(NULL) - run->started;
-    double sum = 0;
-    for (int i = 0; i < run->num_trainings; i++) sum += run->trainings[i].seconds;
-    for (int i = 0; i < run->num_evaluations; i++) sum += run->evaluations[i].seconds;
-    return sum;
-}
-
-static double peak_memory(const Run *run) {
-    double peak = 0;
-    for (int i = 0; i < run->num_trainings; i++)
-        if (run->trainings[i].peak_memory > peak) peak = run->trainings[i].peak_memory;
-    for (int i = 0; i < run->num_evaluations; i++)
-        if (run->evaluations[i].peak_memory > peak) peak = run->evaluations[i].peak_memory;
-    return peak;
-}
-
-/// One figure per evaluation; the one named "trained" goes by its architecture and brings the baselines that need no model
-/// (which have no words of their own, and so only a point accuracy).
-static json_t *accuracies(const Run *run, const char *key) {
-    json_t *figures = json_object();
-    bool is_point_accuracy = !strcmp(key, "point_accuracy");
-    for (int i = 0; i < run->num_evaluations; i++) {
-        const Part *part = &run->evaluations[i];
-        bool is_trained = !strcmp(part->name, "trained");
-        const char *name = is_trained
-                               ? json_string_value(json_object_get(part->results, "architecture"))
-                               : part->name;
-        if (is_trained && is_point_accuracy) {
-            json_object_set(figures, "random_point",
-                            json_object_get(part->results, "random_point"));
-            json_object_set(figures, "centre", json_object_get(part->results, "centre"));
-        }
-        if (name) json_object_set(figures, name, json_object_get(part->results, key));
-    }
-    return figures;
-}
-
-static json_t *summarise(const Run *run) {
-    json_t *summary = json_pack("{s:f, s:I}", "seconds_total", seconds_total(run),
-                                "peak_memory_bytes", (json_int_t)peak_memory(run));
-    for (int i = 0; i < run->num_trainings; i++) {
-        const Part *part = &run->trainings[i];
-        json_object_set_new(summary, part->name,
-                            json_pack("{s:f, s:f, s:f}", "loss_first",
-                                      mean_of_end(&part->loss, true), "loss_last",
-                                      mean_of_end(&part->loss, false), "seconds", part->seconds));
-    }
-    static const char *const KEYS[] = {"point_accuracy", "point_accuracy_of_all_nouns",
-                                       "noun_precision"};
-    for (int i = 0; i < 3; i++) json_object_set_new(summary, KEYS[i], accuracies(run, KEYS[i]));
-    return summary;
-}
-
 // ---- the page
 
-static void add_key_figures(HtmlReport *page, const Run *run) {
-    char *memory = format_bytes((int64_t)peak_memory(run)),
-         *duration = format_duration(seconds_total(run));
-    KeyFigure figures[4];
+/// The texts of loss_figures().
+typedef struct LossFigures {
+    char last[32], first[64], held_out[32], best[96];
+} LossFigures;
+
+/// How far the last training came: one figure, or two with a held-out loss. Returns how many.
+static int loss_figures(const ReportRun *run, LossFigures *texts, KeyFigure *figures) {
+    const ReportTraining *training =
+        run->num_trainings ? &run->trainings[run->num_trainings - 1] : NULL;
+    if (!training || !training->series[QUANTITY_LOSS].count) return 0;
+    const MetricSeries *loss = &training->series[QUANTITY_LOSS],
+                       *held_out = &training->series[QUANTITY_HELD_OUT_LOSS];
+    snprintf(texts->last, sizeof texts->last, "%.3f", report_mean_of_end(loss, false));
+    snprintf(texts->first, sizeof texts->first, "at its beginning: %.3f",
+             report_mean_of_end(loss, true));
+    figures[0] = (KeyFigure){texts->last, "loss at the end of training", texts->first};
+    if (!held_out->count) return 1;
+    double step, best = report_lowest(held_out, &step);
+    snprintf(texts->held_out, sizeof texts->held_out, "%.3f", report_last(held_out));
+    snprintf(texts->best, sizeof texts->best, "the lowest: %.3f at step %.0f", best, step);
+    figures[1] = (KeyFigure){texts->held_out, "loss on held-out data", texts->best};
+    return 2;
+}
+
+static void add_key_figures(HtmlReport *page, const ReportRun *run, double total) {
+    char *memory = format_bytes((int64_t)report_run_peak_memory(run)),
+         *duration = format_duration(total);
+    KeyFigure figures[5];
+    LossFigures loss = {0};
     int count = 0;
     char accuracy[32] = "", random[96] = "";
     for (int i = 0; i < run->num_evaluations; i++) {
@@ -219,6 +93,7 @@ static void add_key_figures(HtmlReport *page, const Run *run) {
         figures[count++] =
             (KeyFigure){accuracy, "of points lie in the object that is named", random};
     }
+    count += loss_figures(run, &loss, figures + count);
     figures[count++] = (KeyFigure){duration, "from start to end", NULL};
     figures[count++] = (KeyFigure){memory, "peak memory", NULL};
     html_report_key_figures(page, figures, count);
@@ -257,10 +132,11 @@ static void fill_row(const char **cells, const char *name, double accuracy, cons
     }
 }
 
-static void add_table(HtmlReport *page, const Run *run) {
+static void add_table(HtmlReport *page, const ReportRun *run) {
     const char *headers[COLUMNS] = {"points by", "point accuracy"};
     for (int c = 0; c < NUM_RESULTS; c++) headers[2 + c] = COLUMNS_OF_RESULTS[c].header;
-    const char *cells[(MAX_PARTS + 2) * COLUMNS];
+    const char **cells =
+        checked_calloc((unsigned long)((run->num_evaluations + 2) * COLUMNS), sizeof *cells);
     int rows = 0, emphasised = -1;
     for (int i = 0; i < run->num_evaluations; i++) {
         const json_t *results = run->evaluations[i].results;
@@ -273,7 +149,7 @@ static void add_table(HtmlReport *page, const Run *run) {
         fill_row(cells + COLUMNS * rows++, "the image's centre", number(results, "centre"), NULL);
     }
     for (int i = 0; i < run->num_evaluations; i++) {
-        const Part *part = &run->evaluations[i];
+        const ReportEvaluation *part = &run->evaluations[i];
         if (!strcmp(part->name, "trained")) continue;
         fill_row(cells + COLUMNS * rows++, part->name, number(part->results, "point_accuracy"),
                  part->results);
@@ -289,34 +165,11 @@ static void add_table(HtmlReport *page, const Run *run) {
                           "was ever used in training.");
     html_report_table(page, headers, cells, rows, COLUMNS, emphasised);
     for (int i = 0; i < rows * COLUMNS; i++) free((char *)cells[i]);
+    free(cells);
 }
 
-static void add_curves(HtmlReport *page, const Part *training) {
-    html_report_heading(page, training->name);
-    PlotSeries loss = {"loss", training->loss.steps, training->loss.values, training->loss.count,
-                       0.95};
-    Plot plot = {
-        .title = "loss", .x_label = "step", .y_label = "loss", .series = &loss, .num_series = 1};
-    char *svg = plot_svg(&plot);
-    html_report_chart(page, svg, "Cross-entropy per supervised token");
-    free(svg);
-    static const char *const CAPTIONS[] = {"Learning rate of the adapters",
-                                           "Gradient norm before clipping", "Tokens per second"};
-    for (int i = 0; i < 3; i++) {
-        const MetricSeries *series = &training->others[i];
-        PlotSeries line = {OTHERS[i], series->steps, series->values, series->count, i ? 0.95 : 0};
-        plot = (Plot){.title = OTHERS[i],
-                      .x_label = "step",
-                      .y_label = OTHERS[i],
-                      .series = &line,
-                      .num_series = 1};
-        svg = plot_svg(&plot);
-        html_report_chart(page, svg, CAPTIONS[i]);
-        free(svg);
-    }
-}
-
-static bool add_pictures(HtmlReport *page, const Run *run, const Part *evaluation, Error *error) {
+static bool add_pictures(HtmlReport *page, const ReportRun *run, const ReportEvaluation *evaluation,
+                         Error *error) {
     const json_t *pictures = json_object_get(evaluation->results, "pictures"), *item;
     if (!json_array_size(pictures)) return true;
     html_report_heading(page, "What it says, and where it looks");
@@ -337,56 +190,146 @@ static bool add_pictures(HtmlReport *page, const Run *run, const Part *evaluatio
     return true;
 }
 
-static void add_configuration(HtmlReport *page, const Run *run, const Part *training) {
-    char *path = format_string("%s/%s/config.yaml", run->folder, training->name);
-    FILE *file = fopen(path, "r");
-    char text[32768];
-    size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0;
-    text[length] = 0;
-    if (file) fclose(file);
-    char *summary = format_string("Configuration of %s", training->name);
-    if (length) html_report_details(page, summary, text);
-    free(summary);
-    free(path);
+/// Of each training: curves, and behind them what was run.
+static void add_trainings(HtmlReport *page, const ReportRun *run) {
+    for (int i = 0; i < run->num_trainings; i++) {
+        const ReportTraining *training = &run->trainings[i];
+        html_report_heading(page, training->name);
+        report_training_charts(page, training);
+    }
+    for (int i = 0; i < run->num_trainings; i++) {
+        char *summary = format_string("Command and configuration of %s", run->trainings[i].name);
+        report_add_origin(page, &run->trainings[i], summary);
+        free(summary);
+    }
 }
 
-static bool write_page(const Run *run, const char *path, Error *error) {
+static bool write_page(const ReportRun *run, double total, const char *path, Error *error) {
     HtmlReport *page = html_report_new("DiffLMM", run->folder);
-    add_key_figures(page, run);
+    add_key_figures(page, run, total);
     bool ok = true;
     if (run->num_evaluations) add_table(page, run);
     for (int i = 0; ok && i < run->num_evaluations; i++)
         ok = add_pictures(page, run, &run->evaluations[i], error);
-    for (int i = 0; i < run->num_trainings; i++) add_curves(page, &run->trainings[i]);
-    for (int i = 0; i < run->num_trainings; i++) add_configuration(page, run, &run->trainings[i]);
+    add_trainings(page, run);
     ok = ok && html_report_save(page, path, error);
     html_report_free(page);
     return ok;
 }
 
-static bool write_summary(const Run *run, const char *path, Error *error) {
-    json_t *summary = summarise(run);
+// ---- what is written
+
+/// Prints the summary, and writes it to a file unless path is NULL.
+static bool write_summary(const json_t *summary, const char *path, Error *error) {
     char *text = json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    bool ok = output_whole_file(path, text, strlen(text), error);
-    puts(text);
+    bool ok = !path || output_whole_file(path, text, strlen(text), error);
+    if (ok) puts(text);
     free(text);
-    json_decref(summary);
     return ok;
 }
 
-static bool write_report(Run *run, Error *error) {
+static bool report_one(const ReportRun *run, const ReportArguments *arguments, Error *error) {
+    double total =
+        arguments->started > 0 ? (double)time(NULL) - arguments->started : report_run_seconds(run);
     char *folder = format_string("%s/report", run->folder),
-         *page = format_string("%s/index.html", folder),
-         *summary = format_string("%s/summary.json", folder);
-    bool ok = read_run(run, error);
-    if (ok && mkdir(folder, 0777) && !exists(folder))
+         *page = arguments->out ? checked_strdup(arguments->out)
+                                : format_string("%s/index.html", folder),
+         *figures = arguments->out ? NULL : format_string("%s/summary.json", folder);
+    json_t *summary = report_run_summary(run, total);
+    bool ok = true;
+    if (!arguments->out && mkdir(folder, 0777) && errno != EEXIST)
         ok = error_set(error, "cannot create the folder %s: %m", folder);
-    ok = ok && write_page(run, page, error) && write_summary(run, summary, error);
+    ok = ok && write_page(run, total, page, error) && write_summary(summary, figures, error);
     if (ok) fprintf(stderr, "%s\n", page);
+    json_decref(summary);
     free(folder);
     free(page);
-    free(summary);
+    free(figures);
     return ok;
+}
+
+/// So that runs/* may be given where an earlier comparison lies.
+static void leave_out_page(ReportArguments *arguments, const char *page) {
+    int kept = 0;
+    for (int i = 0; i < arguments->count; i++)
+        if (strcmp(arguments->folders[i], page) != 0)
+            arguments->folders[kept++] = arguments->folders[i];
+    arguments->count = kept;
+}
+
+/// Beside the folder, wherever its path leads ("." as well).
+static char *default_comparison(const char *folder) {
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/') length--;
+    while (length > 0 && folder[length - 1] != '/') length--;
+    bool is_dots = !strcmp(folder + length, ".") || !strcmp(folder + length, "..");
+    if (is_dots) return format_string("%s/../comparison.html", folder);
+    return format_string("%.*scomparison.html", (int)length, folder);
+}
+
+static bool report_several(const ReportRun *runs, int count, const char *path, Error *error) {
+    char **names = report_names(runs, count, error);
+    if (!names) return false;
+    HtmlReport *page = report_compare(runs, (const char *const *)names, count);
+    json_t *summary = json_object();
+    for (int i = 0; i < count; i++)
+        json_object_set_new(summary, names[i],
+                            report_run_summary(&runs[i], report_run_seconds(&runs[i])));
+    bool ok = html_report_save(page, path, error) && write_summary(summary, NULL, error);
+    if (ok) fprintf(stderr, "%s\n", path);
+    html_report_free(page);
+    json_decref(summary);
+    report_names_free(names, count);
+    return ok;
+}
+
+static bool write_report(ReportArguments *arguments, Error *error) {
+    char *page =
+        arguments->out ? checked_strdup(arguments->out) : default_comparison(arguments->folders[0]);
+    if (arguments->count > 1) leave_out_page(arguments, page);
+    ReportRun *runs = checked_calloc((unsigned long)arguments->count + 1, sizeof *runs);
+    bool ok = arguments->count > 0 || error_set(error, "%s is a page, not a run", page);
+    for (int i = 0; ok && i < arguments->count; i++)
+        ok = report_run_read(&runs[i], arguments->folders[i], error);
+    if (ok && arguments->count == 1)
+        ok = report_one(runs, arguments, error);
+    else if (ok)
+        ok = report_several(runs, arguments->count, page, error);
+    for (int i = 0; i < arguments->count; i++) report_run_free(&runs[i]);
+    free(runs);
+    free(page);
+    return ok;
+}
+
+// ---- arguments
+
+static bool parse_started(const char *text, double *started, Error *error) {
+    char *end;
+    *started = strtod(text ? text : "", &end);
+    if (text && *text && !*end && *started > 0) return true;
+    return error_set(error, "--started needs seconds since 1970 (date +%%s), not '%s'",
+                     text ? text : "");
+}
+
+static bool parse_arguments(int argc, char **argv, ReportArguments *arguments, Error *error) {
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--started")) {
+            if (!parse_started(argv[++i], &arguments->started, error)) return false;
+        } else if (!strcmp(argv[i], "--out")) {
+            arguments->out = argv[++i];
+            if (!arguments->out) return error_set(error, "--out needs a file");
+        } else if (argv[i][0] == '-') {
+            return error_set(error, "there is no option '%s'; 'difflmm report --help' explains",
+                             argv[i]);
+        } else {
+            arguments->folders[arguments->count++] = argv[i];
+        }
+    }
+    if (!arguments->count)
+        return error_set(error, "expected the folder of a run, or of several; 'difflmm report "
+                                "--help' explains");
+    return arguments->count == 1 || arguments->started <= 0 ||
+           error_set(error, "--started is about one run, not %d", arguments->count);
 }
 
 int command_report(int argc, char **argv) {
@@ -394,18 +337,14 @@ int command_report(int argc, char **argv) {
         fputs(HELP, stdout);
         return EXIT_DONE;
     }
-    Run *run = checked_calloc(1, sizeof *run);
+    ReportArguments arguments = {.folders =
+                                     checked_calloc((unsigned long)argc + 1, sizeof(char *))};
     Error error = {0};
-    bool usage_ok = argc == 2 || (argc == 4 && !strcmp(argv[2], "--started"));
-    if (!usage_ok) {
-        free(run);
-        error_set(&error, "expected one folder of a run; 'difflmm report --help' explains");
-        return command_refuse("report", &error, EXIT_USAGE);
-    }
-    run->folder = argv[1];
-    if (argc == 4) run->started = strtod(argv[3], NULL);
-    bool ok = write_report(run, &error);
-    free_run(run);
-    free(run);
-    return ok ? EXIT_DONE : command_refuse("report", &error, EXIT_FAILED);
+    int exit_code = EXIT_DONE;
+    if (!parse_arguments(argc, argv, &arguments, &error))
+        exit_code = command_refuse("report", &error, EXIT_USAGE);
+    else if (!write_report(&arguments, &error))
+        exit_code = command_refuse("report", &error, EXIT_FAILED);
+    free(arguments.folders);
+    return exit_code;
 }
