@@ -11,8 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int64_t BUCKET_BYTES = 25 << 20;
-
 // ---- data
 
 static bool open_data(Trainer *trainer, Error *error) {
@@ -218,8 +216,9 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
         !is_one_job(trainer, error) ||
         !process_group_use_device(group, trainer->setup.device, error))
         return false;
-    trainer->buckets = gradient_buckets_new(&trainer->setup.parameters, group, BUCKET_BYTES,
-                                            trainer->config->training.shard_optimizer);
+    trainer->buckets =
+        gradient_buckets_new(&trainer->setup.parameters, group, GRADIENT_BUCKET_BYTES,
+                             trainer->config->training.shard_optimizer);
     int count;
     const ParameterRange *ranges = gradient_buckets_ranges(trainer->buckets, &count);
     trainer->optimizer = optimizer_new(&trainer->setup.parameters, ranges, count);
