@@ -96,13 +96,33 @@ static void work_of_product(const Tensor *x, const Tensor *weight, bool has_bias
     work_in(x, bytes);
 }
 
+/// A copy of a weight in the product library's layout, one for each direction, made when it is first used (ops/cpu/onednn.c).
+static void prepare(Tensor *weight, bool gradient, int64_t elements, DType type) {
+    uintptr_t bit = gradient ? 2 : 1, prepared = (uintptr_t)weight->prepared;
+    if (prepared & bit) return;
+    weight->prepared = (void *)(prepared | bit); // NOLINT(performance-no-int-to-ptr)
+    weight->device->bytes_prepared += round_up(elements * (int64_t)dtype_size(type), 64);
+}
+
+/// ops/cpu/linear.c: small frozen matrices are kept prepared, columns padded to a vector.
+static void prepare_matrix(Tensor *weight, bool gradient) {
+    enum { PREPARED_ELEMENTS = 1 << 19, LANES = 16 };
+    if (plan_device(weight)->options.cuda || !weight->name || weight->gradient ||
+        tensor_numel(weight) > PREPARED_ELEMENTS)
+        return;
+    int64_t from = weight->shape[gradient ? 0 : 1], to = weight->shape[gradient ? 1 : 0];
+    prepare(weight, gradient, from * round_up(to, LANES), cpu_product_type(weight));
+}
+
 static void count_linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
                          Tensor *y) {
+    prepare_matrix(weight, false);
     work_of_product(x, weight, bias != NULL, y);
 }
 
 static void count_linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
                                         Tensor *grad_x) {
+    prepare_matrix(weight, true);
     work_of_product(grad_y, weight, false, grad_x);
 }
 
@@ -124,17 +144,12 @@ static void count_sum_rows(const Tensor *x, Tensor *sum) {
     work_in(x, 4 * columns * least(MOST_BLOCKS, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS));
 }
 
-/// A convolution's weight is kept packed beside it on the processor, once for each direction (ops/cpu/onednn.c); channels are padded to
-/// a vector.
-static void prepare(Tensor *weight, DType type, bool gradient) {
+/// A convolution's weight is always kept prepared on the processor, channels padded to a vector.
+static void prepare_convolution(Tensor *weight, DType type, bool gradient) {
     enum { LANES = 16 };
-    uintptr_t bit = gradient ? 2 : 1, prepared = (uintptr_t)weight->prepared;
-    if (prepared & bit) return;
-    weight->prepared = (void *)(prepared | bit); // NOLINT(performance-no-int-to-ptr)
     int64_t area = weight->shape[1] * weight->shape[2];
     int64_t in = weight->shape[3] < LANES ? weight->shape[3] : round_up(weight->shape[3], LANES);
-    weight->device->bytes_prepared +=
-        round_up(round_up(weight->shape[0], LANES) * in * area * (int64_t)dtype_size(type), 64);
+    prepare(weight, gradient, round_up(weight->shape[0], LANES) * in * area, type);
 }
 
 /// ops/cuda/conv2d.cu: columns of a slice of pixels, unless the kernel is one pixel.
@@ -151,7 +166,7 @@ static void work_of_convolution(const Tensor *x, Tensor *weight, bool gradient, 
         return;
     }
     DType type = cpu_product_type(x);
-    prepare(weight, type, gradient);
+    prepare_convolution(weight, type, gradient);
     work_in(x, converted_bytes(x, type) + converted_bytes(y, type));
 }
 

@@ -145,7 +145,7 @@ static void print_memory(const Plan *plan, FILE *out) {
     if (!memory->cuda) {
         byte_row(out, "peak of the above", memory->peak, "");
         byte_row(out, "blocks kept for reuse", memory->kept, "at most");
-        byte_row(out, "prepared weights", memory->prepared, "of convolutions");
+        byte_row(out, "prepared weights", memory->prepared, "in the product library's layout");
     }
     if (memory->feature_cache) byte_row(out, "feature cache", memory->feature_cache, "");
     if (memory->loader) byte_row(out, "images read ahead", memory->loader, "");
