@@ -38,14 +38,13 @@ __device__ __forceinline__ void softmax_rows(const AttentionPart &part, int quer
         for (int j = 0; j < 4; j++) sum += scores[i][j] = softmax[i].weight(scores[i][j]);
         softmax[i].total += row_sum(sum);
         UNROLL
-        for (int slice = 0; slice < SLICES; slice++) UNROLL
-        for (int c = 0; c < 8; c++) sums[slice][i][c / 4][c % 4] *= shrink;
+        for (int n = 0; n < 8 * SLICES; n++) sums[n / 8][i][n / 4 % 2][n % 4] *= shrink;
     }
 }
 
 /// A block: 64 queries of one head; blocks along y: columns of y.
 template <typename T, int SLICES>
-__global__ void __launch_bounds__(FMA_THREADS) attend_fma(Forward<T> f, int tiles) {
+__global__ void __launch_bounds__(FMA_THREADS, 1) attend_fma(Forward<T> f, int tiles) {
     SHARED_ARRAY(float, space, FMA_SPACE);
     SHARED_ARRAY(float, weights, FMA_WEIGHTS);
     AttentionPart part = attention_block(f.shape, f.shape.heads, tiles);
@@ -213,6 +212,20 @@ void launch_wmma(const Forward<bfloat16> &f, const Attention *shape, cudaStream_
 
 // ---- the table
 
+template <typename T>
+void launch(const Forward<T> &f, const Attention *shape, cudaStream_t stream) {
+    if constexpr (std::is_same_v<T, bfloat16>) {
+        if (shape->head_dim <= WMMA_MAX_HEAD_DIM)
+            WITH_WMMA_WIDTH(shape->head_dim, D, launch_wmma<D>(f, shape, stream));
+        else
+            launch_fma<T, FMA_WIDE>(f, shape, stream);
+    } else if (shape->head_dim <= FMA_SLICE) {
+        launch_fma<T, 1>(f, shape, stream);
+    } else {
+        launch_fma<T, FMA_WIDE>(f, shape, stream);
+    }
+}
+
 /// So few queries are bound by reading the keys.
 enum { FEW_QUERIES = 4 };
 
@@ -224,20 +237,7 @@ void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attentio
         attention_few_queries(q, k, v, shape, y, log_sum_exp);
         return;
     }
-    if (q->dtype == BFLOAT16 && shape->head_dim <= WMMA_MAX_HEAD_DIM) {
-        Forward<bfloat16> f(q, k, v, shape, y, log_sum_exp);
-        WITH_WMMA_WIDTH(shape->head_dim, D, launch_wmma<D>(f, shape, stream_of(y)));
-        return;
-    }
-    WITH_TYPE(q->dtype, T, {
-        Forward<T> f(q, k, v, shape, y, log_sum_exp);
-        // Narrow heads of bfloat16 do not come here.
-        constexpr int narrow = std::is_same_v<T, float> ? 1 : FMA_WIDE;
-        if (shape->head_dim <= FMA_SLICE)
-            launch_fma<T, narrow>(f, shape, stream_of(y));
-        else
-            launch_fma<T, FMA_WIDE>(f, shape, stream_of(y));
-    });
+    WITH_TYPE(q->dtype, T, launch(Forward<T>(q, k, v, shape, y, log_sum_exp), shape, stream_of(y)));
 }
 
 } // namespace

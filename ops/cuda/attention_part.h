@@ -3,6 +3,14 @@
 #pragma once
 #include "ops/cuda/reduce.h"
 
+/// A loop that is unrolled no more than n times, or all its loads would come first, in registers that are needed elsewhere.
+#ifdef __CUDACC__
+#define PRAGMA_TEXT(text) _Pragma(#text)
+#define UNROLL_BY(n) PRAGMA_TEXT(unroll n)
+#else
+#define UNROLL_BY(n)
+#endif
+
 /// exp(x) is computed as exp2(x LOG2_E): scores are scaled by it once.
 static constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
@@ -70,23 +78,22 @@ static __device__ __forceinline__ AttentionPart attention_block(const AttentionS
 /// Rows of one head: row r begins at data + r * stride.
 template <typename T> struct HeadRows {
     T *data;
-    int64_t stride;
-    int length;
+    int stride, length;
 
-    __device__ __forceinline__ T *row(int r) const { return data + r * stride; }
+    __device__ __forceinline__ T *row(int r) const { return data + (int64_t)r * stride; }
 };
 
 template <typename T>
 static __device__ __forceinline__ HeadRows<T> query_rows(T *x, const AttentionShape &shape,
                                                          const AttentionPart &part) {
-    int64_t stride = (int64_t)shape.heads * shape.dim;
+    int stride = shape.heads * shape.dim;
     return {x + part.q_row * stride + part.head * shape.dim, stride, part.q_length};
 }
 
 template <typename T>
 static __device__ __forceinline__ HeadRows<T> key_rows(T *x, const AttentionShape &shape,
                                                        const AttentionPart &part) {
-    int64_t stride = (int64_t)shape.kv_heads * shape.dim;
+    int stride = shape.kv_heads * shape.dim;
     return {x + part.k_row * stride + part.kv_head * shape.dim, stride, part.k_length};
 }
 
@@ -189,7 +196,7 @@ static __device__ __forceinline__ void stage_floats(const HeadRows<const T> &fro
                                                     float *to) {
     constexpr int N = pack_size<T>, across = COLUMNS / N;
     static_assert(ROWS * across % FMA_THREADS == 0, "every thread moves as much");
-    UNROLL
+    UNROLL_BY(2)
     for (int i = 0; i < ROWS * across / FMA_THREADS; i++) {
         int at = i * FMA_THREADS + (int)threadIdx.x, row = at / across, c = at % across * N;
         float values[N] = {};
@@ -227,6 +234,7 @@ static __device__ __forceinline__ void product_of_rows(const HeadRows<const T> &
         stage_floats<FMA_TILE, FMA_CHUNK, FMA_CHUNK_PITCH>(a, a_first, column, shape, a_chunk);
         stage_floats<FMA_TILE, FMA_CHUNK, FMA_CHUNK_PITCH>(b, b_first, column, shape, b_chunk);
         __syncthreads();
+        UNROLL_BY(1)
         for (int d = 0; d < FMA_CHUNK; d += 4) {
             Pack<float, 4> from_a[4], from_b[4];
             UNROLL
@@ -236,10 +244,10 @@ static __device__ __forceinline__ void product_of_rows(const HeadRows<const T> &
             for (int j = 0; j < 4; j++)
                 from_b[j] = four_floats(b_chunk + (tx + 16 * j) * FMA_CHUNK_PITCH + d);
             UNROLL
-            for (int e = 0; e < 4; e++) UNROLL
-            for (int i = 0; i < 4; i++) UNROLL
-            for (int j = 0; j < 4; j++)
+            for (int n = 0; n < 64; n++) {
+                int e = n / 16, i = n / 4 % 4, j = n % 4;
                 scores[i][j] = fmaf(from_a[i].values[e], from_b[j].values[e], scores[i][j]);
+            }
         }
     }
 }
@@ -248,9 +256,8 @@ static __device__ __forceinline__ void product_of_rows(const HeadRows<const T> &
 static __device__ __forceinline__ void keep_weights(const FmaScores &scores, float *weights) {
     int tx = (int)threadIdx.x % 16, ty = (int)threadIdx.x / 16;
     UNROLL
-    for (int i = 0; i < 4; i++) UNROLL
-    for (int j = 0; j < 4; j++)
-        weights[(4 * ty + i) * FMA_WEIGHT_PITCH + tx + 16 * j] = scores[i][j];
+    for (int n = 0; n < 16; n++)
+        weights[(4 * ty + n / 4) * FMA_WEIGHT_PITCH + tx + 16 * (n % 4)] = scores[n / 4][n % 4];
 }
 
 /// sums += weights b for rows `first` to `end` (at most 64) of b, columns `column` and on. Begins with a barrier.
@@ -271,22 +278,23 @@ static __device__ __forceinline__ void add_weighted_rows(const float *weights,
             stage_floats<FMA_SLICE_ROWS, FMA_SLICE, FMA_SLICE>(b, first + row, from_column, shape,
                                                                space);
             __syncthreads();
+            UNROLL_BY(1)
             for (int k = 0; k < FMA_SLICE_ROWS; k += 4) {
                 Pack<float, 4> weight[4];
                 UNROLL
                 for (int i = 0; i < 4; i++)
                     weight[i] = four_floats(weights + (4 * ty + i) * FMA_WEIGHT_PITCH + row + k);
                 UNROLL
-                for (int e = 0; e < 4; e++) UNROLL
-                for (int c = 0; c < 2; c++) {
+                for (int n = 0; n < 8; n++) {
+                    int e = n / 2, c = n % 2;
                     if (c > 0 && from_column + 64 * c >= shape.dim) continue;
                     Pack<float, 4> value =
                         four_floats(space + (k + e) * FMA_SLICE + 4 * tx + 64 * c);
                     UNROLL
-                    for (int i = 0; i < 4; i++) UNROLL
-                    for (int j = 0; j < 4; j++)
-                        sums[slice][i][c][j] =
-                            fmaf(weight[i].values[e], value.values[j], sums[slice][i][c][j]);
+                    for (int m = 0; m < 16; m++) {
+                        float &sum = sums[slice][m / 4][c][m % 4];
+                        sum = fmaf(weight[m / 4].values[e], value.values[m % 4], sum);
+                    }
                 }
             }
         }
@@ -301,9 +309,8 @@ static __device__ __forceinline__ void write_sums(const FmaSums (&sums)[SLICES],
                                                   const AttentionShape &shape) {
     int tx = (int)threadIdx.x % 16, ty = (int)threadIdx.x / 16;
     UNROLL
-    for (int slice = 0; slice < SLICES; slice++) UNROLL
-    for (int i = 0; i < 4; i++) UNROLL
-    for (int c = 0; c < 2; c++) {
+    for (int n = 0; n < 8 * SLICES; n++) {
+        int slice = n / 8, i = n / 2 % 4, c = n % 2;
         int row = first + 4 * ty + i, from = column + slice * FMA_SLICE + 64 * c + 4 * tx;
         if (row >= to.length || from >= shape.dim) continue;
         float values[4];

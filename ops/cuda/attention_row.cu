@@ -114,10 +114,10 @@ template <typename T, int N> __global__ void __launch_bounds__(ROW_THREADS) atte
             weigh_values<N>(weights, v, first, count, packs, pack, own_part, parts, sums);
     }
     UNROLL
-    for (int h = 0; h < held; h++) UNROLL
-    for (int j = 0; j < N; j++) {
-        int column = (pack + h * ROW_THREADS) * N + j;
-        if (own_part < parts && column < dim) gathered[own_part * dim + column] = sums[h][j];
+    for (int i = 0; i < held * N; i++) {
+        int column = (pack + i / N * ROW_THREADS) * N + i % N;
+        if (own_part < parts && column < dim)
+            gathered[own_part * dim + column] = sums[i / N][i % N];
     }
     __syncthreads();
     int64_t at = (int64_t)blockIdx.x * few.splits + split;
@@ -200,7 +200,7 @@ __device__ __forceinline__ int segment_of(const AttentionShape &shape, int row) 
 
 /// A block: one head of one chosen row.
 template <typename T, int N>
-__global__ void __launch_bounds__(ROW_THREADS) probabilities_of_rows(Chosen<T> c) {
+__global__ void __launch_bounds__(ROW_THREADS, 3) probabilities_of_rows(Chosen<T> c) {
     SHARED_ARRAY(float, query, ATTENTION_MAX_HEAD_DIM);
     int64_t chosen = blockIdx.x / (unsigned)c.shape.heads;
     int head = (int)(blockIdx.x % (unsigned)c.shape.heads), row = c.rows[chosen];
@@ -220,7 +220,8 @@ __global__ void __launch_bounds__(ROW_THREADS) probabilities_of_rows(Chosen<T> c
         highest = block_max(highest);
         for (int j = (int)threadIdx.x; j < visible; j += ROW_THREADS)
             total += out[j] = exp2f(out[j] - highest);
-        inverse = 1.0f / block_sum(total);
+        total = block_sum(total);
+        inverse = total > 0.0f ? 1.0f / total : 0.0f;
     }
     for (int j = (int)threadIdx.x; j < c.max_k_length; j += ROW_THREADS)
         out[j] = j < visible ? out[j] * inverse : 0.0f;

@@ -15,13 +15,6 @@ namespace wmma = nvcuda::wmma;
 
 enum { WMMA_MAX_HEAD_DIM = 160 };
 
-/// A loop that is not unrolled, or all its loads would come first, in registers that are needed elsewhere.
-#ifdef __CUDACC__
-#define KEEP_LOOP _Pragma("unroll 1")
-#else
-#define KEEP_LOOP
-#endif
-
 using LeftFragment = wmma::fragment<wmma::matrix_a, 16, 16, 16, bfloat16, wmma::row_major>;
 using RightFragment = wmma::fragment<wmma::matrix_b, 16, 16, 16, bfloat16, wmma::row_major>;
 using RightTransposed = wmma::fragment<wmma::matrix_b, 16, 16, 16, bfloat16, wmma::col_major>;
@@ -55,17 +48,18 @@ template <int COLUMNS> constexpr int score_floats = 16 * score_pitch<COLUMNS>;
         }                                 \
     } while (0)
 
-/// Rows of a head on their way to shared memory: fetched into registers while the tile before is worked on. As many threads as the largest
-/// power of two that divides the row's packs take a row, so that all addresses are a few steps from one.
+/// Rows of a head on their way to shared memory: fetched into registers while the tile before is worked on. Eight threads take a row, so that
+/// its parts of 128 bytes are read whole.
 template <int D, int ROWS, int THREADS> class StagedRows {
-    static constexpr int packs_across = D / 8, team = packs_across & -packs_across;
-    static constexpr int columns = packs_across / team, step = THREADS / team;
-    static constexpr int rows = (ROWS + step - 1) / step;
-    static_assert(ROWS % step == 0 || ROWS < step, "every team takes as many rows");
+    static constexpr int team = 8, step = THREADS / team, rows = ROWS / step;
+    static constexpr int columns = (D + 8 * team - 1) / (8 * team);
+    static_assert(ROWS % step == 0, "every team takes as many rows");
     Pack<unsigned, 4> packs[rows][columns]; ///< eight elements each, which are only moved
 
     static __device__ __forceinline__ int first_row() { return (int)threadIdx.x / team; }
-    static __device__ __forceinline__ int first_column() { return (int)threadIdx.x % team * 8; }
+    static __device__ __forceinline__ int column(int c) {
+        return 8 * ((int)threadIdx.x % team + c * team);
+    }
 
   public:
     /// Rows `first` and on. Only what can be moved in packs: the rest is left to put().
@@ -75,14 +69,12 @@ template <int D, int ROWS, int THREADS> class StagedRows {
         UNROLL
         for (int r = 0; r < rows; r++) {
             int row = first + first_row() + r * step;
-            bool exists = row < from.length && (ROWS >= step || first_row() < ROWS);
-            const bfloat16 *source = from.row(row) + first_column();
+            const bfloat16 *source = from.row(row);
             UNROLL
             for (int c = 0; c < columns; c++) {
                 packs[r][c] = {};
-                if (exists && first_column() + c * team * 8 < shape.dim)
-                    packs[r][c] =
-                        *reinterpret_cast<const Pack<unsigned, 4> *>(source + c * team * 8);
+                if (row < from.length && column(c) < shape.dim)
+                    packs[r][c] = *reinterpret_cast<const Pack<unsigned, 4> *>(source + column(c));
             }
         }
     }
@@ -93,14 +85,14 @@ template <int D, int ROWS, int THREADS> class StagedRows {
             put_elements(from, first, shape, to);
             return;
         }
-        if (ROWS < step && first_row() >= ROWS) return;
-        to += first_row() * staged_pitch<D> + first_column();
+        to += first_row() * staged_pitch<D> + column(0);
         UNROLL
         for (int r = 0; r < rows; r++) {
             UNROLL
             for (int c = 0; c < columns; c++)
-                *reinterpret_cast<Pack<unsigned, 4> *>(to + r * step * staged_pitch<D> +
-                                                       c * team * 8) = packs[r][c];
+                if (D % (8 * team) == 0 || column(c) < D)
+                    *reinterpret_cast<Pack<unsigned, 4> *>(to + r * step * staged_pitch<D> +
+                                                           c * team * 8) = packs[r][c];
         }
     }
 
@@ -109,17 +101,17 @@ template <int D, int ROWS, int THREADS> class StagedRows {
                                                         int first, const AttentionShape &shape,
                                                         bfloat16 *to) {
         for (int i = (int)threadIdx.x; i < ROWS * D; i += THREADS) {
-            int row = i / D, column = i % D;
-            bool exists = first + row < from.length && column < shape.dim;
-            to[row * staged_pitch<D> + column] =
-                exists ? from.row(first + row)[column] : from_float<bfloat16>(0.0f);
+            int row = i / D, at = i % D;
+            bool exists = first + row < from.length && at < shape.dim;
+            to[row * staged_pitch<D> + at] =
+                exists ? from.row(first + row)[at] : from_float<bfloat16>(0.0f);
         }
     }
 };
 
 /// Where each of a lane's elements of a sum lies in the matrix.
 struct SumPlaces {
-    int place[SumFragment::num_elements];
+    unsigned place[SumFragment::num_elements];
 
     /// `space`: 256 floats of the warp's own. Whole warps call it.
     __device__ __forceinline__ explicit SumPlaces(float *space) {
@@ -130,10 +122,10 @@ struct SumPlaces {
         wmma::load_matrix_sync(places, space, 16, wmma::mem_row_major);
         __syncwarp();
         UNROLL
-        for (int i = 0; i < SumFragment::num_elements; i++) place[i] = (int)places.x[i];
+        for (int i = 0; i < SumFragment::num_elements; i++) place[i] = (unsigned)places.x[i];
     }
-    __device__ __forceinline__ int row(int i) const { return place[i] / 16; }
-    __device__ __forceinline__ int column(int i) const { return place[i] % 16; }
+    __device__ __forceinline__ int row(int i) const { return (int)(place[i] / 16); }
+    __device__ __forceinline__ int column(int i) const { return (int)(place[i] % 16); }
 };
 
 /// scores = a b^T: 16 staged rows of a, 16 TILES of b.
@@ -142,7 +134,7 @@ static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const
                                                         SumFragment (&scores)[TILES]) {
     UNROLL
     for (int t = 0; t < TILES; t++) wmma::fill_fragment(scores[t], 0.0f);
-    UNROLL
+    UNROLL_BY(1)
     for (int d = 0; d < D; d += 16) {
         LeftFragment left;
         wmma::load_matrix_sync(left, a + d, staged_pitch<D>);
@@ -161,7 +153,7 @@ static __device__ __forceinline__ void add_weighted_tiles(const bfloat16 *weight
                                                           const bfloat16 *b,
                                                           SumFragment (&sums)[D / 16]) {
     constexpr int pitch = score_pitch<16 * TILES>;
-    KEEP_LOOP
+    UNROLL_BY(1)
     for (int t = 0; t < TILES; t++) {
         LeftFragment left[PARTS];
         UNROLL

@@ -45,6 +45,17 @@ static const AttentionCase cases[] = {
     {"heads of 128", 1, 1, 128, true, 1, {{0, 96, 0, 256}}, 96, 256},
     {"no keys", 2, 2, 4, false, 2, {{0, 5, 0, 0}, {5, 4, 0, 6}}, 9, 6},
     {"rows in no segment", 2, 2, 12, false, 2, {{2, 5, 1, 6}, {9, 3, 9, 4}}, 14, 15},
+    {"a few queries against long caches",
+     4,
+     2,
+     24,
+     true,
+     3,
+     {{0, 3, 0, 700}, {3, 1, 700, 257}, {4, 2, 957, 1}},
+     6,
+     958},
+    {"heads of 80, as a U-Net has", 2, 2, 80, false, 1, {{0, 66, 0, 77}}, 66, 77},
+    {"wide grouped heads", 4, 2, 160, true, 2, {{0, 20, 0, 33}, {20, 70, 33, 70}}, 90, 103},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
