@@ -1,6 +1,7 @@
 // The temporary file lies in the target's folder, because rename() is atomic only within one file system.
 #include "autograd/output_file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <unistd.h>
 
 enum { SUFFIX_LETTERS = 6 };
+static const char LETTERS[] = "abcdefghijklmnopqrstuvwxyz012345";
 
 struct OutputFile {
     char *path;
@@ -33,12 +35,11 @@ static void file_free(OutputFile *file) {
 /// Opens a new file with the permissions that the user's umask gives (mkstemp would make it private), under a name
 /// whose last six letters are random.
 static int open_new(char *path) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyz012345";
     char *suffix = path + strlen(path) - SUFFIX_LETTERS;
     for (int attempt = 0; attempt < 100; attempt++) {
         unsigned char random[SUFFIX_LETTERS];
         if (getentropy(random, sizeof random) != 0) return -1;
-        for (int i = 0; i < SUFFIX_LETTERS; i++) suffix[i] = letters[random[i] % 32];
+        for (int i = 0; i < SUFFIX_LETTERS; i++) suffix[i] = LETTERS[random[i] % 32];
         int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (descriptor >= 0 || errno != EEXIST) return descriptor;
     }
@@ -107,6 +108,21 @@ void output_abandon(OutputFile *file) {
     if (file->descriptor >= 0 && ftruncate(file->descriptor, 0) != 0) errno = 0;
     unlink(file->temporary_path);
     file_free(file);
+}
+
+void output_remove_remains(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = folder_of(path);
+    size_t length = strlen(name);
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        const char *suffix = entry->d_name + length + 1;
+        if (!strncmp(entry->d_name, name, length) && entry->d_name[length] == '.' &&
+            strlen(suffix) == SUFFIX_LETTERS && strspn(suffix, LETTERS) == SUFFIX_LETTERS)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    }
+    if (directory) closedir(directory);
+    free(folder);
 }
 
 bool output_whole_file(const char *path, const void *data, size_t bytes, Error *error) {

@@ -17,5 +17,8 @@ bool output_commit(OutputFile *file, Error *error);
 /// Removes what was written and frees the file. NULL is allowed.
 void output_abandon(OutputFile *file);
 
+/// Removes what writes of `path` left behind that a kill cut short. Nobody may be writing it.
+void output_remove_remains(const char *path);
+
 /// All three in one: the whole content of `path`.
 bool output_whole_file(const char *path, const void *data, size_t bytes, Error *error);

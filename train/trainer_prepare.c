@@ -7,6 +7,8 @@
 #include "train/schedule.h"
 #include "train/trainer_parts.h"
 
+#include "autograd/output_file.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -176,12 +178,23 @@ static bool start_or_resume(Trainer *trainer, Error *error) {
 
 // ---- the whole
 
+/// What kills of earlier parts of the run left half-written.
+static bool remove_remains(const char *folder, Error *error) {
+    static const char *const names[] = {"config.yaml", "command.sh", "metrics.jsonl"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = format_string("%s/%s", folder, names[i]);
+        output_remove_remains(path);
+        free(path);
+    }
+    return checkpoint_clean(folder, error);
+}
+
 static bool open_outputs(Trainer *trainer, Error *error) {
     const char *folder = trainer->config->training.output_dir;
     if (!trainer->is_first) return true;
     int64_t step = trainer->position.step;
     char *resolved = format_string("%s/config.yaml", folder);
-    if (checkpoint_clean(folder, error) && config_save(trainer->config, resolved, error) &&
+    if (remove_remains(folder, error) && config_save(trainer->config, resolved, error) &&
         run_record_write(folder, trainer->group, trainer->setup.device, step, error))
         trainer->log = run_log_open(folder, step > 0 ? step : -1,
                                     trainer->config->training.tensorboard, error);
