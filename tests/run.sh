@@ -33,6 +33,8 @@ echo "== tests"
 ctest --test-dir build --output-on-failure --no-tests=error "$@"
 
 if ! $quick; then
+    echo "== the GPU's test programs, with nothing but compilers, executed on the host"
+    tests/gpu/run.sh --cuda-on-cpu
     echo "== address and undefined-behaviour sanitizers"
     cmake --preset sanitize >/dev/null
     cmake --build --preset sanitize -j "$jobs" -- --quiet
