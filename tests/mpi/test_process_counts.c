@@ -32,7 +32,7 @@ static const char SHARED[] =
     "model.sd=" TINY "/sd model.vision_tower=" TINY "/clip model.llm=" TINY "/llm "
     "model.dtype=float32 data.image_size=128 data.model_max_length=160 data.missing_image=skip "
     "data.group_by_modality_length=true lora.lora_r=4 lora.lora_alpha=8 lora.lora_dropout=0.1 "
-    "training.device=cpu training.threads=1 training.tensorboard=false training.save_steps=1 "
+    "training.threads=1 training.tensorboard=false training.save_steps=1 "
     "training.save_total_limit=0 training.max_steps=5 training.warmup_ratio=0 "
     "training.lr_scheduler_type=constant training.learning_rate=0.3 training.adam_epsilon=0.1 "
     "training.distributed_timeout=60";
@@ -41,18 +41,19 @@ static const char *stage_settings(int stage) {
     return stage == 1 ? "data.version=plain" : "data.image_aspect_ratio=pad lora.lora_enable=true";
 }
 
-/// Trains in the folder of that name.
-static void train(const char *name, int stage, Cut cut) {
+/// Trains on a device, by the program that has it, in the folder of that name.
+static void train_on(const char *device, const char *program, const char *name, int stage,
+                     Cut cut) {
     char command[4096];
     const char *data =
         stage == 1 ? "world/train/blip_laion_cc_sbu_558k.json" : "conversations.json";
     int used = snprintf(command, sizeof command,
-                        "cd '%s' && '%s' train empty.yaml %s %s data.train=%s "
+                        "cd '%s' && '%s' train empty.yaml training.device=%s %s %s data.train=%s "
                         "data.image_folder=world/train training.output_dir=%s "
                         "training.per_device_train_batch_size=%d "
                         "training.gradient_accumulation_steps=%d training.shard_optimizer=%s",
-                        temporary_folder, DIFFLMM_BINARY, SHARED, stage_settings(stage), data, name,
-                        cut.micro_batch, cut.accumulation, cut.shard ? "true" : "false");
+                        temporary_folder, program, device, SHARED, stage_settings(stage), data,
+                        name, cut.micro_batch, cut.accumulation, cut.shard ? "true" : "false");
     if (cut.processes > 1)
         used += snprintf(command + used, sizeof command - (size_t)used, " --processes %d",
                          cut.processes);
@@ -61,6 +62,10 @@ static void train(const char *name, int stage, Cut cut) {
     if (status == 0) return;
     snprintf(command, sizeof command, "cat '%s/%s.log' >&2", temporary_folder, name);
     if (system(command) == 0) fail_msg("%s: exit code %d", name, WEXITSTATUS(status));
+}
+
+static void train(const char *name, int stage, Cut cut) {
+    train_on("cpu", DIFFLMM_BINARY, name, stage, cut);
 }
 
 static const char *checkpoint(const char *run, int step) {
@@ -231,6 +236,23 @@ static void a_sharded_checkpoint_goes_on_anywhere(void **state) {
     }
 }
 
+#ifdef DIFFLMM_ON_CPU_BINARY
+/// GPUs, executed on the host, whose gradients NCCL sums: as one processor does, up to rounding.
+static void gpus_train_as_one_processor_does(void **state) {
+    (void)state;
+    static const Cut cuts[] = {{2, 6, 1, false}, {3, 4, 1, true}};
+    setenv("CUDA_ON_CPU_DEVICES", "3", 1);
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "gpus-%d", cuts[i].processes);
+        train_on("cuda", DIFFLMM_ON_CPU_BINARY, name, 2, cuts[i]);
+        Distance distance = distance_between("whole-2", name);
+        say(name, distance);
+        assert_within(distance, rounding_bound());
+    }
+}
+#endif
+
 // ---- the data
 
 /// The world's conversations, and texts without an image.
@@ -274,6 +296,9 @@ int main(void) {
         cmocka_unit_test(stage_2_is_the_same_on_any_number_of_processes),
         cmocka_unit_test(the_same_number_of_processes_gives_the_same_bits_sharded_or_not),
         cmocka_unit_test(a_sharded_checkpoint_goes_on_anywhere),
+#ifdef DIFFLMM_ON_CPU_BINARY
+        cmocka_unit_test(gpus_train_as_one_processor_does),
+#endif
     };
     return cmocka_run_group_tests(tests, make_data, remove_temporary_folder);
 }
