@@ -63,6 +63,7 @@ int command_train(int argc, char **argv) {
     if (processes < 0) return EXIT_USAGE;
     if (processes > 1) return launch_processes(processes, argv);
     Error error = {0};
+    trainer_listen_to_signals();
     ProcessGroup *group = process_group_open(JOINING_TIMEOUT, &error);
     if (!group) return command_refuse("train", &error, EXIT_FAILED);
     Config *config = load_config(argc, argv, group, &error);

@@ -196,8 +196,7 @@ static bool train(Trainer *trainer, Error *error) {
     return ok && finish_saving(trainer, error);
 }
 
-static void listen_to_signals(void) {
-    // From here on: while networks are read as well. SIGUSR1 is what Slurm can send before the time limit.
+void trainer_listen_to_signals(void) {
     struct sigaction action = {.sa_handler = request_stop};
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
@@ -210,7 +209,7 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
                        .group = group,
                        .is_first = process_rank(group) == 0,
                        .started = trainer_clock()};
-    listen_to_signals();
+    trainer_listen_to_signals();
     bool ok = trainer_prepare(&trainer, error);
     if (ok && trainer.position.step >= trainer.max_steps && trainer.is_first)
         fprintf(stderr, "%s is trained: step %lld of %lld\n", config->training.output_dir,
