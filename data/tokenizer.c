@@ -1,5 +1,6 @@
 #include "data/tokenizer.h"
 #include "data/sentence_piece.h"
+#include "data/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,26 +137,6 @@ static void append(Text *text, const char *bytes, size_t count) {
     text->bytes[text->length] = '\0';
 }
 
-/// Length of the well-formed UTF-8 character at the start of bytes[0, count), or 0.
-static int character_length(const unsigned char *bytes, int count) {
-    unsigned char first = bytes[0];
-    int length = first < 0x80   ? 1
-                 : first < 0xc2 ? 0
-                 : first < 0xe0 ? 2
-                 : first < 0xf0 ? 3
-                 : first < 0xf5 ? 4
-                                : 0;
-    if (length > count) return 0;
-    for (int i = 1; i < length; i++) {
-        if ((bytes[i] & 0xc0) != 0x80) return 0;
-    }
-    // Overlong forms, surrogates, and numbers past U+10FFFF begin with these pairs.
-    if ((first == 0xe0 && bytes[1] < 0xa0) || (first == 0xed && bytes[1] > 0x9f) ||
-        (first == 0xf0 && bytes[1] < 0x90) || (first == 0xf4 && bytes[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 /// Appends the run of byte pieces that starts at token `first`; returns the token after it.
 static int append_bytes(const Tokenizer *tokenizer, const int32_t *ids, int first,
                         DecodedText *decoded, Text *text) {
@@ -168,7 +149,8 @@ static int append_bytes(const Tokenizer *tokenizer, const int32_t *ids, int firs
         end++;
     }
     for (int i = first; i < end;) {
-        int length = character_length(bytes + (i - first), end - i);
+        int length =
+            (int)utf8_character_length((const char *)bytes + (i - first), (size_t)(end - i));
         for (int k = 0; k < (length ? length : 1); k++, i++) {
             decoded->begin[i] = (int32_t)text->length;
             if (length)

@@ -1,6 +1,7 @@
 #include "eval/html_report.h"
 
 #include "autograd/output_file.h"
+#include "data/text.h"
 #include "eval/html_style.h"
 
 #include <stdio.h>
@@ -36,23 +37,6 @@ char *base64_encode(const void *bytes, size_t size) {
     return text;
 }
 
-/// Bytes of the UTF-8 sequence at `text` (shortest form, no surrogates, at most U+10FFFF), or 0.
-static int utf8_length(const unsigned char *text) {
-    unsigned char lead = text[0];
-    if (lead < 0x80) return 1;
-    int length = lead >= 0xc2 && lead < 0xe0   ? 2
-                 : (lead & 0xf0) == 0xe0       ? 3
-                 : lead >= 0xf0 && lead < 0xf5 ? 4
-                                               : 0;
-    for (int i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80) return 0;
-    if (lead == 0xe0 && text[1] < 0xa0) return 0;
-    if (lead == 0xed && text[1] > 0x9f) return 0;
-    if (lead == 0xf0 && text[1] < 0x90) return 0;
-    if (lead == 0xf4 && text[1] > 0x8f) return 0;
-    return length;
-}
-
 static const char *entity(unsigned char c) {
     switch (c) {
     case '&':
@@ -75,15 +59,15 @@ static const char *entity(unsigned char c) {
 char *html_escape(const char *text) {
     enum { LONGEST_ENTITY = 6 };
     char *escaped = checked_malloc(LONGEST_ENTITY * strlen(text) + 1), *end = escaped;
-    const unsigned char *c = (const unsigned char *)text;
-    while (*c) {
-        int length = utf8_length(c);
-        const char *replacement = length ? entity(*c) : "\xef\xbf\xbd";
+    const char *c = text, *stop = text + strlen(text);
+    while (c < stop) {
+        size_t length = utf8_character_length(c, (size_t)(stop - c));
+        const char *replacement = length ? entity((unsigned char)*c) : "\xef\xbf\xbd";
         if (replacement) {
             end = stpcpy(end, replacement);
             c += length ? length : 1;
         } else {
-            memcpy(end, c, (size_t)length);
+            memcpy(end, c, length);
             end += length;
             c += length;
         }

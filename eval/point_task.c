@@ -1,5 +1,6 @@
 #include "eval/point_task.h"
 
+#include "autograd/clock.h"
 #include "autograd/output_file.h"
 #include "eval/overlay.h"
 
@@ -9,15 +10,8 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 
 enum { PICTURE_SIDE = 512 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 // ---- records
 
@@ -165,7 +159,7 @@ static bool write_results(const PointTaskOptions *options, json_t *results, Erro
 }
 
 bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *error) {
-    double started = now();
+    double started = clock_seconds();
     int total = options->annotations->num_images;
     if (options->samples >= 0 && options->samples < total) total = (int)options->samples;
     json_t *answers = json_array(), *pictures = json_array();
@@ -177,7 +171,7 @@ bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *
         if (ok && options->progress)
             options->progress(options->progress_context, first + count, total, sum);
     }
-    json_t *results = describe_figures(options, sum, now() - started);
+    json_t *results = describe_figures(options, sum, clock_seconds() - started);
     json_object_set_new(results, "pictures", pictures);
     json_object_set_new(results, "answers", answers);
     ok = ok && write_results(options, results, error);

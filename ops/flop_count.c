@@ -1,9 +1,8 @@
 // A kernel table that passes calls on to the device's own and adds up what they cost.
 #include "ops/flop_count.h"
 
+#include "autograd/clock.h"
 #include "ops/kernels.h"
-
-#include <time.h>
 
 static Device *counted;
 static const Kernels *real; ///< of that device
@@ -81,12 +80,6 @@ void flop_count_begin(Device *device) {
 
 double flop_count(void) { return operations; }
 
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /// Seconds of one product of n x n matrices, the least of a few.
 static double seconds_of_product(Device *device, DType dtype, int64_t n) {
     enum { TIMES = 4 };
@@ -96,10 +89,10 @@ static double seconds_of_product(Device *device, DType dtype, int64_t n) {
     Tensor *weight = tensor_zeros(device, dtype, SHAPE(n, n));
     for (int i = 0; i < TIMES; i++) {
         device->synchronize(device);
-        double begin = now();
+        double begin = clock_seconds();
         device->kernels->linear(x, weight, NULL, false, y);
         device->synchronize(device);
-        double seconds = now() - begin;
+        double seconds = clock_seconds() - begin;
         if (seconds < least) least = seconds;
     }
     scope_end();

@@ -12,7 +12,7 @@ enum { WARM_UP_STEPS = 1 };
 static bool fill_cache(Plan *plan, Trainer *trainer, int64_t samples, Error *error) {
     const DataSection *data = &trainer->config->data;
     if (!data->cache_features) return true;
-    double start = trainer_clock();
+    double start = clock_seconds();
     trainer->cache = feature_cache_new(
         &(FeatureCacheOptions){.model = trainer->setup.model,
                                .dataset = trainer->data,
@@ -23,7 +23,7 @@ static bool fill_cache(Plan *plan, Trainer *trainer, int64_t samples, Error *err
         NULL, error);
     double share = (double)(samples < plan->data.samples ? samples : plan->data.samples) /
                    (double)(plan->data.samples + plan->data.held_out_samples);
-    plan->time.features_seconds = (trainer_clock() - start) / share;
+    plan->time.features_seconds = (clock_seconds() - start) / share;
     return trainer->cache != NULL;
 }
 
@@ -61,18 +61,18 @@ static bool prepare(Plan *plan, Trainer *trainer, int64_t steps, Error *error) {
 static bool run(Plan *plan, Trainer *trainer, int64_t steps, Error *error) {
     StepResult result;
     int64_t tokens = 0;
-    double start = trainer_clock();
+    double start = clock_seconds();
     for (int64_t i = 0; i < steps; i++) {
         if (i == WARM_UP_STEPS) {
             trainer->setup.device->synchronize(trainer->setup.device);
-            start = trainer_clock();
+            start = clock_seconds();
             tokens = 0;
         }
         if (!trainer_step(trainer, false, &result, error)) return false;
         tokens += result.tokens;
     }
     trainer->setup.device->synchronize(trainer->setup.device);
-    double seconds = trainer_clock() - start;
+    double seconds = clock_seconds() - start;
     plan->time.known = seconds > 0 && tokens > 0;
     plan->time.steps = plan->options.timed_steps;
     plan->time.seconds_per_step = seconds / (double)(steps - WARM_UP_STEPS);

@@ -3,6 +3,7 @@
 // fallen silent. Rank 0 tells the others while it waits that it is there, and when it gives up.
 #include "train/process_group.h"
 
+#include "autograd/clock.h"
 #include "ops/collectives.h"
 
 #include <mpi.h>
@@ -10,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { REPORT_TAG = 1, MOST_REQUESTS = 4096, NAMED_RANKS = 8 };
 
@@ -38,12 +38,6 @@ struct ProcessGroup {
     int request_count;
     Collectives *collectives; ///< for tensors on a GPU
 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 bool process_group_is_launched(void) {
     // Open MPI; MPICH and Intel MPI; srun with PMIx or PMI-2.
@@ -122,7 +116,7 @@ static void note_reports(ProcessGroup *group) {
         Peer *peer = &group->peers[status.MPI_SOURCE];
         MPI_Recv(&peer->waits, 1, MPI_INT64_T, status.MPI_SOURCE, REPORT_TAG, group->control,
                  MPI_STATUS_IGNORE);
-        peer->heard = now();
+        peer->heard = clock_seconds();
     }
 }
 
@@ -164,7 +158,7 @@ static int name_ranks(char *text, size_t size, const ProcessGroup *group,
 }
 
 static bool is_silent(const ProcessGroup *group, int rank) {
-    return now() - group->peers[rank].heard > SILENCE * group->timeout;
+    return clock_seconds() - group->peers[rank].heard > SILENCE * group->timeout;
 }
 
 static bool is_behind(const ProcessGroup *group, int rank, const void *context) {
@@ -209,14 +203,14 @@ static bool gives_up(const ProcessGroup *group, double seconds) {
 
 static bool wait_all(ProcessGroup *group, MPI_Request *requests, int count, const char *what,
                      Error *error) {
-    double began = now(), reported = began, before = began;
+    double began = clock_seconds(), reported = began, before = began;
     int done = 0;
     arrive(group);
     while (!done) {
         MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE);
         if (done) break;
         note_reports(group);
-        double time = now();
+        double time = clock_seconds();
         if (time - before > SILENCE * group->timeout) began += time - before; // it was suspended
         before = time;
         if (gives_up(group, time - began)) return waited_in_vain(group, time - began, what, error);

@@ -1,12 +1,12 @@
 #include "train/progress.h"
 
+#include "autograd/clock.h"
 #include "autograd/error.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WIDEST_BAR = 30, NARROWEST_BAR = 5, USUAL_WIDTH = 80 };
@@ -20,12 +20,6 @@ struct Progress {
     double begun, shown;
     bool is_terminal, is_drawn;
 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 char *format_duration(double seconds) {
     if (!(seconds >= 0 && seconds < 1e9)) return checked_strdup("?");
@@ -110,7 +104,7 @@ static int terminal_width(FILE *out) {
 }
 
 static void show(Progress *progress) {
-    double elapsed = now() - progress->begun;
+    double elapsed = clock_seconds() - progress->begun;
     // The last column stays free: writing into it makes some terminals go to the next line.
     int width = progress->is_terminal ? terminal_width(progress->out) - 1 : 0;
     char *line =
@@ -122,7 +116,7 @@ static void show(Progress *progress) {
         fprintf(progress->out, "%s\n", line);
     fflush(progress->out);
     free(line);
-    progress->shown = now();
+    progress->shown = clock_seconds();
     progress->shown_done = progress->done;
     progress->is_drawn = true;
 }
@@ -136,14 +130,14 @@ Progress *progress_begin(FILE *out, const char *title, int64_t done, int64_t tot
     progress->first = progress->done = progress->shown_done = done;
     progress->total = total;
     progress->plain_interval = plain_interval;
-    progress->begun = progress->shown = now();
+    progress->begun = progress->shown = clock_seconds();
     progress->is_terminal = out && isatty(fileno(out));
     if (progress->is_terminal) show(progress);
     return progress;
 }
 
 static bool is_due(const Progress *progress) {
-    double since = now() - progress->shown;
+    double since = clock_seconds() - progress->shown;
     if (progress->is_terminal) return since >= REDRAW_SECONDS;
     return since >= PLAIN_SECONDS ||
            progress->done - progress->shown_done >= progress->plain_interval;

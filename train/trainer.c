@@ -9,19 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 static volatile sig_atomic_t stop_requested;
 
 static void request_stop(int signal_number) {
     (void)signal_number;
     stop_requested = 1;
-}
-
-double trainer_clock(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
 static int64_t peak_memory_bytes(void) {
@@ -45,7 +38,7 @@ static char *describe_rate(double rate, double peak) {
 static void log_step(Trainer *trainer, const StepResult *result) {
     if (!trainer->is_first) return;
     const Device *device = trainer->setup.device;
-    double now = trainer_clock(), seconds = now - trainer->started,
+    double now = clock_seconds(), seconds = now - trainer->started,
            rate = result->operations / (now - trainer->step_started);
     double tokens_per_second =
         (double)(trainer->position.tokens - trainer->tokens_before) / seconds;
@@ -180,7 +173,7 @@ static bool train(Trainer *trainer, Error *error) {
     bool ok = true, saved = false;
     while (ok && trainer->position.step < trainer->max_steps && !(saved && trainer->stopping)) {
         StepResult result;
-        trainer->step_started = trainer_clock();
+        trainer->step_started = clock_seconds();
         ok = trainer_step(trainer, stop_requested, &result, error);
         if (ok) log_step(trainer, &result);
         int64_t step = trainer->position.step;
@@ -208,7 +201,7 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
                        .config_yaml = config_to_yaml(config),
                        .group = group,
                        .is_first = process_rank(group) == 0,
-                       .started = trainer_clock()};
+                       .started = clock_seconds()};
     trainer_listen_to_signals();
     bool ok = trainer_prepare(&trainer, error);
     if (ok && trainer.position.step >= trainer.max_steps && trainer.is_first)
@@ -219,7 +212,7 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
         trainer.progress =
             progress_begin(trainer.is_first ? stderr : NULL, "training", trainer.position.step,
                            trainer.max_steps, config->training.logging_steps);
-        trainer.started = trainer_clock();
+        trainer.started = clock_seconds();
         ok = train(&trainer, error);
         progress_end(trainer.progress);
         if (trainer.skipped)

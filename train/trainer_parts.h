@@ -1,5 +1,6 @@
 /// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and trainer_step.c (one step) share.
 #pragma once
+#include "autograd/clock.h"
 #include "train/checkpoint_writer.h"
 #include "train/feature_cache.h"
 #include "train/gradient_buckets.h"
@@ -52,5 +53,3 @@ LoaderOptions trainer_loader_options(const Trainer *trainer);
 /// One step: all micro-batches of this rank, the sum over ranks, the update. `stop` asks all ranks to stop after it. Fails alike on
 /// every rank.
 bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error);
-
-double trainer_clock(void);

@@ -4,6 +4,8 @@
 
 // ---- sums and products
 
+namespace {
+
 struct Sum {
     __device__ __forceinline__ float operator()(float a, float b) const { return a + b; }
 };
@@ -229,6 +231,8 @@ static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *
         LAUNCH(gaussian_sample_kernel<1>, grid.grid, grid.block, 0, stream_of(y), in, random, out,
                rows, columns);
 }
+
+} // namespace
 
 void fill_elementwise(Kernels *table) {
     table->add = add;
