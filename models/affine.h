@@ -30,6 +30,11 @@ static inline Tensor *apply_conv3x3(const Affine *affine, Tensor *x) {
 static inline Tensor *apply_layer_norm(const Affine *affine, Tensor *x, float eps) {
     return layer_norm(x, affine->weight, affine->bias, eps);
 }
+/// The layer norm of a + b; *sum receives a + b.
+static inline Tensor *apply_add_layer_norm(const Affine *affine, Tensor *a, Tensor *b, float eps,
+                                           Tensor **sum) {
+    return add_layer_norm(a, b, affine->weight, affine->bias, eps, sum);
+}
 static inline Tensor *apply_group_norm(const Affine *affine, Tensor *x, int groups, float eps,
                                        bool silu) {
     return group_norm(x, affine->weight, affine->bias, groups, eps, silu);

@@ -79,8 +79,8 @@ static Tensor *run_layer(const ClipEncoder *encoder, const ClipLayer *layer, Ten
     Tensor *k = apply_linear(&layer->k_proj, h);
     Tensor *v = apply_linear(&layer->v_proj, h);
     h = scaled_dot_product_attention(q, k, v, shape);
-    x = add(x, apply_linear(&layer->out_proj, h));
-    h = apply_layer_norm(&layer->layer_norm2, x, encoder->layer_norm_eps);
+    h = apply_linear(&layer->out_proj, h);
+    h = apply_add_layer_norm(&layer->layer_norm2, x, h, encoder->layer_norm_eps, &x);
     h = activation(encoder->hidden_act, apply_linear(&layer->fc1, h));
     return scope_end_returning(add(x, apply_linear(&layer->fc2, h)));
 }

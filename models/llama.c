@@ -144,9 +144,9 @@ static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
     const LlamaLayer *layer = &context->llama->layers[context->index];
     float eps = context->llama->config.rms_norm_eps;
     scope_begin();
-    x = add(x, self_attention(context, rms_norm(x, layer->input_layernorm, eps)));
-    x = add(x, mlp(context, rms_norm(x, layer->post_attention_layernorm, eps)));
-    return scope_end_returning(x);
+    Tensor *h = self_attention(context, rms_norm(x, layer->input_layernorm, eps));
+    h = add_rms_norm(x, h, layer->post_attention_layernorm, eps, &x);
+    return scope_end_returning(add(x, mlp(context, h)));
 }
 
 /// A layer as the tape keeps it to run it again: values, and tensors that the tape holds.

@@ -93,10 +93,10 @@ static Tensor *run_layer(const TransformerLayer *layer, Tensor *x, Tensor *conte
                          Attention to_pixels, Attention to_context) {
     scope_begin();
     Tensor *h = apply_layer_norm(&layer->norm1, x, LAYER_NORM_EPS);
-    x = add(x, attend(&layer->attn1, h, h, to_pixels));
-    h = apply_layer_norm(&layer->norm2, x, LAYER_NORM_EPS);
-    x = add(x, attend(&layer->attn2, h, context, to_context));
-    h = apply_layer_norm(&layer->norm3, x, LAYER_NORM_EPS);
+    h = attend(&layer->attn1, h, h, to_pixels);
+    h = apply_add_layer_norm(&layer->norm2, x, h, LAYER_NORM_EPS, &x);
+    h = attend(&layer->attn2, h, context, to_context);
+    h = apply_add_layer_norm(&layer->norm3, x, h, LAYER_NORM_EPS, &x);
     h = geglu(apply_linear(&layer->ff_in, h));
     return scope_end_returning(add(x, apply_linear(&layer->ff_out, h)));
 }

@@ -1,4 +1,5 @@
 // Sums, products, conversions and dropout.
+#include "ops/elementwise.h"
 #include "ops/kernels.h"
 #include "ops/ops.h"
 
@@ -33,13 +34,15 @@ static void add_backward(Node *node, Tensor *grad_output) {
         add_repeated_grad(node, grad_output);
 }
 
+void record_sum(Tensor *sum, Tensor *a, Tensor *b) { RECORD(sum, add_backward, a, b); }
+
 Tensor *add(Tensor *a, Tensor *b) {
     CHECK(is_trailing_shape(a, b) && (b->dtype == a->dtype || b->dtype == FLOAT32),
           "add: %s is not of the shape (or its end) and type of %s", tensor_describe(b),
           tensor_describe(a));
     Tensor *y = tensor_like(a);
     kernels(a)->add(a, b, y);
-    RECORD(y, add_backward, a, b);
+    record_sum(y, a, b);
     return y;
 }
 

@@ -100,6 +100,14 @@ CHECKED(rms_norm_gradient,
         (const Tensor *x, const Tensor *weight, const Tensor *rstd, const Tensor *grad_y,
          Tensor *grad_x),
         (x, weight, rstd, grad_y, grad_x), LIST(grad_x), LIST(x, weight, grad_y))
+CHECKED(add_layer_norm,
+        (const Tensor *a, const Tensor *b, const Tensor *weight, const Tensor *bias, float eps,
+         Tensor *sum, Tensor *y, Tensor *mean, Tensor *rstd),
+        (a, b, weight, bias, eps, sum, y, mean, rstd), LIST(sum, y), LIST(a, b, weight, bias))
+CHECKED(add_rms_norm,
+        (const Tensor *a, const Tensor *b, const Tensor *weight, float eps, Tensor *sum, Tensor *y,
+         Tensor *rstd),
+        (a, b, weight, eps, sum, y, rstd), LIST(sum, y), LIST(a, b, weight))
 CHECKED(attention,
         (const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape, Tensor *y,
          Tensor *log_sum_exp),
@@ -168,6 +176,7 @@ void finite_check_begin(Device *device) {
     PUT(linear), PUT(linear_input_gradient), PUT(linear_weight_gradient), PUT(sum_rows);
     PUT(conv2d), PUT(conv2d_input_gradient), PUT(group_norm), PUT(group_norm_gradient);
     PUT(layer_norm), PUT(layer_norm_gradient), PUT(rms_norm), PUT(rms_norm_gradient);
+    PUT(add_layer_norm), PUT(add_rms_norm);
     PUT(attention), PUT(attention_gradient), PUT(attention_rows), PUT(rope);
     PUT(activation), PUT(activation_gradient), PUT(geglu), PUT(geglu_gradient);
     PUT(swiglu), PUT(swiglu_gradient), PUT(add), PUT(multiply), PUT(scale), PUT(convert);

@@ -45,6 +45,12 @@ typedef struct Kernels {
     void (*rms_norm)(const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd);
     void (*rms_norm_gradient)(const Tensor *x, const Tensor *weight, const Tensor *rstd,
                               const Tensor *grad_y, Tensor *grad_x);
+    /// sum = a + b, y = norm of the sum as stored: the bits of add() followed by the norm. a, b, sum of one shape and type.
+    void (*add_layer_norm)(const Tensor *a, const Tensor *b, const Tensor *weight,
+                           const Tensor *bias, float eps, Tensor *sum, Tensor *y, Tensor *mean,
+                           Tensor *rstd);
+    void (*add_rms_norm)(const Tensor *a, const Tensor *b, const Tensor *weight, float eps,
+                         Tensor *sum, Tensor *y, Tensor *rstd);
 
     // attention. q [rows,heads*dim], k and v [rows',kv_heads*dim], y like q; log_sum_exp FLOAT32 [rows,heads] or NULL
     void (*attention)(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape,
@@ -76,7 +82,7 @@ typedef struct Kernels {
         Tensor *
             y); ///< a and b may differ in type; y has its own; b may repeat: numel(a) % numel(b) == 0
     void (*multiply)(const Tensor *a, const Tensor *b, Tensor *y); ///< as add
-    void (*scale)(const Tensor *x, float factor, Tensor *y); ///< y may be x
+    void (*scale)(const Tensor *x, float factor, Tensor *y);       ///< y may be x
     void (*convert)(const Tensor *x, Tensor *y);
     /// Keeps element i if uniform(stream, i) >= probability, times 1/(1-p). `rows` NULL: i counts the elements of x. Otherwise INT32 [rows,2],
     /// a number and a position (below 2^30) for each row of x, and the draw depends on those and the column alone: element c of a row is number

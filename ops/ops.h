@@ -42,6 +42,11 @@ Tensor *group_norm(Tensor *x, Tensor *weight, Tensor *bias, int groups, float ep
 Tensor *layer_norm(Tensor *x, Tensor *weight, Tensor *bias, float eps);
 /// y = x / sqrt(mean(x^2) + eps) * weight (Zhang & Sennrich 2019, arXiv 1910.07467); weight [C], frozen. Differentiable in x.
 Tensor *rms_norm(Tensor *x, Tensor *weight, float eps);
+/// layer_norm(a + b): add() and layer_norm() to the last bit, gradients too, in one pass over memory. a, b [..,C] of one shape and
+/// type. *sum receives a + b, a tensor like any op's result. Differentiable in all.
+Tensor *add_layer_norm(Tensor *a, Tensor *b, Tensor *weight, Tensor *bias, float eps, Tensor **sum);
+/// The same for rms_norm(); weight [C], frozen. Differentiable in a and b.
+Tensor *add_rms_norm(Tensor *a, Tensor *b, Tensor *weight, float eps, Tensor **sum);
 
 // ---- attention.c, rope.c
 

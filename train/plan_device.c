@@ -223,6 +223,10 @@ NOTHING(layer_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor
 NOTHING(rms_norm, const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd)
 NOTHING(rms_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *rstd,
         const Tensor *grad_y, Tensor *grad_x)
+NOTHING(add_layer_norm, const Tensor *a, const Tensor *b, const Tensor *weight, const Tensor *bias,
+        float eps, Tensor *sum, Tensor *y, Tensor *mean, Tensor *rstd)
+NOTHING(add_rms_norm, const Tensor *a, const Tensor *b, const Tensor *weight, float eps,
+        Tensor *sum, Tensor *y, Tensor *rstd)
 NOTHING(attention_rows, const Tensor *q, const Tensor *k, const Attention *shape,
         const Tensor *rows, Tensor *probabilities)
 NOTHING(rope, const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse,
@@ -276,6 +280,8 @@ static const Kernels COUNTING = {
     COUNTED(layer_norm_gradient),
     COUNTED(rms_norm),
     COUNTED(rms_norm_gradient),
+    COUNTED(add_layer_norm),
+    COUNTED(add_rms_norm),
     COUNTED(attention),
     COUNTED(attention_gradient),
     COUNTED(attention_rows),

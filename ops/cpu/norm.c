@@ -1,5 +1,5 @@
-// Norms over rows: layer_norm and rms_norm. Each row is read once into a buffer in the first-level cache, where the statistics
-// take two passes (mean, then squared distances from it), so nothing cancels. group_norm is in group_norm.c.
+// Norms over rows: layer_norm and rms_norm, also of a residual sum. Each row is read once into a buffer in the first-level cache,
+// where the statistics take two passes (mean, then squared distances from it), so nothing cancels. group_norm is in group_norm.c.
 #include "ops/cpu/norm.h"
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/cpu.h"
@@ -42,14 +42,34 @@ static void normalise_row(const float *x, float mean, float rstd, const float *w
     }
 }
 
-static void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps,
-                       Tensor *y, Tensor *mean, Tensor *rstd) {
-    int64_t rows = tensor_rows(x), n = norm_columns(x);
+/// What is normalised: x, or a + b, which is stored first and read as stored.
+typedef struct NormInput {
+    const Tensor *x; ///< or a
+    const Tensor *b; ///< NULL: x alone
+    Tensor *sum;     ///< NULL: x alone
+} NormInput;
+
+/// Elements first .. first+n of the input as floats: a tensor's own memory, or `buffer`; `scratch` is of that size too.
+static const float *read_input(const NormInput *input, int64_t first, int64_t n, float *buffer,
+                               float *scratch) {
+    const float *left = chunk_read(input->x, first, n, buffer);
+    if (!input->b) return left;
+    const float *right = chunk_read(input->b, first, n, scratch);
+    float *sum = chunk_target(input->sum, first, buffer);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) sum[i] = left[i] + right[i];
+    chunk_write(input->sum, first, n, sum);
+    return chunk_read(input->sum, first, n, buffer);
+}
+
+static void layer_norm_of(const NormInput *input, const Tensor *weight, const Tensor *bias,
+                          float eps, Tensor *y, Tensor *mean, Tensor *rstd) {
+    int64_t rows = tensor_rows(y), n = norm_columns(y);
     const float *w = weight ? weight->data : NULL, *b = bias ? bias->data : NULL;
     PARALLEL_FOR(rows * n)
     for (int64_t row = 0; row < rows; row++) {
         float x_buffer[NORM_MAX_COLUMNS], y_buffer[NORM_MAX_COLUMNS];
-        const float *in = chunk_read(x, row * n, n, x_buffer);
+        const float *in = read_input(input, row * n, n, x_buffer, y_buffer);
         float *out = chunk_target(y, row * n, y_buffer);
         float mu = row_sum(in, n) / (float)n;
         float r = 1.0f / sqrtf(row_squares(in, mu, n) / (float)n + eps);
@@ -58,6 +78,17 @@ static void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias
         if (mean) ((float *)mean->data)[row] = mu;
         if (rstd) ((float *)rstd->data)[row] = r;
     }
+}
+
+static void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps,
+                       Tensor *y, Tensor *mean, Tensor *rstd) {
+    layer_norm_of(&(NormInput){.x = x}, weight, bias, eps, y, mean, rstd);
+}
+
+static void add_layer_norm(const Tensor *a, const Tensor *b, const Tensor *weight,
+                           const Tensor *bias, float eps, Tensor *sum, Tensor *y, Tensor *mean,
+                           Tensor *rstd) {
+    layer_norm_of(&(NormInput){a, b, sum}, weight, bias, eps, y, mean, rstd);
 }
 
 /// What a row's backward reads. With xhat = (x - mean) rstd and g = grad_y weight:
@@ -147,13 +178,14 @@ static void layer_norm_gradient(const Tensor *x, const Tensor *weight, const Ten
     free(partial);
 }
 
-static void rms_norm(const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd) {
-    int64_t rows = tensor_rows(x), n = norm_columns(x);
+static void rms_norm_of(const NormInput *input, const Tensor *weight, float eps, Tensor *y,
+                        Tensor *rstd) {
+    int64_t rows = tensor_rows(y), n = norm_columns(y);
     const float *w = weight->data;
     PARALLEL_FOR(rows * n)
     for (int64_t row = 0; row < rows; row++) {
         float x_buffer[NORM_MAX_COLUMNS], y_buffer[NORM_MAX_COLUMNS];
-        const float *in = chunk_read(x, row * n, n, x_buffer);
+        const float *in = read_input(input, row * n, n, x_buffer, y_buffer);
         float *out = chunk_target(y, row * n, y_buffer);
         float r = 1.0f / sqrtf(row_squares(in, 0.0f, n) / (float)n + eps);
 #pragma omp simd
@@ -161,6 +193,15 @@ static void rms_norm(const Tensor *x, const Tensor *weight, float eps, Tensor *y
         chunk_write(y, row * n, n, out);
         if (rstd) ((float *)rstd->data)[row] = r;
     }
+}
+
+static void rms_norm(const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd) {
+    rms_norm_of(&(NormInput){.x = x}, weight, eps, y, rstd);
+}
+
+static void add_rms_norm(const Tensor *a, const Tensor *b, const Tensor *weight, float eps,
+                         Tensor *sum, Tensor *y, Tensor *rstd) {
+    rms_norm_of(&(NormInput){a, b, sum}, weight, eps, y, rstd);
 }
 
 static void rms_norm_gradient(const Tensor *x, const Tensor *weight, const Tensor *rstd,
@@ -184,5 +225,7 @@ void LEVEL_NAME(fill_norm)(Kernels *table) {
     table->layer_norm_gradient = layer_norm_gradient;
     table->rms_norm = rms_norm;
     table->rms_norm_gradient = rms_norm_gradient;
+    table->add_layer_norm = add_layer_norm;
+    table->add_rms_norm = add_rms_norm;
     LEVEL_NAME(fill_group_norm)(table);
 }

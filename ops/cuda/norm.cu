@@ -1,7 +1,7 @@
-// Norms over rows: layer_norm and rms_norm. A row belongs to a warp if it is short, else to a block; its threads read it once into
-// registers, where the statistics take two passes (mean, then squared distances from it), so nothing cancels. Rows that cannot be
-// read 16 bytes at a time are read again from the cache instead. Column sums are taken over slabs of rows, whose number depends on
-// the shape alone, and the slabs are added in order.
+// Norms over rows: layer_norm and rms_norm, also of a residual sum. A row belongs to a warp if it is short, else to a block; its
+// threads read it once into registers, where the statistics take two passes (mean, then squared distances from it), so nothing
+// cancels. Rows that cannot be read 16 bytes at a time are read again from the cache instead. Column sums are taken over slabs of
+// rows, whose number depends on the shape alone, and the slabs are added in order.
 #include "ops/cuda/reduce.h"
 
 namespace {
@@ -20,6 +20,8 @@ enum {
 /// One call: forward (grad_y NULL) or backward. rms_norm is layer_norm with mean 0, which is not subtracted.
 template <typename T> struct Norm {
     const T *x, *grad_y;
+    const T *added; ///< in packs, forward: x + added is stored in `sum` and normalised as stored
+    T *sum;
     const float *weight, *bias; ///< NULL: ones, zeros
     int64_t rows;
     int columns;
@@ -55,6 +57,20 @@ template <typename T, int N> struct Part {
         UNROLL
         for (int i = 0; i < most; i++)
             if (at(i) < count) packs[i] = from[at(i)];
+    }
+    /// Becomes this + added, rounded, and stores it.
+    __device__ __forceinline__ void add(const T *added, T *sum) {
+        const Pack<T, N> *from = reinterpret_cast<const Pack<T, N> *>(added);
+        Pack<T, N> *to = reinterpret_cast<Pack<T, N> *>(sum);
+        UNROLL
+        for (int i = 0; i < most; i++) {
+            if (at(i) >= count) continue;
+            Pack<T, N> other = from[at(i)];
+            UNROLL
+            for (int j = 0; j < N; j++)
+                packs[i].values[j] = from_float<T>(value(i, j) + to_float(other.values[j]));
+            to[at(i)] = packs[i];
+        }
     }
     __device__ __forceinline__ int steps() const { return most; }
     __device__ __forceinline__ int at(int i) const { return i * size + lane; }
@@ -118,6 +134,10 @@ __global__ void __launch_bounds__(WARP ? WARP_ROWS_THREADS : MAX_THREADS) norm_r
     Team<WARP> team;
     for (int64_t row = team.row; row < norm.rows; row += team.step) {
         Part<T, N> x(norm.x + row * norm.columns, team.lane, team.size, norm.columns);
+        if constexpr (N > 1) {
+            int64_t at = row * norm.columns;
+            if (norm.added) x.add(norm.added + at, norm.sum + at);
+        }
         float n = (float)norm.columns;
         float mean = norm.centred ? sum_of<WARP>(x) / n : 0.0f;
         float rstd = 1.0f / sqrtf(squares_of<WARP>(x, mean) / n + norm.eps);
@@ -196,12 +216,17 @@ int norm_columns(const Tensor *x) {
     return (int)columns;
 }
 
+/// Whether rows are moved 16 bytes at a time.
+template <typename T> bool in_packs(const Norm<T> &norm) {
+    return norm.columns % pack_size<T> == 0 &&
+           all_aligned(norm.x, norm.added, norm.sum, norm.grad_y, norm.weight, norm.bias, norm.y);
+}
+
 template <typename T> void run(Norm<T> norm, const Tensor *like) {
     norm.rows = tensor_rows(like);
     norm.columns = norm_columns(like);
     if (norm.rows == 0) return;
-    if (norm.columns % pack_size<T> == 0 &&
-        all_aligned(norm.x, norm.grad_y, norm.weight, norm.bias, norm.y))
+    if (in_packs(norm))
         launch<T, pack_size<T>>(norm, stream_of(like));
     else
         launch<T, 1>(norm, stream_of(like));
@@ -304,11 +329,33 @@ void parameter_gradients(ColumnSums<T> sums, const Tensor *x, Tensor *grad_weigh
 
 // ---- the table
 
-void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps, Tensor *y,
-                Tensor *mean, Tensor *rstd) {
-    WITH_TYPE(x->dtype, T, {
+/// The norm of x, or of a + b, which is stored in `sum`.
+struct Input {
+    const Tensor *x; ///< or a
+    const Tensor *b; ///< NULL: x alone
+    Tensor *sum;
+};
+
+/// Rows that are not moved in packs are added before, by add() itself: the order of a row's sums is then that of the sum's own norm.
+template <typename T> void run_forward(Norm<T> norm, const Input &input, const Tensor *y) {
+    norm.x = data_of<T>(input.x);
+    norm.columns = norm_columns(y);
+    if (input.b) {
+        norm.added = data_of<T>(input.b);
+        norm.sum = data_of<T>(input.sum);
+    }
+    if (norm.added && !in_packs(norm)) {
+        kernels(y)->add(input.x, input.b, input.sum);
+        norm.x = norm.sum;
+        norm.added = nullptr;
+    }
+    run(norm, y);
+}
+
+void layer_norm_of(const Input &input, const Tensor *weight, const Tensor *bias, float eps,
+                   Tensor *y, Tensor *mean, Tensor *rstd) {
+    WITH_TYPE(y->dtype, T, {
         Norm<T> norm = {};
-        norm.x = data_of<T>(x);
         norm.weight = data_or_null<float>(weight);
         norm.bias = data_or_null<float>(bias);
         norm.eps = eps;
@@ -316,20 +363,38 @@ void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, float
         norm.y = data_of<T>(y);
         norm.mean = data_or_null<float>(mean);
         norm.rstd = data_or_null<float>(rstd);
-        run(norm, x);
+        run_forward(norm, input, y);
     });
 }
 
-void rms_norm(const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd) {
-    WITH_TYPE(x->dtype, T, {
+void layer_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, float eps, Tensor *y,
+                Tensor *mean, Tensor *rstd) {
+    layer_norm_of({x, nullptr, nullptr}, weight, bias, eps, y, mean, rstd);
+}
+
+void add_layer_norm(const Tensor *a, const Tensor *b, const Tensor *weight, const Tensor *bias,
+                    float eps, Tensor *sum, Tensor *y, Tensor *mean, Tensor *rstd) {
+    layer_norm_of({a, b, sum}, weight, bias, eps, y, mean, rstd);
+}
+
+void rms_norm_of(const Input &input, const Tensor *weight, float eps, Tensor *y, Tensor *rstd) {
+    WITH_TYPE(y->dtype, T, {
         Norm<T> norm = {};
-        norm.x = data_of<T>(x);
         norm.weight = data_of<float>(weight);
         norm.eps = eps;
         norm.y = data_of<T>(y);
         norm.rstd = data_or_null<float>(rstd);
-        run(norm, x);
+        run_forward(norm, input, y);
     });
+}
+
+void rms_norm(const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd) {
+    rms_norm_of({x, nullptr, nullptr}, weight, eps, y, rstd);
+}
+
+void add_rms_norm(const Tensor *a, const Tensor *b, const Tensor *weight, float eps, Tensor *sum,
+                  Tensor *y, Tensor *rstd) {
+    rms_norm_of({a, b, sum}, weight, eps, y, rstd);
 }
 
 /// mean NULL: rms_norm.
@@ -376,4 +441,6 @@ void fill_norm(Kernels *table) {
     table->layer_norm_gradient = layer_norm_gradient;
     table->rms_norm = rms_norm;
     table->rms_norm_gradient = rms_norm_gradient;
+    table->add_layer_norm = add_layer_norm;
+    table->add_rms_norm = add_rms_norm;
 }

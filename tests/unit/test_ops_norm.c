@@ -243,6 +243,103 @@ static void layer_norm_of_equal_values_is_the_bias(void **state) {
     case_end();
 }
 
+// ---- norms of a sum
+
+/// Where the sum and the normalised sum both go on, so that the sum's gradient has two parts. Inputs: a, b, weight, bias.
+static Tensor *after_sum(Tensor *sum, Tensor *y) { return add(gelu(sum), y); }
+
+static Tensor *add_then_layer_norm(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    Tensor *sum = add(convert(inputs[0], dtype), convert(inputs[1], dtype));
+    return after_sum(sum, layer_norm(sum, inputs[2], inputs[3], eps));
+}
+
+static Tensor *add_layer_norm_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    Tensor *sum, *a = convert(inputs[0], dtype), *b = convert(inputs[1], dtype);
+    Tensor *y = add_layer_norm(a, b, inputs[2], inputs[3], eps, &sum);
+    return after_sum(sum, y);
+}
+
+static Tensor *add_then_rms_norm(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    Tensor *sum = add(convert(inputs[0], dtype), convert(inputs[1], dtype));
+    return after_sum(sum, rms_norm(sum, inputs[2], eps));
+}
+
+static Tensor *add_rms_norm_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    Tensor *sum, *a = convert(inputs[0], dtype), *b = convert(inputs[1], dtype);
+    Tensor *y = add_rms_norm(a, b, inputs[2], eps, &sum);
+    return after_sum(sum, y);
+}
+
+/// Output and gradients, bit for bit.
+static void expect_same_op(const char *name, CaseOp two, CaseOp one, const NormCase *c, DType dtype,
+                           Tensor *const *inputs) {
+    Tensor *want[4];
+    Tensor *y = case_backward(two, c, dtype, 4, inputs, NULL);
+    for (int i = 0; i < 4; i++) {
+        bool wanted = inputs[i] && requires_grad(inputs[i]);
+        want[i] = wanted ? case_convert(grad(inputs[i]), FLOAT32) : NULL;
+    }
+    case_expect_equal(name, case_backward(one, c, dtype, 4, inputs, NULL), y);
+    for (int i = 0; i < 4; i++)
+        if (want[i]) case_expect_equal(name, grad(inputs[i]), want[i]);
+}
+
+static void norms_of_a_sum_are_add_and_norm_to_the_last_bit(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof row_cases / sizeof *row_cases; i++)
+        for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+            const NormCase *c = &row_cases[i];
+            case_begin();
+            // Of different magnitudes: their sum is not exact in either type.
+            Tensor *inputs[4] = {case_normal(FLOAT32, c->rank, c->shape),
+                                 case_normal_times(1.0 / 3, FLOAT32, c->rank, c->shape)};
+            require_grad(inputs[0]), require_grad(inputs[1]);
+            for (int k = 2; k < 4 && c->affine; k++)
+                inputs[k] = case_normal(FLOAT32, SHAPE(channels_of(c)));
+            if (c->affine) {
+                expect_same_op("rms_norm", add_then_rms_norm, add_rms_norm_op, c, dtype, inputs);
+                require_grad(inputs[2]), require_grad(inputs[3]);
+            }
+            expect_same_op("layer_norm", add_then_layer_norm, add_layer_norm_op, c, dtype, inputs);
+            case_end();
+        }
+}
+
+static void norms_of_a_sum_whose_terms_start_anywhere_in_memory(void **state) {
+    (void)state;
+    for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++)
+        for (int shifted = 0; shifted < 2; shifted++) {
+            case_begin();
+            Tensor *whole = case_normal(dtype, SHAPE(3 * 64 + 1)), *terms[2];
+            char *second = (char *)whole->data + dtype_size(dtype);
+            terms[shifted] =
+                scope_adopt(tensor_over(case_device(), dtype, SHAPE(3, 64), second, NULL));
+            terms[1 - shifted] = case_normal_times(1.0 / 3, dtype, SHAPE(3, 64));
+            Tensor *weight = case_normal(FLOAT32, SHAPE(64)), *sum;
+            Tensor *want = add(terms[0], terms[1]);
+            Tensor *y = add_rms_norm(terms[0], terms[1], weight, eps, &sum);
+            case_expect_equal("sum", sum, want);
+            case_expect_equal("rms_norm", y, rms_norm(want, weight, eps));
+            y = add_layer_norm(terms[0], terms[1], weight, NULL, eps, &sum);
+            case_expect_equal("sum", sum, want);
+            case_expect_equal("layer_norm", y, layer_norm(want, weight, NULL, eps));
+            case_end();
+        }
+}
+
+static void a_norm_of_a_sum_of_no_rows_is_empty(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *a = case_normal(BFLOAT16, SHAPE(0, 8)), *weight = case_normal(FLOAT32, SHAPE(8)), *sum;
+    assert_int_equal(tensor_numel(add_rms_norm(a, a, weight, eps, &sum)), 0);
+    assert_int_equal(tensor_numel(add_layer_norm(a, a, weight, NULL, eps, &sum)), 0);
+    case_end();
+}
+
 // ---- threads
 
 /// Output and gradient of a norm with the given number of threads.
@@ -289,6 +386,9 @@ static int norm_tests(void) {
         cmocka_unit_test(rms_norm_gradient_agrees_with_differences),
         cmocka_unit_test(layer_norm_weights_may_be_results_of_other_ops),
         cmocka_unit_test(layer_norm_of_equal_values_is_the_bias),
+        cmocka_unit_test(norms_of_a_sum_are_add_and_norm_to_the_last_bit),
+        cmocka_unit_test(norms_of_a_sum_whose_terms_start_anywhere_in_memory),
+        cmocka_unit_test(a_norm_of_a_sum_of_no_rows_is_empty),
         cmocka_unit_test(norms_are_the_same_bits_again_and_with_any_number_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
