@@ -1,47 +1,37 @@
 #!/usr/bin/env bash
-# How training scales from one process to two, one thread each: the same steps of the same global batch (stage 2 of the tiny world, LoRA,
-# 64 conversations), by turns. Prints the median time of a step in every run, and the efficiency t1 / (2 t2) of the medians. For a machine
-# where nothing else runs.
+# How training scales from one process to two, one processor thread each: the same global batch of the tiny world, stage 2 with LoRA, images
+# encoded in every step. Needs two cores that nothing else uses.
 #
-#   tests/bench/bench_processes.sh [--runs N] [--steps N] [--stage 1|2] [BUILD]     (3 runs of each, 40 steps, stage 2, build/)
+#   tests/bench/bench_processes.sh [ROUNDS] [STEPS]      default: 3 rounds of one and two processes in turn, 16 steps each
+#
+# Prints samples per second of each run (the first 4 steps left out) and the efficiency: median rate of two processes over twice the
+# median rate of one.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-runs=3 steps=40 stage=2 build=build
-while [ $# -gt 0 ]; do
-    case $1 in
-    --runs) runs=${2:?--runs needs a number} && shift 2 ;;
-    --steps) steps=${2:?--steps needs a number} && shift 2 ;;
-    --stage) stage=${2:?--stage needs 1 or 2} && shift 2 ;;
-    -h | --help) sed -n '2,6s/^# \{0,1\}//p' "$0" && exit 0 ;;
-    *) build=$1 && shift ;;
-    esac
-done
-[ "$(nproc)" -ge 2 ] || { echo "two cores are needed" >&2 && exit 1; }
-folder=$(mktemp -d "${TMPDIR:-/tmp}/difflmm-bench-XXXXXX")
+rounds=${1:-3} steps=${2:-16} build=${BUILD:-build}
+folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-"$build/data/tiny/make_tiny_world" "$folder/world" --seed 7 --train 400 --test 2 --quiet
-data=$([ "$stage" = 1 ] && echo blip_laion_cc_sbu_558k || echo llava_v1_5_mix665k)
+"$build/data/tiny/make_tiny_world" "$folder/world" --seed 11 --train 600 --test 10 >/dev/null
 
-median() { sort -n | awk '{ value[NR] = $1 } END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'; }
-
-# train PROCESSES: the median time of a step in milliseconds, without the first five.
-train() {
-    rm -rf "$folder/run"
-    "$build/difflmm" train "configs/tiny_stage$stage.yaml" model.adapters=null data.eval=null \
-        "data.train=$folder/world/train/$data.json" "data.image_folder=$folder/world/train" \
-        "training.output_dir=$folder/run" "training.max_steps=$steps" training.save_steps=0 training.tensorboard=false \
-        training.device=cpu training.threads=1 "training.per_device_train_batch_size=$((64 / $1))" \
-        --processes "$1" >"$folder/log" 2>&1 || { cat "$folder/log" >&2 && return 1; }
-    sed -n 's/.*"kind": "train".*"seconds": \([^,]*\),.*/\1/p' "$folder/run/metrics.jsonl" |
-        awk 'NR > 5 { printf "%.2f\n", 1000 * ($1 - before) } { before = $1 }' | median
+train() { # PROCESSES: samples per second
+    local run=$folder/run batch=$((64 / $1))
+    rm -rf "$run"
+    "$build/difflmm" train configs/tiny_stage2.yaml --processes "$1" model.adapters=null data.eval=null \
+        data.train="$folder/world/train/llava_v1_5_mix665k.json" data.image_folder="$folder/world/train" data.cache_features=false \
+        data.dataloader_num_workers=1 training.output_dir="$run" training.max_steps="$steps" training.threads=1 training.device=cpu \
+        training.tensorboard=false training.per_device_train_batch_size=$batch >"$folder/log" 2>&1 || { cat "$folder/log" >&2; exit 1; }
+    # samples so far = samples_per_second * seconds, both since the start
+    sed -n 's/.*"samples_per_second": \([0-9.e+]*\).*"seconds": \([0-9.e+]*\).*/\1 \2/p' "$run/metrics.jsonl" |
+        awk 'NR == 4 { samples = $1 * $2; seconds = $2 } END { printf "%.2f\n", ($1 * $2 - samples) / ($2 - seconds) }'
 }
+median() { sort -n | awk '{ x[NR] = $1 } END { print NR % 2 ? x[(NR + 1) / 2] : (x[NR / 2] + x[NR / 2 + 1]) / 2 }'; }
 
-for ((i = 1; i <= runs; i++)); do
+for ((i = 0; i < rounds; i++)); do
     for processes in 1 2; do
-        time=$(train $processes)
-        echo "$time" >>"$folder/times-$processes"
-        echo "run $i, $processes process(es): $time ms per step"
+        rate=$(train $processes)
+        echo "$processes process(es): $rate samples/s"
+        echo "$rate" >>"$folder/rates$processes"
     done
 done
-one=$(median <"$folder/times-1") two=$(median <"$folder/times-2")
-awk -v one="$one" -v two="$two" 'BEGIN { printf "1 process %.1f ms, 2 processes %.1f ms per step of 64: efficiency %.3f\n", one, two, one / (2 * two) }'
+awk -v one="$(median <"$folder/rates1")" -v two="$(median <"$folder/rates2")" \
+    'BEGIN { printf "median: %.2f and %.2f samples/s, efficiency %.1f%%\n", one, two, 100 * two / (2 * one) }'
