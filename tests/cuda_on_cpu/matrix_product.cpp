@@ -30,7 +30,9 @@ inline __attribute__((always_inline)) void tile(int64_t k, const float *a, const
         for (int i = 0; i < ROWS; i++) out[j * ROWS + i] = sum[j][i];
 }
 
-#ifdef __x86_64__
+// Clang knows neither the levels as features nor the width as a target.
+#if defined(__x86_64__) && !defined(__clang__)
+#define WITH_LEVELS 1
 __attribute__((target("arch=x86-64-v4,prefer-vector-width=512"))) void tile_v4(int64_t k,
                                                                                const float *a,
                                                                                const float *b,
@@ -41,12 +43,14 @@ __attribute__((target("arch=x86-64-v3"))) void tile_v3(int64_t k, const float *a
                                                        float *sums) {
     tile(k, a, b, sums);
 }
+#else
+#define WITH_LEVELS 0
 #endif
 void tile_any(int64_t k, const float *a, const float *b, float *sums) { tile(k, a, b, sums); }
 
 using Tile = void (*)(int64_t, const float *, const float *, float *);
 Tile choose_tile() {
-#ifdef __x86_64__
+#if WITH_LEVELS
     if (__builtin_cpu_supports("x86-64-v4")) return tile_v4;
     if (__builtin_cpu_supports("x86-64-v3")) return tile_v3;
 #endif

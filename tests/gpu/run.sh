@@ -4,7 +4,7 @@
 #
 #   tests/gpu/run.sh                    everything: tests of ops, parity of networks, speed of ops, full-size training steps
 #   tests/gpu/run.sh --tests            without measurements
-#   tests/gpu/run.sh --cuda-on-cpu      the same programs with the kernels executed on the processor (needs oneDNN); measures nothing
+#   tests/gpu/run.sh --cuda-on-cpu      the same programs with the kernels executed on the processor; measures nothing
 #
 # Logs go to $OUT, or to the build folder: $BUILD, build-gpu or build-gpu-host. Exits with 1 if something failed.
 set -uo pipefail

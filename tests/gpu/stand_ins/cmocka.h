@@ -73,7 +73,7 @@ static void cmocka_strings_equal(const char *file, int line, const char *a, cons
 
 static void cmocka_memory_equal(const char *file, int line, const void *a, const void *b,
                                 size_t bytes) {
-    const unsigned char *x = a, *y = b;
+    const unsigned char *x = (const unsigned char *)a, *y = (const unsigned char *)b;
     for (size_t i = 0; i < bytes; i++)
         if (x[i] != y[i])
             cmocka_fail(file, line, "byte %zu of %zu is 0x%02x, not 0x%02x", i, bytes, x[i], y[i]);
