@@ -5,8 +5,9 @@
 #
 #   tests/cuda_on_cpu/memory_check.sh       the emulator's own tests, ops and the optimizer
 #
-# About three minutes on two cores, half of it for attention: tests/run.sh does not run it. CC and CXX name another clang. Builds in build-memory, or $BUILD. Exits with 77 where clang or its sanitizer is not installed
-# (Debian: clang, libclang-rt-dev), with 1 if something failed.
+# Takes about three minutes of processor time, half of them for attention; tests/run.sh does not run it. CC and CXX name another clang.
+# Builds in build-memory, or $BUILD. Exits with 77 where clang or its sanitizer is not installed (Debian: clang, libclang-rt-dev), with 1
+# if something failed.
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
