@@ -71,7 +71,6 @@ int command_train(int argc, char **argv) {
     if (!config) {
         exit_code = refuse(group, &error, EXIT_USAGE);
     } else {
-        process_group_set_timeout(group, (double)config->training.distributed_timeout);
         if (!trainer_run(config, group, &error)) exit_code = refuse(group, &error, EXIT_FAILED);
     }
     config_free(config);

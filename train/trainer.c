@@ -10,6 +10,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+/// Seconds that ranks wait for one that has something to do alone.
+static const double PATIENCE = 1800;
+
 static volatile sig_atomic_t stop_requested;
 
 static void request_stop(int signal_number) {
@@ -93,6 +96,19 @@ static bool held_out_loss(Trainer *trainer, const LoaderOptions *options, int64_
     return ok;
 }
 
+/// Rank 0 asks the model about a few pictures; the others wait patiently.
+static bool log_samples(Trainer *trainer, Error *error) {
+    const TrainingSection *training = &trainer->config->training;
+    if (!training->tensorboard || training->log_samples <= 0) return true;
+    process_group_set_timeout(trainer->group, PATIENCE);
+    if (trainer->is_first)
+        run_samples_log(trainer->config, &trainer->setup, trainer->held_out, trainer->position.step,
+                        trainer->log);
+    bool ok = process_group_agree(trainer->group, true, error);
+    process_group_set_timeout(trainer->group, (double)training->distributed_timeout);
+    return ok;
+}
+
 /// The loss per supervised token on held-out samples, the same ones with the same noise every time, shared out over the ranks.
 static bool evaluate(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
@@ -117,12 +133,9 @@ static bool evaluate(Trainer *trainer, Error *error) {
     }
     progress_print(trainer->progress, "step %lld: loss %.4f on held-out data",
                    (long long)position->step, loss);
-    if (!trainer->is_first) return true;
-    if (training->tensorboard && training->log_samples > 0)
-        run_samples_log(trainer->config, &trainer->setup, trainer->held_out, position->step,
-                        trainer->log);
-    run_log_metrics(trainer->log, "eval", position->step, &(Metric){"loss", loss}, 1);
-    return true;
+    if (trainer->is_first)
+        run_log_metrics(trainer->log, "eval", position->step, &(Metric){"loss", loss}, 1);
+    return log_samples(trainer, error);
 }
 
 /// Hands the state over to be written. A write that failed before (a full disk) is a warning: training goes on.
@@ -213,6 +226,7 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
             progress_begin(trainer.is_first ? stderr : NULL, "training", trainer.position.step,
                            trainer.max_steps, config->training.logging_steps);
         trainer.started = clock_seconds();
+        process_group_set_timeout(group, (double)config->training.distributed_timeout);
         ok = train(&trainer, error);
         progress_end(trainer.progress);
         if (trainer.skipped)

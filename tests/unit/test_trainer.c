@@ -219,6 +219,126 @@ static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state)
                                    in_folder("cut/checkpoint-1.h5"), "optimizer/exp_avg/") < 1e-3);
 }
 
+// ---- watching a run
+
+/// The values of a metric over the steps of the run in that folder; the caller frees them with metric_series_free().
+static MetricSeries metric_of(const char *folder, const char *name) {
+    Error error = {0};
+    char path[300];
+    snprintf(path, sizeof path, "%s/metrics.jsonl", in_folder(folder));
+    MetricsLog *log = metrics_load(path, &error);
+    if (!log) fail_msg("%s", error.message);
+    MetricSeries series = metrics_series(log, "train", name);
+    metrics_log_free(log);
+    return series;
+}
+
+/// With a threshold of half a standard deviation a third of all steps is out of line, from the 65th on: before, nothing is decided.
+static void train_with_outliers(const char *folder, const char *action) {
+    char output[300], setting[64];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder(folder));
+    snprintf(setting, sizeof setting, "training.outlier_action=%s", action);
+    assert_trains((const char *[]){output, setting, "training.outlier_zscore=0.5",
+                                   "training.max_steps=80", "data.cache_features=true",
+                                   "training.per_device_train_batch_size=1", NULL});
+}
+
+/// The first step (from 1) that is out of line, 0 if there is none; asserts that exactly those were left out if `skipped`.
+static int first_outlier(const char *folder, bool skipped) {
+    MetricSeries updated = metric_of(folder, "updated"), loss = metric_of(folder, "loss_zscore"),
+                 norm = metric_of(folder, "grad_norm_zscore");
+    assert_int_equal(loss.count, norm.count); // of the steps in which something is decided
+    int undecided = updated.count - loss.count, first = 0;
+    assert_int_equal(undecided, 64);
+    for (int i = 0; i < loss.count; i++) {
+        bool out = loss.values[i] > 0.5 || norm.values[i] > 0.5;
+        if (out && !first) first = undecided + i + 1;
+        assert_true(updated.values[undecided + i] == !(out && skipped));
+    }
+    for (int i = 0; i < undecided; i++) assert_true(updated.values[i] == 1);
+    metric_series_free(&updated);
+    metric_series_free(&loss);
+    metric_series_free(&norm);
+    return first;
+}
+
+static void steps_out_of_line_are_told_left_out_or_the_end_as_configured(void **state) {
+    (void)state;
+    train_with_outliers("warn", "warn");
+    int first = first_outlier("warn", false);
+    assert_true(first > 64);
+    train_with_outliers("skip", "skip");
+    assert_int_equal(first_outlier("skip", true), first);
+    train_with_outliers("stop", "stop");
+    assert_int_equal(first_outlier("stop", true), first);
+    MetricSeries losses = metric_of("stop", "loss");
+    assert_int_equal(losses.count, first);
+    metric_series_free(&losses);
+    char checkpoint[300];
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint-%d.h5", in_folder("stop"), first);
+    assert_int_equal(access(checkpoint, R_OK), 0);
+}
+
+static void a_loss_that_is_not_finite_names_the_first_kernel(void **state) {
+    (void)state;
+    Error error = {0};
+    char output[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("not-finite"));
+    const char *settings[] = {output,
+                              "model.dtype=float32",
+                              "training.learning_rate=1e30",
+                              "training.warmup_ratio=0",
+                              "training.lr_scheduler_type=constant",
+                              "training.max_grad_norm=0",
+                              "training.max_steps=4",
+                              "training.per_device_train_batch_size=2",
+                              NULL};
+    assert_false(train(settings, &error));
+    assert_non_null(strstr(error.message, "is not finite. The first such values: "));
+    assert_non_null(strstr(error.message, " of the values of "));
+    assert_non_null(strstr(error.message, "float32"));
+}
+
+static void a_batch_without_a_supervised_token_teaches_nothing(void **state) {
+    (void)state;
+    char output[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("unsupervised"));
+    char captions[300];
+    snprintf(captions, sizeof captions, "data.train=%s",
+             in_folder("world/train/blip_laion_cc_sbu_558k.json"));
+    // Sequences end before the answer.
+    assert_trains((const char *[]){output, captions, "data.version=vicuna_v1",
+                                   "data.model_max_length=80", "training.max_steps=2",
+                                   "training.save_steps=1", "training.save_total_limit=0",
+                                   "training.per_device_train_batch_size=2", NULL});
+    MetricSeries updated = metric_of("unsupervised", "updated");
+    assert_int_equal(updated.count, 2);
+    assert_true(updated.values[0] == 0 && updated.values[1] == 0);
+    metric_series_free(&updated);
+    assert_true(largest_difference(in_folder("unsupervised/checkpoint-1.h5"),
+                                   in_folder("unsupervised/checkpoint-2.h5"), "weights/") == 0);
+}
+
+static void a_runs_folder_tells_how_to_repeat_it(void **state) {
+    (void)state;
+    char output[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("record"));
+    assert_trains((const char *[]){output, "training.max_steps=1",
+                                   "training.per_device_train_batch_size=2", NULL});
+    static const char *const files[] = {"record/config.yaml", "record/runs.jsonl",
+                                        "record/command.sh",  "record/metrics.jsonl",
+                                        "record/tensorboard", "record/checkpoint-1.h5"};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_int_equal(access(in_folder(files[i]), R_OK), 0);
+    assert_int_equal(access(in_folder("record/command.sh"), X_OK), 0);
+    char line[4096] = {0};
+    FILE *record = fopen(in_folder("record/runs.jsonl"), "r");
+    assert_non_null(fgets(line, sizeof line, record));
+    fclose(record);
+    assert_non_null(strstr(line, "\"version\":\"0."));
+    assert_non_null(strstr(line, "test_trainer")); // the command: this program
+}
+
 #ifdef DIFFLMM_TEST_CUDA
 enum { DEVICE_STEPS = 2 };
 
@@ -377,6 +497,10 @@ int main(void) {
         cmocka_unit_test(resuming_after_any_step_gives_the_same_bits_as_never_stopping),
         cmocka_unit_test(features_from_the_cache_train_to_the_same_bits_after_resuming),
         cmocka_unit_test(how_a_global_batch_is_cut_changes_nothing_but_rounding),
+        cmocka_unit_test(steps_out_of_line_are_told_left_out_or_the_end_as_configured),
+        cmocka_unit_test(a_loss_that_is_not_finite_names_the_first_kernel),
+        cmocka_unit_test(a_batch_without_a_supervised_token_teaches_nothing),
+        cmocka_unit_test(a_runs_folder_tells_how_to_repeat_it),
 #ifdef DIFFLMM_TEST_CUDA
         cmocka_unit_test(a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit),
 #endif
