@@ -9,5 +9,5 @@ void flop_count_begin(Device *device);
 double flop_count(void);
 
 /// Operations per second that the device reaches in large square products of this type: what a step's rate is a share of. Takes a
-/// fraction of a second.
+/// fraction of a second, and begins a new measurement of bytes_peak.
 double flop_rate_of_products(Device *device, DType dtype);
