@@ -14,7 +14,8 @@
 typedef struct Kernels {
     const char *name;
 
-    // products: x [rows,K], weight [N,K], bias [N] or NULL, y [rows,N]
+    // products: x [rows,K], weight [N,K], bias [N] or NULL, y [rows,N]. A product rounds once, with the bias added; the bias itself may
+    // be rounded to y's type first
     void (*linear)(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
                    Tensor *y); ///< y may be FLOAT32 beside BFLOAT16 x
     void (*linear_input_gradient)(const Tensor *grad_y, Tensor *weight, bool accumulate,

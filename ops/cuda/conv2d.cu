@@ -107,11 +107,10 @@ void conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *s
     if (tensor_numel(y) == 0) return;
     Geometry g = geometry_of(x, weight, shape, y);
     int64_t pixels = tensor_rows(y), k = tensor_numel(weight) / weight->shape[0];
-    ProductOperand matrix(weight, x->dtype);
+    ProductOperand matrix(x, weight, x->dtype), added(x, bias, y->dtype);
     Product product = {pixels, y->shape[3], k, x->dtype, y->dtype, false, true, false};
-    const float *bias_values = data_or_null<float>(bias);
     if (is_pointwise(weight, shape)) {
-        multiply(x, product, x->data, matrix.data(), bias_values, y->data);
+        multiply(x, product, x->data, matrix.data(), added.data(), y->data);
         return;
     }
     int64_t column_bytes = k * (int64_t)dtype_size(x->dtype),
@@ -122,7 +121,7 @@ void conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *s
         gather(x, g, first, product.m, columns.as<void>());
         char *out =
             static_cast<char *>(y->data) + first * y->shape[3] * (int64_t)dtype_size(y->dtype);
-        multiply(x, product, columns.as<void>(), matrix.data(), bias_values, out);
+        multiply(x, product, columns.as<void>(), matrix.data(), added.data(), out);
     }
 }
 
@@ -226,7 +225,7 @@ void conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *s
     if (tensor_numel(grad_x) == 0) return;
     Geometry g = geometry_of(grad_x, weight, shape, grad_y);
     int64_t out = weight->shape[0], k = tensor_numel(weight) / out;
-    ProductOperand matrix(weight, grad_y->dtype);
+    ProductOperand matrix(grad_y, weight, grad_y->dtype);
     Product product = {tensor_rows(grad_y), k,     out,   grad_y->dtype,
                        grad_x->dtype,       false, false, false};
     if (is_pointwise(weight, shape)) {

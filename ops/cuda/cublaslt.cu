@@ -4,8 +4,7 @@
 // What has to be found out about a product (its descriptors and the algorithm that the library's heuristic proposes) is kept per
 // sizes, types and alignment. The heuristic proposes by the alignment that it is told, so that is part of the key.
 //
-// The library adds a bias in the output's type only: it would be rounded to BFLOAT16 before it is added. So a BFLOAT16 output
-// with a bias goes through FLOAT32 scratch memory, in slices of rows that stay in the GPU's second-level cache.
+// A bias has the output's type, as the library demands of every product that is not of 8-bit integers or floats.
 #include "ops/cuda/cublaslt.h"
 
 #include <cublasLt.h>
@@ -117,15 +116,15 @@ struct Alignments {
 /// What cuBLASLt needs to know about a product before the pointers.
 class Plan {
   public:
-    Plan(const Product &p, const Alignments &alignments, const float *bias);
+    Plan(const Product &p, const Alignments &alignments, const void *bias);
     ~Plan();
     Plan(const Plan &) = delete;
     Plan &operator=(const Plan &) = delete;
-    void run(const Tensor *like, const Product &p, const void *a, const void *b, const float *bias,
+    void run(const Tensor *like, const Product &p, const void *a, const void *b, const void *bias,
              void *c);
 
   private:
-    void describe(const Product &p, const float *bias);
+    void describe(const Product &p, const void *bias);
     void choose(const Product &p, const Alignments &alignments);
     void set(const Product &p, cublasLtMatmulDescAttributes_t name, const void *value,
              size_t bytes) {
@@ -139,7 +138,7 @@ class Plan {
     size_t workspace_bytes;
 };
 
-Plan::Plan(const Product &p, const Alignments &alignments, const float *bias) {
+Plan::Plan(const Product &p, const Alignments &alignments, const void *bias) {
     describe(p, bias);
     choose(p, alignments);
 }
@@ -150,7 +149,7 @@ Plan::~Plan() {
         library.MatrixLayoutDestroy(layout);
 }
 
-void Plan::describe(const Product &p, const float *bias) {
+void Plan::describe(const Product &p, const void *bias) {
     check(library.MatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F),
           "cublasLtMatmulDescCreate", p);
     int32_t a_operation = p.b_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -161,6 +160,8 @@ void Plan::describe(const Product &p, const float *bias) {
         uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
         set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
         set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+        int32_t type = data_type(p.c_type);
+        set(p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
     }
     // Rows and columns as stored, so a row's length is the leading dimension.
     const struct {
@@ -210,8 +211,8 @@ void Plan::choose(const Product &p, const Alignments &alignments) {
     workspace_bytes = result.workspaceSize;
 }
 
-void Plan::run(const Tensor *like, const Product &p, const void *a, const void *b,
-               const float *bias, void *c) {
+void Plan::run(const Tensor *like, const Product &p, const void *a, const void *b, const void *bias,
+               void *c) {
     if (bias) set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
     // The library wants its workspace at a multiple of 256 bytes, a device promises 64.
     Workspace workspace(like, workspace_bytes ? workspace_bytes + 255 : 0);
@@ -225,7 +226,7 @@ void Plan::run(const Tensor *like, const Product &p, const void *a, const void *
 }
 
 /// Kept plans, forgotten all at once when there are too many: sequence lengths vary, so their number has no bound of its own.
-Plan &plan_for(const Product &p, const void *a, const void *b, const float *bias, const void *c) {
+Plan &plan_for(const Product &p, const void *a, const void *b, const void *bias, const void *c) {
     constexpr size_t MOST_PLANS = 4096;
     using Key = std::array<int64_t, 5>;
     static std::map<Key, Plan> &plans = *new std::map<Key, Plan>; // outlives the library's own end
@@ -245,76 +246,13 @@ Plan &plan_for(const Product &p, const void *a, const void *b, const float *bias
         .first->second;
 }
 
-void run_product(const Tensor *like, const Product &p, const void *a, const void *b,
-                 const float *bias, void *c) {
-    plan_for(p, a, b, bias, c).run(like, p, a, b, bias, c);
-}
-
-// ---- bias
+// ---- conversion
 
 constexpr int THREADS = 256;
 
 bool aligned_to(const void *pointer, size_t bytes) {
     return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
 }
-
-/// y (+)= product + bias, `packs` times N elements, `row_packs` of them in a row.
-template <int N>
-__global__ void add_bias_kernel(const float *product, const float *bias, unsigned row_packs,
-                                unsigned packs, bool accumulate, bfloat16 *y) {
-    for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < packs;
-         i += gridDim.x * blockDim.x) {
-        Pack<float, N> sum = reinterpret_cast<const Pack<float, N> *>(product)[i];
-        Pack<float, N> added = reinterpret_cast<const Pack<float, N> *>(bias)[i % row_packs];
-        Pack<bfloat16, N> *out = reinterpret_cast<Pack<bfloat16, N> *>(y) + i, before = {}, after;
-        if (accumulate) before = *out;
-        for (int j = 0; j < N; j++)
-            after.values[j] =
-                from_float<bfloat16>(sum.values[j] + added.values[j] + to_float(before.values[j]));
-        *out = after;
-    }
-}
-
-void add_bias(const Tensor *like, const float *product, const float *bias, int64_t rows, int64_t n,
-              bool accumulate, bfloat16 *y) {
-    cudaStream_t stream = stream_of(like);
-    if (n % 4 == 0 && aligned_to(bias, 16) && aligned_to(y, 8)) {
-        int64_t packs = rows * n / 4;
-        LAUNCH(add_bias_kernel<4>, blocks_for(like, packs, THREADS), THREADS, 0, stream, product,
-               bias, (unsigned)(n / 4), (unsigned)packs, accumulate, y);
-    } else {
-        LAUNCH(add_bias_kernel<1>, blocks_for(like, rows * n, THREADS), THREADS, 0, stream, product,
-               bias, (unsigned)n, (unsigned)(rows * n), accumulate, y);
-    }
-}
-
-/// Rows of n floats in FLOAT32 scratch memory at a time: within the second-level cache, and still enough to fill a GPU.
-int64_t bias_slice_rows(int64_t n) {
-    constexpr int64_t SLICE_FLOATS = 8 << 20, TILE = 128;
-    int64_t rows = SLICE_FLOATS / n;
-    return rows >= TILE ? rows / TILE * TILE : rows > 0 ? rows : 1;
-}
-
-/// A BFLOAT16 output with a bias. a is not transposed, so a slice of rows is one of a as well.
-void multiply_through_float(const Tensor *like, const Product &p, const void *a, const void *b,
-                            const float *bias, bfloat16 *c) {
-    CHECK(!p.a_transposed, "a product with a bias takes its first matrix as it is");
-    int64_t slice = bias_slice_rows(p.n);
-    if (slice > p.m) slice = p.m;
-    Workspace workspace(like, (size_t)(slice * p.n) * sizeof(float));
-    float *sums = workspace.as<float>();
-    for (int64_t first = 0; first < p.m; first += slice) {
-        Product part = p;
-        part.m = p.m - first < slice ? p.m - first : slice;
-        part.c_type = FLOAT32;
-        part.accumulate = false;
-        const char *rows = static_cast<const char *>(a) + first * p.k * (int64_t)dtype_size(p.type);
-        run_product(like, part, rows, b, nullptr, sums);
-        add_bias(like, sums, bias, part.m, p.n, p.accumulate, c + first * p.n);
-    }
-}
-
-// ---- conversion
 
 /// x and y are aligned for packs of N elements; n need not be a multiple.
 template <int N> __global__ void round_kernel(const float *x, int64_t n, bfloat16 *y) {
@@ -329,8 +267,8 @@ template <int N> __global__ void round_kernel(const float *x, int64_t n, bfloat1
     if (tail < n) y[tail] = from_float<bfloat16>(x[tail]);
 }
 
-size_t copy_bytes(const Tensor *matrix, DType type) {
-    return matrix->dtype == type ? 0 : (size_t)tensor_numel(matrix) * dtype_size(type);
+size_t copy_bytes(const Tensor *x, DType type) {
+    return !x || x->dtype == type ? 0 : (size_t)tensor_numel(x) * dtype_size(type);
 }
 
 } // namespace
@@ -341,28 +279,25 @@ bool cublaslt_open(Error *error) {
 }
 
 void multiply(const Tensor *like, const Product &product, const void *a, const void *b,
-              const float *bias, void *c) {
+              const void *bias, void *c) {
     CHECK(library.open, "cublaslt_open() comes first");
-    if (bias && product.c_type == BFLOAT16)
-        multiply_through_float(like, product, a, b, bias, static_cast<bfloat16 *>(c));
-    else
-        run_product(like, product, a, b, bias, c);
+    plan_for(product, a, b, bias, c).run(like, product, a, b, bias, c);
 }
 
-ProductOperand::ProductOperand(const Tensor *matrix, DType type)
-    : copy(matrix, copy_bytes(matrix, type)), elements(matrix->data) {
-    if (matrix->dtype == type) return;
-    CHECK(matrix->dtype == FLOAT32 && type == BFLOAT16, "a matrix %s for a product in %s",
-          tensor_describe(matrix), type_name(type));
-    int64_t n = tensor_numel(matrix);
+ProductOperand::ProductOperand(const Tensor *like, const Tensor *operand, DType type)
+    : copy(like, copy_bytes(operand, type)), elements(operand ? operand->data : nullptr) {
+    if (!operand || operand->dtype == type) return;
+    CHECK(operand->dtype == FLOAT32 && type == BFLOAT16, "%s for a product in %s",
+          tensor_describe(operand), type_name(type));
+    int64_t n = tensor_numel(operand);
     bfloat16 *rounded = copy.as<bfloat16>();
     elements = rounded;
-    const float *from = data_of<float>(matrix);
-    cudaStream_t stream = stream_of(matrix);
+    const float *from = data_of<float>(operand);
+    cudaStream_t stream = stream_of(operand);
     if (aligned_to(from, 16))
-        LAUNCH(round_kernel<4>, blocks_for(matrix, n / 4, THREADS), THREADS, 0, stream, from, n,
+        LAUNCH(round_kernel<4>, blocks_for(operand, n / 4, THREADS), THREADS, 0, stream, from, n,
                rounded);
     else
-        LAUNCH(round_kernel<1>, blocks_for(matrix, n, THREADS), THREADS, 0, stream, from, n,
+        LAUNCH(round_kernel<1>, blocks_for(operand, n, THREADS), THREADS, 0, stream, from, n,
                rounded);
 }

@@ -22,16 +22,16 @@ struct Product {
     bool accumulate;   ///< adds to c
 };
 
-/// Queues the product on the stream of `like`, from whose device scratch memory comes too. bias: FLOAT32 or NULL, added before c
+/// Queues the product on the stream of `like`, from whose device scratch memory comes too. bias: c's type or NULL, added before c
 /// is rounded. Any alignment that the element type allows. Stops the program with the library's status and the sizes on failure.
 void multiply(const Tensor *like, const Product &product, const void *a, const void *b,
-              const float *bias, void *c);
+              const void *bias, void *c);
 
-/// A matrix in the type of a product: the tensor's own elements, or a FLOAT32 master's rounded to BFLOAT16 in scratch memory that
-/// lives as long as this object.
+/// A matrix or a bias in the type that a product takes: the tensor's own elements, or those of a FLOAT32 master rounded to BFLOAT16 in
+/// scratch memory that lives as long as this object. `operand` NULL: no data. Scratch memory comes from the device of `like`.
 class ProductOperand {
   public:
-    ProductOperand(const Tensor *matrix, DType type);
+    ProductOperand(const Tensor *like, const Tensor *operand, DType type);
     const void *data() const { return elements; }
 
   private:

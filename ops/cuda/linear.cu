@@ -1,4 +1,4 @@
-// Linear layers: cuBLASLt multiplies, and one kernel of our own sums rows (the gradient of a bias). A FLOAT32 master beside
+// Linear layers: cuBLASLt multiplies, and one kernel of our own sums rows (the gradient of a bias). A FLOAT32 master or bias beside
 // BFLOAT16 activations is rounded into scratch memory first.
 #include "ops/cuda/cublaslt.h"
 
@@ -17,10 +17,10 @@ void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const
                    bool accumulate, Tensor *y) {
     if (tensor_numel(y) == 0) return;
     check_types(x, weight, y);
-    ProductOperand matrix(weight, x->dtype);
+    ProductOperand matrix(x, weight, x->dtype), added(x, bias, y->dtype);
     Product product = {tensor_rows(x), tensor_columns(y), tensor_columns(x), x->dtype, y->dtype,
                        false,          transposed,        accumulate};
-    multiply(x, product, x->data, matrix.data(), data_or_null<float>(bias), y->data);
+    multiply(x, product, x->data, matrix.data(), added.data(), y->data);
 }
 
 void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y) {

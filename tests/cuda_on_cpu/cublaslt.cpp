@@ -28,6 +28,7 @@ struct cublasLtOnCpuOperation {
     int32_t a_operation = CUBLAS_OP_N, b_operation = CUBLAS_OP_N;
     uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     const void *bias = nullptr;
+    int32_t bias_type = -1; // D's
 };
 
 struct cublasLtOnCpuPreference {
@@ -121,6 +122,9 @@ cublasStatus_t check_layouts(const cublasLtOnCpuOperation &operation, const cubl
                       b->type, c->type, d->type);
     if ((operation.epilogue == CUBLASLT_EPILOGUE_BIAS) != (operation.bias != nullptr))
         return refuse(CUBLAS_STATUS_INVALID_VALUE, "a bias without its epilogue, or without data");
+    if (operation.bias && operation.bias_type != -1 && operation.bias_type != d->type)
+        return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "a bias of type %d into %d", operation.bias_type,
+                      d->type);
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -318,6 +322,9 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation,
         break;
     case CUBLASLT_MATMUL_DESC_BIAS_POINTER:
         taken = take(&operation->bias, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
+        taken = take(&operation->bias_type, value, bytes);
         break;
     }
     return taken ? CUBLAS_STATUS_SUCCESS

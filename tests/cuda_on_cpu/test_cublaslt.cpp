@@ -212,6 +212,36 @@ static void a_bias_needs_its_epilogue_and_an_epilogue_its_bias(void **) {
     assert_int_equal(p.choose(), CUBLAS_STATUS_INVALID_VALUE);
 }
 
+static void a_bias_has_the_outputs_type(void **) {
+    Product p;
+    p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_BIAS);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)p.bias);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int32_t)CUDA_R_32F);
+    assert_success(p.choose());
+    assert_success(p.run());
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int32_t)CUDA_R_16BF);
+    assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+    assert_int_equal(p.run(), CUBLAS_STATUS_NOT_SUPPORTED);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int32_t)-1);
+    assert_success(p.choose());
+}
+
+static void a_bias_lies_on_the_device_as_long_and_aligned_as_was_told(void **) {
+    Product p;
+    p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_BIAS);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)p.bias);
+    assert_success(p.choose());
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+          (const void *)(p.a + 1)); // room for it, but not aligned
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)p.host_a.data());
+    assert_success(p.choose());
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)(p.bias + 1)); // one element too few
+    assert_success(p.choose());
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+}
+
 static void what_was_destroyed_is_gone(void **) {
     Product p;
     assert_success(p.choose());
@@ -236,6 +266,8 @@ int main() {
         cmocka_unit_test(a_workspace_must_be_as_large_and_aligned_as_asked_for),
         cmocka_unit_test(host_memory_and_overlaps_are_refused),
         cmocka_unit_test(a_bias_needs_its_epilogue_and_an_epilogue_its_bias),
+        cmocka_unit_test(a_bias_has_the_outputs_type),
+        cmocka_unit_test(a_bias_lies_on_the_device_as_long_and_aligned_as_was_told),
         cmocka_unit_test(what_was_destroyed_is_gone),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

@@ -21,10 +21,11 @@ typedef enum { CUDA_R_32F = 0, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef cudaDataType_t cudaDataType;
 
 typedef enum {
-    CUBLASLT_MATMUL_DESC_TRANSA = 3,       ///< int32_t
-    CUBLASLT_MATMUL_DESC_TRANSB = 4,       ///< int32_t
-    CUBLASLT_MATMUL_DESC_EPILOGUE = 7,     ///< uint32_t
-    CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8, ///< const void *
+    CUBLASLT_MATMUL_DESC_TRANSA = 3,          ///< int32_t
+    CUBLASLT_MATMUL_DESC_TRANSB = 4,          ///< int32_t
+    CUBLASLT_MATMUL_DESC_EPILOGUE = 7,        ///< uint32_t
+    CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,    ///< const void *
+    CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26, ///< int32_t; -1, as at first: D's type
 } cublasLtMatmulDescAttributes_t;
 
 typedef enum { CUBLASLT_EPILOGUE_DEFAULT = 1, CUBLASLT_EPILOGUE_BIAS = 4 } cublasLtEpilogue_t;
