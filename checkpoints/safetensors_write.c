@@ -16,7 +16,7 @@ static int compare_layout(const void *a, const void *b) {
 }
 
 static size_t tensor_bytes(const SafetensorsTensor *tensor) {
-    CHECK(tensor->rank >= 0 && tensor->rank <= SAFETENSORS_MAX_RANK,
+    CHECK(tensor->rank >= 0 && tensor->rank <= STORED_MAX_RANK,
           "safetensors_write: '%s' has rank %d", tensor->name, tensor->rank);
     size_t bytes = element_size(tensor->type);
     for (int i = 0; i < tensor->rank; i++) bytes *= (size_t)tensor->shape[i];
@@ -67,19 +67,28 @@ static char *make_header(const SafetensorsTensor **order, int64_t count,
 }
 
 static bool write_all(OutputFile *file, const char *header, const SafetensorsTensor **order,
-                      int64_t count, Error *error) {
+                      int64_t count, SafetensorsSource *source, void *context, Error *error) {
     unsigned char size[8];
     uint64_t length = strlen(header);
     for (int i = 0; i < 8; i++) size[i] = (unsigned char)(length >> (8 * i));
     bool good = output_write(file, size, sizeof size, error) &&
                 output_write(file, header, (size_t)length, error);
     for (int64_t i = 0; good && i < count; i++)
-        good = output_write(file, order[i]->data, tensor_bytes(order[i]), error);
+        good = source && !order[i]->data
+                   ? source(context, order[i], file, error)
+                   : output_write(file, order[i]->data, tensor_bytes(order[i]), error);
     return good;
 }
 
 bool safetensors_write(const char *path, const SafetensorsTensor *tensors, int64_t count,
                        const SafetensorsMetadata *metadata, int64_t metadata_count, Error *error) {
+    return safetensors_write_from(path, tensors, count, metadata, metadata_count, NULL, NULL,
+                                  error);
+}
+
+bool safetensors_write_from(const char *path, const SafetensorsTensor *tensors, int64_t count,
+                            const SafetensorsMetadata *metadata, int64_t metadata_count,
+                            SafetensorsSource *source, void *context, Error *error) {
     bool written = false;
     const SafetensorsTensor **order = checked_calloc((size_t)count + 1, sizeof *order);
     for (int64_t i = 0; i < count; i++) order[i] = &tensors[i];
@@ -89,7 +98,7 @@ bool safetensors_write(const char *path, const SafetensorsTensor *tensors, int64
     if (!header) {
         error_context(error, "%s", path);
     } else if (file) {
-        written = write_all(file, header, order, count, error);
+        written = write_all(file, header, order, count, source, context, error);
         if (written)
             written = output_commit(file, error);
         else
