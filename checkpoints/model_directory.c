@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 typedef struct Slot {
-    const SafetensorsEntry *entry;
+    const StoredTensor *entry;
     bool asked_for;
 } Slot;
 
@@ -95,7 +95,7 @@ static bool add_indexed(ModelDirectory *directory, const char *index_path, const
                          index_path, name);
     SafetensorsFile *file = shard_named(directory, shard_name, error);
     if (!file) return error_context(error, "%s names a file that cannot be used", index_path);
-    const SafetensorsEntry *entry = safetensors_find(file, name);
+    const StoredTensor *entry = safetensors_find(file, name);
     if (!entry)
         return error_set(error,
                          "%s: tensor '%s' should be in %s, but is not there. Fetch the model "
@@ -214,8 +214,8 @@ const ModelConfig *model_directory_config(const ModelDirectory *directory) {
     return directory->config;
 }
 
-const SafetensorsEntry *model_directory_find(ModelDirectory *directory, const char *name) {
-    SafetensorsEntry entry = {.name = name};
+const StoredTensor *model_directory_find(ModelDirectory *directory, const char *name) {
+    StoredTensor entry = {.name = name};
     Slot key = {.entry = &entry};
     Slot *slot = bsearch(&key, directory->slots, (size_t)directory->count, sizeof *directory->slots,
                          compare_slots);
@@ -250,15 +250,15 @@ static bool missing_tensor(const ModelDirectory *directory, const char *name, Er
 }
 
 bool model_directory_tensor(ModelDirectory *directory, const char *name, int rank,
-                            const int64_t *shape, const SafetensorsEntry **entry, Error *error) {
-    const SafetensorsEntry *found = model_directory_find(directory, name);
+                            const int64_t *shape, const StoredTensor **entry, Error *error) {
+    const StoredTensor *found = model_directory_find(directory, name);
     if (!found) return missing_tensor(directory, name, error);
     bool fits = found->rank == rank;
     for (int i = 0; fits && i < rank; i++) fits = shape[i] == -1 || shape[i] == found->shape[i];
     if (!fits) {
         char is[256], expected[256];
-        safetensors_shape_text(found->rank, found->shape, is, sizeof is);
-        safetensors_shape_text(rank, shape, expected, sizeof expected);
+        shape_text(found->rank, found->shape, is, sizeof is);
+        shape_text(rank, shape, expected, sizeof expected);
         return error_set(error, "%s: tensor '%s' has shape %s; the configuration (%s) asks for %s",
                          directory->path, name, is, model_config_path(directory->config), expected);
     }
@@ -268,14 +268,13 @@ bool model_directory_tensor(ModelDirectory *directory, const char *name, int ran
 
 int64_t model_directory_count(const ModelDirectory *directory) { return directory->count; }
 
-const SafetensorsEntry *model_directory_entry(const ModelDirectory *directory, int64_t index) {
+const StoredTensor *model_directory_entry(const ModelDirectory *directory, int64_t index) {
     CHECK(index >= 0 && index < directory->count, "model_directory_entry: index %lld of %lld",
           (long long)index, (long long)directory->count);
     return directory->slots[index].entry;
 }
 
-const SafetensorsEntry *model_directory_next_unused(const ModelDirectory *directory,
-                                                    int64_t *cursor) {
+const StoredTensor *model_directory_next_unused(const ModelDirectory *directory, int64_t *cursor) {
     while (*cursor < directory->count) {
         const Slot *slot = &directory->slots[(*cursor)++];
         if (!slot->asked_for) return slot->entry;

@@ -22,14 +22,13 @@ const ModelConfig *model_directory_config(const ModelDirectory *directory);
 /// The tensor of that name with that shape (a dimension of -1 fits any size). A missing one is an error that lists the
 /// names nearest to it; another shape is an error that shows both.
 bool model_directory_tensor(ModelDirectory *directory, const char *name, int rank,
-                            const int64_t *shape, const SafetensorsEntry **entry, Error *error);
+                            const int64_t *shape, const StoredTensor **entry, Error *error);
 /// The tensor of that name with any shape, or NULL. Counts as asked for.
-const SafetensorsEntry *model_directory_find(ModelDirectory *directory, const char *name);
+const StoredTensor *model_directory_find(ModelDirectory *directory, const char *name);
 
 /// All tensors, by name.
 int64_t model_directory_count(const ModelDirectory *directory);
-const SafetensorsEntry *model_directory_entry(const ModelDirectory *directory, int64_t index);
+const StoredTensor *model_directory_entry(const ModelDirectory *directory, int64_t index);
 /// The next tensor at or after *cursor (begin with 0) that nobody has asked for, or NULL at the end: what a model
 /// did not use, for a warning.
-const SafetensorsEntry *model_directory_next_unused(const ModelDirectory *directory,
-                                                    int64_t *cursor);
+const StoredTensor *model_directory_next_unused(const ModelDirectory *directory, int64_t *cursor);

@@ -21,41 +21,15 @@ struct SafetensorsFile {
     size_t mapped_bytes;
     json_t *header; ///< owns the names and the metadata
     json_t *metadata;
-    SafetensorsEntry *entries; ///< by offset
-    SafetensorsEntry **by_name;
+    StoredTensor *entries; ///< by offset
+    StoredTensor **by_name;
     int64_t count;
 };
-
-static const struct {
-    const char *name;
-    size_t size;
-} types[ELEMENT_TYPE_COUNT] = {
-    [ELEMENT_BOOL] = {"BOOL", 1},       [ELEMENT_U8] = {"U8", 1},
-    [ELEMENT_I8] = {"I8", 1},           [ELEMENT_F8_E4M3] = {"F8_E4M3", 1},
-    [ELEMENT_F8_E5M2] = {"F8_E5M2", 1}, [ELEMENT_I16] = {"I16", 2},
-    [ELEMENT_U16] = {"U16", 2},         [ELEMENT_F16] = {"F16", 2},
-    [ELEMENT_BF16] = {"BF16", 2},       [ELEMENT_I32] = {"I32", 4},
-    [ELEMENT_U32] = {"U32", 4},         [ELEMENT_F32] = {"F32", 4},
-    [ELEMENT_I64] = {"I64", 8},         [ELEMENT_U64] = {"U64", 8},
-    [ELEMENT_F64] = {"F64", 8},
-};
-
-size_t element_size(ElementType type) { return types[type].size; }
-const char *element_name(ElementType type) { return types[type].name; }
-
-const char *safetensors_shape_text(int rank, const int64_t *shape, char *buffer, size_t size) {
-    size_t used = (size_t)snprintf(buffer, size, "[");
-    for (int i = 0; i < rank && used < size; i++)
-        used += (size_t)snprintf(buffer + used, size - used, i ? ", %lld" : "%lld",
-                                 (long long)shape[i]);
-    if (used < size) snprintf(buffer + used, size - used, "]");
-    return buffer;
-}
 
 static bool parse_type(const json_t *value, ElementType *type) {
     const char *text = json_string_value(value);
     for (int i = 0; text && i < ELEMENT_TYPE_COUNT; i++) {
-        if (strcmp(text, types[i].name) == 0) {
+        if (strcmp(text, element_name((ElementType)i)) == 0) {
             *type = (ElementType)i;
             return true;
         }
@@ -63,8 +37,8 @@ static bool parse_type(const json_t *value, ElementType *type) {
     return false;
 }
 
-static bool parse_shape(const json_t *value, SafetensorsEntry *entry) {
-    if (!json_is_array(value) || json_array_size(value) > SAFETENSORS_MAX_RANK) return false;
+static bool parse_shape(const json_t *value, StoredTensor *entry) {
+    if (!json_is_array(value) || json_array_size(value) > STORED_MAX_RANK) return false;
     entry->rank = (int)json_array_size(value);
     entry->numel = 1;
     for (int i = 0; i < entry->rank; i++) {
@@ -88,7 +62,7 @@ static bool parse_offsets(const json_t *value, size_t data_bytes, size_t *begin,
 }
 
 static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *value,
-                        size_t data_start, SafetensorsEntry *entry, Error *error) {
+                        size_t data_start, StoredTensor *entry, Error *error) {
     const char *path = file->path;
     size_t data_bytes = file->mapped_bytes - data_start, begin, end;
     entry->name = name;
@@ -103,7 +77,7 @@ static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *v
         return error_set(error,
                          "%s: tensor '%s' has no valid shape: expected at most %d dimensions, "
                          "none negative, whose product fits 63 bits",
-                         path, name, SAFETENSORS_MAX_RANK);
+                         path, name, STORED_MAX_RANK);
     if (!parse_offsets(json_object_get(value, "data_offsets"), data_bytes, &begin, &end))
         return error_set(error,
                          "%s: tensor '%s' does not lie within the file's %zu bytes of data. "
@@ -111,11 +85,10 @@ static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *v
                          path, name, data_bytes);
     if (end - begin != entry->bytes) {
         char shape[256];
-        return error_set(error,
-                         "%s: tensor '%s' has %zu bytes, but its shape %s and type %s need %zu",
-                         path, name, end - begin,
-                         safetensors_shape_text(entry->rank, entry->shape, shape, sizeof shape),
-                         element_name(entry->type), entry->bytes);
+        return error_set(
+            error, "%s: tensor '%s' has %zu bytes, but its shape %s and type %s need %zu", path,
+            name, end - begin, shape_text(entry->rank, entry->shape, shape, sizeof shape),
+            element_name(entry->type), entry->bytes);
     }
     entry->data = (const char *)file->mapping + data_start + begin;
     entry->aligned = (uintptr_t)entry->data % element_size(entry->type) == 0;
@@ -123,20 +96,20 @@ static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *v
 }
 
 static int compare_offsets(const void *a, const void *b) {
-    const SafetensorsEntry *x = a, *y = b;
+    const StoredTensor *x = a, *y = b;
     if (x->data != y->data) return (const char *)x->data < (const char *)y->data ? -1 : 1;
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
 static int compare_names(const void *a, const void *b) {
-    return strcmp((*(SafetensorsEntry *const *)a)->name, (*(SafetensorsEntry *const *)b)->name);
+    return strcmp((*(StoredTensor *const *)a)->name, (*(StoredTensor *const *)b)->name);
 }
 
 /// The format wants tensors side by side, without gaps (bytes that nothing describes) or overlaps.
 static bool check_layout(const SafetensorsFile *file, size_t data_start, Error *error) {
     const char *next = (const char *)file->mapping + data_start;
     for (int64_t i = 0; i < file->count; i++) {
-        const SafetensorsEntry *entry = &file->entries[i];
+        const StoredTensor *entry = &file->entries[i];
         if ((const char *)entry->data != next)
             return error_set(error, "%s: tensor '%s' %s. The file is damaged", file->path,
                              entry->name,
@@ -239,16 +212,16 @@ void safetensors_close(SafetensorsFile *file) {
 const char *safetensors_path(const SafetensorsFile *file) { return file->path; }
 int64_t safetensors_count(const SafetensorsFile *file) { return file->count; }
 
-const SafetensorsEntry *safetensors_entry(const SafetensorsFile *file, int64_t index) {
+const StoredTensor *safetensors_entry(const SafetensorsFile *file, int64_t index) {
     CHECK(index >= 0 && index < file->count, "safetensors_entry: index %lld of %lld",
           (long long)index, (long long)file->count);
     return &file->entries[index];
 }
 
-const SafetensorsEntry *safetensors_find(const SafetensorsFile *file, const char *name) {
-    SafetensorsEntry key = {.name = name}, *key_pointer = &key;
-    SafetensorsEntry **found = bsearch(&key_pointer, file->by_name, (size_t)file->count,
-                                       sizeof *file->by_name, compare_names);
+const StoredTensor *safetensors_find(const SafetensorsFile *file, const char *name) {
+    StoredTensor key = {.name = name}, *key_pointer = &key;
+    StoredTensor **found = bsearch(&key_pointer, file->by_name, (size_t)file->count,
+                                   sizeof *file->by_name, compare_names);
     return found ? *found : NULL;
 }
 

@@ -194,17 +194,17 @@ static Key full_name(const Weights *weights, const char *name) {
     return full;
 }
 
-static const SafetensorsEntry *find(const Weights *weights, const char *name) {
+static const StoredTensor *find(const Weights *weights, const char *name) {
     return model_directory_find(weights->directory, full_name(weights, name).path);
 }
 
 bool weights_have(const Weights *weights, const char *name) { return find(weights, name) != NULL; }
 
 /// The stored tensor of that shape; NULL, and a failure remembered, if there is none.
-static const SafetensorsEntry *expect(Weights *weights, const char *name, int rank,
-                                      const int64_t *shape) {
+static const StoredTensor *expect(Weights *weights, const char *name, int rank,
+                                  const int64_t *shape) {
     if (weights->failed) return NULL;
-    const SafetensorsEntry *entry = NULL;
+    const StoredTensor *entry = NULL;
     weights->failed = !model_directory_tensor(weights->directory, full_name(weights, name).path,
                                               rank, shape, &entry, &weights->failure);
     return entry;
@@ -229,44 +229,38 @@ static void *reserve(Workspace *workspace, size_t size) {
     return workspace->bytes;
 }
 
-static bool stored_as(const SafetensorsEntry *entry, DType dtype) {
+static bool stored_as(const StoredTensor *entry, DType dtype) {
     return entry->type == (dtype == FLOAT32 ? ELEMENT_F32 : ELEMENT_BF16);
 }
 
-/// Elements first .. first+count of a stored tensor, as one of their own.
-static SafetensorsEntry part_of(const SafetensorsEntry *entry, int64_t first, int64_t count) {
-    SafetensorsEntry part = *entry;
-    size_t size = element_size(entry->type);
-    part.data = (const char *)entry->data + (size_t)first * size;
-    part.numel = count;
-    part.bytes = (size_t)count * size;
-    return part;
-}
-
-/// The pages of what was read leave this process; the mapping would read them from the file again.
-static void forget(const SafetensorsEntry *part) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = (uintptr_t)part->data,
-              end = start + part->bytes;
+/// The pages of elements that were read leave this process; the mapping would read them from the file again.
+static void forget(const StoredTensor *stored, int64_t first, int64_t count) {
+    if (!stored->data) return;
+    size_t size = element_size(stored->type);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
+              start = (uintptr_t)stored->data + (size_t)first * size,
+              end = start + (size_t)count * size;
     start = (start + page - 1) & ~(page - 1);
     end &= ~(page - 1);
     if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
-/// The elements in dtype on the host: the mapped file itself where that is their type, otherwise until the next call. NULL, and a
-/// failure remembered: a type without a conversion.
-static const void *elements(Weights *weights, const SafetensorsEntry *part, DType dtype) {
-    if (stored_as(part, dtype)) return part->data;
-    void *values = reserve(&weights->converted, (size_t)part->numel * dtype_size(dtype) + 1);
-    bool read = dtype == FLOAT32 ? safetensors_read_float32(part, values, &weights->failure)
-                                 : safetensors_read_bfloat16(part, values, &weights->failure);
-    if (read) return values;
-    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
-    weights->failed = true;
-    return NULL;
+/// Elements [first, first + count) in dtype on the host: the mapped file itself where they lie there like that, otherwise until the next
+/// call.
+static const void *elements(Weights *weights, const StoredTensor *stored, int64_t first,
+                            int64_t count, DType dtype) {
+    if (stored->data && stored_as(stored, dtype))
+        return (const char *)stored->data + (size_t)first * element_size(stored->type);
+    void *values = reserve(&weights->converted, (size_t)count * dtype_size(dtype) + 1);
+    if (dtype == FLOAT32)
+        stored_tensor_read_float32(stored, first, count, values);
+    else
+        stored_tensor_read_bfloat16(stored, first, count, values);
+    return values;
 }
 
 /// The stored tensor [out, in, area] as one of the device of that shape, permuted to [out, area, in].
-static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dtype, int64_t in,
+static Tensor *upload(Weights *weights, const StoredTensor *entry, DType dtype, int64_t in,
                       int64_t area, int rank, const int64_t *shape) {
     Device *device = weights->device;
     Tensor *x = tensor_new_persistent(device, dtype, rank, shape, entry->name);
@@ -276,12 +270,7 @@ static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dty
     int64_t piece = whole > PIECE ? whole : PIECE - PIECE % (whole ? whole : 1);
     for (int64_t first = 0, count; first < entry->numel; first += count) {
         count = entry->numel - first < piece ? entry->numel - first : piece;
-        SafetensorsEntry part = part_of(entry, first, count);
-        const void *values = elements(weights, &part, dtype);
-        if (!values) {
-            tensor_release(x);
-            return NULL;
-        }
+        const void *values = elements(weights, entry, first, count, dtype);
         if (area > 1) {
             void *permuted = reserve(&weights->permuted, (size_t)count * size);
             permute(values, permuted, count / whole, in, area, size);
@@ -289,7 +278,7 @@ static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dty
         }
         device->from_host(device, (char *)x->data + (size_t)first * size, values,
                           (size_t)count * size);
-        forget(&part);
+        forget(entry, first, count);
     }
     return x;
 }
@@ -297,20 +286,20 @@ static Tensor *upload(Weights *weights, const SafetensorsEntry *entry, DType dty
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns) {
     if (weights->failed) return NULL;
     int64_t shape[] = {rows, columns, 1, 1};
-    const SafetensorsEntry *stored = find(weights, name);
+    const StoredTensor *stored = find(weights, name);
     int rank = stored && stored->rank == 4 ? 4 : 2;
-    const SafetensorsEntry *entry = expect(weights, name, rank, shape);
+    const StoredTensor *entry = expect(weights, name, rank, shape);
     return entry ? upload(weights, entry, weights->dtype, columns, 1, 2, shape) : NULL;
 }
 
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
-    const SafetensorsEntry *entry = expect(weights, name, SHAPE(length));
+    const StoredTensor *entry = expect(weights, name, SHAPE(length));
     return entry ? upload(weights, entry, FLOAT32, length, 1, SHAPE(length)) : NULL;
 }
 
 Tensor *weights_conv(Weights *weights, const char *name, int64_t out, int64_t in, int64_t height,
                      int64_t width) {
-    const SafetensorsEntry *entry = expect(weights, name, SHAPE(out, in, height, width));
+    const StoredTensor *entry = expect(weights, name, SHAPE(out, in, height, width));
     return entry ? upload(weights, entry, weights->dtype, in, height * width,
                           SHAPE(out, height, width, in))
                  : NULL;

@@ -96,7 +96,7 @@ static void free_collected(Collected *all) {
 
 static Tensor *read_noise_tensor(const DiffLMM *model, const SafetensorsFile *file,
                                  const char *name, Error *error) {
-    const SafetensorsEntry *entry = safetensors_find(file, name);
+    const StoredTensor *entry = safetensors_find(file, name);
     int64_t ensemble = model->options.ensemble_size, size = model->latent_size,
             channels = model->vae->latent_channels;
     if (!entry || entry->rank != 4 || entry->shape[0] != ensemble || entry->shape[1] != size ||
@@ -108,10 +108,10 @@ static Tensor *read_noise_tensor(const DiffLMM *model, const SafetensorsFile *fi
     }
     Tensor *noise = tensor_new(model->device, FLOAT32, SHAPE(ensemble, size, size, channels));
     float *values = checked_malloc((size_t)entry->numel * sizeof *values);
-    bool ok = safetensors_read_float32(entry, values, error);
-    if (ok) tensor_fill_from_float(noise, values);
+    stored_tensor_read_float32(entry, 0, entry->numel, values);
+    tensor_fill_from_float(noise, values);
     free(values);
-    return ok ? noise : NULL;
+    return noise;
 }
 
 static bool read_noise(const DiffLMM *model, const char *path, DiffusionNoise *noise,
@@ -181,9 +181,8 @@ static bool write_features(const Config *config, const FeatureArguments *argumen
     ok = ok && safetensors_write(arguments->out, all.tensors, all.count, NULL, 0, error);
     for (int i = 0; ok && i < all.count; i++) {
         char shape[128];
-        printf(
-            "%-14s %-4s %s\n", all.tensors[i].name, element_name(all.tensors[i].type),
-            safetensors_shape_text(all.tensors[i].rank, all.tensors[i].shape, shape, sizeof shape));
+        printf("%-14s %-4s %s\n", all.tensors[i].name, element_name(all.tensors[i].type),
+               shape_text(all.tensors[i].rank, all.tensors[i].shape, shape, sizeof shape));
     }
     scope_end();
     free_collected(&all);

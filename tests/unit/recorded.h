@@ -27,7 +27,7 @@ static Tensor *recorded(const char *file, const char *name, const char *part) {
     snprintf(key, sizeof key, "%s/%s", name, part);
     SafetensorsFile *opened = safetensors_open(path, &error);
     if (!opened) fail_msg("%s", error.message);
-    const SafetensorsEntry *entry = safetensors_find(opened, key);
+    const StoredTensor *entry = safetensors_find(opened, key);
     if (!entry) fail_msg("%s has no tensor '%s'", path, key);
     DType dtype = entry->type == ELEMENT_I32 ? INT32 : FLOAT32;
     Tensor *x = tensor_from_host(case_device(), dtype, entry->rank, entry->shape, entry->data);

@@ -84,7 +84,7 @@ static Tensor *recorded_images(void) {
 
 /// Noise [ensemble,B,h,w,4] as recorded, its first `ensemble` draws.
 static Tensor *recorded_noise(const char *name, int ensemble) {
-    const SafetensorsEntry *entry = recorded_find(golden, "noise.%s", name);
+    const StoredTensor *entry = recorded_find(golden, "noise.%s", name);
     float *values = recorded_floats(entry);
     Tensor *noise = tensor_from_host(
         device, FLOAT32,

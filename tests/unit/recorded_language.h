@@ -19,7 +19,7 @@ static SafetensorsFile *recorded_open(const char *path) {
 }
 
 /// The entry of that name (printf style), or NULL.
-__attribute__((format(printf, 2, 3))) static const SafetensorsEntry *recorded_find(
+__attribute__((format(printf, 2, 3))) static const StoredTensor *recorded_find(
     const SafetensorsFile *file, const char *format, ...) {
     char name[256];
     va_list arguments;
@@ -30,15 +30,14 @@ __attribute__((format(printf, 2, 3))) static const SafetensorsEntry *recorded_fi
 }
 
 /// Its values; the caller frees.
-static float *recorded_floats(const SafetensorsEntry *entry) {
+static float *recorded_floats(const StoredTensor *entry) {
     assert_non_null(entry);
     float *values = checked_malloc((size_t)entry->numel * sizeof *values);
-    Error error;
-    if (!safetensors_read_float32(entry, values, &error)) fail_msg("%s", error.message);
+    stored_tensor_read_float32(entry, 0, entry->numel, values);
     return values;
 }
 
-static int *recorded_ints(const SafetensorsEntry *entry) {
+static int *recorded_ints(const StoredTensor *entry) {
     assert_non_null(entry);
     assert_int_equal(entry->type, ELEMENT_I32);
     int *values = checked_malloc((size_t)entry->numel * sizeof *values);
@@ -47,14 +46,14 @@ static int *recorded_ints(const SafetensorsEntry *entry) {
 }
 
 /// A tensor of the innermost scope with its values.
-static Tensor *recorded_tensor(const SafetensorsEntry *entry, Device *device) {
+static Tensor *recorded_tensor(const StoredTensor *entry, Device *device) {
     float *values = recorded_floats(entry);
     Tensor *x = tensor_from_host(device, FLOAT32, entry->rank, entry->shape, values);
     free(values);
     return x;
 }
 
-static Tensor *recorded_indices(const SafetensorsEntry *entry, Device *device) {
+static Tensor *recorded_indices(const StoredTensor *entry, Device *device) {
     int *values = recorded_ints(entry);
     Tensor *x = tensor_from_host(device, INT32, entry->rank, entry->shape, values);
     free(values);
@@ -83,7 +82,7 @@ static double assert_floats_near(const char *what, const float *got, const float
 }
 
 static double assert_near_recorded(const char *what, const Tensor *got,
-                                   const SafetensorsEntry *expected, double tolerance) {
+                                   const StoredTensor *expected, double tolerance) {
     if (!expected) fail_msg("%s: nothing is recorded", what);
     if (!got) fail_msg("%s: there is none", what);
     assert_int_equal(tensor_numel(got), expected->numel);
@@ -100,7 +99,7 @@ static void set_recorded_parameters(ParameterSet *set, const SafetensorsFile *fi
                                     const char *prefix) {
     for (int i = 0; i < set->count; i++) {
         Parameter *parameter = &set->items[i];
-        const SafetensorsEntry *entry = recorded_find(file, "%s%s", prefix, parameter->name);
+        const StoredTensor *entry = recorded_find(file, "%s%s", prefix, parameter->name);
         if (!entry) fail_msg("%s%s is not recorded", prefix, parameter->name);
         assert_int_equal(entry->rank, parameter->value->rank);
         for (int k = 0; k < entry->rank; k++)

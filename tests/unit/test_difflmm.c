@@ -59,7 +59,7 @@ static void check_updated(const Model *model, const char *name, const double *ra
                           double clipping) {
     for (int i = 0; i < model->parameters.count; i++) {
         const Parameter *parameter = &model->parameters.items[i];
-        const SafetensorsEntry *entry = recorded_find(golden, "%s.after.%s", name, parameter->name);
+        const StoredTensor *entry = recorded_find(golden, "%s.after.%s", name, parameter->name);
         float *after = recorded_floats(entry);
         float *before =
             recorded_floats(recorded_find(golden, "%s.before.%s", name, parameter->name));
@@ -219,7 +219,7 @@ static void a_continuation_and_its_attention_equal_transformers(void **state) {
     Generation generations[3];
     difflmm_generate(model.difflmm, prompts, 3, (uint64_t[]){0, 1, 2}, visual, &how, generations);
 
-    const SafetensorsEntry *entry = recorded_find(golden, "generate.ids");
+    const StoredTensor *entry = recorded_find(golden, "generate.ids");
     int *expected_ids = recorded_ints(entry);
     assert_int_equal(generations[1].count, entry->numel);
     assert_memory_equal(generations[1].tokens, expected_ids, entry->bytes);

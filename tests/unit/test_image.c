@@ -23,18 +23,17 @@ static SafetensorsFile *recorded;
 /// Calls `check` with every recorded tensor whose name begins with `prefix` and ends with `suffix`, and its partner whose
 /// name ends with `partner` instead.
 static void for_each_pair(const char *prefix, const char *suffix, const char *partner,
-                          void (*check)(const char *, const SafetensorsEntry *,
-                                        const SafetensorsEntry *)) {
+                          void (*check)(const char *, const StoredTensor *, const StoredTensor *)) {
     int count = 0;
     for (int64_t i = 0; i < safetensors_count(recorded); i++) {
-        const SafetensorsEntry *entry = safetensors_entry(recorded, i);
+        const StoredTensor *entry = safetensors_entry(recorded, i);
         size_t length = strlen(entry->name), end = strlen(suffix);
         if (strncmp(entry->name, prefix, strlen(prefix)) != 0 ||
             strcmp(entry->name + length - end, suffix) != 0)
             continue;
         char name[256];
         snprintf(name, sizeof name, "%.*s%s", (int)(length - end), entry->name, partner);
-        const SafetensorsEntry *other = safetensors_find(recorded, name);
+        const StoredTensor *other = safetensors_find(recorded, name);
         assert_non_null(other);
         check(entry->name, entry, other);
         count++;
@@ -42,7 +41,7 @@ static void for_each_pair(const char *prefix, const char *suffix, const char *pa
     assert_true(count >= 4);
 }
 
-static void expect_pixels(const char *name, const Image *image, const SafetensorsEntry *expected) {
+static void expect_pixels(const char *name, const Image *image, const StoredTensor *expected) {
     if (image->height != expected->shape[0] || image->width != expected->shape[1])
         fail_msg("%s: %d x %d", name, image->width, image->height);
     const uint8_t *pixels = expected->data;
@@ -52,12 +51,11 @@ static void expect_pixels(const char *name, const Image *image, const Safetensor
     }
 }
 
-static Image image_of(const SafetensorsEntry *entry) {
+static Image image_of(const StoredTensor *entry) {
     return (Image){(int)entry->shape[1], (int)entry->shape[0], (uint8_t *)entry->data};
 }
 
-static void check_decode(const char *name, const SafetensorsEntry *file,
-                         const SafetensorsEntry *pixels) {
+static void check_decode(const char *name, const StoredTensor *file, const StoredTensor *pixels) {
     Error error = {0};
     Image image;
     if (!image_decode(file->data, file->bytes, name, &image, &error)) fail_msg("%s", error.message);
@@ -70,8 +68,7 @@ static void pictures_decode_as_pillow_does(void **state) {
     for_each_pair("decode/", "/file", "/pixels", check_decode);
 }
 
-static void check_cut(const char *name, const SafetensorsEntry *file,
-                      const SafetensorsEntry *pixels) {
+static void check_cut(const char *name, const StoredTensor *file, const StoredTensor *pixels) {
     (void)pixels;
     for (size_t size = 0; size < file->bytes; size++) {
         uint8_t *bytes =
@@ -92,8 +89,7 @@ static void a_picture_cut_off_anywhere_is_an_error(void **state) {
     for_each_pair("decode/", "/file", "/pixels", check_cut);
 }
 
-static void check_changed(const char *name, const SafetensorsEntry *file,
-                          const SafetensorsEntry *pixels) {
+static void check_changed(const char *name, const StoredTensor *file, const StoredTensor *pixels) {
     (void)pixels;
     uint8_t *bytes = malloc(file->bytes);
     memcpy(bytes, file->data, file->bytes);
@@ -115,8 +111,7 @@ static void changed_bytes_give_a_picture_or_an_error(void **state) {
     for_each_pair("decode/", "/file", "/pixels", check_changed);
 }
 
-static void check_resize(const char *name, const SafetensorsEntry *from,
-                         const SafetensorsEntry *to) {
+static void check_resize(const char *name, const StoredTensor *from, const StoredTensor *to) {
     const Image image = image_of(from);
     ResizeFilter filter = strstr(name, "bicubic") ? RESIZE_BICUBIC : RESIZE_BILINEAR;
     Image result = image_resize(&image, (int)to->shape[1], (int)to->shape[0], filter);
@@ -129,8 +124,7 @@ static void resizing_equals_pillow_byte_for_byte(void **state) {
     for_each_pair("resize/", "/from", "/to", check_resize);
 }
 
-static void check_square(const char *name, const SafetensorsEntry *from,
-                         const SafetensorsEntry *to) {
+static void check_square(const char *name, const StoredTensor *from, const StoredTensor *to) {
     const Image image = image_of(from);
     ImageAspect aspect = strstr(name, "/pad/") ? IMAGE_PAD : IMAGE_CENTER_CROP;
     ImageGeometry geometry;
@@ -146,8 +140,7 @@ static void squares_equal_llava_and_clip_image_processor(void **state) {
     for_each_pair("square/", "/from", "/to", check_square);
 }
 
-static void check_float(const char *name, const SafetensorsEntry *from,
-                        const SafetensorsEntry *to) {
+static void check_float(const char *name, const StoredTensor *from, const StoredTensor *to) {
     float *result = malloc(to->bytes);
     resize_bicubic_float(from->data, (int)from->shape[0], (int)from->shape[1], result,
                          (int)to->shape[0], (int)to->shape[1]);
@@ -249,7 +242,7 @@ static void sizes_beyond_the_limit_are_refused(void **state) {
     (void)state;
     Error error = {0};
     Image image, square;
-    const SafetensorsEntry *file = safetensors_find(recorded, "decode/rgb.jpg/file");
+    const StoredTensor *file = safetensors_find(recorded, "decode/rgb.jpg/file");
     uint8_t *bytes = malloc(file->bytes);
     memcpy(bytes, file->data, file->bytes);
     size_t frame = 0;

@@ -205,7 +205,7 @@ static void captured_attention_equals_transformers(void **state) {
     for (int i = 0; i < NUM_CASES; i++) {
         Recorded recorded = recorded_begin(cases[i]);
         AttentionMaps maps = capture_recorded(&recorded, &(AttentionSelection){0});
-        const SafetensorsEntry *entry = recorded_find(recorded.file, "attention");
+        const StoredTensor *entry = recorded_find(recorded.file, "attention");
         assert_int_equal(maps.rows * maps.layers * maps.heads * maps.keys, entry->numel);
         float *expected = recorded_floats(entry);
         assert_floats_near("attention", maps.values, expected, entry->numel, recorded.tolerance);

@@ -18,7 +18,7 @@ static void set_prompts(const Recorded *recorded, GenerationPrompt prompts[3]) {
 
 /// The prompts' embeddings are the first rows of the recorded ones.
 static Tensor *prompt_embeddings(const Recorded *recorded, const GenerationPrompt prompts[3]) {
-    const SafetensorsEntry *entry = recorded_find(recorded->file, "embeddings");
+    const StoredTensor *entry = recorded_find(recorded->file, "embeddings");
     float *values = recorded_floats(entry);
     int rows = prompts[0].length + prompts[1].length + prompts[2].length;
     Tensor *x = tensor_from_host(device, FLOAT32, SHAPE(rows, entry->shape[1]), values);
@@ -36,7 +36,7 @@ static void greedy_continuations_of_a_batch_equal_transformers(void **state) {
         llama_generate(recorded.llama, NULL, prompt_embeddings(&recorded, prompts), 3, prompts,
                        &(GenerationOptions){.max_new_tokens = 24}, generations);
         for (int s = 0; s < 3; s++) {
-            const SafetensorsEntry *entry = recorded_find(recorded.file, "greedy.%d", s);
+            const StoredTensor *entry = recorded_find(recorded.file, "greedy.%d", s);
             int *expected = recorded_ints(entry);
             bool ended = expected[entry->numel - 1] == 2;
             assert_int_equal(generations[s].ended, ended);

@@ -103,7 +103,7 @@ static void tensors_are_found_over_all_shards(void **state) {
                "\"model-00002-of-00002.safetensors\","
                "\"layers.0.weight\": \"model-00001-of-00002.safetensors\"}}");
     ModelDirectory *directory = open_directory();
-    const SafetensorsEntry *entry;
+    const StoredTensor *entry;
     const int64_t shape[2] = {2, 3}, any[2] = {-1, 3};
     Error error = {0};
     assert_int_equal(model_directory_count(directory), 2);
@@ -121,7 +121,7 @@ static void a_missing_tensor_lists_the_nearest_names(void **state) {
     write_text("config.json", "{}");
     write_weights("diffusion_pytorch_model.fp16.safetensors", "conv_in.weight", 1);
     ModelDirectory *directory = open_directory();
-    const SafetensorsEntry *entry;
+    const StoredTensor *entry;
     const int64_t shape[2] = {2, 4};
     Error error = {0};
     assert_false(model_directory_tensor(directory, "conv_on.weight", 2, shape, &entry, &error));

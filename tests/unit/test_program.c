@@ -228,9 +228,9 @@ static void features_are_a_function_of_the_noise(void **state) {
     if (run(first) != 0) fail_msg("%s", output);
     SafetensorsFile *file = safetensors_open(in_folder("given.safetensors"), &error);
     assert_non_null(file);
-    const SafetensorsEntry *latents = safetensors_find(file, "latents"),
-                           *noisy = safetensors_find(file, "noisy_latents"),
-                           *loss = safetensors_find(file, "loss");
+    const StoredTensor *latents = safetensors_find(file, "latents"),
+                       *noisy = safetensors_find(file, "noisy_latents"),
+                       *loss = safetensors_find(file, "loss");
     assert_true(latents && noisy && loss && safetensors_find(file, "logits") &&
                 safetensors_find(file, "visual_tokens"));
     // z_t = sqrt(abar) z + sqrt(1 - abar) eps with one abar for all elements: solve it from two elements, check the others
