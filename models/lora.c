@@ -3,6 +3,7 @@
 #include "autograd/nearest_name.h"
 #include "models/initialization.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,6 +36,11 @@ bool lora_target_modules(const char *const *names, int count, bool modules[LLAMA
     for (int i = 0; i < count; i++)
         if (!set_target(names[i], modules, error)) return false;
     return true;
+}
+
+float lora_scale(const LoraOptions *options) {
+    float r = (float)options->r;
+    return options->alpha / (options->use_rslora ? sqrtf(r) : r);
 }
 
 static Tensor *register_matrix(ParameterSet *parameters, Device *device, int layer,
@@ -87,7 +93,7 @@ const LoRA *lora_update(const LlamaOptions *options, int layer, LlamaModule modu
     *update = (LoRA){
         .a = lora->a[slot],
         .b = lora->b[slot],
-        .scale = lora->options.alpha / (float)lora->options.r,
+        .scale = lora_scale(&lora->options),
         .dropout = options->train ? lora->options.dropout : 0.0f,
         .stream =
             random_stream(options->seed, RANDOM_DROPOUT, options->pass * slots + (uint64_t)slot),

@@ -7,9 +7,13 @@ typedef struct LoraOptions {
     int r;
     float alpha;
     float dropout;
+    bool use_rslora; ///< rank-stabilised scaling [Kalajdzievski 2023, arXiv 2312.03732]
     bool modules[LLAMA_MODULE_COUNT]; ///< target_modules
     uint64_t seed;
 } LoraOptions;
+
+/// What B A is multiplied by: alpha / r, or alpha / sqrt(r) with use_rslora.
+float lora_scale(const LoraOptions *options);
 
 struct LlamaLora {
     LoraOptions options;

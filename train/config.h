@@ -54,6 +54,7 @@ typedef struct LoraSection {
     bool lora_enable;
     int64_t lora_r;
     double lora_alpha, lora_dropout;
+    bool use_rslora;
     StringList target_modules;
 } LoraSection;
 

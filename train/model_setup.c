@@ -49,6 +49,7 @@ static bool lora_options(const Config *config, uint64_t seed, LoraOptions *optio
     *options = (LoraOptions){.r = (int)lora->lora_r,
                              .alpha = (float)lora->lora_alpha,
                              .dropout = (float)lora->lora_dropout,
+                             .use_rslora = lora->use_rslora,
                              .seed = seed};
     Error reason;
     return lora_target_modules((const char *const *)lora->target_modules.values,
