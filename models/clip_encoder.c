@@ -8,8 +8,9 @@ enum { MAX_WIDTH = 1 << 16, MAX_LAYERS = 1024 };
 static Activation read_activation(Weights *weights) {
     const char *name = weights_string_or(weights, "hidden_act", "quick_gelu");
     if (!strcmp(name, "gelu")) return GELU;
+    if (!strcmp(name, "gelu_pytorch_tanh") || !strcmp(name, "gelu_new")) return GELU_TANH;
     if (strcmp(name, "quick_gelu") != 0)
-        weights_refuse(weights, "hidden_act", "quick_gelu or gelu");
+        weights_refuse(weights, "hidden_act", "quick_gelu, gelu, gelu_pytorch_tanh or gelu_new");
     return QUICK_GELU;
 }
 
@@ -81,7 +82,10 @@ static Tensor *run_layer(const ClipEncoder *encoder, const ClipLayer *layer, Ten
     h = scaled_dot_product_attention(q, k, v, shape);
     h = apply_linear(&layer->out_proj, h);
     h = apply_add_layer_norm(&layer->layer_norm2, x, h, encoder->layer_norm_eps, &x);
-    h = activation(encoder->hidden_act, apply_linear(&layer->fc1, h));
+    if (encoder->hidden_act == GELU_TANH)
+        h = linear_gelu_tanh(h, layer->fc1.weight, layer->fc1.bias);
+    else
+        h = activation(encoder->hidden_act, apply_linear(&layer->fc1, h));
     return scope_end_returning(add(x, apply_linear(&layer->fc2, h)));
 }
 

@@ -19,6 +19,7 @@ Tensor *activation(Activation kind, Tensor *x) {
 }
 
 Tensor *gelu(Tensor *x) { return activation(GELU, x); }
+Tensor *gelu_tanh(Tensor *x) { return activation(GELU_TANH, x); }
 Tensor *quick_gelu(Tensor *x) { return activation(QUICK_GELU, x); }
 Tensor *silu(Tensor *x) { return activation(SILU, x); }
 

@@ -19,6 +19,11 @@ static void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool acc
     real->linear(x, weight, bias, accumulate, y);
 }
 
+static void linear_gelu_tanh(const Tensor *x, Tensor *weight, const Tensor *bias, Tensor *y) {
+    count_product(x, weight);
+    real->linear_gelu_tanh(x, weight, bias, y);
+}
+
 static void linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
                                   Tensor *grad_x) {
     count_product(grad_y, weight);
@@ -69,6 +74,7 @@ void flop_count_begin(Device *device) {
     real = device->kernels;
     counting = *real;
     counting.linear = linear;
+    counting.linear_gelu_tanh = linear_gelu_tanh;
     counting.linear_input_gradient = linear_input_gradient;
     counting.linear_weight_gradient = linear_weight_gradient;
     counting.conv2d = conv2d;

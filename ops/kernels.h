@@ -18,6 +18,8 @@ typedef struct Kernels {
     // be rounded to y's type first
     void (*linear)(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
                    Tensor *y); ///< y may be FLOAT32 beside BFLOAT16 x
+    /// y, of x's type, = activation GELU_TANH of the product; what is between may be rounded to y's type or not
+    void (*linear_gelu_tanh)(const Tensor *x, Tensor *weight, const Tensor *bias, Tensor *y);
     void (*linear_input_gradient)(const Tensor *grad_y, Tensor *weight, bool accumulate,
                                   Tensor *grad_x);
     void (*linear_weight_gradient)(const Tensor *grad_y, const Tensor *x,

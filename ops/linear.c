@@ -70,6 +70,15 @@ Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias) {
     return y;
 }
 
+Tensor *linear_gelu_tanh(Tensor *x, Tensor *weight, Tensor *bias) {
+    bool wanted = x->gradient || weight->gradient || (bias && bias->gradient);
+    if (wanted) return gelu_tanh(linear(x, weight, bias)); // backward reads what is between
+    check_linear(x, weight, bias);
+    Tensor *y = new_like_with_columns(x, weight->shape[0]);
+    kernels(x)->linear_gelu_tanh(x, weight, bias, y);
+    return y;
+}
+
 // ---- linear with a low-rank update: y = x W^T + b + s h B^T with h = d A^T, d = dropout(x).
 //
 //   grad_h = s grad_y B,   grad_B += s grad_y^T h,   grad_A += grad_h^T d,   grad_x = grad_y W + dropout(grad_h A)

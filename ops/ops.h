@@ -13,6 +13,8 @@
 
 /// y = x W^T + b. x [..,K], weight [N,K], bias [N] or NULL; returns [..,N] of x's type. Differentiable in x, weight, bias.
 Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias);
+/// activation(GELU_TANH, linear(x, weight, bias)). Where no input wants a gradient a device may do both at once and round once.
+Tensor *linear_gelu_tanh(Tensor *x, Tensor *weight, Tensor *bias);
 
 /// A low-rank update of a linear layer (Hu et al. 2021, arXiv 2106.09685): y += scale * dropout(x) A^T B^T.
 typedef struct LoRA {
@@ -72,6 +74,7 @@ Tensor *rope(Tensor *x, Tensor *positions, int head_dim, float theta);
 
 Tensor *activation(Activation kind, Tensor *x);
 Tensor *gelu(Tensor *x);
+Tensor *gelu_tanh(Tensor *x);
 Tensor *quick_gelu(Tensor *x);
 Tensor *silu(Tensor *x);
 /// x [..,2C]: first half times gelu(second half), as diffusers' GEGLU. Returns [..,C].

@@ -4,6 +4,7 @@
 
 typedef enum Activation {
     GELU,       ///< exact, x * Phi(x)
+    GELU_TANH,  ///< its approximation, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
     QUICK_GELU, ///< x * sigmoid(1.702 x), as CLIP
     SILU,       ///< x * sigmoid(x)
 } Activation;

@@ -10,6 +10,25 @@ static inline float gelu_slope(float x) {
     return normal.cumulative + x * normal.density;
 }
 
+/// 0.5 (1 + tanh(u)) = s(2u): the tail keeps its relative accuracy, which 1 + tanh would lose to cancellation. s(2u) is 0 or 1 from
+/// |x| = 12 on, where u is held so that 0 is not multiplied by infinity.
+static const float tanh_linear = 1.59576912f;  // 2 sqrt(2/pi)
+static const float tanh_cubic = 0.0713548163f; // that times 0.044715
+static inline float gelu_tanh_clamp(float x) {
+    x = x < -12.0f ? -12.0f : x;
+    return x > 12.0f ? 12.0f : x;
+}
+static inline float gelu_tanh_value(float x) {
+    float c = gelu_tanh_clamp(x);
+    return x * fast_sigmoid(c * (tanh_linear + tanh_cubic * c * c));
+}
+/// d/dx x s(2u) = s + x s (1 - s) 2u'.
+static inline float gelu_tanh_slope(float x) {
+    float c = gelu_tanh_clamp(x), square = c * c;
+    float s = fast_sigmoid(c * (tanh_linear + tanh_cubic * square));
+    return s + c * s * (1.0f - s) * (tanh_linear + 3.0f * tanh_cubic * square);
+}
+
 static inline float silu_value(float x) { return x * fast_sigmoid(x); }
 /// d/dx x s(x) = s + x s (1 - s).
 static inline float silu_slope(float x) {
@@ -28,6 +47,9 @@ static void values(Activation kind, const float *x, int64_t n, float *y) {
     if (kind == GELU) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) y[i] = gelu_value(x[i]);
+    } else if (kind == GELU_TANH) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = gelu_tanh_value(x[i]);
     } else if (kind == QUICK_GELU) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) y[i] = quick_gelu_value(x[i]);
@@ -43,6 +65,9 @@ static void gradients(Activation kind, const float *x, const float *grad_y, int6
     if (kind == GELU) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) grad_x[i] = grad_y[i] * gelu_slope(x[i]);
+    } else if (kind == GELU_TANH) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) grad_x[i] = grad_y[i] * gelu_tanh_slope(x[i]);
     } else if (kind == QUICK_GELU) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) grad_x[i] = grad_y[i] * quick_gelu_slope(x[i]);

@@ -45,6 +45,11 @@ static void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool acc
     product(x, weight, true, bias, accumulate, y);
 }
 
+static void linear_gelu_tanh(const Tensor *x, Tensor *weight, const Tensor *bias, Tensor *y) {
+    linear(x, weight, bias, false, y);
+    kernels(y)->activation(GELU_TANH, y, y);
+}
+
 static void linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
                                   Tensor *grad_x) {
     if (tensor_numel(grad_x) == 0) return;
@@ -109,6 +114,7 @@ static void sum_rows(const Tensor *x, Tensor *sum) {
 
 void LEVEL_NAME(fill_linear)(Kernels *table) {
     table->linear = linear;
+    table->linear_gelu_tanh = linear_gelu_tanh;
     table->linear_input_gradient = linear_input_gradient;
     table->linear_weight_gradient = linear_weight_gradient;
     table->sum_rows = sum_rows;

@@ -39,6 +39,25 @@ struct Gelu {
     }
 };
 
+/// x s(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), since 0.5 (1 + tanh(u)) = s(2u), whose tail keeps its relative accuracy. Its
+/// derivative is s + x s (1 - s) 2u'. s(2u) is 0 or 1 from |x| = 12 on, where u is held so that 0 is not multiplied by infinity.
+struct GeluTanh {
+    static constexpr float linear = 1.59576912f;  // 2 sqrt(2/pi)
+    static constexpr float cubic = 0.0713548163f; // that times 0.044715
+    static __device__ __forceinline__ float clamp(float x) {
+        x = x < -12.0f ? -12.0f : x; // NaN stays
+        return x > 12.0f ? 12.0f : x;
+    }
+    static __device__ __forceinline__ float value(float x) {
+        float c = clamp(x);
+        return x * sigmoid(c * fmaf(cubic, c * c, linear));
+    }
+    static __device__ __forceinline__ float slope(float x) {
+        float c = clamp(x), square = c * c, s = sigmoid(c * fmaf(cubic, square, linear));
+        return s + c * s * (1.0f - s) * fmaf(3.0f * cubic, square, linear);
+    }
+};
+
 /// x s(f x), s the sigmoid; its derivative is s + f x s (1 - s).
 struct QuickGelu {
     static constexpr float factor = 1.702f;
@@ -61,6 +80,9 @@ struct Silu {
     do {                                   \
         if ((kind) == GELU) {              \
             using F = Gelu;                \
+            __VA_ARGS__;                   \
+        } else if ((kind) == GELU_TANH) {  \
+            using F = GeluTanh;            \
             __VA_ARGS__;                   \
         } else if ((kind) == QUICK_GELU) { \
             using F = QuickGelu;           \

@@ -108,7 +108,7 @@ void conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *s
     Geometry g = geometry_of(x, weight, shape, y);
     int64_t pixels = tensor_rows(y), k = tensor_numel(weight) / weight->shape[0];
     ProductOperand matrix(x, weight, x->dtype), added(x, bias, y->dtype);
-    Product product = {pixels, y->shape[3], k, x->dtype, y->dtype, false, true, false};
+    Product product = {pixels, y->shape[3], k, x->dtype, y->dtype, false, true, false, false};
     if (is_pointwise(weight, shape)) {
         multiply(x, product, x->data, matrix.data(), added.data(), y->data);
         return;
@@ -226,8 +226,8 @@ void conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *s
     Geometry g = geometry_of(grad_x, weight, shape, grad_y);
     int64_t out = weight->shape[0], k = tensor_numel(weight) / out;
     ProductOperand matrix(grad_y, weight, grad_y->dtype);
-    Product product = {tensor_rows(grad_y), k,     out,   grad_y->dtype,
-                       grad_x->dtype,       false, false, false};
+    Product product = {
+        tensor_rows(grad_y), k, out, grad_y->dtype, grad_x->dtype, false, false, false, false};
     if (is_pointwise(weight, shape)) {
         multiply(grad_y, product, grad_y->data, matrix.data(), nullptr, grad_x->data);
         return;

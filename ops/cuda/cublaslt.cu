@@ -85,11 +85,11 @@ const char *type_name(DType type) { return type == BFLOAT16 ? "bfloat16" : "floa
 
 void check(cublasStatus_t status, const char *call, const Product &p) {
     CHECK(status == CUBLAS_STATUS_SUCCESS,
-          "cuBLASLt: %s in %s, %s [%lld, %lld]%s times [%lld, %lld]%s into %s%s",
+          "cuBLASLt: %s in %s, %s [%lld, %lld]%s times [%lld, %lld]%s into %s%s%s",
           library.GetStatusName(status), call, type_name(p.type), (long long)p.m, (long long)p.k,
           p.a_transposed ? " (transposed)" : "", (long long)p.k, (long long)p.n,
-          p.b_transposed ? " (transposed)" : "", type_name(p.c_type),
-          p.accumulate ? ", added" : "");
+          p.b_transposed ? " (transposed)" : "", type_name(p.c_type), p.accumulate ? ", added" : "",
+          p.gelu_tanh ? ", GELU" : "");
 }
 
 cublasLtHandle_t handle_of(const Product &p) {
@@ -156,9 +156,10 @@ void Plan::describe(const Product &p, const void *bias) {
     int32_t b_operation = p.a_transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     set(p, CUBLASLT_MATMUL_DESC_TRANSA, &a_operation, sizeof a_operation);
     set(p, CUBLASLT_MATMUL_DESC_TRANSB, &b_operation, sizeof b_operation);
+    uint32_t plain = bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT;
+    uint32_t gelu = bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+    set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, p.gelu_tanh ? &gelu : &plain, sizeof plain);
     if (bias) {
-        uint32_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-        set(p, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
         set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
         int32_t type = data_type(p.c_type);
         set(p, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
@@ -233,7 +234,7 @@ Plan &plan_for(const Product &p, const void *a, const void *b, const void *bias,
     Alignments alignments = {alignment_of(b), alignment_of(a), alignment_of(c),
                              bias ? alignment_of(bias) : 0};
     int64_t kinds = (p.type == BFLOAT16) | (p.c_type == BFLOAT16) << 1 | p.a_transposed << 2 |
-                    p.b_transposed << 3;
+                    p.b_transposed << 3 | p.gelu_tanh << 4;
     int64_t aligned = (int64_t)alignments.a | (int64_t)alignments.b << 16 |
                       (int64_t)alignments.c << 32 | (int64_t)alignments.bias << 48;
     Key key = {p.m, p.n, p.k, kinds, aligned};

@@ -2,8 +2,12 @@
 ///
 /// Products accumulate in FLOAT32 (no TF32), round once on storing, and are deterministic: the library promises the same bits
 /// for the same call on the same kind of GPU from one stream, and the only way of splitting a sum that it is allowed here keeps
-/// partial sums in FLOAT32 in a workspace and adds them in a step of its own. Epilogues other than the bias are not used:
-/// the kernel table fuses no activation with a product.
+/// partial sums in FLOAT32 in a workspace and adds them in a step of its own.
+///
+/// Of the library's epilogues the bias is used, and GELU, which is the approximation by tanh. Its documentation does not say so; what
+/// uses it in place of the approximation does: PyTorch ("cuBLASLt-based fused GELU epilogue [...] uses tanh approximation",
+/// github.com/pytorch/pytorch/pull/104061) and XLA (gemm_rewriter.cc, which replaces the written-out approximation and nothing else). So
+/// exact GELU is never left to the library.
 #pragma once
 #include "ops/cuda/cuda.h"
 
@@ -11,7 +15,7 @@
 /// at once.
 bool cublaslt_open(Error *error);
 
-/// c [m,n] = op(a) [m,k] op(b) [k,n] + bias [n], row-major without gaps. Types of a, b and c: all BFLOAT16, all FLOAT32, or
+/// c [m,n] = op(a) [m,k] op(b) [k,n] + bias [n], or activation GELU_TANH of that, row-major without gaps. Types of a, b and c: all BFLOAT16, all FLOAT32, or
 /// BFLOAT16 a and b into FLOAT32 c.
 struct Product {
     int64_t m, n, k; ///< none is zero
@@ -20,6 +24,7 @@ struct Product {
     bool a_transposed; ///< a is stored [k,m]
     bool b_transposed; ///< b is stored [n,k], as a linear layer's weight
     bool accumulate;   ///< adds to c
+    bool gelu_tanh;    ///< not together with accumulate
 };
 
 /// Queues the product on the stream of `like`, from whose device scratch memory comes too. bias: c's type or NULL, added before c

@@ -12,23 +12,27 @@ void check_types(const Tensor *x, const Tensor *weight, const Tensor *y) {
           tensor_describe(y));
 }
 
-/// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias.
+/// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias, or activation GELU_TANH of that.
 void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const Tensor *bias,
-                   bool accumulate, Tensor *y) {
+                   bool accumulate, bool gelu_tanh, Tensor *y) {
     if (tensor_numel(y) == 0) return;
     check_types(x, weight, y);
     ProductOperand matrix(x, weight, x->dtype), added(x, bias, y->dtype);
     Product product = {tensor_rows(x), tensor_columns(y), tensor_columns(x), x->dtype, y->dtype,
-                       false,          transposed,        accumulate};
+                       false,          transposed,        accumulate,        gelu_tanh};
     multiply(x, product, x->data, matrix.data(), added.data(), y->data);
 }
 
 void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y) {
-    multiply_rows(x, weight, true, bias, accumulate, y);
+    multiply_rows(x, weight, true, bias, accumulate, false, y);
+}
+
+void linear_gelu_tanh(const Tensor *x, Tensor *weight, const Tensor *bias, Tensor *y) {
+    multiply_rows(x, weight, true, bias, false, true, y);
 }
 
 void linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate, Tensor *grad_x) {
-    multiply_rows(grad_y, weight, false, nullptr, accumulate, grad_x);
+    multiply_rows(grad_y, weight, false, nullptr, accumulate, false, grad_x);
 }
 
 void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor *grad_weight) {
@@ -43,7 +47,8 @@ void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor *grad_
                        FLOAT32,
                        true,
                        false,
-                       true};
+                       true,
+                       false};
     multiply(x, product, grad_y->data, x->data, nullptr, grad_weight->data);
 }
 
@@ -144,6 +149,7 @@ void sum_rows(const Tensor *x, Tensor *sum) {
 
 void fill_linear(Kernels *table) {
     table->linear = linear;
+    table->linear_gelu_tanh = linear_gelu_tanh;
     table->linear_input_gradient = linear_input_gradient;
     table->linear_weight_gradient = linear_weight_gradient;
     table->sum_rows = sum_rows;

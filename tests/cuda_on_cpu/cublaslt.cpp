@@ -105,6 +105,11 @@ bool types_supported(cudaDataType a, cudaDataType b, cudaDataType c, cudaDataTyp
     return a == b && c == d && (a == c || (a == CUDA_R_16BF && c == CUDA_R_32F));
 }
 
+bool is_epilogue(uint32_t epilogue) {
+    return epilogue == CUBLASLT_EPILOGUE_DEFAULT || epilogue == CUBLASLT_EPILOGUE_BIAS ||
+           epilogue == CUBLASLT_EPILOGUE_GELU || epilogue == CUBLASLT_EPILOGUE_GELU_BIAS;
+}
+
 cublasStatus_t check_layouts(const cublasLtOnCpuOperation &operation, const cublasLtOnCpuLayout *a,
                              const cublasLtOnCpuLayout *b, const cublasLtOnCpuLayout *c,
                              const cublasLtOnCpuLayout *d, Shape *shape) {
@@ -120,7 +125,9 @@ cublasStatus_t check_layouts(const cublasLtOnCpuOperation &operation, const cubl
     if (!types_supported(a->type, b->type, c->type, d->type))
         return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "types %d and %d into %d and %d", a->type,
                       b->type, c->type, d->type);
-    if ((operation.epilogue == CUBLASLT_EPILOGUE_BIAS) != (operation.bias != nullptr))
+    if (!is_epilogue(operation.epilogue))
+        return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "epilogue %u", operation.epilogue);
+    if (((operation.epilogue & CUBLASLT_EPILOGUE_BIAS) != 0) != (operation.bias != nullptr))
         return refuse(CUBLAS_STATUS_INVALID_VALUE, "a bias without its epilogue, or without data");
     if (operation.bias && operation.bias_type != -1 && operation.bias_type != d->type)
         return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "a bias of type %d into %d", operation.bias_type,
@@ -186,6 +193,7 @@ struct Work {
     float alpha, beta;
     const float *bias; // with a FLOAT32 output; of the output's type otherwise
     const uint16_t *short_bias;
+    bool gelu;
     void *d;
     float *workspace;
 };
@@ -193,6 +201,10 @@ struct Work {
 float bias_at(const Work &work, int64_t row) {
     if (work.bias) return work.bias[row];
     return work.short_bias ? bfloat16_to_float(work.short_bias[row]) : 0.0f;
+}
+
+float gelu(float x) {
+    return 0.5f * x * (1.0f + tanhf(0.797884561f * (x + 0.044715f * x * x * x)));
 }
 
 void run(const Work &work) {
@@ -214,6 +226,7 @@ void run(const Work &work) {
             }
             float value = work.alpha * sum + bias_at(work, i);
             if (work.beta != 0) value += work.beta * work.c.at(i, j); // not read at 0: may be NaN
+            if (work.gelu) value = gelu(value);
             int64_t at = i * work.c.row_step + j * work.c.column_step;
             if (narrow)
                 static_cast<uint16_t *>(work.d)[at] = float_to_bfloat16(value);
@@ -442,6 +455,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
         work.bias = static_cast<const float *>(operation->bias);
     else
         work.short_bias = static_cast<const uint16_t *>(operation->bias);
+    work.gelu = operation->epilogue & CUBLASLT_EPILOGUE_GELU;
     work.d = d;
     work.workspace = static_cast<float *>(workspace);
     cuda_on_cpu_queue("cublasLtMatmul", stream, [work] { run(work); });

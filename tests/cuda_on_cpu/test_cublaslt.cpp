@@ -212,6 +212,28 @@ static void a_bias_needs_its_epilogue_and_an_epilogue_its_bias(void **) {
     assert_int_equal(p.choose(), CUBLAS_STATUS_INVALID_VALUE);
 }
 
+static void gelu_comes_after_the_bias(void **) {
+    Product p;
+    for (bool biased : {false, true}) {
+        uint32_t epilogue = biased ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU;
+        p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
+        if (biased) assert_int_equal(p.choose(), CUBLAS_STATUS_INVALID_VALUE);
+        if (biased) p.set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, (const void *)p.bias);
+        assert_success(p.choose());
+        assert_success(p.run());
+        std::vector<float> values = p.result();
+        for (int i = 0; i < p.M; i++)
+            for (int j = 0; j < p.N; j++) {
+                double x = (double)p.expected(i, j) + (biased ? 0.5 : 0);
+                double u = 0.7978845608028654 * (x + 0.044715 * x * x * x);
+                double want = 0.5 * x * (1 + tanh(u));
+                assert_true(fabs(values[(size_t)(i + j * p.M)] - want) <= 1e-6 * fabs(x));
+            }
+    }
+    p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)2); // ReLU, which is not emulated
+    assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+}
+
 static void a_bias_has_the_outputs_type(void **) {
     Product p;
     p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_BIAS);
@@ -266,6 +288,7 @@ int main() {
         cmocka_unit_test(a_workspace_must_be_as_large_and_aligned_as_asked_for),
         cmocka_unit_test(host_memory_and_overlaps_are_refused),
         cmocka_unit_test(a_bias_needs_its_epilogue_and_an_epilogue_its_bias),
+        cmocka_unit_test(gelu_comes_after_the_bias),
         cmocka_unit_test(a_bias_has_the_outputs_type),
         cmocka_unit_test(a_bias_lies_on_the_device_as_long_and_aligned_as_was_told),
         cmocka_unit_test(what_was_destroyed_is_gone),

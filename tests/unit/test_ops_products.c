@@ -163,6 +163,58 @@ static Tensor *linear_op(const void *context, DType dtype, Tensor *const *inputs
     return linear(convert(inputs[0], dtype), inputs[1], inputs[2]);
 }
 
+/// What is between may be rounded once more, to y's type, with a slope of at most 1.13 (gelu_tanh's largest).
+static void check_gelu_tanh(LinearShape s, DType type, DType weight_type) {
+    Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
+    Tensor *weight = case_normal_times(0.125, weight_type, SHAPE(s.n, s.k));
+    Tensor *bias = case_normal(FLOAT32, SHAPE(s.n));
+    for (int biased = 0; biased < 2; biased++) {
+        Reference sum = reference_new(s.rows * s.n);
+        reference_product(sum, s.rows, s.n, s.k, case_doubles(x), s.k, 1, case_doubles(weight), 1,
+                          s.k);
+        if (biased) reference_add_rows(sum, s.rows, s.n, case_doubles(bias), 0);
+        Tensor *y = linear_gelu_tanh(x, weight, biased ? bias : NULL);
+        const double *got = case_doubles(y);
+        for (int64_t i = 0; i < s.rows * s.n; i++) {
+            double at = sum.value[i];
+            double u = sqrt(2 / M_PI) * (at + 0.044715 * at * at * at),
+                   want = at / (1 + exp(-2 * u));
+            double in_sum = case_unit(type) * fabs(at) +
+                            (4 + sqrt((double)s.k)) * case_unit(FLOAT32) * sum.magnitude[i];
+            // 0.5 x (1 + tanh(u)) as written loses |x| units where tanh(u) is near -1.
+            double in_activation = (16 + 4 * fabs(2 * u)) * case_unit(FLOAT32) * fabs(at);
+            double allowed = case_unit(type) * fabs(want) + 1.13 * in_sum + in_activation;
+            if (!(fabs(got[i] - want) <= allowed))
+                fail_msg("%s: element %lld is %.9g, expected %.9g +- %.2g", tensor_describe(y),
+                         (long long)i, got[i], want, allowed);
+        }
+    }
+}
+
+static void linear_gelu_tanh_is_the_activation_of_the_product(void **state) {
+    (void)state;
+    for_each_linear(check_gelu_tanh);
+}
+
+static Tensor *linear_gelu_tanh_op(const void *context, DType dtype, Tensor *const *inputs) {
+    (void)context;
+    return linear_gelu_tanh(convert(inputs[0], dtype), inputs[1], inputs[2]);
+}
+
+static void linear_gelu_tanh_passes_gradients_to_every_input(void **state) {
+    (void)state;
+    for (int wanted = 0; wanted < 3; wanted++) {
+        case_begin();
+        Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(2, 3, 9)),
+                            case_normal_times(0.125, FLOAT32, SHAPE(5, 9)),
+                            case_normal(FLOAT32, SHAPE(5))};
+        require_grad(inputs[wanted]);
+        case_check_gradient("linear_gelu_tanh", linear_gelu_tanh_op, NULL, 3, inputs);
+        case_check_bfloat16("linear_gelu_tanh", linear_gelu_tanh_op, NULL, 3, inputs, 3);
+        case_end();
+    }
+}
+
 static void linear_passes_gradients_to_every_input(void **state) {
     (void)state;
     case_begin();
@@ -497,6 +549,8 @@ static int run(void) {
         cmocka_unit_test(sums_of_many_rows_or_columns_stay_exact),
         cmocka_unit_test(no_rows_give_no_result_and_no_gradient),
         cmocka_unit_test(linear_passes_gradients_to_every_input),
+        cmocka_unit_test(linear_gelu_tanh_is_the_activation_of_the_product),
+        cmocka_unit_test(linear_gelu_tanh_passes_gradients_to_every_input),
         cmocka_unit_test(a_computed_weight_gets_a_gradient_too),
         cmocka_unit_test(a_frozen_weight_keeps_no_activation),
         cmocka_unit_test(a_small_frozen_weight_is_prepared_once_and_let_go),
