@@ -5,6 +5,7 @@
 #include "train/model_setup.h"
 #include "train/output_folder.h"
 #include "train/progress.h"
+#include "train/trained_weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,7 +98,7 @@ int command_eval(int argc, char **argv) {
     bool complete = config_require_model(config, &error) &&
                     config_require(config, &error, "eval.annotations", "eval.image_folder",
                                    "eval.output_dir", NULL);
-    bool ok = complete && evaluate(config, &error);
+    bool ok = complete && trained_weights_settle(config, &error) && evaluate(config, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("eval", &error, complete ? EXIT_FAILED : EXIT_USAGE);
 }

@@ -2,6 +2,7 @@
 #include "checkpoints/safetensors.h"
 #include "train/command.h"
 #include "train/model_setup.h"
+#include "train/trained_weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -221,7 +222,8 @@ int command_features(int argc, char **argv) {
             config_load(arguments.config, arguments.overrides, arguments.num_overrides, &error);
     if (!config) return command_refuse("features", &error, EXIT_USAGE);
     bool complete = config_require_model(config, &error);
-    bool ok = complete && features_of(config, &arguments, &error);
+    bool ok = complete && trained_weights_settle(config, &error) &&
+              features_of(config, &arguments, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("features", &error, complete ? EXIT_FAILED : EXIT_USAGE);
 }

@@ -5,6 +5,7 @@
 #include "train/answer_setup.h"
 #include "train/command.h"
 #include "train/output_folder.h"
+#include "train/trained_weights.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -212,7 +213,8 @@ int command_ground(int argc, char **argv) {
             config_load(arguments.config, arguments.overrides, arguments.num_overrides, &error);
     if (!config) return command_refuse("ground", &error, EXIT_USAGE);
     bool complete = config_require_model(config, &error);
-    bool ok = complete && ground(config, &arguments, &error);
+    bool ok =
+        complete && trained_weights_settle(config, &error) && ground(config, &arguments, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("ground", &error, complete ? EXIT_FAILED : EXIT_USAGE);
 }

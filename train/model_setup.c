@@ -2,7 +2,7 @@
 
 #include "checkpoints/checkpoint_folder.h"
 #include "ops/kernels.h"
-#include "train/training_checkpoint.h"
+#include "train/trained_weights.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -150,11 +150,8 @@ char *checkpoint_resolve(const char *path, Error *error) {
 }
 
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error) {
-    if (!config->eval.checkpoint) return true;
-    bool has_lora = config->lora.lora_enable;
-    char *path = checkpoint_resolve(config->eval.checkpoint, error);
-    bool ok = path && training_checkpoint_load_weights(path, &setup->parameters, has_lora,
-                                                       !has_lora, error);
-    free(path);
-    return ok || error_context(error, "eval.checkpoint");
+    return !config->eval.checkpoint ||
+           trained_weights_load(config->eval.checkpoint, &setup->parameters, setup->model->lora,
+                                config->lora.lora_enable, error) ||
+           error_context(error, "eval.checkpoint");
 }

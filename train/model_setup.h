@@ -25,8 +25,8 @@ bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
 /// What it says about conversations, for a model whose images become that many tokens.
 ConversationFormat model_setup_format(const Config *config, int num_visual_tokens);
 
-/// Reads the weights of eval.checkpoint (a file or a folder) into the parameters; nothing to do where it is null. LoRA weights must be there if
-/// lora.lora_enable, and are passed over if not.
+/// Reads the weights of eval.checkpoint (train/trained_weights.h) into the parameters; nothing to do where it is null. LoRA weights must be
+/// there if lora.lora_enable, and are passed over if not.
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);
 
 /// A checkpoint as a user names it: a file, or a folder whose newest intact checkpoint is meant (damaged ones are reported on

@@ -2,7 +2,10 @@
 #include "train/plan_parts.h"
 
 #include "checkpoints/checkpoint_folder.h"
+#include "checkpoints/published_adapters.h"
+#include "train/model_setup.h"
 #include "train/progress.h"
+#include "train/trained_weights.h"
 #include "train/training_checkpoint.h"
 
 #include <dirent.h>
@@ -15,18 +18,23 @@
 
 // ---- those that are there
 
-/// Whether a checkpoint's parameters are the configured model's.
-static void check_checkpoint(Plan *plan, PlanModel *model, const char *key, const char *path,
-                             bool is_resumed) {
+/// Whether the weights are the model's; where that could not be opened, whether they are there at all.
+static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
+    if (model->model)
+        return trained_weights_load(path, &model->parameters, model->model->lora, false, error);
+    if (published_adapters_at(path)) return true;
+    char *checkpoint = checkpoint_resolve(path, error);
+    free(checkpoint);
+    return checkpoint != NULL;
+}
+
+static void check_resumed(Plan *plan, PlanModel *model, const char *key, const char *path) {
     Error error;
-    bool has_lora = plan->config->lora.lora_enable;
     bool fits = !model->model ||
-                training_checkpoint_load_weights(path, &model->parameters, is_resumed && has_lora,
-                                                 !is_resumed, &error);
+                training_checkpoint_load_weights(path, &model->parameters,
+                                                 plan->config->lora.lora_enable, false, &error);
     plan_add_file(plan, key, path, fits,
-                  checked_strdup(!fits        ? error.message
-                                 : is_resumed ? "goes on from here"
-                                              : "the adapters begin with these"));
+                  checked_strdup(fits ? "goes on from here" : error.message));
 }
 
 static void warn_of_damage(const char *message, void *context) {
@@ -49,7 +57,7 @@ static void resume_automatically(Plan *plan, PlanModel *model) {
                     "training.output_dir",
                     newest);
     } else if (newest) {
-        check_checkpoint(plan, model, "training.resume", newest, true);
+        check_resumed(plan, model, "training.resume", newest);
     } else {
         plan->schedule.first_step = 0;
     }
@@ -61,16 +69,13 @@ void plan_resume(Plan *plan, PlanModel *model) {
     Error error;
     bool given = strcmp(resume, "auto") != 0 && strcmp(resume, "never") != 0;
     if (given)
-        check_checkpoint(plan, model, "training.resume", resume, true);
+        check_resumed(plan, model, "training.resume", resume);
     else
         resume_automatically(plan, model);
     if (given || plan->schedule.first_step > 0 || !adapters) return;
-    char *path = checkpoint_resolve(adapters, &error);
-    if (path)
-        check_checkpoint(plan, model, "model.adapters", path, false);
-    else
-        plan_add_file(plan, "model.adapters", adapters, false, checked_strdup(error.message));
-    free(path);
+    bool fit = adapters_fit(adapters, model, &error);
+    plan_add_file(plan, "model.adapters", adapters, fit,
+                  checked_strdup(fit ? "the adapters begin with these" : error.message));
 }
 
 // ---- those that will be

@@ -5,6 +5,7 @@
 #include "train/resume_check.h"
 #include "train/run_record.h"
 #include "train/schedule.h"
+#include "train/trained_weights.h"
 #include "train/trainer_parts.h"
 
 #include "autograd/output_file.h"
@@ -99,12 +100,10 @@ static void warn(const char *message, void *context) {
 
 static bool load_initial_adapters(Trainer *trainer, Error *error) {
     const char *from = trainer->config->model.adapters;
-    if (!from) return true;
-    char *path = checkpoint_resolve(from, error);
-    bool ok = path && training_checkpoint_load_weights(path, &trainer->setup.parameters, false,
-                                                       true, error);
-    free(path);
-    return ok || error_context(error, "model.adapters");
+    return !from ||
+           trained_weights_load(from, &trainer->setup.parameters, trainer->setup.model->lora, false,
+                                error) ||
+           error_context(error, "model.adapters");
 }
 
 static bool is_same_run(Trainer *trainer, const char *path, int64_t global_batch, Error *error) {

@@ -308,6 +308,35 @@ bool training_checkpoint_load_weights(const char *path, ParameterSet *parameters
     return ok || error_context(error, "%s", path);
 }
 
+static bool register_weight(const StateFile *file, const char *array, Device *device,
+                            ParameterSet *parameters, Error *error) {
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    if (!state_describe_array(file, array, &type, &rank, shape, error)) return false;
+    if (rank < 1 || rank > MAX_RANK)
+        return error_set(error, "'%s' has %d dimensions; expected 1 to %d", array, rank, MAX_RANK);
+    const char *name = array + sizeof WEIGHTS;
+    parameters_add(parameters, name, is_lora(name) ? GROUP_LORA : GROUP_ADAPTERS, device, rank,
+                   shape);
+    return true;
+}
+
+bool training_checkpoint_read_parameters(const char *path, Device *device, ParameterSet *parameters,
+                                         Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return false;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < state_array_count(file); i++) {
+        const char *array = state_array_name(file, i);
+        if (strncmp(array, WEIGHTS, sizeof WEIGHTS - 1) == 0 && array[sizeof WEIGHTS - 1] == '/')
+            ok = register_weight(file, array, device, parameters, error);
+    }
+    ok = ok && read_weights(file, parameters, true, error);
+    state_close(file);
+    return ok || error_context(error, "%s", path);
+}
+
 char *training_checkpoint_config(const char *path, Error *error) {
     StateFile *file = open_training_state(path, error);
     if (!file) return NULL;

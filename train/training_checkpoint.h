@@ -43,3 +43,7 @@ bool training_checkpoint_load(const char *path, Optimizer *optimizer, TrainingPo
 /// unless they are LoRA's and `ignore_lora`.
 bool training_checkpoint_load_weights(const char *path, ParameterSet *parameters, bool require_lora,
                                       bool ignore_lora, Error *error);
+
+/// Registers every weight of the file, under its name and in its group, and reads it: the trained part of a model without the model.
+bool training_checkpoint_read_parameters(const char *path, Device *device, ParameterSet *parameters,
+                                         Error *error);
