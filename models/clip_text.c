@@ -1,5 +1,7 @@
 #include "models/clip_text.h"
 
+#include "models/block_output.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,7 +163,7 @@ Tensor *clip_text_hidden(const ClipText *clip, const int32_t *ids, int batch, in
     Tensor *positions = tensor_from_host(clip->device, INT32, SHAPE(length), places);
     free(places);
     Tensor *x = reshape(embedding(clip->token_embedding, index), SHAPE(batch, length, width));
-    x = add(x, embedding(clip->position_embedding, positions));
+    x = block_output(add(x, embedding(clip->position_embedding, positions)), "embeddings");
     x = clip_encoder(&clip->encoder, reshape(x, SHAPE(count, width)), batch, true);
     x = apply_layer_norm(&clip->final_layer_norm, x, clip->encoder.layer_norm_eps);
     return scope_end_returning(reshape(x, SHAPE(batch, length, width)));

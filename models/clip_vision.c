@@ -1,5 +1,7 @@
 #include "models/clip_vision.h"
 
+#include "models/block_output.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,7 +115,9 @@ Tensor *clip_vision_features(const ClipVision *clip, Tensor *pixels) {
     Tensor *x = conv2d(convert(pixels, clip->dtype), clip->patch_embedding, NULL,
                        (Conv2d){.stride = clip->patch_size});
     x = embed(clip, reshape(x, SHAPE(batch * clip->num_patches, width)), batch);
+    block_output(x, "embeddings");
     x = apply_layer_norm(&clip->pre_layrnorm, x, clip->encoder.layer_norm_eps);
+    block_output(x, "pre_layrnorm");
     x = reshape(x, SHAPE(batch * (clip->num_patches + 1), width));
     x = clip_encoder(&clip->encoder, x, (int)batch, false);
     x = gather_rows(x, token_rows(clip, batch, false));

@@ -1,8 +1,10 @@
 #include "models/unet.h"
 
+#include "models/block_output.h"
 #include "models/unet_config.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static int level_of_up_block(const UNetConfig *config, int block) {
@@ -177,10 +179,25 @@ static Tensor *embed_time(const UNet *unet, int timestep) {
     return scope_end_returning(silu(apply_linear(&unet->time_linear_2, t)));
 }
 
-static Tensor *run_layer(const UNetLayer *layer, Tensor *x, Tensor *time, Tensor *context) {
+typedef struct BlockName {
+    char text[32];
+} BlockName;
+
+static BlockName block_name(const char *blocks, int i) {
+    BlockName name;
+    snprintf(name.text, sizeof name.text, "%s.%d", blocks, i);
+    return name;
+}
+
+/// Layer i of a block ("down_blocks.0").
+static Tensor *run_layer(const UNetBlock *block, int i, const char *name, Tensor *x, Tensor *time,
+                         Tensor *context) {
+    const UNetLayer *layer = &block->layers[i];
     scope_begin();
-    x = residual_block(&layer->resnet, x, time);
-    if (layer->attention) x = spatial_transformer(layer->attention, x, context);
+    x = block_output(residual_block(&layer->resnet, x, time), "%s.resnets.%d", name, i);
+    if (layer->attention)
+        x = block_output(spatial_transformer(layer->attention, x, context), "%s.attentions.%d",
+                         name, i);
     return scope_end_returning(x);
 }
 
@@ -207,23 +224,27 @@ static Tensor *push(Skips *skips, Tensor *x) { return skips->tensors[skips->coun
 static Tensor *run_down(const UNet *unet, Tensor *x, Tensor *time, Tensor *context, Skips *skips) {
     for (int i = 0; i < unet->config.num_levels; i++) {
         const UNetBlock *block = &unet->down[i];
+        BlockName name = block_name("down_blocks", i);
         for (int j = 0; j < block->num_layers; j++)
-            x = push(skips, run_layer(&block->layers[j], x, time, context));
+            x = push(skips, run_layer(block, j, name.text, x, time, context));
         if (block->resample.weight) x = push(skips, downsample(unet, &block->resample, x));
+        block_output(x, "%s", name.text);
     }
     return x;
 }
 
-static Tensor *run_up(const UNetBlock *block, Tensor *x, Tensor *time, Tensor *context,
+static Tensor *run_up(const UNet *unet, int b, Tensor *x, Tensor *time, Tensor *context,
                       Skips *skips) {
+    const UNetBlock *block = &unet->up[b];
+    BlockName name = block_name("up_blocks", b);
     scope_begin();
     for (int i = 0; i < block->num_layers; i++) {
         scope_begin();
         x = concatenate(x, skips->tensors[--skips->count]);
-        x = scope_end_returning(run_layer(&block->layers[i], x, time, context));
+        x = scope_end_returning(run_layer(block, i, name.text, x, time, context));
     }
     if (block->resample.weight) x = upsample(&block->resample, x, skips->tensors[skips->count - 1]);
-    return scope_end_returning(x);
+    return scope_end_returning(block_output(x, "%s", name.text));
 }
 
 Tensor *unet_features(const UNet *unet, Tensor *latents, int timestep, Tensor *context) {
@@ -240,8 +261,7 @@ Tensor *unet_features(const UNet *unet, Tensor *latents, int timestep, Tensor *c
     Tensor *x = push(&skips, apply_conv3x3(&unet->conv_in, convert(latents, unet->dtype)));
     x = run_down(unet, x, time, context, &skips);
     for (int i = 0; i < unet->mid.num_layers; i++)
-        x = run_layer(&unet->mid.layers[i], x, time, context);
-    for (int i = 0; i <= unet->feature_block; i++)
-        x = run_up(&unet->up[i], x, time, context, &skips);
+        x = run_layer(&unet->mid, i, "mid_block", x, time, context);
+    for (int i = 0; i <= unet->feature_block; i++) x = run_up(unet, i, x, time, context, &skips);
     return scope_end_returning(x);
 }

@@ -1,5 +1,7 @@
 #include "models/vae.h"
 
+#include "models/block_output.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,10 +165,15 @@ Tensor *vae_encode(const VaeEncoder *vae, Tensor *image) {
           tensor_describe(image));
     scope_begin();
     Tensor *x = apply_conv3x3(&vae->conv_in, convert(image, vae->dtype));
-    for (int i = 0; i < vae->num_levels; i++) x = run_level(vae, &vae->levels[i], x);
+    block_output(x, "encoder.conv_in");
+    for (int i = 0; i < vae->num_levels; i++)
+        x = block_output(run_level(vae, &vae->levels[i], x), "encoder.down_blocks.%d", i);
     x = residual_block(&vae->mid_resnets[0], x, NULL);
-    if (vae->mid_block_add_attention) x = run_attention(vae, x);
+    block_output(x, "encoder.mid_block.resnets.0");
+    if (vae->mid_block_add_attention)
+        x = block_output(run_attention(vae, x), "encoder.mid_block.attentions.0");
     x = residual_block(&vae->mid_resnets[1], x, NULL);
+    block_output(x, "encoder.mid_block.resnets.1");
     x = apply_group_norm(&vae->conv_norm_out, x, vae->norm_num_groups, NORM_EPS, true);
     x = apply_conv3x3(&vae->conv_out, x);
     if (vae->quant_conv.weight) x = apply_linear(&vae->quant_conv, x);
