@@ -1,65 +1,70 @@
-// AdamW and the gradient norm over many tensors in one launch: their addresses travel in the kernel's parameters (4 KiB at most), and
-// every block finds the chunk of a tensor that it works on. All FLOAT32.
+// AdamW and the gradient norm, each over all tensors in one launch: a table of their addresses and sizes is copied to the device ahead
+// of it, and every block finds the chunk of a tensor that it works on. All FLOAT32.
 #include "ops/cuda/reduce.h"
+
+#include <vector>
 
 namespace {
 
 enum {
     THREADS = 256,
-    CHUNK = 4096,    ///< elements that a block takes
-    MAX_TENSORS = 64 ///< of a launch
+    CHUNK = 4096 ///< elements that a block takes
 };
 
-/// Chunks of several tensors, numbered one after another.
-struct Chunks {
-    int count;
-    int64_t numel[MAX_TENSORS];
-    int64_t end[MAX_TENSORS]; ///< chunks of the tensors up to this one
+/// A row of the table. Chunks of all tensors are numbered one after another.
+template <typename Pointers> struct Row {
+    Pointers at;
+    int64_t numel;
+    int64_t end; ///< chunks of the tensors up to this one
+};
 
-    /// Adds a tensor. Chunks are numbered from 0 in a launch.
-    void add(int64_t n) {
-        int64_t before = count ? end[count - 1] : 0;
-        numel[count] = n;
-        end[count++] = before + ceil_divide(n, CHUNK);
+template <typename Pointers> struct Table {
+    std::vector<Row<Pointers>> rows;
+
+    void add(const Pointers &at, int64_t numel) {
+        if (numel) rows.push_back({at, numel, chunks() + ceil_divide(numel, CHUNK)});
     }
-    unsigned total() const { return (unsigned)(count ? end[count - 1] : 0); }
+    int64_t chunks() const { return rows.empty() ? 0 : rows.back().end; }
+    size_t bytes() const { return rows.size() * sizeof(Row<Pointers>); }
+    int count() const { return (int)rows.size(); }
+    /// Queues the copy to the device; the host's rows may go at once.
+    const Row<Pointers> *copy(const Tensor *like, const Workspace &workspace) const {
+        like->device->from_host(like->device, workspace.as<void>(), rows.data(), bytes());
+        return workspace.as<Row<Pointers>>();
+    }
 };
 
-/// A block's elements: first .. first + length of tensor number `tensor`.
+/// A block's elements: first .. first + length of the tensor in row number `row`.
 struct Chunk {
-    int tensor, length;
+    int row, length;
     int64_t first;
 
-    __device__ __forceinline__ explicit Chunk(const Chunks &chunks) {
-        int low = 0,
-            high = chunks.count - 1; // the first tensor whose chunks end after this block's
+    template <typename Pointers>
+    __device__ __forceinline__ Chunk(const Row<Pointers> *rows, int count) {
+        int low = 0, high = count - 1; // the first tensor whose chunks end after this block's
         while (low < high) {
             int middle = (low + high) / 2;
-            if (chunks.end[middle] > (int64_t)blockIdx.x)
+            if (rows[middle].end > (int64_t)blockIdx.x)
                 high = middle;
             else
                 low = middle + 1;
         }
-        tensor = low;
-        first = ((int64_t)blockIdx.x - (low ? chunks.end[low - 1] : 0)) * CHUNK;
-        int64_t left = chunks.numel[low] - first;
+        row = low;
+        first = ((int64_t)blockIdx.x - (low ? rows[low - 1].end : 0)) * CHUNK;
+        int64_t left = rows[low].numel - first;
         length = left < CHUNK ? (int)left : CHUNK;
     }
 };
 
 // ---- gradient norm
 
-struct SquaresTable {
-    Chunks chunks;
-    const float *x[MAX_TENSORS];
-    double *partial; ///< a sum for each chunk
-};
-
 __device__ __forceinline__ double square(float x) { return (double)x * (double)x; }
 
-__global__ void __launch_bounds__(THREADS) sum_chunks(const SquaresTable table) {
-    Chunk chunk(table.chunks);
-    const float *x = table.x[chunk.tensor] + chunk.first;
+/// partial receives a sum for each chunk.
+__global__ void __launch_bounds__(THREADS)
+    sum_chunks(const Row<const float *> *rows, int count, double *partial) {
+    Chunk chunk(rows, count);
+    const float *x = rows[chunk.row].at + chunk.first;
     double sum = 0;
     int packed = reinterpret_cast<uintptr_t>(x) % 16 == 0 ? chunk.length / 4 * 4 : 0;
     for (int i = 4 * (int)threadIdx.x; i < packed; i += 4 * THREADS) {
@@ -69,7 +74,7 @@ __global__ void __launch_bounds__(THREADS) sum_chunks(const SquaresTable table) 
     }
     for (int i = packed + (int)threadIdx.x; i < chunk.length; i += THREADS) sum += square(x[i]);
     sum = block_sum_double(sum);
-    if (threadIdx.x == 0) table.partial[blockIdx.x] = sum;
+    if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 /// Replaces the first of n numbers by their sum, by one block.
@@ -81,22 +86,14 @@ __global__ void __launch_bounds__(THREADS) add_chunks(double *partial, int64_t n
 }
 
 double sum_squares(int count, Tensor *const *x) {
-    int64_t chunks = 0, done = 0;
-    for (int i = 0; i < count; i++) chunks += ceil_divide(tensor_numel(x[i]), CHUNK);
-    if (chunks == 0) return 0;
-    Workspace partial(x[0], (size_t)chunks * sizeof(double));
-    for (int first = 0; first < count; first += MAX_TENSORS) {
-        SquaresTable table = {};
-        for (int i = first; i < count && i < first + MAX_TENSORS; i++) {
-            table.x[table.chunks.count] = data_of<float>(x[i]);
-            table.chunks.add(tensor_numel(x[i]));
-        }
-        table.partial = partial.as<double>() + done;
-        done += table.chunks.total();
-        if (table.chunks.total())
-            LAUNCH(sum_chunks, table.chunks.total(), THREADS, 0, stream_of(x[0]), table);
-    }
-    LAUNCH(add_chunks, 1, THREADS, 0, stream_of(x[0]), partial.as<double>(), chunks);
+    Table<const float *> table;
+    for (int i = 0; i < count; i++) table.add(data_of<float>(x[i]), tensor_numel(x[i]));
+    if (!table.chunks()) return 0;
+    Workspace rows(x[0], table.bytes()), partial(x[0], (size_t)table.chunks() * sizeof(double));
+    const Row<const float *> *on_device = table.copy(x[0], rows);
+    LAUNCH(sum_chunks, (unsigned)table.chunks(), THREADS, 0, stream_of(x[0]), on_device,
+           table.count(), partial.as<double>());
+    LAUNCH(add_chunks, 1, THREADS, 0, stream_of(x[0]), partial.as<double>(), table.chunks());
     double sum;
     x[0]->device->to_host(x[0]->device, &sum, partial.as<double>(), sizeof sum);
     return sum;
@@ -126,13 +123,10 @@ Constants constants_of(const AdamW *step) {
     return constants;
 }
 
-struct AdamWTable {
-    Constants constants;
-    Chunks chunks;
-    const float *gradient[MAX_TENSORS]; ///< NULL: zero
-    float *exp_avg[MAX_TENSORS], *exp_avg_sq[MAX_TENSORS], *parameter[MAX_TENSORS];
+struct AdamWPointers {
+    const float *gradient; ///< NULL: zero
+    float *exp_avg, *exp_avg_sq, *parameter;
 };
-static_assert(sizeof(AdamWTable) <= 4096, "more than a kernel's parameters may hold");
 
 template <int N>
 __device__ __forceinline__ void update(const Constants &k, const float *gradient, float *exp_avg,
@@ -156,13 +150,13 @@ __device__ __forceinline__ void update(const Constants &k, const float *gradient
     store_pack<N>(parameter, p);
 }
 
-__global__ void __launch_bounds__(THREADS) adamw_chunks(const AdamWTable table) {
-    Chunk chunk(table.chunks);
-    const float *gradient = table.gradient[chunk.tensor];
-    if (gradient) gradient += chunk.first;
-    float *exp_avg = table.exp_avg[chunk.tensor] + chunk.first;
-    float *exp_avg_sq = table.exp_avg_sq[chunk.tensor] + chunk.first;
-    float *parameter = table.parameter[chunk.tensor] + chunk.first;
+__global__ void __launch_bounds__(THREADS)
+    adamw_chunks(Constants constants, const Row<AdamWPointers> *rows, int count) {
+    Chunk chunk(rows, count);
+    const AdamWPointers &at = rows[chunk.row].at;
+    const float *gradient = at.gradient ? at.gradient + chunk.first : nullptr;
+    float *exp_avg = at.exp_avg + chunk.first, *exp_avg_sq = at.exp_avg_sq + chunk.first;
+    float *parameter = at.parameter + chunk.first;
     bool aligned =
         (reinterpret_cast<uintptr_t>(gradient) | reinterpret_cast<uintptr_t>(exp_avg) |
          reinterpret_cast<uintptr_t>(exp_avg_sq) | reinterpret_cast<uintptr_t>(parameter)) %
@@ -170,30 +164,25 @@ __global__ void __launch_bounds__(THREADS) adamw_chunks(const AdamWTable table) 
         0;
     int packed = aligned ? chunk.length / 4 * 4 : 0;
     for (int i = 4 * (int)threadIdx.x; i < packed; i += 4 * THREADS)
-        update<4>(table.constants, gradient ? gradient + i : nullptr, exp_avg + i, exp_avg_sq + i,
+        update<4>(constants, gradient ? gradient + i : nullptr, exp_avg + i, exp_avg_sq + i,
                   parameter + i);
     for (int i = packed + (int)threadIdx.x; i < chunk.length; i += THREADS)
-        update<1>(table.constants, gradient ? gradient + i : nullptr, exp_avg + i, exp_avg_sq + i,
+        update<1>(constants, gradient ? gradient + i : nullptr, exp_avg + i, exp_avg_sq + i,
                   parameter + i);
 }
 
 void adamw(const AdamW *step, int count, const AdamWTensors *tensors) {
-    Constants constants = constants_of(step);
-    for (int first = 0; first < count; first += MAX_TENSORS) {
-        AdamWTable table = {};
-        table.constants = constants;
-        for (int i = first; i < count && i < first + MAX_TENSORS; i++) {
-            int slot = table.chunks.count;
-            table.gradient[slot] = data_or_null<float>(tensors[i].gradient);
-            table.exp_avg[slot] = data_of<float>(tensors[i].exp_avg);
-            table.exp_avg_sq[slot] = data_of<float>(tensors[i].exp_avg_sq);
-            table.parameter[slot] = data_of<float>(tensors[i].parameter);
-            table.chunks.add(tensor_numel(tensors[i].parameter));
-        }
-        if (table.chunks.total())
-            LAUNCH(adamw_chunks, table.chunks.total(), THREADS, 0,
-                   stream_of(tensors[first].parameter), table);
-    }
+    Table<AdamWPointers> table;
+    for (int i = 0; i < count; i++)
+        table.add({data_or_null<float>(tensors[i].gradient), data_of<float>(tensors[i].exp_avg),
+                   data_of<float>(tensors[i].exp_avg_sq), data_of<float>(tensors[i].parameter)},
+                  tensor_numel(tensors[i].parameter));
+    if (!table.chunks()) return;
+    const Tensor *like = tensors[0].parameter;
+    Workspace rows(like, table.bytes());
+    const Row<AdamWPointers> *on_device = table.copy(like, rows);
+    LAUNCH(adamw_chunks, (unsigned)table.chunks(), THREADS, 0, stream_of(like), constants_of(step),
+           on_device, table.count());
 }
 
 } // namespace
