@@ -31,13 +31,16 @@ static void describe(const char *kernel, const Tensor *output, int64_t found,
     size_t size = sizeof first;
     size_t used = (size_t)snprintf(first, size, "%lld of the values of %s, %s", (long long)found,
                                    kernel, tensor_describe(output));
+    if (output->name && used < size)
+        used += (size_t)snprintf(first + used, size - used, " '%s'", output->name);
     const char *named = NULL;
     for (int i = 0; i < NUM_LOOKED_AT; i++)
         if (inputs[i] && inputs[i]->name) named = inputs[i]->name;
     if (named && used < size)
         used += (size_t)snprintf(first + used, size - used, ", with '%s'", named);
     for (int i = 0; i < NUM_LOOKED_AT && used < size; i++) {
-        int64_t before = count_not_finite(inputs[i]);
+        bool overwritten = inputs[i] && inputs[i]->data == output->data;
+        int64_t before = overwritten ? 0 : count_not_finite(inputs[i]);
         if (before)
             used +=
                 (size_t)snprintf(first + used, size - used, "; its input %s%s%s has %lld already",

@@ -180,8 +180,9 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
                   model->vae->latent_channels * (int64_t)sizeof(float);
     if (config->data.cache_features)
         memory->feature_cache = batches->cached_images * (clip + moments);
-    else // those that are ready, and the one in use
-        memory->loader = (config->data.dataloader_prefetch_factor + 1) *
+    else // those that are ready, and those of the step
+        memory->loader = (config->data.dataloader_prefetch_factor +
+                          config->training.gradient_accumulation_steps) *
                          config->training.per_device_train_batch_size * image;
     // Weights and both moments, copied to be written while training goes on.
     memory->snapshot = 3 * parameters_count_elements(parameters) * (int64_t)sizeof(float);

@@ -20,6 +20,8 @@ typedef struct Trainer {
     Dataset *data, *held_out;
     FeatureCache *cache, *held_out_cache;
     Loader *loader;
+    MicroBatch **batches; ///< [batch_count], this rank's of the step that is under way
+    int64_t batch_count;
     GradientBuckets *buckets;
     Optimizer optimizer;
     OutlierDetector loss_detector, norm_detector;

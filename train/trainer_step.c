@@ -12,37 +12,28 @@
 #include "train/trainer_parts.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
-/// Runs the pass once more, looking at every result, to say which was the first that is not finite.
-static bool refuse_not_finite(Trainer *trainer, const MicroBatch *batch, Error *error) {
-    char what[512] = "found none the second time";
-    Device *device = trainer->setup.device;
-    finite_check_begin(device);
+/// Seconds between two signs of life while every result is looked at on the host.
+static const double SEARCH_PATIENCE = 1800;
+
+/// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that is not finite.
+static double forward_and_backward(Trainer *trainer, const MicroBatch *batch, DiffLMMLoss *loss) {
     scope_begin();
     tape_begin();
-    DiffLMMLoss loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
-    if (loss.sum && requires_grad(loss.sum)) backward(loss.sum, NULL);
+    *loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
+    double sum = loss->sum ? tensor_item(loss->sum) : 0;
+    if (loss->sum && requires_grad(loss->sum) && isfinite(sum)) backward(loss->sum, NULL);
     tape_end();
     scope_end();
-    finite_check_end(device, what, sizeof what);
-    return error_set(error,
-                     "the loss or a gradient of step %lld is not finite. The first such values: "
-                     "%s. Lower learning_rate, set model.dtype: float32, or look at the weights",
-                     (long long)batch->step, what);
+    return sum;
 }
 
-/// Forward and backward of one micro-batch: adds to the gradients and to the result.
-static bool run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResult *result,
-                            Error *error) {
-    scope_begin();
-    tape_begin();
-    DiffLMMLoss loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
-    double sum = loss.sum ? tensor_item(loss.sum) : 0;
-    if (loss.sum && requires_grad(loss.sum) && isfinite(sum)) backward(loss.sum, NULL);
-    tape_end();
-    scope_end();
-    result->loss += sum;
+/// Adds to the gradients and to the result.
+static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResult *result) {
+    DiffLMMLoss loss;
+    result->loss += forward_and_backward(trainer, batch, &loss);
     result->supervised += loss.num_supervised;
     result->tokens += loss.num_tokens;
     result->samples += batch->count;
@@ -51,23 +42,61 @@ static bool run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResul
         progress_print(trainer->progress, "left out %d sample(s): %s", batch->skipped,
                        batch->skipped_because);
     }
-    return isfinite(sum) || refuse_not_finite(trainer, batch, error);
 }
 
-/// This rank's share of the step.
+/// This rank's share of the step, as far as its loss is finite. The batches stay: looking for values that are not finite needs them again.
 static bool run_micro_batches(Trainer *trainer, StepResult *result, Error *error) {
     int64_t accumulation = trainer->config->training.gradient_accumulation_steps;
-    for (int64_t i = 0; i < accumulation; i++) {
+    for (int64_t i = 0; i < accumulation && isfinite(result->loss); i++) {
         MicroBatch *batch;
         if (!loader_next(trainer->loader, &batch, error)) return false;
         CHECK(batch && batch->step == trainer->position.step, "the loader is not at step %lld",
               (long long)trainer->position.step);
+        trainer->batches[trainer->batch_count++] = batch;
         if (i + 1 == accumulation) gradient_buckets_begin(trainer->buckets);
-        bool ok = run_micro_batch(trainer, batch, result, error);
-        micro_batch_free(batch);
-        if (!ok) return false;
+        run_micro_batch(trainer, batch, result);
+        process_group_progress(trainer->group);
     }
     return true;
+}
+
+static void free_batches(Trainer *trainer) {
+    for (int64_t i = 0; i < trainer->batch_count; i++) micro_batch_free(trainer->batches[i]);
+    free(trainer->batches);
+    trainer->batches = NULL;
+    trainer->batch_count = 0;
+}
+
+/// Runs this rank's share once more, looking at every result: random numbers are functions of seed, step and sample, so everything comes out
+/// as before. False if something is not finite; then `what` says what was the first.
+static bool look_at_every_result(Trainer *trainer, char *what, size_t size) {
+    Device *device = trainer->setup.device;
+    DiffLMMLoss loss;
+    double sum = 0;
+    parameters_clear_grad(&trainer->setup.parameters);
+    finite_check_begin(device);
+    for (int64_t i = 0; i < trainer->batch_count && isfinite(sum); i++) {
+        sum = forward_and_backward(trainer, trainer->batches[i], &loss);
+        process_group_progress(trainer->group);
+    }
+    return finite_check_end(device, what, size);
+}
+
+/// Every rank looks at its own share. `symptom`: what was noticed.
+static bool refuse_not_finite(Trainer *trainer, const char *symptom, Error *error) {
+    static const char ADVICE[] =
+        "Lower learning_rate, set model.dtype: float32, or look at the weights";
+    char what[512];
+    process_group_set_timeout(trainer->group, SEARCH_PATIENCE);
+    bool finite = look_at_every_result(trainer, what, sizeof what);
+    if (!finite)
+        error_set(error, "in step %lld %s. The first such values: %s. %s",
+                  (long long)trainer->position.step, symptom, what, ADVICE);
+    if (!process_group_agree(trainer->group, finite, error)) return false;
+    return error_set(error,
+                     "in step %lld %s; every value that leads to it is finite on every rank, only "
+                     "the sum of all is too large. %s",
+                     (long long)trainer->position.step, symptom, ADVICE);
 }
 
 /// Sums the step over ranks. Fails on every rank if it failed on one.
@@ -82,6 +111,7 @@ static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Er
                             stop};
     if (!process_group_sum(trainer->group, totals, COUNT, error)) return false;
     if (totals[FAILED] > 0) return process_group_agree(trainer->group, ok, error);
+    if (!isfinite(totals[LOSS])) return refuse_not_finite(trainer, "the loss is not finite", error);
     result->supervised = (int64_t)totals[SUPERVISED];
     result->loss = result->supervised ? totals[LOSS] / totals[SUPERVISED] : 0;
     result->tokens = (int64_t)totals[TOKENS];
@@ -120,11 +150,12 @@ static bool gradient_norm(Trainer *trainer, StepResult *result, Error *error) {
         !process_group_sum(trainer->group, &sum, 1, error))
         return false;
     result->gradient_norm = sqrt(sum) / (double)result->supervised;
-    return isfinite(result->gradient_norm) ||
-           error_set(error,
-                     "the gradient of '%s' in step %lld is not finite although the loss is %.4g. "
-                     "Lower learning_rate, or set model.dtype: float32",
-                     first_not_finite(trainer), (long long)trainer->position.step, result->loss);
+    if (isfinite(result->gradient_norm)) return true;
+    char symptom[256];
+    snprintf(symptom, sizeof symptom,
+             "the gradient of '%s' is not finite although the loss is %.4g",
+             first_not_finite(trainer), result->loss);
+    return refuse_not_finite(trainer, symptom, error);
 }
 
 /// Judges loss and gradient norm; true if the step is to be applied. Every rank judges the same numbers.
@@ -177,15 +208,23 @@ static bool update(Trainer *trainer, StepResult *result, Error *error) {
     return gradient_buckets_gather_values(trainer->buckets, error);
 }
 
-bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error) {
-    *result = (StepResult){.loss_z = NAN, .norm_z = NAN};
+static bool run_step(Trainer *trainer, bool stop, StepResult *result, Error *error) {
     flop_count_begin(trainer->setup.device);
     bool ok = run_micro_batches(trainer, result, error);
     result->operations = flop_count();
     Error waiting = {0};
-    if (!gradient_buckets_finish(trainer->buckets, trainer->position.step, ok ? error : &waiting) ||
-        !combine(trainer, ok, stop, result, error) || !update(trainer, result, error))
-        return false;
+    return gradient_buckets_finish(trainer->buckets, trainer->position.step,
+                                   ok ? error : &waiting) &&
+           combine(trainer, ok, stop, result, error) && update(trainer, result, error);
+}
+
+bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error) {
+    *result = (StepResult){.loss_z = NAN, .norm_z = NAN};
+    size_t accumulation = (size_t)trainer->config->training.gradient_accumulation_steps;
+    trainer->batches = checked_calloc(accumulation, sizeof *trainer->batches);
+    bool ok = run_step(trainer, stop, result, error);
+    free_batches(trainer);
+    if (!ok) return false;
     trainer->position.step++;
     trainer->position.position += result->samples;
     trainer->position.tokens += result->tokens;

@@ -54,11 +54,41 @@ static void a_gradient_that_overflows_is_found_in_backward(void **state) {
     case_end();
 }
 
+static void what_was_overwritten_is_not_held_to_have_been_so_before(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(2, 3));
+    finite_check_begin(x->device);
+    kernels(x)->scale(x, 3e38f, x);
+    kernels(x)->scale(x, 3e38f, x);
+    assert_false(finite_check_end(x->device, what, sizeof what));
+    assert_non_null(strstr(what, "values of scale, [2, 3] float32"));
+    assert_null(strstr(what, "already"));
+    case_end();
+}
+
+static void a_parameters_gradient_is_called_by_its_name(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(3, 5));
+    Tensor *gradient = tensor_new_persistent(case_device(), FLOAT32, SHAPE(5), "layers.7.bias");
+    tensor_fill_from_float(x, (float[15]){[3] = INFINITY});
+    tensor_fill_from_float(gradient, (float[5]){0});
+    finite_check_begin(x->device);
+    kernels(x)->sum_rows(x, gradient);
+    assert_false(finite_check_end(x->device, what, sizeof what));
+    assert_non_null(strstr(what, "1 of the values of sum_rows, [5] float32 'layers.7.bias'"));
+    tensor_release(gradient);
+    case_end();
+}
+
 static int run_all(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finite_results_pass),
         cmocka_unit_test(the_first_kernel_and_the_weight_are_named),
         cmocka_unit_test(a_gradient_that_overflows_is_found_in_backward),
+        cmocka_unit_test(what_was_overwritten_is_not_held_to_have_been_so_before),
+        cmocka_unit_test(a_parameters_gradient_is_called_by_its_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -299,6 +299,31 @@ static void a_loss_that_is_not_finite_names_the_first_kernel(void **state) {
     assert_non_null(strstr(error.message, "float32"));
 }
 
+/// B begins as zeros, so what LoRA adds to the values is zero whatever its scale, but its gradient is of the scale.
+static void a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor(void **state) {
+    (void)state;
+    Error error = {0};
+    char output[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("gradient-not-finite"));
+    const char *settings[] = {output,
+                              "model.dtype=float32",
+                              "lora.lora_enable=true",
+                              "lora.lora_r=1",
+                              "lora.lora_alpha=1.5e37",
+                              "training.max_steps=2",
+                              "training.per_device_train_batch_size=4",
+                              "training.gradient_accumulation_steps=8",
+                              NULL};
+    assert_false(train(settings, &error));
+    print_message("%s\n", error.message);
+    assert_non_null(strstr(error.message, "in step 0 the gradient of 'base_model.model.model."));
+    assert_non_null(strstr(error.message, "lora_B.weight' is not finite although the loss is "));
+    const char *first = strstr(error.message, "The first such values: ");
+    assert_non_null(first);
+    assert_non_null(strstr(first, " of the values of linear_weight_gradient, "));
+    assert_non_null(strstr(first, "lora_B.weight'"));
+}
+
 static void a_batch_without_a_supervised_token_teaches_nothing(void **state) {
     (void)state;
     char output[300];
@@ -499,6 +524,7 @@ int main(void) {
         cmocka_unit_test(how_a_global_batch_is_cut_changes_nothing_but_rounding),
         cmocka_unit_test(steps_out_of_line_are_told_left_out_or_the_end_as_configured),
         cmocka_unit_test(a_loss_that_is_not_finite_names_the_first_kernel),
+        cmocka_unit_test(a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor),
         cmocka_unit_test(a_batch_without_a_supervised_token_teaches_nothing),
         cmocka_unit_test(a_runs_folder_tells_how_to_repeat_it),
 #ifdef DIFFLMM_TEST_CUDA
