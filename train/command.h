@@ -19,6 +19,7 @@ enum {
     VERB(eval, "one evaluation: where does it look when it names something?")         \
     VERB(ground, "an answer about a picture, and where the things are that it names") \
     VERB(features, "every intermediate of one pass, as safetensors")                  \
+    VERB(export, "trained weights as LLaVA, PEFT and transformers read them")         \
     VERB(report, "one HTML page about a run, or comparing several: curves, figures")  \
     VERB(config, "every configuration key explained; check a configuration")
 

@@ -60,13 +60,17 @@ static void resolve(Config *config) {
         config->data.eval_image_folder = checked_strdup(config->data.image_folder);
 }
 
-Config *config_load(const char *path, const char *const *overrides, int num_overrides,
-                    Error *error) {
+static Config *new_config(const char *path) {
     Config *config = checked_calloc(1, sizeof *config);
     config->path = path ? checked_strdup(path) : NULL;
     config->origins = checked_calloc((unsigned long)NUM_CONFIG_FIELDS, sizeof *config->origins);
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++) set_default(config, &CONFIG_FIELDS[i]);
-    bool is_loaded = !path || config_read_file(config, path, error);
+    return config;
+}
+
+/// After the file, if that could be read. Frees the configuration on failure.
+static Config *finish(Config *config, bool is_loaded, const char *const *overrides,
+                      int num_overrides, Error *error) {
     for (int i = 0; is_loaded && i < num_overrides; i++)
         is_loaded = apply_override(config, overrides[i], error);
     if (!is_loaded) {
@@ -75,6 +79,20 @@ Config *config_load(const char *path, const char *const *overrides, int num_over
     }
     resolve(config);
     return config;
+}
+
+Config *config_load(const char *path, const char *const *overrides, int num_overrides,
+                    Error *error) {
+    Config *config = new_config(path);
+    bool is_loaded = !path || config_read_file(config, path, error);
+    return finish(config, is_loaded, overrides, num_overrides, error);
+}
+
+Config *config_load_text(const char *text, const char *path, const char *const *overrides,
+                         int num_overrides, Error *error) {
+    Config *config = new_config(path);
+    bool is_loaded = config_read_text(config, path, text, strlen(text), error);
+    return finish(config, is_loaded, overrides, num_overrides, error);
 }
 
 void config_free(Config *config) {

@@ -135,6 +135,9 @@ typedef struct Config {
 /// config_free().
 Config *config_load(const char *path, const char *const *overrides, int num_overrides,
                     Error *error);
+/// The same of a configuration's text, `path` being where it came from.
+Config *config_load_text(const char *text, const char *path, const char *const *overrides,
+                         int num_overrides, Error *error);
 void config_free(Config *config);
 
 /// Succeeds if every key has a value; else names the first that has none and says what it is for. The keys end with NULL:

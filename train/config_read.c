@@ -246,14 +246,20 @@ static bool read_text(const char *path, char **text, size_t *length, Error *erro
     return false;
 }
 
-bool config_read_file(Config *config, const char *path, Error *error) {
-    char *text;
-    size_t length = 0;
-    if (!read_text(path, &text, &length, error)) return false;
+bool config_read_text(Config *config, const char *path, const char *text, size_t length,
+                      Error *error) {
     Reader reader;
     reader_begin(&reader, config, path, text, length, error);
     bool is_read = read_document(&reader);
     reader_end(&reader);
+    return is_read;
+}
+
+bool config_read_file(Config *config, const char *path, Error *error) {
+    char *text;
+    size_t length = 0;
+    if (!read_text(path, &text, &length, error)) return false;
+    bool is_read = config_read_text(config, path, text, length, error);
     free(text);
     return is_read;
 }

@@ -84,5 +84,8 @@ char *config_format_value(const Config *config, const ConfigField *field);
 
 /// Reads the whole file into the configuration and marks the origins.
 bool config_read_file(Config *config, const char *path, Error *error);
+/// The same of text that is there already; `path` is where it came from, for messages.
+bool config_read_text(Config *config, const char *path, const char *text, size_t length,
+                      Error *error);
 /// Reads one value, written as YAML, into a field that is a list.
 bool config_read_list(Config *config, const ConfigField *field, const char *yaml, Error *error);

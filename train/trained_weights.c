@@ -106,6 +106,13 @@ static bool read_num_layers(const char *llm, int *num_layers, Error *error) {
     return read;
 }
 
+static bool read_peft(const char *path, const char *llm, LoraOptions *options, Error *error) {
+    int num_layers;
+    *options = (LoraOptions){0};
+    return read_num_layers(llm, &num_layers, error) &&
+           peft_config_read(path, num_layers, options, error);
+}
+
 bool trained_weights_settle(Config *config, Error *error) {
     const char *path = config->eval.checkpoint;
     bool off = !config->lora.lora_enable && is_set(config, "lora.lora_enable");
@@ -114,9 +121,7 @@ bool trained_weights_settle(Config *config, Error *error) {
     if (!adapters) return error_context(error, "eval.checkpoint");
     const char *peft = published_adapters_config(adapters);
     LoraOptions options;
-    int num_layers;
-    bool settled = !peft || (read_num_layers(config->model.llm, &num_layers, error) &&
-                             peft_config_read(peft, num_layers, &options, error));
+    bool settled = !peft || read_peft(peft, config->model.llm, &options, error);
     if (settled && peft) set_lora(config, &options);
     published_adapters_close(adapters);
     return settled || error_context(error, "eval.checkpoint");
@@ -138,7 +143,7 @@ static bool read_published(const PublishedAdapters *adapters, const char *path,
     return published_adapters_load(adapters, parameters, true, error);
 }
 
-bool trained_weights_read(const char *path, int num_layers, ParameterSet *parameters,
+bool trained_weights_read(const char *path, const char *llm, ParameterSet *parameters,
                           LoraOptions *options, bool *has_options, Error *error) {
     *has_options = false;
     if (!published_adapters_at(path)) {
@@ -151,7 +156,7 @@ bool trained_weights_read(const char *path, int num_layers, ParameterSet *parame
     PublishedAdapters *adapters = published_adapters_open(path, error);
     if (!adapters) return false;
     const char *peft = published_adapters_config(adapters);
-    bool read = (!peft || peft_config_read(peft, num_layers, options, error)) &&
+    bool read = (!peft || read_peft(peft, llm, options, error)) &&
                 read_published(adapters, path, parameters, error);
     *has_options = read && peft;
     published_adapters_close(adapters);

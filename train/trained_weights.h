@@ -14,7 +14,7 @@ bool trained_weights_load(const char *path, ParameterSet *parameters, const Llam
 /// configuration does not set become what adapter_config.json says. Nothing to do otherwise.
 bool trained_weights_settle(Config *config, Error *error);
 
-/// The trained part of a model without the model: registers all stored weights on the processor's memory and reads them. `options` becomes
-/// what adapter_config.json of published adapters says; false in *has_options: it was no such source, or it holds no LoRA.
-bool trained_weights_read(const char *path, int num_layers, ParameterSet *parameters,
+/// The trained part of a model without the model: registers all stored weights on the processor and reads them. Where published
+/// adapters hold LoRA, `options` becomes what adapter_config.json says of it and *has_options true; llm: folder of the language model.
+bool trained_weights_read(const char *path, const char *llm, ParameterSet *parameters,
                           LoraOptions *options, bool *has_options, Error *error);

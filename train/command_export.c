@@ -1,0 +1,170 @@
+// difflmm export: trained weights in the published files.
+#include "autograd/output_directory.h"
+#include "train/command.h"
+#include "train/export.h"
+#include "train/model_setup.h"
+#include "train/progress.h"
+#include "train/trained_weights.h"
+#include "train/training_checkpoint.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/// As Hugging Face's libraries cut.
+static const int64_t SHARD_BYTES = 5000000000;
+
+static const char HELP[] =
+    "usage: difflmm export SOURCE DIR [--merge] [--format bin|safetensors] "
+    "[section.key=value ...]\n"
+    "\n"
+    "Writes the trained weights of SOURCE (a checkpoint, or a run's folder, whose newest "
+    "checkpoint "
+    "is meant) in\n"
+    "the published files into DIR, which must not exist:\n"
+    "\n"
+    "  after stage 1   mm_projector.bin\n"
+    "  after stage 2   non_lora_trainables.bin, adapter_config.json, adapter_model.safetensors "
+    "(PEFT)\n"
+    "  --merge         the language model with LoRA merged into it, as safetensors shards with "
+    "config.json and\n"
+    "                  tokenizer, and mm_projector.bin\n"
+    "\n"
+    "  --format        of mm_projector and non_lora_trainables: bin is PyTorch's, which LLaVA and "
+    "the published\n"
+    "                  code read; safetensors\n"
+    "\n"
+    "The configuration is the checkpoint's own; keys may be set to say where networks are now "
+    "(model.llm=DIR).\n"
+    "SOURCE may also be published adapters (a folder with non_lora_trainables.bin and a PEFT "
+    "adapter), for\n"
+    "--merge say; then nothing but the keys that are given configures them.\n"
+    "What was exported is read by model.adapters (training) and eval.checkpoint (eval, ground, "
+    "features).\n"
+    "\n"
+    "examples:\n"
+    "  difflmm export runs/tiny/stage2 runs/tiny/published\n"
+    "  difflmm export runs/tiny/stage2 runs/tiny/merged --merge\n";
+
+typedef struct ExportArguments {
+    const char *source, *target;
+    bool merge;
+    PublishedFormat format;
+    const char *overrides[64];
+    int num_overrides;
+} ExportArguments;
+
+static bool parse_format(const char *text, PublishedFormat *format, Error *error) {
+    bool bin = text && !strcmp(text, "bin"), safetensors = text && !strcmp(text, "safetensors");
+    *format = safetensors ? PUBLISHED_SAFETENSORS : PUBLISHED_BIN;
+    return bin || safetensors || error_set(error, "--format needs a value, bin or safetensors");
+}
+
+static bool parse_arguments(int argc, char **argv, ExportArguments *out, Error *error) {
+    *out = (ExportArguments){0};
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--merge")) {
+            out->merge = true;
+        } else if (!strcmp(argv[i], "--format")) {
+            if (!parse_format(argv[++i], &out->format, error)) return false;
+        } else if (argv[i][0] == '-') {
+            return error_set(error, "there is no option '%s'; 'difflmm export --help' explains",
+                             argv[i]);
+        } else if (!out->source) {
+            out->source = argv[i];
+        } else if (!out->target) {
+            out->target = argv[i];
+        } else {
+            if (out->num_overrides == 64) return error_set(error, "more than 64 settings");
+            out->overrides[out->num_overrides++] = argv[i];
+        }
+    }
+    return out->target ||
+           error_set(error, "expected a checkpoint or a run's folder, and the folder "
+                            "to be made; 'difflmm export --help' explains");
+}
+
+/// The configuration that the source was trained with, settings of the command line on top.
+static Config *load_config(const ExportArguments *arguments, Error *error) {
+    if (published_adapters_at(arguments->source))
+        return config_load(NULL, arguments->overrides, arguments->num_overrides, error);
+    Config *config = NULL;
+    char *path = checkpoint_resolve(arguments->source, error);
+    char *text = path ? training_checkpoint_config(path, error) : NULL;
+    if (text)
+        config =
+            config_load_text(text, path, arguments->overrides, arguments->num_overrides, error);
+    free(text);
+    free(path);
+    return config;
+}
+
+static bool read_source(const char *path, ExportSource *source, Error *error) {
+    const Config *config = source->config;
+    bool is_published;
+    DiffLMMOptions options;
+    if (!trained_weights_read(path, config->model.llm, &source->parameters, &source->lora,
+                              &is_published, error))
+        return false;
+    for (int i = 0; i < source->parameters.count; i++)
+        source->has_lora |= source->parameters.items[i].group == GROUP_LORA;
+    if (!source->has_lora || is_published) return true;
+    if (!config->lora.lora_enable)
+        return config_refuse(config, "lora.lora_enable", error, "%s holds LoRA", path);
+    return model_setup_options(config, 0, &source->lora, &options, error);
+}
+
+static void list_files(const char *folder) {
+    struct dirent **entries;
+    int count = scandir(folder, &entries, NULL, alphasort);
+    for (int i = 0; i < count; i++) {
+        char *path = format_string("%s/%s", folder, entries[i]->d_name);
+        struct stat status;
+        if (entries[i]->d_name[0] != '.' && stat(path, &status) == 0) {
+            char *size = format_bytes((int64_t)status.st_size);
+            printf("%-40s %s\n", path, size);
+            free(size);
+        }
+        free(path);
+        free(entries[i]);
+    }
+    if (count >= 0) free(entries);
+}
+
+static bool export_to(const Config *config, const ExportArguments *arguments, Error *error) {
+    OutputDirectory *directory = output_directory_create(arguments->target, error);
+    if (!directory) return false;
+    ExportSource source = {.config = config};
+    const char *folder = output_directory_temporary_path(directory);
+    bool ok =
+        read_source(arguments->source, &source, error) &&
+        (arguments->merge ? export_merged(&source, folder, arguments->format, SHARD_BYTES, error)
+                          : export_adapters(&source, folder, arguments->format, error));
+    parameters_free(&source.parameters);
+    if (!ok) {
+        output_directory_abandon(directory);
+        return false;
+    }
+    if (!output_directory_commit(directory, error)) return false;
+    list_files(arguments->target);
+    return true;
+}
+
+int command_export(int argc, char **argv) {
+    if (command_asks_for_help(argc, argv)) {
+        fputs(HELP, stdout);
+        return EXIT_DONE;
+    }
+    Error error = {0};
+    ExportArguments arguments;
+    if (!parse_arguments(argc, argv, &arguments, &error))
+        return command_refuse("export", &error, EXIT_USAGE);
+    Config *config = load_config(&arguments, &error);
+    if (!config) return command_refuse("export", &error, EXIT_FAILED);
+    bool complete = config_require_model(config, &error);
+    bool ok = complete && export_to(config, &arguments, &error);
+    config_free(config);
+    return ok ? EXIT_DONE : command_refuse("export", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+}
