@@ -12,9 +12,9 @@ static LlamaOptions forward_options(const DiffLMM *model) {
 static Tensor *run_packed(const DiffLMM *model, const PackedTokens *packed, Tensor *visual,
                           const LlamaOptions *options) {
     const Llama *llama = model->llama;
-    Tensor *positions =
-        tensor_from_host(model->device, INT32, SHAPE(packed->total), packed->positions);
-    return llama_forward(llama, packed_embeddings(packed, llama, visual), positions,
+    Tensor *rotations =
+        llama_rotations(llama, packed->num_sequences, NULL, packed->lengths, packed->total);
+    return llama_forward(llama, packed_embeddings(packed, llama, visual), rotations,
                          llama_attention(llama, packed->num_sequences, packed->lengths), options);
 }
 

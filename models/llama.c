@@ -2,6 +2,7 @@
 // tape holds what norms, attention and the gated product need, and a recomputed one only its input.
 #include "models/llama.h"
 
+#include "models/block_output.h"
 #include "models/llama_cache.h"
 #include "models/llama_config.h"
 #include "models/lora.h"
@@ -48,7 +49,7 @@ static void load_layer(Weights *weights, const LlamaConfig *config, LlamaLayer *
     layer->post_attention_layernorm =
         weights_vector(weights, "post_attention_layernorm.weight", config->hidden_size);
     for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
-        bool bias = m < GATE_PROJ ? config->attention_bias : config->mlp_bias;
+        bool bias = m < O_PROJ ? config->qkv_bias : m == O_PROJ ? config->o_bias : config->mlp_bias;
         int out = llama_module_out(config, m), in = llama_module_in(config, m);
         layer->linears[m] = bias ? affine_linear(weights, module_names[m], out, in)
                                  : affine_matrix(weights, module_names[m], out, in);
@@ -81,6 +82,7 @@ Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
         llama->layers =
             checked_calloc((size_t)llama->config.num_hidden_layers, sizeof *llama->layers);
         load_weights(llama, weights);
+        llama->rotation_table = rotation_table_new(&llama->config.rope, llama->config.head_dim);
     }
     if (weights_finish(weights, error)) return llama;
     llama_free(llama);
@@ -99,6 +101,8 @@ void llama_free(Llama *llama) {
     tensor_release(llama->norm);
     tensor_release(llama->lm_head);
     free(llama->layers);
+    rotation_table_free(llama->rotation_table);
+    llama_config_release(&llama->config);
     free(llama);
 }
 
@@ -108,7 +112,7 @@ void llama_free(Llama *llama) {
 typedef struct LayerContext {
     const Llama *llama;
     const LlamaOptions *options;
-    Tensor *positions;
+    Tensor *rotations;
     const Attention *shape;
     int index;
 } LayerContext;
@@ -123,10 +127,8 @@ static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *
 static Tensor *self_attention(const LayerContext *context, Tensor *x) {
     const LlamaConfig *config = &context->llama->config;
     const LlamaOptions *options = context->options;
-    Tensor *q =
-        rope(project(context, Q_PROJ, x), context->positions, config->head_dim, config->rope_theta);
-    Tensor *k =
-        rope(project(context, K_PROJ, x), context->positions, config->head_dim, config->rope_theta);
+    Tensor *q = rope(project(context, Q_PROJ, x), context->rotations);
+    Tensor *k = rope(project(context, K_PROJ, x), context->rotations);
     Tensor *v = project(context, V_PROJ, x);
     if (options->cache) llama_cache_append(options->cache, context->index, &k, &v);
     if (options->capture)
@@ -153,7 +155,7 @@ static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
 typedef struct RecomputedLayer {
     const Llama *llama;
     const LlamaLora *lora;
-    Tensor *positions, *dropout_rows;
+    Tensor *rotations, *dropout_rows;
     const Tensor *segments;
     uint64_t seed, pass;
     int64_t pairs;
@@ -181,7 +183,7 @@ static Tensor *run_recomputed_layer(const void *saved, Tensor *x) {
                        .max_k_length = layer->max_length,
                        .pairs = layer->pairs,
                        .segments = layer->segments};
-    LayerContext context = {layer->llama, &options, layer->positions, &shape, layer->index};
+    LayerContext context = {layer->llama, &options, layer->rotations, &shape, layer->index};
     return decoder_layer(&context, x);
 }
 
@@ -190,7 +192,7 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
     const Attention *shape = context->shape;
     RecomputedLayer layer = {.llama = context->llama,
                              .lora = options->lora,
-                             .positions = context->positions,
+                             .rotations = context->rotations,
                              .dropout_rows = options->dropout_rows,
                              .segments = shape->segments,
                              .seed = options->seed,
@@ -201,7 +203,7 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
                              .num_segments = shape->num_segments,
                              .max_length = shape->max_q_length,
                              .train = options->train};
-    Tensor *held[3] = {context->positions, (Tensor *)shape->segments, options->dropout_rows};
+    Tensor *held[3] = {context->rotations, (Tensor *)shape->segments, options->dropout_rows};
     return recompute(run_recomputed_layer, &layer, sizeof layer, x, held);
 }
 
@@ -212,13 +214,32 @@ static bool is_recomputed(const LayerContext *context, const Tensor *x) {
            !options->capture && tape_recording() && (requires_grad(x) || options->lora);
 }
 
-Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *positions, Attention shape,
+Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations, Attention shape,
                       const LlamaOptions *options) {
-    LayerContext context = {llama, options, positions, &shape, 0};
+    LayerContext context = {llama, options, rotations, &shape, 0};
     Tensor *x = embeddings;
-    for (; context.index < llama->config.num_hidden_layers; context.index++)
+    for (; context.index < llama->config.num_hidden_layers; context.index++) {
         x = is_recomputed(&context, x) ? recomputed_layer(&context, x) : decoder_layer(&context, x);
+        block_output(x, "model.layers.%d", context.index);
+    }
     return rms_norm(x, llama->norm, llama->config.rms_norm_eps);
+}
+
+Tensor *llama_rotations(const Llama *llama, int num_sequences, const int *first, const int *lengths,
+                        int64_t rows) {
+    int64_t width = llama->config.head_dim, row = 0;
+    float *rotations = checked_calloc((size_t)(rows * width) + 1, sizeof *rotations);
+    for (int s = 0; s < num_sequences; s++) {
+        int begin = first ? first[s] : 0;
+        CHECK(row + lengths[s] <= rows, "llama_rotations: the sequences have more than %lld rows",
+              (long long)rows);
+        rotation_table_rows(llama->rotation_table, begin, lengths[s], begin + lengths[s],
+                            rotations + row * width);
+        row += lengths[s];
+    }
+    Tensor *x = tensor_from_host(llama->device, FLOAT32, SHAPE(rows, width), rotations);
+    free(rotations);
+    return x;
 }
 
 Tensor *llama_embed(const Llama *llama, const int32_t *ids, int64_t count) {

@@ -1,10 +1,11 @@
-/// A Llama decoder [Touvron et al. 2023, arXiv 2302.13971] as transformers' LlamaForCausalLM, of any size, frozen; LoRA beside its
-/// linear layers is what may be trained (models/lora.h).
+/// A decoder of Llama's kind [Touvron et al. 2023, arXiv 2302.13971], of any size, frozen: transformers' LlamaForCausalLM (Vicuna
+/// too), MistralForCausalLM and Qwen2ForCausalLM. LoRA beside its linear layers is what may be trained (models/lora.h).
 ///
 /// Sequences are packed one behind the other, never padded: T counts the tokens of all of them.
 #pragma once
 #include "models/affine.h"
 #include "models/attention_capture.h"
+#include "models/llama_rope.h"
 #include "ops/ops.h"
 
 /// The linear layers of a decoder layer, in the order in which PEFT lists them.
@@ -25,8 +26,11 @@ typedef struct LlamaConfig {
     int hidden_size, intermediate_size, num_hidden_layers;
     int num_attention_heads, num_key_value_heads, head_dim;
     int vocab_size;
-    float rms_norm_eps, rope_theta;
-    bool tie_word_embeddings, attention_bias, mlp_bias;
+    float rms_norm_eps;
+    LlamaRope rope;
+    bool tie_word_embeddings, qkv_bias, o_bias, mlp_bias;
+    int *
+        windows; ///< [num_hidden_layers]: a token of that layer sees so many, itself among them; 0: all before it
     int eos_token_id[LLAMA_MAX_EOS], num_eos;
 } LlamaConfig;
 
@@ -43,6 +47,7 @@ typedef struct Llama {
     Tensor *norm;         ///< [C]
     Tensor *lm_head;      ///< [V,C]; embed_tokens itself where the two are tied
     LlamaLayer *layers;
+    RotationTable *rotation_table;
 } Llama;
 
 typedef struct LlamaLora LlamaLora;   // models/lora.h
@@ -73,10 +78,15 @@ const char *llama_module_name(LlamaModule module);
 /// Embeddings of token ids in [0, V), a host array: [count,C].
 Tensor *llama_embed(const Llama *llama, const int32_t *ids, int64_t count);
 
-/// The hidden states after the final norm, [T,C], of embeddings [T,C] at positions INT32 [T]; `shape` says who attends to
-/// whom (attention_packed(), or llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA.
+/// What the rotary embedding does to packed rows, as rope() takes it: FLOAT32 [rows,head_dim]. Sequence s brings lengths[s] rows,
+/// from its position first[s] on (NULL: from 0), and ends there. Rows beyond belong to no sequence.
+Tensor *llama_rotations(const Llama *llama, int num_sequences, const int *first, const int *lengths,
+                        int64_t rows);
+
+/// The hidden states after the final norm, [T,C], of embeddings [T,C] with their rotations; `shape` says who attends to
+/// whom (llama_attention(), or llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA.
 /// `llama` and `options->lora` must outlive the backward pass.
-Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *positions, Attention shape,
+Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations, Attention shape,
                       const LlamaOptions *options);
 
 /// Attention of packed sequences with this model's heads.

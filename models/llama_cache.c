@@ -30,14 +30,14 @@ void llama_cache_free(LlamaCache *cache) {
 }
 
 Attention llama_cache_extend(LlamaCache *cache, const Llama *llama, const int *new_lengths,
-                             Tensor **positions) {
+                             Tensor **rotations) {
     int n = cache->num_sequences, total_new = 0, total = 0;
     for (int s = 0; s < n; s++) {
         total_new += new_lengths[s];
         total += cache->lengths[s] + new_lengths[s];
     }
+    *rotations = llama_rotations(llama, n, cache->lengths, new_lengths, total_new);
     int32_t *merge = checked_malloc((size_t)total * sizeof *merge);
-    int32_t *position = checked_malloc((size_t)total_new * sizeof *position);
     int32_t(*segments)[4] = checked_malloc((size_t)n * sizeof *segments);
     int row = 0, new_row = 0;
     for (int s = 0; s < n; s++) {
@@ -47,22 +47,17 @@ Attention llama_cache_extend(LlamaCache *cache, const Llama *llama, const int *n
         segments[s][2] = first;
         segments[s][3] = length;
         for (int i = 0; i < old; i++) merge[row++] = cache->offsets[s] + i;
-        for (int i = old; i < length; i++) {
-            position[new_row] = i;
-            merge[row++] = -1 - new_row++;
-        }
+        for (int i = old; i < length; i++) merge[row++] = -1 - new_row++;
         cache->offsets[s] = first;
         cache->lengths[s] = length;
     }
     Device *device = llama->device;
     const LlamaConfig *config = &llama->config;
     cache->merge = cache->keys[0] ? tensor_from_host(device, INT32, SHAPE(total), merge) : NULL;
-    *positions = tensor_from_host(device, INT32, SHAPE(total_new), position);
     Attention shape =
         attention_segments(device, n, (const int32_t(*)[4])segments, config->num_attention_heads,
                            config->num_key_value_heads, config->head_dim, true);
     free(segments);
-    free(position);
     free(merge);
     return shape;
 }

@@ -15,9 +15,9 @@ LlamaCache *llama_cache_new(const Llama *llama, int num_sequences);
 void llama_cache_free(LlamaCache *cache);
 
 /// Begins a pass that brings new_lengths[s] >= 1 tokens of sequence s, packed in order. Returns the attention of the new tokens over
-/// old and new ones, and their positions (INT32 [sum of new_lengths]). The pass must lie within the present scope.
+/// old and new ones, and their rotations for llama_forward(). The pass must lie within the present scope.
 Attention llama_cache_extend(LlamaCache *cache, const Llama *llama, const int *new_lengths,
-                             Tensor **positions);
+                             Tensor **rotations);
 /// Within a pass: puts a layer's new keys and values in, and replaces them by all there are.
 void llama_cache_append(LlamaCache *cache, int layer, Tensor **keys, Tensor **values);
 /// Forgets the sequences whose keep[s] is false; the others close ranks.

@@ -1,53 +1,123 @@
 #include "models/llama_config.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { MAX_WIDTH = 1 << 20, MAX_LAYERS = 4096, MAX_VOCABULARY = 1 << 24 };
+enum { MAX_WIDTH = 1 << 20, MAX_LAYERS = 4096, MAX_VOCABULARY = 1 << 24, MAX_LENGTH = 1 << 30 };
 
-/// A string key that may be absent or must be `expected`.
-static void only(Weights *weights, const char *key, const char *expected) {
-    if (strcmp(weights_string_or(weights, key, expected), expected) != 0)
-        weights_refuse(weights, key, expected);
+/// Whose conventions a configuration follows where it is silent.
+typedef enum Family { LLAMA, MISTRAL, QWEN2 } Family;
+
+/// LLaVA's checkpoints hold a decoder under the same names.
+static const struct {
+    const char *model_type, *architecture;
+    Family family;
+} known[] = {
+    {"llama", "LlamaForCausalLM", LLAMA},
+    {"mistral", "MistralForCausalLM", MISTRAL},
+    {"qwen2", "Qwen2ForCausalLM", QWEN2},
+    {"llava", "LlavaLlamaForCausalLM", LLAMA},
+    {"llava_llama", "LlavaLlamaForCausalLM", LLAMA},
+    {"llava_mistral", "LlavaMistralForCausalLM", MISTRAL},
+    {"llava_qwen", "LlavaQwenForCausalLM", QWEN2},
+};
+enum { KNOWN = sizeof known / sizeof *known };
+
+static Family read_family(Weights *weights) {
+    enum { MAX_ARCHITECTURES = 8 };
+    const char *names[MAX_ARCHITECTURES] = {0};
+    bool has_type = weights_has_key(weights, "model_type");
+    const char *key = has_type ? "model_type" : "architectures";
+    if (has_type)
+        names[0] = weights_string_or(weights, key, "");
+    else if (weights_has_key(weights, key))
+        weights_string_list(weights, key, MAX_ARCHITECTURES, names);
+    else
+        return LLAMA;
+    for (int i = 0; i < KNOWN && names[0]; i++)
+        if (!strcmp(names[0], has_type ? known[i].model_type : known[i].architecture))
+            return known[i].family;
+    weights_refuse(weights, key,
+                   has_type ? "llama, mistral or qwen2"
+                            : "LlamaForCausalLM, MistralForCausalLM or Qwen2ForCausalLM");
+    return LLAMA;
 }
 
-/// LLaVA's checkpoints hold a Llama under the same names.
-static void check_model_type(Weights *weights) {
-    const char *type = weights_string_or(weights, "model_type", "llama");
-    if (strcmp(type, "llama") != 0 && strcmp(type, "llava") != 0 &&
-        strcmp(type, "llava_llama") != 0)
-        weights_refuse(weights, "model_type", "llama");
+/// What would change the result and is not done here.
+static void refuse_unsupported(Weights *weights) {
+    if (strcmp(weights_string_or(weights, "hidden_act", "silu"), "silu") != 0)
+        weights_refuse(weights, "hidden_act", "silu");
+    if (weights_has_key(weights, "quantization_config"))
+        weights_refuse(weights, "quantization_config",
+                       "none: weights in float32, float16 or "
+                       "bfloat16");
+    if (weights_bool_or(weights, "use_mrope", false)) weights_refuse(weights, "use_mrope", "false");
 }
 
 static void read_heads(Weights *weights, LlamaConfig *config) {
     int heads = weights_int(weights, "num_attention_heads", 1, MAX_WIDTH);
     int key_value_heads = weights_int_or(weights, "num_key_value_heads", heads, 1, MAX_WIDTH);
-    int dim = weights_int_or(weights, "head_dim", config->hidden_size / heads, 1, MAX_WIDTH);
+    int dim =
+        weights_int_or(weights, "head_dim", config->hidden_size / heads, 1, ATTENTION_MAX_HEAD_DIM);
     config->num_attention_heads = heads;
     config->num_key_value_heads = key_value_heads;
     config->head_dim = dim;
     if (heads % key_value_heads)
         weights_refuse(weights, "num_key_value_heads", "a divisor of num_attention_heads");
-    if (dim < 2 || dim % 2)
-        weights_fail(weights, "head_dim is %d; the rotary embedding needs an even one", dim);
+    if (dim < 2 || dim % 2 || dim > ATTENTION_MAX_HEAD_DIM)
+        weights_fail(weights, "head_dim is %d; expected an even number up to %d", dim,
+                     ATTENTION_MAX_HEAD_DIM);
     if ((int64_t)heads * dim > MAX_WIDTH)
         weights_fail(weights, "num_attention_heads * head_dim is more than %d", MAX_WIDTH);
 }
 
-static void read_rope(Weights *weights, LlamaConfig *config) {
-    only(weights, "rope_scaling.rope_type", "default");
-    only(weights, "rope_scaling.type", "default");
-    only(weights, "rope_parameters.rope_type", "default");
-    if (weights_float_or(weights, "rope_parameters.partial_rotary_factor", 1.0) != 1.0)
-        weights_refuse(weights, "rope_parameters.partial_rotary_factor", "1");
-    double theta = weights_float_or(weights, "rope_theta", 10000.0);
-    theta = weights_float_or(weights, "rope_parameters.rope_theta", theta);
-    if (!(theta > 0.0)) weights_fail(weights, "rope_theta is %g; expected more than 0", theta);
-    config->rope_theta = (float)theta;
+/// Qwen2's projections to queries, keys and values always have a bias, the one from values never; Mistral's have none.
+static void read_biases(Weights *weights, Family family, LlamaConfig *config) {
+    config->qkv_bias = family == QWEN2;
+    if (family != LLAMA) return;
+    config->qkv_bias = config->o_bias = weights_bool_or(weights, "attention_bias", false);
+    config->mlp_bias = weights_bool_or(weights, "mlp_bias", false);
 }
 
-static void read_eos(Weights *weights, LlamaConfig *config) {
+/// `layer_types` of transformers 5 says it layer by layer.
+static void read_layer_types(Weights *weights, LlamaConfig *config, int window) {
+    const char **types = checked_calloc(MAX_LAYERS, sizeof *types);
+    int count = weights_string_list(weights, "layer_types", MAX_LAYERS, types);
+    if (!weights_failed(weights) && count != config->num_hidden_layers)
+        weights_fail(weights, "layer_types lists %d layers; num_hidden_layers is %d", count,
+                     config->num_hidden_layers);
+    for (int i = 0; i < count && !weights_failed(weights); i++) {
+        bool sliding = !strcmp(types[i], "sliding_attention");
+        if (!sliding && strcmp(types[i], "full_attention") != 0)
+            weights_refuse(weights, "layer_types", "full_attention and sliding_attention");
+        if (sliding && !window)
+            weights_fail(weights, "layer_types has sliding_attention, but there is no "
+                                  "sliding_window");
+        config->windows[i] = sliding ? window : 0;
+    }
+    free(types);
+}
+
+/// A null sliding_window is none: so Mistral's later releases have it.
+static void read_windows(Weights *weights, Family family, LlamaConfig *config) {
+    config->windows = checked_calloc((size_t)config->num_hidden_layers, sizeof *config->windows);
+    if (family == LLAMA) return; // transformers' LlamaForCausalLM does not look at sliding_window
+    int layers = config->num_hidden_layers, first = 0, window = 0;
+    if (family == MISTRAL || weights_bool_or(weights, "use_sliding_window", false))
+        window = weights_int_or(weights, "sliding_window", 0, 1, MAX_LENGTH);
+    if (family == QWEN2) {
+        if (weights_has_key(weights, "layer_types")) {
+            read_layer_types(weights, config, window);
+            return;
+        }
+        first = weights_int_or(weights, "max_window_layers", 28, 0, MAX_LAYERS);
+    }
+    for (int i = first; i < layers; i++) config->windows[i] = window;
+}
+
+static void read_eos(Weights *weights, Family family, LlamaConfig *config) {
     config->eos_token_id[0] = 2;
-    config->num_eos = 1;
+    config->num_eos = family != QWEN2;
     if (weights_has_key(weights, "eos_token_id"))
         config->num_eos = weights_int_list(weights, "eos_token_id", LLAMA_MAX_EOS,
                                            config->eos_token_id, 0, MAX_VOCABULARY);
@@ -55,20 +125,25 @@ static void read_eos(Weights *weights, LlamaConfig *config) {
 
 LlamaConfig llama_config_read(Weights *weights) {
     LlamaConfig config = {0};
-    check_model_type(weights);
-    only(weights, "hidden_act", "silu");
+    Family family = read_family(weights);
+    refuse_unsupported(weights);
     config.hidden_size = weights_int(weights, "hidden_size", 1, MAX_WIDTH);
     config.intermediate_size = weights_int(weights, "intermediate_size", 1, MAX_WIDTH);
     config.num_hidden_layers = weights_int(weights, "num_hidden_layers", 1, MAX_LAYERS);
     config.vocab_size = weights_int(weights, "vocab_size", 1, MAX_VOCABULARY);
     config.tie_word_embeddings = weights_bool_or(weights, "tie_word_embeddings", false);
-    config.attention_bias = weights_bool_or(weights, "attention_bias", false);
-    config.mlp_bias = weights_bool_or(weights, "mlp_bias", false);
     config.rms_norm_eps = (float)weights_float_or(weights, "rms_norm_eps", 1e-6);
     if (!(config.rms_norm_eps >= 0.0f && config.rms_norm_eps < 1.0f))
         weights_refuse(weights, "rms_norm_eps", "0 to 1");
+    read_biases(weights, family, &config);
     read_heads(weights, &config);
-    read_rope(weights, &config);
-    read_eos(weights, &config);
+    config.rope = llama_rope_read(weights, config.head_dim);
+    read_windows(weights, family, &config);
+    read_eos(weights, family, &config);
     return config;
+}
+
+void llama_config_release(LlamaConfig *config) {
+    free(config->windows);
+    config->windows = NULL;
 }

@@ -107,9 +107,9 @@ static float *next_logits(Writing *writing, Tensor *embeddings) {
 
     int32_t *last = checked_malloc((size_t)writing->count * sizeof *last);
     for (int s = 0, row = -1; s < writing->count; s++) last[s] = row += writing->new_lengths[s];
-    Tensor *positions;
-    Attention shape = llama_cache_extend(writing->cache, llama, writing->new_lengths, &positions);
-    Tensor *hidden = llama_forward(llama, embeddings, positions, shape, &writing->forward);
+    Tensor *rotations;
+    Attention shape = llama_cache_extend(writing->cache, llama, writing->new_lengths, &rotations);
+    Tensor *hidden = llama_forward(llama, embeddings, rotations, shape, &writing->forward);
     Tensor *logits = llama_logits(
         llama, hidden, tensor_from_host(llama->device, INT32, SHAPE(writing->count), last));
     float *host = checked_malloc((size_t)tensor_numel(logits) * sizeof *host);

@@ -126,9 +126,8 @@ CHECKED(attention_rows,
          Tensor *probabilities),
         (q, k, shape, rows, probabilities), LIST(probabilities), LIST(q, k))
 CHECKED(rope,
-        (const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse,
-         Tensor *y),
-        (x, positions, head_dim, theta, inverse, y), LIST(y), LIST(x))
+        (const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y),
+        (x, rotations, transposed, y), LIST(y), LIST(x, rotations))
 CHECKED(activation, (Activation kind, const Tensor *x, Tensor *y), (kind, x, y), LIST(y), LIST(x))
 CHECKED(activation_gradient,
         (Activation kind, const Tensor *x, const Tensor *grad_y, Tensor *grad_x),

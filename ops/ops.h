@@ -67,8 +67,9 @@ Tensor *scaled_dot_product_attention(Tensor *q, Tensor *k, Tensor *v, Attention 
 /// FLOAT32 [n,heads,max_k_length], position j is key j of the row's segment. No gradient.
 Tensor *attention_rows(Tensor *q, Tensor *k, Attention shape, Tensor *rows);
 /// Rotary position embedding (Su et al. 2021, arXiv 2104.09864) in Llama's "rotate half" form: within each head, element i pairs
-/// with i + head_dim/2, angle position * theta^(-2i/head_dim). x [rows,heads*head_dim], positions INT32 [rows]. Differentiable in x.
-Tensor *rope(Tensor *x, Tensor *positions, int head_dim, float theta);
+/// with i + head_dim/2, and the pair (a, b) becomes (a c - b s, b c + a s). x [rows,heads*head_dim]; rotations FLOAT32
+/// [rows,head_dim]: the head_dim/2 cosines c of a row's angles, then the sines s. Differentiable in x.
+Tensor *rope(Tensor *x, Tensor *rotations);
 
 // ---- activation.c
 

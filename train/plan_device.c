@@ -229,8 +229,7 @@ NOTHING(add_rms_norm, const Tensor *a, const Tensor *b, const Tensor *weight, fl
         Tensor *sum, Tensor *y, Tensor *rstd)
 NOTHING(attention_rows, const Tensor *q, const Tensor *k, const Attention *shape,
         const Tensor *rows, Tensor *probabilities)
-NOTHING(rope, const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse,
-        Tensor *y)
+NOTHING(rope, const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y)
 NOTHING(activation, Activation kind, const Tensor *x, Tensor *y)
 NOTHING(activation_gradient, Activation kind, const Tensor *x, const Tensor *grad_y, Tensor *grad_x)
 NOTHING(geglu, const Tensor *x, Tensor *y)

@@ -1,5 +1,4 @@
-// Rotary embedding. Angles are taken in double, as on the CPU: position times a frequency loses digits that matter at large
-// positions. A thread takes the same pairs of several heads, which share their angles.
+// Rotary embedding. A thread takes the same pairs of several heads, which share their angles.
 #include "ops/cuda/reduce.h"
 
 namespace {
@@ -8,31 +7,25 @@ enum { ROPE_HEADS = 8 }; ///< a thread's at most
 
 template <typename T> struct Rope {
     const T *x;
-    const int32_t *positions;
+    const float *rotations;
     T *y;
     int64_t rows;
     int heads, half; ///< of head_dim
-    float theta, sign;
+    float sign;
 };
 
 /// [x1, x2] of each head to [x1 cos - x2 sin, x2 cos + x1 sin]. Thread x: N pairs, y: a row; blocks along y: heads.
 template <typename T, int N> __global__ void rope_kernel(Rope<T> r) {
     int first_head = (int)blockIdx.y * ROPE_HEADS, end_head = min(first_head + ROPE_HEADS, r.heads);
-    for (int pair = (int)threadIdx.x * N; pair < r.half; pair += (int)blockDim.x * N) {
-        double frequency[N];
-        UNROLL
-        for (int j = 0; j < N; j++)
-            frequency[j] = pow((double)r.theta, -(double)(pair + j) / r.half);
+    for (int pair = (int)threadIdx.x * N; pair < r.half; pair += (int)blockDim.x * N)
         for (int64_t row = (int64_t)blockIdx.x * blockDim.y + threadIdx.y; row < r.rows;
              row += (int64_t)gridDim.x * blockDim.y) {
+            const float *cosines = r.rotations + row * 2 * r.half + pair;
             float cosine[N], sine[N];
-            double position = r.positions[row];
             UNROLL
             for (int j = 0; j < N; j++) {
-                double s, c;
-                sincos(position * frequency[j], &s, &c);
-                cosine[j] = (float)c;
-                sine[j] = (float)s * r.sign;
+                cosine[j] = cosines[j];
+                sine[j] = cosines[r.half + j] * r.sign;
             }
             for (int head = first_head; head < end_head; head++) {
                 int64_t at = (row * r.heads + head) * 2 * r.half + pair;
@@ -48,7 +41,6 @@ template <typename T, int N> __global__ void rope_kernel(Rope<T> r) {
                 store_pack<N>(r.y + at + r.half, to_second);
             }
         }
-    }
 }
 
 template <typename T, int N> void launch(const Rope<T> &r, const Tensor *like) {
@@ -61,18 +53,17 @@ template <typename T, int N> void launch(const Rope<T> &r, const Tensor *like) {
     LAUNCH((rope_kernel<T, N>), grid, dim3(across, down), 0, stream_of(like), r);
 }
 
-void rope(const Tensor *x, const Tensor *positions, int head_dim, float theta, bool inverse,
-          Tensor *y) {
+void rope(const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y) {
     WITH_TYPE(x->dtype, T, {
         Rope<T> r = {};
+        int head_dim = (int)tensor_columns(rotations);
         r.x = data_of<T>(x);
-        r.positions = data_of<int32_t>(positions);
+        r.rotations = data_of<float>(rotations);
         r.y = data_of<T>(y);
-        r.rows = tensor_numel(positions);
+        r.rows = tensor_rows(x);
         r.heads = (int)(tensor_columns(x) / head_dim);
         r.half = head_dim / 2;
-        r.theta = theta;
-        r.sign = inverse ? -1.0f : 1.0f;
+        r.sign = transposed ? -1.0f : 1.0f;
         if (r.rows == 0) return;
         if (r.half % pack_size<T> == 0 && all_aligned(r.x, r.y))
             launch<T, pack_size<T>>(r, x);

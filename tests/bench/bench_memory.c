@@ -15,6 +15,7 @@ static double peak;
 typedef struct Run {
     Tensor *x, *z, *y, *grad, *other_grad;
     Tensor *weight, *mean, *rstd, *index, *sum;
+    Tensor *rotations; ///< of heads of 128
     AdamWTensors adamw;
 } Run;
 
@@ -70,12 +71,12 @@ static void add_forward(void *context) {
 
 static void rope_forward(void *context) {
     Run *r = context;
-    kernels(r->x)->rope(r->x, r->index, 128, 10000.0f, false, r->y);
+    kernels(r->x)->rope(r->x, r->rotations, false, r->y);
 }
 
 static void rope_backward(void *context) {
     Run *r = context;
-    kernels(r->x)->rope(r->z, r->index, 128, 10000.0f, true, r->grad);
+    kernels(r->x)->rope(r->z, r->rotations, true, r->grad);
 }
 
 /// The gradient takes the logits' place, so from the second call on it is a softmax of small numbers: as much work.
@@ -136,7 +137,8 @@ static Run run_new(const Line *line, DType type) {
                .weight = numbers(FLOAT32, SHAPE(columns)),
                .mean = numbers(FLOAT32, SHAPE(rows)),
                .rstd = numbers(FLOAT32, SHAPE(rows)),
-               .sum = tensor_zeros(device, FLOAT32, SHAPE(1))};
+               .sum = tensor_zeros(device, FLOAT32, SHAPE(1)),
+               .rotations = numbers(FLOAT32, SHAPE(rows, 128))};
     Tensor **same[] = {&run.x, &run.z, &run.y, &run.grad, &run.other_grad};
     for (int i = 0; i < 5; i++) *same[i] = numbers(type, SHAPE(1, rows, columns));
     run.adamw = (AdamWTensors){run.z, run.y, run.grad, run.other_grad};

@@ -48,14 +48,6 @@ static void recorded_end(Recorded *recorded) {
     safetensors_close(recorded->file);
 }
 
-static Tensor *positions_of(const int *lengths, int count) {
-    int32_t positions[256];
-    int total = 0;
-    for (int s = 0; s < count; s++)
-        for (int i = 0; i < lengths[s]; i++) positions[total++] = i;
-    return tensor_from_host(device, INT32, SHAPE(total), positions);
-}
-
 static Tensor *recorded_embeddings(const Recorded *recorded) {
     Tensor *embeddings = recorded_tensor(recorded_find(recorded->file, "embeddings"), device);
     require_grad(embeddings);
@@ -63,9 +55,11 @@ static Tensor *recorded_embeddings(const Recorded *recorded) {
 }
 
 static Tensor *forward(const Recorded *recorded, Tensor *embeddings, const LlamaOptions *options) {
-    return llama_forward(
-        recorded->llama, embeddings, positions_of(recorded->lengths, NUM_SEQUENCES),
-        llama_attention(recorded->llama, NUM_SEQUENCES, recorded->lengths), options);
+    Tensor *rotations = llama_rotations(recorded->llama, NUM_SEQUENCES, NULL, recorded->lengths,
+                                        tensor_rows(embeddings));
+    return llama_forward(recorded->llama, embeddings, rotations,
+                         llama_attention(recorded->llama, NUM_SEQUENCES, recorded->lengths),
+                         options);
 }
 
 #pragma GCC diagnostic pop

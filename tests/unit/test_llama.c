@@ -305,9 +305,20 @@ static void what_is_not_supported_is_refused_with_its_key(void **state) {
     assert_string_equal(message_with("rope_scaling", "null"), "loaded");
     assert_string_equal(message_with("rope_scaling", "{\"rope_type\":\"default\"}"), "loaded");
     static const char *const bad[][3] = {
-        {"rope_scaling", "{\"type\":\"linear\",\"factor\":2.0}", "rope_scaling.type"},
-        {"rope_parameters", "{\"rope_type\":\"llama3\",\"rope_theta\":1e4}",
-         "rope_parameters.rope_type"},
+        {"rope_scaling", "{\"type\":\"longrope\",\"factor\":2.0}", "rope_scaling.type"},
+        {"rope_scaling", "{\"rope_type\":\"linear\"}", "rope_scaling.factor"},
+        {"rope_scaling", "{\"rope_type\":\"linear\",\"factor\":-1}", "rope_scaling.factor"},
+        {"rope_parameters", "{\"rope_type\":\"llama3\",\"factor\":8.0,\"rope_theta\":1e4}",
+         "rope_parameters.low_freq_factor"},
+        {"rope_parameters",
+         "{\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":4.0,\"high_freq_factor\":1."
+         "0}",
+         "rope_parameters.high_freq_factor"},
+        {"rope_parameters", "{\"rope_theta\":0.5}", "rope_theta"},
+        {"rope_parameters", "{\"partial_rotary_factor\":0.5}",
+         "rope_parameters.partial_rotary_factor"},
+        {"partial_rotary_factor", "0.25", "partial_rotary_factor"},
+        {"quantization_config", "{\"bits\":4}", "quantization_config"},
         {"hidden_act", "\"gelu\"", "hidden_act"},
         {"model_type", "\"gpt2\"", "model_type"},
         {"num_key_value_heads", "4", "num_key_value_heads"},

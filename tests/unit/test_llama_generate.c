@@ -69,7 +69,7 @@ static AttentionMaps teacher_forced(const Recorded *recorded, Tensor *embeddings
         rows[i] = (CaptureRow){prompt->length - 1 + i, prompt->first_key, &maps,
                                attention_maps_add_row(&maps)};
     LlamaCapture capture = {selection, generation->count, rows};
-    llama_forward(recorded->llama, x, positions_of(&total, 1),
+    llama_forward(recorded->llama, x, llama_rotations(recorded->llama, 1, NULL, &total, total),
                   llama_attention(recorded->llama, 1, &total),
                   &(LlamaOptions){.capture = &capture});
     return maps;
@@ -179,7 +179,7 @@ static void a_published_model_tells_the_story_it_is_known_to_tell(void **state) 
 
     scope_begin();
     Tensor *bos = llama_embed(llama, &(int32_t){1}, 1);
-    Tensor *hidden = llama_forward(llama, bos, positions_of(&(int){1}, 1),
+    Tensor *hidden = llama_forward(llama, bos, llama_rotations(llama, 1, NULL, &(int){1}, 1),
                                    llama_attention(llama, 1, &(int){1}), &(LlamaOptions){0});
     float logits[512], expected[512];
     tensor_to_host_float(llama_logits(llama, hidden, NULL), logits);
