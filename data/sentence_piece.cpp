@@ -59,6 +59,10 @@ extern "C" int sentence_piece_unknown(const SentencePiece *model) {
     return model->processor.unk_id();
 }
 
+extern "C" int sentence_piece_find(const SentencePiece *model, const char *text) {
+    return model->processor.PieceToId(text);
+}
+
 extern "C" const char *sentence_piece_text(const SentencePiece *model, int id) {
     return model->processor.IdToPiece(id).c_str();
 }

@@ -1,4 +1,4 @@
-/// The SentencePiece library behind a C interface: no exception leaves it, failures are Errors. For data/tokenizer.c only.
+/// The SentencePiece library behind a C interface: no exception leaves it, failures are Errors. For data/llama_tokenizer.c only.
 #pragma once
 #include "autograd/error.h"
 
@@ -26,6 +26,8 @@ int sentence_piece_count(const SentencePiece *model);
 int sentence_piece_bos(const SentencePiece *model);
 int sentence_piece_eos(const SentencePiece *model);
 int sentence_piece_unknown(const SentencePiece *model);
+/// The id of the piece written so, or that of the unknown piece.
+int sentence_piece_find(const SentencePiece *model, const char *text);
 /// UTF-8, spaces as U+2581; owned by the model. 0 <= id < count.
 const char *sentence_piece_text(const SentencePiece *model, int id);
 /// Control includes unknown and unused pieces: none of them stands for text.

@@ -1,62 +1,97 @@
 #include "data/tokenizer.h"
-#include "data/sentence_piece.h"
-#include "data/text.h"
+#include "data/llama_tokenizer.h"
+#include "data/tokenizer_json.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static const char SPACE_MARK[] = "\xe2\x96\x81";            // U+2581
-static const char REPLACEMENT_CHARACTER[] = "\xef\xbf\xbd"; // U+FFFD
-
-enum { SPECIAL_COUNT = 3 };
-
+/// One of the two.
 struct Tokenizer {
-    SentencePiece *model;
-    int32_t special[SPECIAL_COUNT]; ///< recognised in text; -1: the model has none
+    LlamaTokenizer *llama;
+    TokenizerJson *json;
 };
 
-Tokenizer *tokenizer_open(const char *path, Error *error) {
+static bool is_folder(const char *path) {
     struct stat status;
-    bool is_folder = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-    char *file = is_folder ? format_string("%s/tokenizer.model", path) : checked_strdup(path);
-    SentencePiece *model = sentence_piece_open(file, error);
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool is_json(const char *path) {
+    const size_t length = strlen(path);
+    return length > 5 && strcmp(path + length - 5, ".json") == 0;
+}
+
+/// The file to open: in a model directory, tokenizer.model, or where that is not there tokenizer.json.
+static char *file_of(const char *path) {
+    if (!is_folder(path)) return checked_strdup(path);
+    char *model = format_string("%s/tokenizer.model", path);
+    char *json = format_string("%s/tokenizer.json", path);
+    const bool takes_json = access(model, F_OK) != 0 && access(json, F_OK) == 0;
+    free(takes_json ? model : json);
+    return takes_json ? json : model;
+}
+
+Tokenizer *tokenizer_open(const char *path, Error *error) {
+    char *file = file_of(path);
+    Tokenizer tokenizer = {0};
+    if (is_json(file))
+        tokenizer.json = tokenizer_json_open(file, error);
+    else
+        tokenizer.llama = llama_tokenizer_open(file, error);
     free(file);
-    if (!model) return NULL;
-    Tokenizer *tokenizer = checked_calloc(1, sizeof *tokenizer);
-    tokenizer->model = model;
-    tokenizer->special[0] = sentence_piece_bos(model);
-    tokenizer->special[1] = sentence_piece_eos(model);
-    tokenizer->special[2] = sentence_piece_unknown(model);
-    if (tokenizer->special[0] < 0 || tokenizer->special[1] < 0) {
-        error_set(error, "%s: the tokenizer has no <s> or no </s>; expected one of a Llama model",
-                  path);
-        tokenizer_close(tokenizer);
+    if (!tokenizer.json && !tokenizer.llama) {
+        if (is_folder(path) && error && strstr(error->message, "no such file"))
+            error_set(error, "%s: expected a tokenizer.model or a tokenizer.json in this folder",
+                      path);
         return NULL;
     }
-    return tokenizer;
+    Tokenizer *result = checked_malloc(sizeof *result);
+    *result = tokenizer;
+    return result;
 }
 
 void tokenizer_close(Tokenizer *tokenizer) {
     if (!tokenizer) return;
-    sentence_piece_close(tokenizer->model);
+    llama_tokenizer_close(tokenizer->llama);
+    tokenizer_json_close(tokenizer->json);
     free(tokenizer);
 }
 
 int tokenizer_vocabulary_size(const Tokenizer *tokenizer) {
-    return sentence_piece_count(tokenizer->model);
+    return tokenizer->json ? tokenizer_json_count(tokenizer->json)
+                           : llama_tokenizer_count(tokenizer->llama);
 }
-int32_t tokenizer_bos(const Tokenizer *tokenizer) { return tokenizer->special[0]; }
-int32_t tokenizer_eos(const Tokenizer *tokenizer) { return tokenizer->special[1]; }
-int32_t tokenizer_pad(const Tokenizer *tokenizer) { return tokenizer->special[2]; }
 
-static bool in_vocabulary(const Tokenizer *tokenizer, int32_t id) {
-    return id >= 0 && id < sentence_piece_count(tokenizer->model);
+int32_t tokenizer_bos(const Tokenizer *tokenizer) {
+    return tokenizer->json ? tokenizer_json_bos(tokenizer->json)
+                           : llama_tokenizer_bos(tokenizer->llama);
+}
+
+bool tokenizer_adds_bos(const Tokenizer *tokenizer) {
+    return !tokenizer->json || tokenizer_json_adds_bos(tokenizer->json);
+}
+
+int32_t tokenizer_eos(const Tokenizer *tokenizer) {
+    return tokenizer->json ? tokenizer_json_eos(tokenizer->json)
+                           : llama_tokenizer_eos(tokenizer->llama);
+}
+
+int32_t tokenizer_pad(const Tokenizer *tokenizer) {
+    return tokenizer->json ? tokenizer_json_pad(tokenizer->json)
+                           : llama_tokenizer_unknown(tokenizer->llama);
 }
 
 const char *tokenizer_piece(const Tokenizer *tokenizer, int32_t id) {
-    return in_vocabulary(tokenizer, id) ? sentence_piece_text(tokenizer->model, id) : "";
+    const char *text = tokenizer->json ? tokenizer_json_text(tokenizer->json, id)
+                                       : llama_tokenizer_text(tokenizer->llama, id);
+    return text ? text : "";
+}
+
+int32_t tokenizer_piece_id(const Tokenizer *tokenizer, const char *piece) {
+    return tokenizer->json ? tokenizer_json_id(tokenizer->json, piece)
+                           : llama_tokenizer_id(tokenizer->llama, piece);
 }
 
 void token_list_append(TokenList *list, int32_t id, int32_t begin, int32_t end) {
@@ -79,126 +114,17 @@ void token_list_free(TokenList *list) {
     *list = (TokenList){0};
 }
 
-/// The special token whose text begins here, or -1.
-static int32_t special_at(const Tokenizer *tokenizer, const char *text, size_t left,
-                          size_t *length) {
-    for (int i = 0; i < SPECIAL_COUNT && *text == '<'; i++) {
-        if (tokenizer->special[i] < 0) continue;
-        const char *piece = sentence_piece_text(tokenizer->model, tokenizer->special[i]);
-        *length = strlen(piece);
-        if (*length <= left && memcmp(text, piece, *length) == 0) return tokenizer->special[i];
-    }
-    return -1;
-}
-
-typedef struct Appending {
-    TokenList *list;
-    int32_t offset; ///< of the piece of text within the whole
-} Appending;
-
-static void append_piece(int32_t id, int32_t begin, int32_t end, void *context) {
-    const Appending *appending = context;
-    token_list_append(appending->list, id, appending->offset + begin, appending->offset + end);
-}
-
 bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t length, TokenList *list,
                       Error *error) {
-    if (length > INT32_MAX / 2) return error_set(error, "a text of %zu bytes is too long", length);
-    size_t start = 0, special_length = 0;
-    for (size_t i = 0; i <= length; i++) {
-        int32_t special =
-            i < length ? special_at(tokenizer, text + i, length - i, &special_length) : -1;
-        if (special < 0 && i < length) continue;
-        Appending appending = {list, (int32_t)start};
-        if (i > start && !sentence_piece_encode(tokenizer->model, text + start, i - start,
-                                                append_piece, &appending, error))
-            return false;
-        if (special < 0) break;
-        token_list_append(list, special, (int32_t)i, (int32_t)(i + special_length));
-        start = i + special_length;
-        i = start - 1;
-    }
-    return true;
-}
-
-typedef struct Text {
-    char *bytes;
-    size_t length;
-    size_t capacity;
-} Text;
-
-static void append(Text *text, const char *bytes, size_t count) {
-    if (text->length + count + 1 > text->capacity) {
-        text->capacity = 2 * (text->length + count) + 64;
-        text->bytes = checked_realloc(text->bytes, text->capacity);
-    }
-    memcpy(text->bytes + text->length, bytes, count);
-    text->length += count;
-    text->bytes[text->length] = '\0';
-}
-
-/// Appends the run of byte pieces that starts at token `first`; returns the token after it.
-static int append_bytes(const Tokenizer *tokenizer, const int32_t *ids, int first,
-                        DecodedText *decoded, Text *text) {
-    int end = first;
-    unsigned char *bytes = checked_malloc((size_t)(decoded->count - first));
-    while (end < decoded->count && in_vocabulary(tokenizer, ids[end]) &&
-           sentence_piece_kind(tokenizer->model, ids[end]) == PIECE_BYTE) {
-        const char *piece = sentence_piece_text(tokenizer->model, ids[end]); // "<0x0A>"
-        bytes[end - first] = (unsigned char)strtoul(piece + 1, NULL, 16);
-        end++;
-    }
-    for (int i = first; i < end;) {
-        int length =
-            (int)utf8_character_length((const char *)bytes + (i - first), (size_t)(end - i));
-        for (int k = 0; k < (length ? length : 1); k++, i++) {
-            decoded->begin[i] = (int32_t)text->length;
-            if (length)
-                append(text, (const char *)bytes + (i - first), 1);
-            else
-                append(text, REPLACEMENT_CHARACTER, strlen(REPLACEMENT_CHARACTER));
-            decoded->end[i] = (int32_t)text->length;
-        }
-    }
-    free(bytes);
-    return end;
-}
-
-static void append_text_piece(const char *piece, bool first, Text *text) {
-    size_t mark = strlen(SPACE_MARK);
-    if (first && strncmp(piece, SPACE_MARK, mark) == 0) piece += mark;
-    for (const char *space; (space = strstr(piece, SPACE_MARK)); piece = space + mark) {
-        append(text, piece, (size_t)(space - piece));
-        append(text, " ", 1);
-    }
-    append(text, piece, strlen(piece));
+    // Rewriting a text may make it longer, and spans are 32 bits wide.
+    if (length > INT32_MAX / 8) return error_set(error, "a text of %zu bytes is too long", length);
+    return tokenizer->json ? tokenizer_json_encode(tokenizer->json, text, length, list, error)
+                           : llama_tokenizer_encode(tokenizer->llama, text, length, list, error);
 }
 
 DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count) {
-    DecodedText decoded = {.count = count};
-    decoded.begin = checked_calloc((size_t)count + 1, sizeof *decoded.begin);
-    decoded.end = checked_calloc((size_t)count + 1, sizeof *decoded.end);
-    Text text = {0};
-    append(&text, "", 0);
-    bool first = true;
-    for (int i = 0; i < count;) {
-        PieceKind kind = in_vocabulary(tokenizer, ids[i])
-                             ? sentence_piece_kind(tokenizer->model, ids[i])
-                             : PIECE_CONTROL;
-        if (kind == PIECE_BYTE) {
-            i = append_bytes(tokenizer, ids, i, &decoded, &text);
-            first = false;
-            continue;
-        }
-        decoded.begin[i] = (int32_t)text.length;
-        if (kind == PIECE_TEXT) {
-            append_text_piece(sentence_piece_text(tokenizer->model, ids[i]), first, &text);
-            first = false;
-        }
-        decoded.end[i++] = (int32_t)text.length;
-    }
-    decoded.text = text.bytes;
-    return decoded;
+    return tokenizer->json ? tokenizer_json_decode(tokenizer->json, ids, count)
+                           : llama_tokenizer_decode(tokenizer->llama, ids, count);
 }
 
 void decoded_text_free(DecodedText *decoded) {
