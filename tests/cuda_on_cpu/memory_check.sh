@@ -26,7 +26,7 @@ done
 generator=()
 command -v ninja >/dev/null && [ ! -e "$build/Makefile" ] && generator=(-G Ninja)
 # the longest first
-ops=(test_ops_attention test_ops_loss test_ops_norm test_ops_products test_ops_elementwise test_ops_shape test_optimizer)
+ops=(test_ops_attention test_ops_loss test_ops_norm test_ops_products test_ops_elementwise test_ops_packs test_ops_shape test_optimizer)
 if ! { cmake -S tests/gpu -B "$build" "${generator[@]}" -DDIFFLMM_CUDA_ON_CPU=ON -DDIFFLMM_MEMORY_SANITIZER=ON &&
     cmake --build "$build" -j "$(nproc)" --target test_cuda_on_cpu "${ops[@]}"; } >"$build/build.log" 2>&1; then
     grep -A 5 error "$build/build.log" | head -n 60

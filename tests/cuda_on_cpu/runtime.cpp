@@ -2,6 +2,7 @@
 #include "block.h"
 #include "device_memory.h"
 #include "emulator.h"
+#include "executed.h"
 #include "sanitizers.h"
 #include "stream.h"
 
@@ -575,7 +576,10 @@ void cuda_on_cpu_queue_kernel(const char *name, dim3 blocks, dim3 threads, size_
     grid.run = run;
     grid.arguments = arguments.get();
     grid.number = launches++;
-    stream_queue(stream, name, [grid, arguments] { grid_run(grid); });
+    stream_queue(stream, name, [grid, arguments, kernel] {
+        grid_run(grid);
+        executed_record(kernel);
+    });
 }
 
 void cuda_on_cpu_queue(const char *name, cudaStream_t stream, std::function<void()> work) {

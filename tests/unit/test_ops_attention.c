@@ -42,6 +42,7 @@ static const AttentionCase cases[] = {
     {"grouped queries", 6, 2, 33, true, 2, {{0, 70, 0, 70}, {70, 30, 70, 30}}, 100, 100},
     {"large heads", 2, 1, 256, false, 1, {{0, 50, 0, 140}}, 50, 140},
     {"one head of 512, as a VAE has", 1, 1, 512, false, 1, {{0, 52, 0, 131}}, 52, 131},
+    {"heads of 64, as CLIP has", 2, 1, 64, true, 1, {{0, 70, 0, 90}}, 70, 90},
     {"heads of 128", 1, 1, 128, true, 1, {{0, 96, 0, 256}}, 96, 256},
     {"no keys", 2, 2, 4, false, 2, {{0, 5, 0, 0}, {5, 4, 0, 6}}, 9, 6},
     {"rows in no segment", 2, 2, 12, false, 2, {{2, 5, 1, 6}, {9, 3, 9, 4}}, 14, 15},
