@@ -1,5 +1,7 @@
 #include "models/clip_encoder.h"
 
+#include "models/block_output.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +97,6 @@ Tensor *clip_encoder(const ClipEncoder *encoder, Tensor *x, int batch, bool caus
     Attention shape = attention_uniform(x->device, batch, length, length, heads, heads,
                                         encoder->hidden_size / heads, causal);
     for (int i = 0; i < encoder->num_layers; i++)
-        x = run_layer(encoder, &encoder->layers[i], x, shape);
+        x = block_output(run_layer(encoder, &encoder->layers[i], x, shape), "encoder.layers.%d", i);
     return scope_end_returning(x);
 }
