@@ -259,18 +259,18 @@ static const void *elements(Weights *weights, const StoredTensor *stored, int64_
     return values;
 }
 
-/// The stored tensor [out, in, area] as one of the device of that shape, permuted to [out, area, in].
-static Tensor *upload(Weights *weights, const StoredTensor *entry, DType dtype, int64_t in,
-                      int64_t area, int rank, const int64_t *shape) {
+/// The stored tensor [out, in, area] from element `begin` on as one of the device of that shape, permuted to [out, area, in].
+static Tensor *upload_from(Weights *weights, const StoredTensor *entry, int64_t begin, DType dtype,
+                           int64_t in, int64_t area, int rank, const int64_t *shape) {
     Device *device = weights->device;
     Tensor *x = tensor_new_persistent(device, dtype, rank, shape, entry->name);
     if (device->counts_only) return x;
     size_t size = dtype_size(dtype);
-    int64_t whole = area > 1 ? in * area : 1; // what a piece must not cut
+    int64_t numel = tensor_numel(x), whole = area > 1 ? in * area : 1; // what a piece must not cut
     int64_t piece = whole > PIECE ? whole : PIECE - PIECE % (whole ? whole : 1);
-    for (int64_t first = 0, count; first < entry->numel; first += count) {
-        count = entry->numel - first < piece ? entry->numel - first : piece;
-        const void *values = elements(weights, entry, first, count, dtype);
+    for (int64_t first = 0, count; first < numel; first += count) {
+        count = numel - first < piece ? numel - first : piece;
+        const void *values = elements(weights, entry, begin + first, count, dtype);
         if (area > 1) {
             void *permuted = reserve(&weights->permuted, (size_t)count * size);
             permute(values, permuted, count / whole, in, area, size);
@@ -278,9 +278,14 @@ static Tensor *upload(Weights *weights, const StoredTensor *entry, DType dtype, 
         }
         device->from_host(device, (char *)x->data + (size_t)first * size, values,
                           (size_t)count * size);
-        forget(entry, first, count);
+        forget(entry, begin + first, count);
     }
     return x;
+}
+
+static Tensor *upload(Weights *weights, const StoredTensor *entry, DType dtype, int64_t in,
+                      int64_t area, int rank, const int64_t *shape) {
+    return upload_from(weights, entry, 0, dtype, in, area, rank, shape);
 }
 
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns) {
@@ -295,6 +300,21 @@ Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
     const StoredTensor *entry = expect(weights, name, SHAPE(length));
     return entry ? upload(weights, entry, FLOAT32, length, 1, SHAPE(length)) : NULL;
+}
+
+Tensor *weights_matrix_part(Weights *weights, const char *name, int part, int parts, int64_t rows,
+                            int64_t columns) {
+    const StoredTensor *entry = expect(weights, name, SHAPE(parts * rows, columns));
+    return entry ? upload_from(weights, entry, part * rows * columns, weights->dtype, columns, 1,
+                               SHAPE(rows, columns))
+                 : NULL;
+}
+
+Tensor *weights_vector_part(Weights *weights, const char *name, int part, int parts,
+                            int64_t length) {
+    const StoredTensor *entry = expect(weights, name, SHAPE(parts * length));
+    return entry ? upload_from(weights, entry, part * length, FLOAT32, length, 1, SHAPE(length))
+                 : NULL;
 }
 
 Tensor *weights_conv(Weights *weights, const char *name, int64_t out, int64_t in, int64_t height,

@@ -53,6 +53,11 @@ bool weights_have(const Weights *weights, const char *name);
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns);
 /// A vector, FLOAT32.
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length);
+/// Of `parts` matrices [rows, columns] that are stored as one, below each other, number `part`; and the same for vectors.
+Tensor *weights_matrix_part(Weights *weights, const char *name, int part, int parts, int64_t rows,
+                            int64_t columns);
+Tensor *weights_vector_part(Weights *weights, const char *name, int part, int parts,
+                            int64_t length);
 /// A convolution stored as [out, in, height, width], permuted to [out, height, width, in].
 Tensor *weights_conv(Weights *weights, const char *name, int64_t out, int64_t in, int64_t height,
                      int64_t width);
