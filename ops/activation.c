@@ -22,6 +22,7 @@ Tensor *gelu(Tensor *x) { return activation(GELU, x); }
 Tensor *gelu_tanh(Tensor *x) { return activation(GELU_TANH, x); }
 Tensor *quick_gelu(Tensor *x) { return activation(QUICK_GELU, x); }
 Tensor *silu(Tensor *x) { return activation(SILU, x); }
+Tensor *relu(Tensor *x) { return activation(RELU, x); }
 
 static void geglu_backward(Node *node, Tensor *grad_output) {
     Tensor *x = node->saved[0], *grad_x = node_new_grad(node, 0);

@@ -69,6 +69,31 @@ Attention attention_packed(Device *device, int num_segments, const int *lengths,
     return shape;
 }
 
+Attention attention_on_grid(Attention shape, int height, int width, const Tensor *vertical,
+                            const Tensor *horizontal) {
+    int64_t places = (int64_t)height * width;
+    CHECK(height > 0 && width > 0 && !shape.causal &&
+              shape.pairs == shape.num_segments * places * places &&
+              (shape.num_segments == 0 ||
+               (shape.max_q_length == places && shape.max_k_length == places)),
+          "attention_on_grid: segments are not of %d x %d places", height, width);
+    CHECK(vertical->dtype == FLOAT32 && horizontal->dtype == FLOAT32,
+          "attention_on_grid: positions %s and %s", tensor_describe(vertical),
+          tensor_describe(horizontal));
+    shape.relative = (RelativePositions){height, width, vertical, horizontal};
+    return shape;
+}
+
+static void check_positions(const Tensor *q, const Attention *shape) {
+    const RelativePositions *relative = &shape->relative;
+    int64_t pairs = tensor_rows(q) * shape->heads;
+    CHECK(tensor_numel(relative->vertical) == pairs * (2 * relative->height - 1) &&
+              tensor_numel(relative->horizontal) == pairs * (2 * relative->width - 1),
+          "attention: positions %s and %s on a grid of %d x %d, %lld rows, %d heads",
+          tensor_describe(relative->vertical), tensor_describe(relative->horizontal),
+          relative->height, relative->width, (long long)tensor_rows(q), shape->heads);
+}
+
 static void check_attention(const Tensor *q, const Tensor *k, const Attention *shape) {
     CHECK(tensor_columns(q) == (int64_t)shape->heads * shape->head_dim &&
               tensor_columns(k) == (int64_t)shape->kv_heads * shape->head_dim &&
@@ -99,6 +124,8 @@ Tensor *scaled_dot_product_attention(Tensor *q, Tensor *k, Tensor *v, Attention 
     CHECK(tensor_numel(v) == tensor_numel(k) && v->dtype == k->dtype, "attention: k is %s, v %s",
           tensor_describe(k), tensor_describe(v));
     bool wanted = requires_grad(q) || requires_grad(k) || requires_grad(v);
+    if (shape.relative.vertical) check_positions(q, &shape);
+    CHECK(!wanted || !shape.relative.vertical, "attention: relative positions have no gradients");
     Tensor *y = tensor_like(q);
     Tensor *log_sum_exp =
         wanted ? tensor_new(q->device, FLOAT32, SHAPE(tensor_rows(q), shape.heads)) : NULL;
@@ -120,6 +147,7 @@ Tensor *scaled_dot_product_attention(Tensor *q, Tensor *k, Tensor *v, Attention 
 Tensor *attention_rows(Tensor *q, Tensor *k, Attention shape, Tensor *rows) {
     check_attention(q, k, &shape);
     CHECK(rows->dtype == INT32, "attention_rows: rows are %s", tensor_describe(rows));
+    CHECK(!shape.relative.vertical, "attention_rows: with relative positions");
     Tensor *probabilities =
         tensor_new(q->device, FLOAT32, SHAPE(tensor_numel(rows), shape.heads, shape.max_k_length));
     kernels(q)->attention_rows(q, k, &shape, rows, probabilities);

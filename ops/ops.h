@@ -61,6 +61,10 @@ Attention attention_packed(Device *device, int num_segments, const int *lengths,
 /// Any segments: host array of num_segments times (q_offset, q_length, k_offset, k_length).
 Attention attention_segments(Device *device, int num_segments, const int32_t (*segments)[4],
                              int heads, int kv_heads, int head_dim, bool causal);
+/// The same with relative positions added to the scores: segments of height x width queries and as many keys, not causal. vertical has
+/// query rows x heads x (2 height - 1) elements, FLOAT32, horizontal the same with width. No gradients then.
+Attention attention_on_grid(Attention shape, int height, int width, const Tensor *vertical,
+                            const Tensor *horizontal);
 /// softmax(q k^T scale) v per head, never materialised whole. Shapes see Attention; returns q's shape. Differentiable in q, k, v.
 Tensor *scaled_dot_product_attention(Tensor *q, Tensor *k, Tensor *v, Attention shape);
 /// The attention probabilities of chosen query rows (INT32 [n], row indices of q) after the softmax over all keys they see:
@@ -78,6 +82,7 @@ Tensor *gelu(Tensor *x);
 Tensor *gelu_tanh(Tensor *x);
 Tensor *quick_gelu(Tensor *x);
 Tensor *silu(Tensor *x);
+Tensor *relu(Tensor *x);
 /// x [..,2C]: first half times gelu(second half), as diffusers' GEGLU. Returns [..,C].
 Tensor *geglu(Tensor *x);
 /// silu(gate) * up, both [..,C].
@@ -108,7 +113,7 @@ Tensor *embedding(Tensor *table, Tensor *index);
 /// Rows of x [rows,C] by distinct INT32 index [n]: [n,C]. Differentiable in x.
 Tensor *gather_rows(Tensor *x, Tensor *index);
 /// y[i] = index[i] >= 0 ? a[index[i]] : b[-1 - index[i]]: puts visual tokens (b [n_b,C]) into a sequence of text embeddings (a [n_a,C]).
-/// index INT32 [n]; each row is used at most once. b may be NULL if no index is negative. Differentiable in a and b.
+/// index INT32 [n]; each row is used at most once where it wants a gradient. b may be NULL if no index is negative. Differentiable in a and b.
 Tensor *merge_rows(Tensor *a, Tensor *b, Tensor *index);
 
 // ---- loss.c

@@ -7,6 +7,7 @@ typedef enum Activation {
     GELU_TANH,  ///< its approximation, 0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))
     QUICK_GELU, ///< x * sigmoid(1.702 x), as CLIP
     SILU,       ///< x * sigmoid(x)
+    RELU,       ///< max(x, 0); NaN stays NaN
 } Activation;
 
 /// Geometry of a convolution; kernel size comes from the weight [Co,kh,kw,Ci]. Padding is zero and may be asymmetric
@@ -18,6 +19,15 @@ typedef struct Conv2d {
 
 /// The widest head that attention takes (the autoencoder of Stable Diffusion has one of 512).
 enum { ATTENTION_MAX_HEAD_DIM = 1024 };
+
+/// What the places of query and key on a grid add to a score (decomposed relative positions: Li et al. 2021, arXiv 2112.01526, eq. 4).
+/// A segment's queries and its keys are the same height x width places, row by row, and query (y,x) and key (y',x') get
+///   vertical[query, head, y' - y + height - 1] + horizontal[query, head, x' - x + width - 1].
+typedef struct RelativePositions {
+    int height, width;
+    const Tensor *vertical;   ///< FLOAT32 [query rows, heads, 2 height - 1]; NULL: nothing is added
+    const Tensor *horizontal; ///< FLOAT32 [query rows, heads, 2 width - 1]
+} RelativePositions;
 
 /// Scaled-dot-product attention over packed sequences: query rows q_offset .. q_offset+q_length of a segment attend to key
 /// rows k_offset .. k_offset+k_length. Causal: query i of a segment sees keys 0 .. i + k_length - q_length.
@@ -32,6 +42,7 @@ typedef struct Attention {
     int64_t
         pairs; ///< of a query and a key that it sees, over all segments: what the work is counted by
     const Tensor *segments; ///< INT32 [num_segments,4]: q_offset, q_length, k_offset, k_length
+    RelativePositions relative;
 } Attention;
 
 /// One AdamW update (Loshchilov & Hutter 2019, arXiv 1711.05101), as torch.optim.AdamW computes it:

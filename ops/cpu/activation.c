@@ -43,6 +43,9 @@ static inline float quick_gelu_slope(float x) {
     return s + quick_factor * x * s * (1.0f - s);
 }
 
+static inline float relu_value(float x) { return x < 0.0f ? 0.0f : x; }
+static inline float relu_slope(float x) { return x > 0.0f ? 1.0f : 0.0f; }
+
 static void values(Activation kind, const float *x, int64_t n, float *y) {
     if (kind == GELU) {
 #pragma omp simd
@@ -53,6 +56,9 @@ static void values(Activation kind, const float *x, int64_t n, float *y) {
     } else if (kind == QUICK_GELU) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) y[i] = quick_gelu_value(x[i]);
+    } else if (kind == RELU) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = relu_value(x[i]);
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) y[i] = silu_value(x[i]);
@@ -71,6 +77,9 @@ static void gradients(Activation kind, const float *x, const float *grad_y, int6
     } else if (kind == QUICK_GELU) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) grad_x[i] = grad_y[i] * quick_gelu_slope(x[i]);
+    } else if (kind == RELU) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) grad_x[i] = grad_y[i] * relu_slope(x[i]);
     } else {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) grad_x[i] = grad_y[i] * silu_slope(x[i]);

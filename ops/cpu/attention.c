@@ -67,8 +67,28 @@ static void softmax_row(Forward *f, int64_t row, int64_t visible, int64_t column
     f->total[row] += exponentials(scores, whole, f->highest[row]);
 }
 
+/// Adds to a row's scores of keys key .. key+count what their places on the grid say; they lie in runs of one row of the grid.
+static void add_positions(float *scores, const Part *part, int64_t head, int64_t query, int64_t key,
+                          int64_t count) {
+    const RelativePositions *relative = &part->shape->relative;
+    int64_t height = relative->height, width = relative->width;
+    int64_t at = (part->q_row + query) * part->shape->heads + head;
+    const float *vertical = (const float *)relative->vertical->data + at * (2 * height - 1) +
+                            height - 1 - query / width;
+    const float *horizontal = (const float *)relative->horizontal->data + at * (2 * width - 1) +
+                              width - 1 - query % width;
+    for (int64_t j = 0, run; j < count; j += run) {
+        int64_t y = (key + j) / width, x = (key + j) % width;
+        run = width - x < count - j ? width - x : count - j;
+#pragma omp simd
+        for (int64_t i = 0; i < run; i++) scores[j + i] += vertical[y] + horizontal[x + i];
+    }
+}
+
 /// Queries first .. first+rows of one head against all keys that any of them sees.
-static void forward_block(Forward *f, const Part *part, int64_t first, int64_t rows) {
+static void forward_block(Forward *f, const Part *part, int64_t member, int64_t first,
+                          int64_t rows) {
+    int64_t head = part->kv_head * (part->shape->heads / part->shape->kv_heads) + member;
     int64_t dim = part->dim, width = part->width, padded = round_up(rows, SMALL_ROWS);
     for (int64_t i = 0; i < padded * width; i++) f->sums[i] = 0.0f;
     for (int64_t row = 0; row < rows; row++) f->highest[row] = -INFINITY, f->total[row] = 0.0f;
@@ -81,6 +101,8 @@ static void forward_block(Forward *f, const Part *part, int64_t first, int64_t r
         for (int64_t row = 0; row < rows; row++) {
             int64_t visible = visible_keys(part, first + row) - key;
             visible = visible < 0 ? 0 : visible > count ? count : visible;
+            if (part->shape->relative.vertical)
+                add_positions(f->scores + row * KEYS, part, head, first + row, key, visible);
             softmax_row(f, row, visible, columns, width);
         }
         tile_product(padded, width, count, f->scores, f->values + key * width, f->sums,
@@ -178,7 +200,7 @@ static void forward_part(const Forward *memory, const Part *part, int64_t first_
             int64_t first = block * QUERIES, rows = chunk_length(part->q_length, QUERIES, block);
             copy_rows(query_slice(q, part, member), first, rows, part->dim, part->shape->scale,
                       round_up(rows, SMALL_ROWS), part->width, f.queries);
-            forward_block(&f, part, first, rows);
+            forward_block(&f, part, member, first, rows);
             forward_finish(&f, part, member, first, rows, y, log_sum_exp);
         }
 }

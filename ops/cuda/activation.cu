@@ -76,6 +76,11 @@ struct Silu {
     }
 };
 
+struct Relu {
+    static __device__ __forceinline__ float value(float x) { return x < 0.0f ? 0.0f : x; }
+    static __device__ __forceinline__ float slope(float x) { return x > 0.0f ? 1.0f : 0.0f; }
+};
+
 #define WITH_ACTIVATION(kind, F, ...)      \
     do {                                   \
         if ((kind) == GELU) {              \
@@ -86,6 +91,9 @@ struct Silu {
             __VA_ARGS__;                   \
         } else if ((kind) == QUICK_GELU) { \
             using F = QuickGelu;           \
+            __VA_ARGS__;                   \
+        } else if ((kind) == RELU) {       \
+            using F = Relu;                \
             __VA_ARGS__;                   \
         } else {                           \
             using F = Silu;                \

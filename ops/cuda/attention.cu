@@ -18,19 +18,21 @@ __device__ __forceinline__ float row_sum(float x) {
 }
 
 /// Scores of a thread's four rows to weights.
-template <int SLICES>
-__device__ __forceinline__ void softmax_rows(const AttentionPart &part, int query, int key,
-                                             float scale, FmaScores &scores,
+template <bool RELATIVE, int SLICES>
+__device__ __forceinline__ void softmax_rows(const AttentionShape &shape, const AttentionPart &part,
+                                             int query, int key, FmaScores &scores,
                                              RunningSoftmax (&softmax)[4],
                                              FmaSums (&sums)[SLICES]) {
     int tx = (int)threadIdx.x % 16;
     UNROLL
     for (int i = 0; i < 4; i++) {
+        ScoreRow<RELATIVE> row(shape, part, query + i);
         int visible = part.visible(query + i) - key;
         float maximum = -INFINITY, sum = 0.0f;
         UNROLL
         for (int j = 0; j < 4; j++) {
-            scores[i][j] = tx + 16 * j < visible ? scores[i][j] * scale : -INFINITY;
+            int column = tx + 16 * j;
+            scores[i][j] = column < visible ? row.score(scores[i][j], key + column) : -INFINITY;
             maximum = fmaxf(maximum, scores[i][j]);
         }
         float shrink = softmax[i].raise(row_max(maximum));
@@ -43,7 +45,7 @@ __device__ __forceinline__ void softmax_rows(const AttentionPart &part, int quer
 }
 
 /// A block: 64 queries of one head; blocks along y: columns of y.
-template <typename T, int SLICES>
+template <typename T, int SLICES, bool RELATIVE>
 __global__ void __launch_bounds__(FMA_THREADS, 1) attend_fma(Forward<T> f, int tiles) {
     SHARED_ARRAY(float, space, FMA_SPACE);
     SHARED_ARRAY(float, weights, FMA_WEIGHTS);
@@ -59,7 +61,7 @@ __global__ void __launch_bounds__(FMA_THREADS, 1) attend_fma(Forward<T> f, int t
     for (int key = 0; key < seen; key += FMA_TILE) {
         FmaScores scores;
         product_of_rows(q, first, k, key, f.shape, space, scores);
-        softmax_rows(part, query, key, f.shape.scale * LOG2_E, scores, softmax, sums);
+        softmax_rows<RELATIVE>(f.shape, part, query, key, scores, softmax, sums);
         keep_weights(scores, weights);
         add_weighted_rows(weights, v, key, seen, column, f.shape, space, sums);
     }
@@ -76,7 +78,10 @@ void launch_fma(const Forward<T> &f, const Attention *shape, cudaStream_t stream
     int tiles = (int)ceil_divide(shape->max_q_length, FMA_TILE);
     dim3 grid(attention_blocks(tiles, shape->heads, shape->num_segments),
               (unsigned)ceil_divide(shape->head_dim, SLICES * FMA_SLICE));
-    LAUNCH((attend_fma<T, SLICES>), grid, FMA_THREADS, 0, stream, f, tiles);
+    if (shape->relative.vertical)
+        LAUNCH((attend_fma<T, SLICES, true>), grid, FMA_THREADS, 0, stream, f, tiles);
+    else
+        LAUNCH((attend_fma<T, SLICES, false>), grid, FMA_THREADS, 0, stream, f, tiles);
 }
 
 // ---- tensor cores
@@ -89,13 +94,16 @@ enum {
 };
 
 /// The scores of a lane's half of a row to weights, in their place; returns what the row's sums shrink by.
-__device__ __forceinline__ float softmax_half_row(float *scores, int visible, float scale,
-                                                  RunningSoftmax &softmax) {
+template <bool RELATIVE>
+__device__ __forceinline__ float softmax_half_row(float *scores,
+                                                  const ScoreRow<RELATIVE> &score_row, int key,
+                                                  int visible, RunningSoftmax &softmax) {
     HalfRow<WMMA_KEYS> row(scores);
     float maximum = -INFINITY, sum = 0.0f;
     UNROLL
     for (int i = 0; i < WMMA_KEYS / 2; i++) {
-        row.values[i] = row.column(i) < visible ? row.values[i] * scale : -INFINITY;
+        int column = key + row.column(i);
+        row.values[i] = column < visible ? score_row.score(row.values[i], column) : -INFINITY;
         maximum = fmaxf(maximum, row.values[i]);
     }
     maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
@@ -131,7 +139,7 @@ template <int D> constexpr size_t wmma_shared() {
 }
 
 /// A block: 64 queries of one head, 16 a warp. The next tile of keys or values is fetched while the warps multiply.
-template <int D>
+template <int D, bool RELATIVE>
 __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
     attend_wmma(Forward<bfloat16> f, int tiles) {
     DYNAMIC_SHARED(bfloat16, queries);
@@ -157,6 +165,7 @@ __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
     staged.fetch(k, 0, f.shape);
     staged.put(k, 0, f.shape, keys);
     SumPlaces places(scores);
+    ScoreRow<RELATIVE> score_row(f.shape, part, query);
     RunningSoftmax softmax;
     SumFragment sums[D / 16];
     UNROLL
@@ -179,7 +188,7 @@ __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
         staged.put(v, key, f.shape, values);
         if (key < warp_seen) {
             __syncwarp();
-            float shrink = softmax_half_row(scores, visible - key, f.shape.scale * LOG2_E, softmax);
+            float shrink = softmax_half_row(scores, score_row, key, visible, softmax);
             if (__any_sync(0xffffffffu, shrink != 1.0f)) {
                 if (lane % 2 == 0) row_factors[lane / 2] = shrink;
                 __syncwarp();
@@ -205,9 +214,14 @@ __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
 template <int D>
 void launch_wmma(const Forward<bfloat16> &f, const Attention *shape, cudaStream_t stream) {
     int tiles = (int)ceil_divide(shape->max_q_length, WMMA_QUERIES);
-    allow_shared(attend_wmma<D>, wmma_shared<D>());
-    LAUNCH(attend_wmma<D>, attention_blocks(tiles, shape->heads, shape->num_segments), WMMA_THREADS,
-           wmma_shared<D>(), stream, f, tiles);
+    unsigned blocks = attention_blocks(tiles, shape->heads, shape->num_segments);
+    if (shape->relative.vertical) {
+        allow_shared(attend_wmma<D, true>, wmma_shared<D>());
+        LAUNCH((attend_wmma<D, true>), blocks, WMMA_THREADS, wmma_shared<D>(), stream, f, tiles);
+    } else {
+        allow_shared(attend_wmma<D, false>, wmma_shared<D>());
+        LAUNCH((attend_wmma<D, false>), blocks, WMMA_THREADS, wmma_shared<D>(), stream, f, tiles);
+    }
 }
 
 // ---- the table
@@ -233,7 +247,7 @@ void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attentio
                Tensor *log_sum_exp) {
     zero_unless_covered(y, shape, 1);
     if (shape->max_q_length == 0) return;
-    if (shape->max_q_length <= FEW_QUERIES) {
+    if (shape->max_q_length <= FEW_QUERIES && !shape->relative.vertical) {
         attention_few_queries(q, k, v, shape, y, log_sum_exp);
         return;
     }

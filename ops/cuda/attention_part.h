@@ -22,6 +22,8 @@ struct AttentionShape {
     float scale;
     bool causal;
     bool packs; ///< whether every head's rows can be moved 16 bytes at a time
+    const float *vertical, *horizontal; ///< relative positions, or NULL
+    int height, width;                  ///< of their grid
 };
 
 template <typename T, typename... Pointer>
@@ -33,7 +35,11 @@ static inline AttentionShape attention_shape(const Attention *shape, Pointer... 
             shape->num_segments,
             shape->scale,
             shape->causal,
-            shape->head_dim % pack_size<T> == 0 && all_aligned(tensors...)};
+            shape->head_dim % pack_size<T> == 0 && all_aligned(tensors...),
+            data_or_null<float>(shape->relative.vertical),
+            data_or_null<float>(shape->relative.horizontal),
+            shape->relative.height,
+            shape->relative.width};
 }
 
 /// A grid of one dimension: tiles of each head of each segment. Segments shorter than the longest leave blocks without work.
@@ -96,6 +102,33 @@ static __device__ __forceinline__ HeadRows<T> key_rows(T *x, const AttentionShap
     int stride = shape.kv_heads * shape.dim;
     return {x + part.k_row * stride + part.kv_head * shape.dim, stride, part.k_length};
 }
+
+/// One query's scores in units of log 2, from products with keys: times scale, and with what relative positions add.
+template <bool RELATIVE> struct ScoreRow {
+    float scale;
+
+    __device__ __forceinline__ ScoreRow(const AttentionShape &shape, const AttentionPart &, int)
+        : scale(shape.scale * LOG2_E) {}
+    __device__ __forceinline__ float score(float product, int) const { return product * scale; }
+};
+
+template <> struct ScoreRow<true> {
+    float scale;
+    const float *vertical, *horizontal; ///< at the query's own place
+    int width;
+
+    __device__ __forceinline__ ScoreRow(const AttentionShape &shape, const AttentionPart &part,
+                                        int query)
+        : scale(shape.scale * LOG2_E), width(shape.width) {
+        query = min(query, part.q_length - 1);
+        int64_t at = (part.q_row + query) * shape.heads + part.head;
+        vertical = shape.vertical + at * (2 * shape.height - 1) + shape.height - 1 - query / width;
+        horizontal = shape.horizontal + at * (2 * width - 1) + width - 1 - query % width;
+    }
+    __device__ __forceinline__ float score(float product, int key) const {
+        return fmaf(product, scale, (vertical[key / width] + horizontal[key % width]) * LOG2_E);
+    }
+};
 
 /// A row's softmax so far, in units of log 2.
 struct RunningSoftmax {

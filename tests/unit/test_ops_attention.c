@@ -78,10 +78,12 @@ typedef struct Reference {
 typedef struct Inputs {
     Tensor *q, *k, *v, *grad_y;
     const double *q_values, *k_values, *v_values, *grad_values;
+    const double *vertical, *horizontal; ///< relative positions on a grid, or NULL
+    int height, width;
 } Inputs;
 
 static Inputs inputs_new(const AttentionCase *c, DType type) {
-    Inputs in;
+    Inputs in = {0};
     in.q = case_normal(type, SHAPE(c->q_rows, c->heads * c->head_dim));
     in.k = case_normal(type, SHAPE(c->k_rows, c->kv_heads * c->head_dim));
     in.v = case_normal(type, SHAPE(c->k_rows, c->kv_heads * c->head_dim));
@@ -91,6 +93,14 @@ static Inputs inputs_new(const AttentionCase *c, DType type) {
     in.v_values = case_doubles(in.v);
     in.grad_values = case_doubles(in.grad_y);
     return in;
+}
+
+/// What relative positions add to the score of a segment's query and key.
+static double position_score(const AttentionCase *c, const Inputs *in, int64_t row, int64_t head,
+                             int64_t query, int64_t key) {
+    int64_t h = in->height, w = in->width, at = row * c->heads + head;
+    return in->vertical[at * (2 * h - 1) + key / w - query / w + h - 1] +
+           in->horizontal[at * (2 * w - 1) + key % w - query % w + w - 1];
 }
 
 /// One query row of one head: weights, output and gradients.
@@ -109,6 +119,11 @@ static void reference_row(Reference *r, const AttentionCase *c, const Inputs *in
         for (int64_t d = 0; d < dim; d++) {
             sum += in->q_values[at + d] * key[d] * scale;
             absolute += fabs(in->q_values[at + d] * key[d] * scale);
+        }
+        if (in->vertical) { // all segments are of one grid's size, one behind the other
+            double added = position_score(c, in, row, head, row - first_key, j);
+            sum += added;
+            absolute += fabs(added);
         }
         weights[j] = sum;
         maximum = fmax(maximum, sum);
@@ -222,6 +237,46 @@ static void attention_and_its_gradients_match_their_definition(void **state) {
         }
 }
 
+/// Grids of one place, of fewer places than a block of keys, and of more, with rows that divide blocks and rows that do not.
+static const struct GridCase {
+    int height, width, heads, kv_heads, head_dim, segments;
+} grids[] = {{1, 1, 1, 1, 3, 2},   {2, 2, 2, 2, 8, 3},    {3, 1, 2, 1, 20, 1},
+             {5, 7, 3, 3, 5, 2},   {14, 14, 2, 2, 64, 2}, {9, 16, 2, 2, 80, 1},
+             {4, 5, 1, 1, 128, 1}, {5, 4, 2, 1, 160, 1},  {11, 13, 2, 1, 200, 1}};
+
+static void relative_positions_on_a_grid_are_added_to_the_scores(void **state) {
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof grids / sizeof *grids; i++) {
+        const struct GridCase *g = &grids[i / 2];
+        int places = g->height * g->width, rows = places * g->segments;
+        case_begin();
+        AttentionCase c = {.name = "grid",
+                           .heads = g->heads,
+                           .kv_heads = g->kv_heads,
+                           .head_dim = g->head_dim,
+                           .num_segments = g->segments,
+                           .q_rows = rows,
+                           .k_rows = rows};
+        for (int s = 0; s < g->segments; s++) {
+            int32_t segment[] = {s * places, places, s * places, places};
+            memcpy(c.segments[s], segment, sizeof segment);
+        }
+        Inputs in = inputs_new(&c, i % 2 ? BFLOAT16 : FLOAT32);
+        Tensor *vertical = case_normal(FLOAT32, SHAPE(rows, g->heads, 2 * g->height - 1));
+        Tensor *horizontal = case_normal(FLOAT32, SHAPE(rows * g->heads, 2 * g->width - 1));
+        in.vertical = case_doubles(vertical);
+        in.horizontal = case_doubles(horizontal);
+        in.height = g->height;
+        in.width = g->width;
+        Reference want = reference_new(&c, &in, places);
+        Tensor *y = scaled_dot_product_attention(
+            in.q, in.k, in.v,
+            attention_on_grid(describe(&c), g->height, g->width, vertical, horizontal));
+        case_expect(c.name, y, want.y, want.y_size, c.head_dim + places);
+        case_end();
+    }
+}
+
 static void chosen_rows_give_the_probabilities(void **state) {
     (void)state;
     for (int i = 0; i < CASES; i++)
@@ -330,6 +385,7 @@ static void descriptions_hold_what_the_segments_say(void **state) {
 static int run(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_and_its_gradients_match_their_definition),
+        cmocka_unit_test(relative_positions_on_a_grid_are_added_to_the_scores),
         cmocka_unit_test(chosen_rows_give_the_probabilities),
         cmocka_unit_test(attention_passes_gradients_to_queries_keys_and_values),
         cmocka_unit_test(results_are_the_same_bits_again_and_with_any_number_of_threads),

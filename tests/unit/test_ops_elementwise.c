@@ -20,10 +20,11 @@ static double sigmoid64(double x) { return 1 / (1 + exp(-x)); }
 static double gelu64(double x) { return 0.5 * x * erfc(-x / sqrt(2)); }
 static double quick_gelu64(double x) { return x * sigmoid64(1.702 * x); }
 static double silu64(double x) { return x * sigmoid64(x); }
+static double relu64(double x) { return x < 0 ? 0 : x; }
 /// The argument of gelu_tanh's sigmoid.
 static double tanh_argument(double x) { return 2 * sqrt(2 / M_PI) * (x + 0.044715 * x * x * x); }
 static double gelu_tanh64(double x) { return x * sigmoid64(tanh_argument(x)); }
-static double (*const references[])(double) = {gelu64, gelu_tanh64, quick_gelu64, silu64};
+static double (*const references[])(double) = {gelu64, gelu_tanh64, quick_gelu64, silu64, relu64};
 
 /// An argument y of exp() is rounded to within |y| units, which is a relative error of the exponential where x is negative. |y| is
 /// x^2/2 for gelu and 1.702 |x| at most for the sigmoids of x; a cubic's is rounded four times (a square, two constants with their
@@ -43,7 +44,7 @@ static Tensor *activation_op(const void *context, DType dtype, Tensor *const *in
 static void activations_are_exact_to_a_few_units(void **state) {
     (void)state;
     enum { POINTS = 1 << 15 };
-    for (Activation kind = GELU; kind <= SILU; kind++) {
+    for (Activation kind = GELU; kind <= RELU; kind++) {
         case_begin();
         float *x = case_memory(POINTS, sizeof *x);
         for (int i = 0; i < POINTS; i++) x[i] = 40.0f * ((float)i + 0.37f) / (float)POINTS - 20.0f;
@@ -64,7 +65,7 @@ static void activations_are_exact_to_a_few_units(void **state) {
 static void activations_at_the_ends_of_the_range(void **state) {
     (void)state;
     const float x[] = {-3e38f, -1e4f, -100.0f, -0.0f, 0.0f, 1e-40f, 100.0f, 3e38f, NAN};
-    for (Activation kind = GELU; kind <= SILU; kind++) {
+    for (Activation kind = GELU; kind <= RELU; kind++) {
         case_begin();
         float y[9];
         tensor_to_host_float(
@@ -78,7 +79,7 @@ static void activations_at_the_ends_of_the_range(void **state) {
 
 static void activations_agree_in_every_size_and_type(void **state) {
     (void)state;
-    for (Activation kind = GELU; kind <= SILU; kind++)
+    for (Activation kind = GELU; kind <= RELU; kind++)
         for (int i = 0; i < SIZES; i++)
             for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
                 case_begin();
@@ -99,6 +100,24 @@ static void activation_gradients_agree_with_differences(void **state) {
             Tensor *inputs[] = {case_normal(FLOAT32, SHAPE(sizes[i]))};
             require_grad(inputs[0]);
             check_gradients("activation", activation_op, &kind, 1, inputs, 2);
+            case_end();
+        }
+}
+
+/// Differences say nothing near the bend, where the derivative is taken to be 0.
+static void the_gradient_of_relu_passes_where_x_is_positive(void **state) {
+    (void)state;
+    for (int i = 0; i < SIZES; i++)
+        for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+            case_begin();
+            Tensor *x = case_normal(dtype, SHAPE(sizes[i])), *grad_x = tensor_like(x);
+            Tensor *grad_y = case_normal(dtype, SHAPE(sizes[i]));
+            x->device->fill_zero(x->device, x->data, dtype_size(dtype)); // the bend itself
+            double *want = case_doubles(grad_y);
+            const double *at = case_doubles(x);
+            for (int64_t j = 0; j < sizes[i]; j++) want[j] *= at[j] > 0;
+            kernels(x)->activation_gradient(RELU, x, grad_y, grad_x);
+            case_expect("relu", grad_x, want, NULL, 0);
             case_end();
         }
 }
@@ -513,6 +532,7 @@ static int elementwise_tests(void) {
         cmocka_unit_test(activations_at_the_ends_of_the_range),
         cmocka_unit_test(activations_agree_in_every_size_and_type),
         cmocka_unit_test(activation_gradients_agree_with_differences),
+        cmocka_unit_test(the_gradient_of_relu_passes_where_x_is_positive),
         cmocka_unit_test(gates_agree_with_float64),
         cmocka_unit_test(gate_gradients_agree_with_differences),
         cmocka_unit_test(add_repeats_b_along_a),
