@@ -65,6 +65,21 @@ bool image_preprocess(const Image *image, ImageAspect aspect, int size, Image *s
                                : center_crop(image, size, square, geometry, error);
 }
 
+bool image_resize_longest_side(const Image *image, int size, Image *resized, Error *error) {
+    const int longest = image->width > image->height ? image->width : image->height;
+    const double scale = (double)size / longest;
+    const int width = (int)(image->width * scale + 0.5),
+              height = (int)(image->height * scale + 0.5);
+    if (width < 1 || height < 1)
+        return error_set(
+            error,
+            "a picture of %d x %d pixels is too thin: at %d pixels for its longer side "
+            "nothing is left of the other",
+            image->width, image->height, size);
+    *resized = image_resize(image, width, height, RESIZE_BILINEAR);
+    return true;
+}
+
 void image_to_float(const Image *image, float *out) {
     float values[256];
     for (int i = 0; i < 256; i++) values[i] = ((float)(i * (1 / 255.0)) - 0.5f) / 0.5f;

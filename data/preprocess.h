@@ -24,5 +24,9 @@ typedef struct ImageGeometry {
 bool image_preprocess(const Image *image, ImageAspect aspect, int size, Image *square,
                       ImageGeometry *geometry, Error *error);
 
+/// The whole picture, its longer side of `size` pixels and the other rounded (bilinear), as segment-anything's ResizeLongestSide does it;
+/// the caller frees *resized. Fails for pictures so long and thin that nothing of a side would be left.
+bool image_resize_longest_side(const Image *image, int size, Image *resized, Error *error);
+
 /// out: [height, width, 3], (pixel / 255 - 0.5) / 0.5, in [-1, 1].
 void image_to_float(const Image *image, float *out);

@@ -302,6 +302,18 @@ Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
     return entry ? upload(weights, entry, FLOAT32, length, 1, SHAPE(length)) : NULL;
 }
 
+Tensor *weights_array(Weights *weights, const char *name, DType dtype, int rank,
+                      const int64_t *shape) {
+    const StoredTensor *entry = expect(weights, name, rank, shape);
+    return entry ? upload(weights, entry, dtype, 1, 1, rank, shape) : NULL;
+}
+
+const int64_t *weights_shape(Weights *weights, const char *name, int rank) {
+    static const int64_t any[MAX_RANK] = {-1, -1, -1, -1};
+    const StoredTensor *entry = expect(weights, name, rank, any);
+    return entry ? entry->shape : NULL;
+}
+
 Tensor *weights_matrix_part(Weights *weights, const char *name, int part, int parts, int64_t rows,
                             int64_t columns) {
     const StoredTensor *entry = expect(weights, name, SHAPE(parts * rows, columns));

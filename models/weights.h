@@ -53,6 +53,11 @@ bool weights_have(const Weights *weights, const char *name);
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns);
 /// A vector, FLOAT32.
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length);
+/// A tensor of any shape, as it is stored, in that type.
+Tensor *weights_array(Weights *weights, const char *name, DType dtype, int rank,
+                      const int64_t *shape);
+/// The shape of the stored tensor of that name, which has `rank` dimensions. Owned by the directory; on failure NULL.
+const int64_t *weights_shape(Weights *weights, const char *name, int rank);
 /// Of `parts` matrices [rows, columns] that are stored as one, below each other, number `part`; and the same for vectors.
 Tensor *weights_matrix_part(Weights *weights, const char *name, int part, int parts, int64_t rows,
                             int64_t columns);
