@@ -1,6 +1,6 @@
 // A conversation is first written out as one text, remembering which bytes are supervised and where the image is; then
 // the text is tokenized, and a token is supervised if it stands for supervised bytes.
-#include "data/conversation.h"
+#include "data/conversation_template.h"
 #include "data/text.h"
 
 #include <limits.h>
@@ -8,10 +8,6 @@
 #include <string.h>
 
 static const char IMAGE_MARK[] = "<image>";
-static const char VICUNA_SYSTEM_MESSAGE[] = "A chat between a curious user and an artificial "
-                                            "intelligence assistant. The assistant gives helpful, "
-                                            "detailed, and polite answers to the user's questions.";
-
 typedef struct Span {
     int32_t begin;
     int32_t end;
@@ -25,15 +21,6 @@ typedef struct Prompt {
     Span *spans;   ///< supervised bytes, in order
     int span_count;
 } Prompt;
-
-bool conversation_template_named(const char *name, ConversationTemplate *result) {
-    if (strcmp(name, "plain") == 0) {
-        *result = TEMPLATE_PLAIN;
-        return true;
-    }
-    *result = TEMPLATE_VICUNA_V1;
-    return strcmp(name, "vicuna_v1") == 0 || strcmp(name, "v1") == 0;
-}
 
 void token_sequence_free(TokenSequence *sequence) {
     free(sequence->ids);
@@ -130,34 +117,113 @@ static void append_with_image(Prompt *prompt, const char *text) {
     free(without);
 }
 
-static void append_human(Prompt *prompt, const char *text, bool has_image) {
-    append(prompt, "USER: ");
-    if (has_image && strstr(text, IMAGE_MARK))
-        append_with_image(prompt, text);
-    else
-        append(prompt, text);
-    append(prompt, " ");
-}
+/// Writes a conversation with a template: its text, the tokenizer's own tokens, and the system message.
+typedef struct Writer {
+    Prompt *prompt;
+    const ChatTemplate *template;
+    const Tokenizer *tokenizer;
+    const char *system_message;
+    bool has_image;
+} Writer;
 
-static void write_vicuna(Prompt *prompt, const char *system_message, const char *end_of_answer,
-                         const Turn *turns, int count, bool has_image) {
-    if (!system_message) system_message = VICUNA_SYSTEM_MESSAGE;
-    if (*system_message) {
-        append(prompt, system_message);
-        append(prompt, " ");
-    }
-    for (int i = 0; i < count; i++) {
-        if (turns[i].role == ROLE_HUMAN) {
-            append_human(prompt, turns[i].text, has_image);
+/// A part of the template, with the tokens it asks for.
+static void write_part(const Writer *writer, const char *part) {
+    static const char bos[] = "{bos}", eos[] = "{eos}";
+    for (const char *brace; part && *part; part = brace) {
+        const bool is_bos = strncmp(part, bos, strlen(bos)) == 0;
+        if (is_bos || strncmp(part, eos, strlen(eos)) == 0) {
+            append(writer->prompt,
+                   tokenizer_piece(writer->tokenizer, is_bos ? tokenizer_bos(writer->tokenizer)
+                                                             : tokenizer_eos(writer->tokenizer)));
+            brace = part + strlen(bos);
         } else {
-            append(prompt, "ASSISTANT:");
-            size_t answer = prompt->length;
-            append(prompt, " ");
-            append(prompt, turns[i].text);
-            append(prompt, end_of_answer);
-            supervise_from(prompt, answer);
+            brace = part + strcspn(part + 1, "{") + 1;
+            append_bytes(writer->prompt, part, (size_t)(brace - part));
         }
     }
+}
+
+static void write_message(const Writer *writer, const char *text, bool strips) {
+    size_t length = strlen(text);
+    if (strips) length = strip_space(&text, length);
+    append_bytes(writer->prompt, text, length);
+}
+
+static void write_system_message(const Writer *writer) {
+    if (!*writer->system_message) return;
+    write_part(writer, writer->template->system_begin);
+    write_message(writer, writer->system_message,
+                  writer->template->strips && !writer->template->system_in_turn);
+    write_part(writer, writer->template->system_end);
+}
+
+static void write_human(const Writer *writer, const char *text, bool is_first) {
+    const bool with_system =
+        is_first && writer->template->system_in_turn && *writer->system_message;
+    write_part(writer, writer->template->human_begin);
+    if (with_system) write_system_message(writer);
+    if (writer->has_image && strstr(text, IMAGE_MARK)) {
+        append_with_image(writer->prompt, text);
+    } else {
+        // A message behind the system message is stripped together with it, so that its own beginning stays.
+        const char *message = text;
+        size_t length = strlen(text);
+        if (writer->template->strips) length = strip_space(&message, length);
+        if (with_system && length > 0) {
+            length += (size_t)(message - text);
+            message = text;
+        }
+        append_bytes(writer->prompt, message, length);
+    }
+    write_part(writer, writer->template->human_end);
+}
+
+static void write_answer(const Writer *writer, const char *text) {
+    write_part(writer, writer->template->answer_begin);
+    const size_t begin = writer->prompt->length;
+    write_part(writer, writer->template->answer_lead);
+    write_message(writer, text, writer->template->strips);
+    write_part(writer, writer->template->answer_end);
+    supervise_from(writer->prompt, begin);
+    write_part(writer, writer->template->answer_close);
+}
+
+static Writer writer_of(Prompt *prompt, const Tokenizer *tokenizer,
+                        const ConversationFormat *format, bool has_image) {
+    const ChatTemplate *template = chat_template(format->kind);
+    const char *system_message =
+        format->system_message ? format->system_message : template->system_message;
+    return (Writer){prompt, template, tokenizer, system_message ? system_message : "", has_image};
+}
+
+static void write_conversation(const Writer *writer, const Turn *turns, int count) {
+    write_part(writer, writer->template->begin);
+    if (!writer->template->system_in_turn) write_system_message(writer);
+    for (int i = 0; i < count; i++) {
+        if (turns[i].role == ROLE_HUMAN)
+            write_human(writer, turns[i].text, i == 0);
+        else
+            write_answer(writer, turns[i].text);
+    }
+}
+
+/// The tokenizer has the tokens that the template writes.
+static bool check_template(const Tokenizer *tokenizer, ConversationTemplate kind, Error *error) {
+    if (kind == TEMPLATE_PLAIN) return true;
+    const ChatTemplate *template = chat_template(kind);
+    for (int i = 0; i < 4 && template->needs[i]; i++) {
+        if (tokenizer_piece_id(tokenizer, template->needs[i]) < 0)
+            return error_set(error,
+                             "the conversation template needs a token %s, which the tokenizer "
+                             "lacks; data.version is another model's",
+                             template->needs[i]);
+    }
+    const bool writes_bos = (template->begin && strstr(template->begin, "{bos}")) ||
+                            strstr(template->human_begin, "{bos}");
+    return !writes_bos || tokenizer_bos(tokenizer) >= 0 ||
+           error_set(error,
+                     "the conversation template begins with a bos_token, which the tokenizer "
+                     "lacks; data.version is another model's");
 }
 
 static void write_plain(Prompt *prompt, const char *answer, bool has_image) {
@@ -205,7 +271,7 @@ static void fill_sequence(const Prompt *prompt, const ConversationFormat *format
     sequence->ids = checked_malloc((size_t)count * sizeof *sequence->ids);
     sequence->supervised = checked_malloc((size_t)count);
     for (int i = 0; i < count; i++) {
-        const bool is_text = i > 0 && i != image_position; // the first is <s>
+        const bool is_text = i > 0 && i != image_position; // nothing predicts the first
         sequence->ids[i] = list->ids[i];
         sequence->supervised[i] = is_text && is_supervised(prompt, list->begin[i], list->end[i]);
         sequence->supervised_count += sequence->supervised[i];
@@ -224,7 +290,10 @@ static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat
                          format->model_max_length, format->visual_tokens);
     TokenList list = {0};
     int image_position = -1;
-    token_list_append(&list, tokenizer_bos(tokenizer), 0, 0);
+    const bool adds_bos =
+        format->kind == TEMPLATE_PLAIN || chat_template(format->kind)->begins_with_bos;
+    if (adds_bos && tokenizer_adds_bos(tokenizer))
+        token_list_append(&list, tokenizer_bos(tokenizer), 0, 0);
     bool tokenized;
     if (prompt->image < 0) {
         tokenized = tokenize_chunk(tokenizer, prompt, 0, prompt->length, &list, error);
@@ -248,15 +317,16 @@ bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat 
     if (!conversation_check(turns, count, has_image, error)) return false;
     turns = from_first_human(turns, &count);
     Prompt prompt = {.image = -1};
-    bool done = true;
-    if (format->kind == TEMPLATE_VICUNA_V1)
-        write_vicuna(&prompt, format->system_message,
-                     tokenizer_piece(tokenizer, tokenizer_eos(tokenizer)), turns, count, has_image);
-    else if (count == 2)
+    bool done = check_template(tokenizer, format->kind, error);
+    if (format->kind != TEMPLATE_PLAIN) {
+        const Writer writer = writer_of(&prompt, tokenizer, format, has_image);
+        write_conversation(&writer, turns, count);
+    } else if (count == 2) {
         write_plain(&prompt, turns[1].text, has_image);
-    else
+    } else {
         done = error_set(error, "%d turns; the template 'plain' is for one question and one answer",
                          count);
+    }
     done = done && tokenize_prompt(tokenizer, format, &prompt, sequence, error);
     prompt_free(&prompt);
     return done;
@@ -269,6 +339,7 @@ bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *f
     if (!check_alternation(turns, count, error)) return false;
     if (count % 2 == 0) return error_set(error, "the last turn must be the human's");
     if (has_image && !check_image_mark(turns, count, false, error)) return false;
+    if (!check_template(tokenizer, format->kind, error)) return false;
     Prompt prompt = {.image = -1};
     if (format->kind == TEMPLATE_PLAIN) {
         if (has_image) append_image(&prompt);
@@ -279,10 +350,9 @@ bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *f
         for (int i = 0; i < count; i++) marked = marked || strstr(turns[i].text, IMAGE_MARK);
         char *first = format_string("%s%s", has_image && !marked ? IMAGE_MARK : "", turns[0].text);
         placed[0].text = first;
-        write_vicuna(&prompt, format->system_message,
-                     tokenizer_piece(tokenizer, tokenizer_eos(tokenizer)), placed, count,
-                     has_image);
-        append(&prompt, "ASSISTANT:");
+        const Writer writer = writer_of(&prompt, tokenizer, format, has_image);
+        write_conversation(&writer, placed, count);
+        write_part(&writer, writer.template->answer_begin);
         free(first);
         free(placed);
     }

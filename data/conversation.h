@@ -1,18 +1,29 @@
 /// From the turns of a conversation to token ids and the positions that are learned from.
 ///
 /// Templates. `plain`: the image, then the answer and a newline (the question is dropped). `vicuna_v1`: a system message,
-/// then "USER: question ASSISTANT: answer</s>" without a break. The prompt is tokenized chunk by chunk around `<image>`
-/// with one <s> at the very start, as LLaVA does; which tokens are supervised follows from the byte spans of the very
-/// same tokenization, so the mask cannot disagree with the ids.
+/// then "USER: question ASSISTANT: answer</s>" without a break. `llama_2`, `llama_3`, `mistral`, `qwen_2`, `smollm2`: what the chat
+/// template published with those models gives, with its own system message if it has one; the answers are supervised with the
+/// token that ends them. The prompt is tokenized chunk by chunk around `<image>`, as LLaVA does, with one <s> at the very start
+/// if the tokenizer puts one there; which tokens are supervised follows from the byte spans of the very same tokenization, so
+/// the mask cannot disagree with the ids.
 #pragma once
 #include "data/tokenizer.h"
 
 /// Stands in TokenSequence.ids for the place where the visual tokens go.
 enum { IMAGE_TOKEN = -200 };
 
-typedef enum ConversationTemplate { TEMPLATE_PLAIN, TEMPLATE_VICUNA_V1 } ConversationTemplate;
+/// In the order of the names that data.version takes.
+typedef enum ConversationTemplate {
+    TEMPLATE_PLAIN,
+    TEMPLATE_VICUNA_V1,
+    TEMPLATE_LLAMA_2,
+    TEMPLATE_LLAMA_3,
+    TEMPLATE_MISTRAL,
+    TEMPLATE_QWEN_2,
+    TEMPLATE_SMOLLM2,
+} ConversationTemplate;
 
-/// From "plain" or "vicuna_v1" (also "v1"); false for another name.
+/// From "plain", "vicuna_v1" (also "v1"), "llama_2", "llama_3", "mistral", "qwen_2" or "smollm2"; false for another name.
 bool conversation_template_named(const char *name, ConversationTemplate *result);
 
 typedef enum Role { ROLE_HUMAN, ROLE_GPT } Role;
@@ -53,7 +64,7 @@ bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat 
                            const Turn *turns, int count, bool has_image, TokenSequence *sequence,
                            Error *error);
 
-/// A prompt for generation: the turns, the last of them human, up to and with "ASSISTANT:" (plain: the image alone).
+/// A prompt for generation: the turns, the last of them human, up to where the answer begins, "ASSISTANT:" (plain: the image alone).
 /// Nothing is supervised. With an image and no `<image>` in the turns, it goes in front of the first.
 bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
                          const Turn *turns, int count, bool has_image, TokenSequence *sequence,

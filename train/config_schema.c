@@ -7,7 +7,8 @@
 static const char *const ARCHITECTURES[] = {"difflmm", "llava", NULL};
 static const char *const COMPUTE_TYPES[] = {"float32", "bfloat16", NULL};
 static const char *const RECOMPUTE_NAMES[] = {"none", "all", NULL};
-static const char *const VERSIONS[] = {"plain", "vicuna_v1", NULL};
+static const char *const VERSIONS[] = {"plain",   "vicuna_v1", "llama_2", "llama_3",
+                                       "mistral", "qwen_2",    "smollm2", NULL};
 static const char *const ASPECT_RATIOS[] = {"square", "pad", NULL};
 static const char *const MISSING_IMAGES[] = {"fail", "skip", NULL};
 static const char *const SCHEDULES[] = {"cosine", "constant", "linear", NULL};
@@ -90,9 +91,10 @@ const ConfigField CONFIG_FIELDS[] = {
     {"data", "eval_image_folder", FIELD_PATH, AT(data, eval_image_folder), NULL, NO_RANGE,
      "folder that image names in data.eval are relative to; null: data.image_folder"},
     {"data", "version", FIELD_ENUM, AT(data, version), "vicuna_v1", ONE_OF(VERSIONS),
-     "conversation template: plain (stage 1: image, caption, newline) or vicuna_v1 (stage 2: USER and ASSISTANT turns)"},
+     "conversation template: plain (stage 1: image, caption, newline), or (stage 2) vicuna_v1, or the model's own: llama_2, "
+     "llama_3, mistral, qwen_2, smollm2"},
     {"data", "system_message", FIELD_STRING, AT(data, system_message), NULL, NO_RANGE,
-     "first words of every vicuna_v1 conversation; null: as published"},
+     "system message of every conversation (not of plain); null: the template's own; \"\": none"},
     {"data", "image_aspect_ratio", FIELD_ENUM, AT(data, image_aspect_ratio), "square", ONE_OF(ASPECT_RATIOS),
      "square: the shortest edge is resized to image_size and the centre cropped; pad: padded to a square, then resized"},
     {"data", "image_size", FIELD_INT, AT(data, image_size), "384", BETWEEN(8, 4096),

@@ -231,7 +231,7 @@ static void conversations_out_of_order_say_what_was_expected(void **state) {
     const Turn unmarked[] = {{ROLE_HUMAN, "a"}, {ROLE_GPT, "b"}};
     expect_refusal(unmarked, 2, true, "no turn has <image>");
     ConversationTemplate kind;
-    assert_false(conversation_template_named("llama_2", &kind));
+    assert_false(conversation_template_named("llama_1", &kind));
 }
 
 static void white_space_is_pythons(void **state) {
