@@ -10,34 +10,40 @@
 
 typedef struct Slot {
     const StoredTensor *entry;
+    int file; ///< the index of the file that it is in
     bool asked_for;
 } Slot;
 
 struct ModelDirectory {
     char *path;
     ModelConfig *config;
-    SafetensorsFile **shards;
-    int shard_count;
+    WeightFile **files;
+    int file_count;
     Slot *slots; ///< by name
     int64_t count;
 };
 
-static const char *const single_files[] = {
+/// In this order; a name that ends in .json is an index of shards.
+static const char *const weight_names[] = {
     "model.safetensors",
     "diffusion_pytorch_model.safetensors",
     "adapter_model.safetensors",
-};
-static const char *const half_files[] = {
-    "model.fp16.safetensors",
-    "diffusion_pytorch_model.fp16.safetensors",
-};
-static const char *const index_files[] = {
     "model.safetensors.index.json",
     "diffusion_pytorch_model.safetensors.index.json",
-};
-static const char *const half_index_files[] = {
+    "model.fp16.safetensors",
+    "diffusion_pytorch_model.fp16.safetensors",
     "model.safetensors.index.fp16.json",
     "diffusion_pytorch_model.safetensors.index.fp16.json",
+    "pytorch_model.bin",
+    "diffusion_pytorch_model.bin",
+    "adapter_model.bin",
+    "pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.bin.index.json",
+    "pytorch_model.fp16.bin",
+    "diffusion_pytorch_model.fp16.bin",
+    "pytorch_model.bin.index.fp16.json",
+    "mm_projector.bin",
+    "non_lora_trainables.bin",
 };
 #define LIST(names) names, sizeof names / sizeof *names
 
@@ -51,41 +57,51 @@ static char *existing(const char *directory, const char *const *names, size_t co
     return NULL;
 }
 
+static const char *file_name(const char *path) { return strrchr(path, '/') + 1; }
+
 static int compare_slots(const void *a, const void *b) {
     return strcmp(((const Slot *)a)->entry->name, ((const Slot *)b)->entry->name);
 }
 
-static SafetensorsFile *open_shard(ModelDirectory *directory, const char *path, Error *error) {
-    SafetensorsFile *file = safetensors_open(path, error);
-    if (!file) return NULL;
-    directory->shards = checked_realloc(directory->shards, (size_t)(directory->shard_count + 1) *
-                                                               sizeof *directory->shards);
-    directory->shards[directory->shard_count++] = file;
-    return file;
-}
-
-static bool open_single(ModelDirectory *directory, const char *path, Error *error) {
-    SafetensorsFile *file = open_shard(directory, path, error);
+/// Opens a weight file and lists its tensors.
+static bool add_file(ModelDirectory *directory, const char *path, Error *error) {
+    WeightFile *file = weight_file_open(path, error);
     if (!file) return false;
-    directory->count = safetensors_count(file);
-    directory->slots = checked_calloc((size_t)directory->count + 1, sizeof *directory->slots);
-    for (int64_t i = 0; i < directory->count; i++)
-        directory->slots[i].entry = safetensors_entry(file, i);
+    directory->files = checked_realloc(directory->files, (size_t)(directory->file_count + 1) *
+                                                             sizeof *directory->files);
+    directory->files[directory->file_count] = file;
+    int64_t count = weight_file_count(file);
+    directory->slots = checked_realloc(directory->slots, (size_t)(directory->count + count + 1) *
+                                                             sizeof *directory->slots);
+    for (int64_t i = 0; i < count; i++)
+        directory->slots[directory->count++] =
+            (Slot){.entry = weight_file_tensor(file, i), .file = directory->file_count};
+    directory->file_count++;
     return true;
 }
 
-/// The shard of that file name, opened when it comes up for the first time.
-static SafetensorsFile *shard_named(ModelDirectory *directory, const char *name, Error *error) {
-    char *path = format_string("%s/%s", directory->path, name);
-    SafetensorsFile *file = NULL;
-    for (int i = 0; i < directory->shard_count && !file; i++) {
-        if (strcmp(safetensors_path(directory->shards[i]), path) == 0) file = directory->shards[i];
-    }
-    if (!file) file = open_shard(directory, path, error);
-    free(path);
-    return file;
+/// Sorts the slots by name. No two files may have a tensor of the same name: which one would count?
+static bool sort_slots(ModelDirectory *directory, Error *error) {
+    Slot *slots = directory->slots;
+    qsort(slots, (size_t)directory->count, sizeof *slots, compare_slots);
+    for (int64_t i = 1; i < directory->count; i++)
+        if (compare_slots(&slots[i - 1], &slots[i]) == 0)
+            return error_set(error, "%s: tensor '%s' is in two files, %s and %s", directory->path,
+                             slots[i].entry->name,
+                             file_name(weight_file_path(directory->files[slots[i - 1].file])),
+                             file_name(weight_file_path(directory->files[slots[i].file])));
+    return true;
 }
 
+/// The open shard of that file name, or NULL.
+static WeightFile *shard_named(const ModelDirectory *directory, const char *name) {
+    for (int i = 0; i < directory->file_count; i++)
+        if (strcmp(file_name(weight_file_path(directory->files[i])), name) == 0)
+            return directory->files[i];
+    return NULL;
+}
+
+/// Takes note of an index's entry: opens its shard when it comes up for the first time, in which the tensor must be.
 static bool add_indexed(ModelDirectory *directory, const char *index_path, const char *name,
                         const json_t *value, Error *error) {
     const char *shard_name = json_string_value(value);
@@ -93,15 +109,19 @@ static bool add_indexed(ModelDirectory *directory, const char *index_path, const
     if (!shard_name || strchr(shard_name, '/') || shard_name[0] == '.' || !shard_name[0])
         return error_set(error, "%s: key 'weight_map.%s' does not name a file in this folder",
                          index_path, name);
-    SafetensorsFile *file = shard_named(directory, shard_name, error);
-    if (!file) return error_context(error, "%s names a file that cannot be used", index_path);
-    const StoredTensor *entry = safetensors_find(file, name);
-    if (!entry)
+    if (!shard_named(directory, shard_name)) {
+        char *path = format_string("%s/%s", directory->path, shard_name);
+        bool opened = add_file(directory, path, error);
+        free(path);
+        if (!opened)
+            return error_context(error, "%s: tensor '%s' is in a file that cannot be used",
+                                 index_path, name);
+    }
+    if (!weight_file_find(shard_named(directory, shard_name), name))
         return error_set(error,
                          "%s: tensor '%s' should be in %s, but is not there. Fetch the model "
                          "again",
                          index_path, name, shard_name);
-    directory->slots[directory->count++].entry = entry;
     return true;
 }
 
@@ -117,7 +137,6 @@ static bool open_sharded(ModelDirectory *directory, const char *index_path, Erro
         opened = error_set(
             error, "%s: key 'weight_map' must be an object of tensor names and files", index_path);
     } else {
-        directory->slots = checked_calloc(json_object_size(map) + 1, sizeof *directory->slots);
         const char *name;
         json_t *value;
         json_object_foreach((json_t *)map, name, value) {
@@ -130,43 +149,27 @@ static bool open_sharded(ModelDirectory *directory, const char *index_path, Erro
 }
 
 static bool no_weights(const char *path, Error *error) {
-    static const char *const pickles[] = {"pytorch_model.bin", "pytorch_model.bin.index.json",
-                                          "diffusion_pytorch_model.bin", "adapter_model.bin"};
-    char *pickle = existing(path, LIST(pickles));
-    if (pickle) {
-        error_set(error,
-                  "%s: the weights are only there as %s; expected safetensors. Fetch the "
-                  "safetensors files of the model, or convert it with "
-                  "save_pretrained(..., safe_serialization=True)",
-                  path, strrchr(pickle, '/') + 1);
-    } else {
-        error_set(error,
-                  "%s: no weights found: expected model.safetensors, "
-                  "diffusion_pytorch_model.safetensors, or shards with their "
-                  "model.safetensors.index.json",
-                  path);
-    }
-    free(pickle);
-    return false;
+    return error_set(error,
+                     "%s: no weights found: expected model.safetensors, "
+                     "diffusion_pytorch_model.safetensors, pytorch_model.bin, or shards with their "
+                     "model.safetensors.index.json or pytorch_model.bin.index.json",
+                     path);
 }
 
 static bool open_weights(ModelDirectory *directory, Error *error) {
-    bool opened;
-    char *file = existing(directory->path, LIST(single_files)), *index = NULL;
-    if (!file) index = existing(directory->path, LIST(index_files));
-    if (!file && !index) file = existing(directory->path, LIST(half_files));
-    if (!file && !index) index = existing(directory->path, LIST(half_index_files));
-    if (file)
-        opened = open_single(directory, file, error);
-    else if (index)
-        opened = open_sharded(directory, index, error);
-    else
-        opened = no_weights(directory->path, error);
-    if (opened)
-        qsort(directory->slots, (size_t)directory->count, sizeof *directory->slots, compare_slots);
-    free(file);
-    free(index);
-    return opened;
+    static const char *const beside_adapter[] = {"non_lora_trainables.bin"};
+    char *path = existing(directory->path, LIST(weight_names)), *more = NULL;
+    if (!path) return no_weights(directory->path, error);
+    size_t length = strlen(path);
+    bool is_index = strcmp(path + length - strlen(".json"), ".json") == 0;
+    bool opened =
+        is_index ? open_sharded(directory, path, error) : add_file(directory, path, error);
+    if (strncmp(file_name(path), "adapter_model.", strlen("adapter_model.")) == 0)
+        more = existing(directory->path, LIST(beside_adapter));
+    if (opened && more) opened = add_file(directory, more, error);
+    free(path);
+    free(more);
+    return opened && (directory->count == 0 || sort_slots(directory, error));
 }
 
 static bool open_config(ModelDirectory *directory, Error *error) {
@@ -175,13 +178,13 @@ static bool open_config(ModelDirectory *directory, Error *error) {
     if (stat(directory->path, &status) != 0 || !S_ISDIR(status.st_mode))
         return error_set(error,
                          "%s: there is no such folder: expected a model directory with "
-                         "config.json and safetensors",
+                         "config.json and weights",
                          directory->path);
     char *path = existing(directory->path, LIST(names));
     if (!path)
         return error_set(error,
                          "%s: config.json is missing: expected a model directory with "
-                         "config.json and safetensors",
+                         "config.json and weights",
                          directory->path);
     directory->config = model_config_open(path, error);
     free(path);
@@ -201,8 +204,8 @@ ModelDirectory *model_directory_open(const char *path, Error *error) {
 void model_directory_close(ModelDirectory *directory) {
     if (!directory) return;
     model_config_close(directory->config);
-    for (int i = 0; i < directory->shard_count; i++) safetensors_close(directory->shards[i]);
-    free(directory->shards);
+    for (int i = 0; i < directory->file_count; i++) weight_file_close(directory->files[i]);
+    free(directory->files);
     free(directory->slots);
     free(directory->path);
     free(directory);
@@ -217,6 +220,7 @@ const ModelConfig *model_directory_config(const ModelDirectory *directory) {
 const StoredTensor *model_directory_find(ModelDirectory *directory, const char *name) {
     StoredTensor entry = {.name = name};
     Slot key = {.entry = &entry};
+    if (!directory->count) return NULL;
     Slot *slot = bsearch(&key, directory->slots, (size_t)directory->count, sizeof *directory->slots,
                          compare_slots);
     if (!slot) return NULL;
@@ -280,4 +284,12 @@ const StoredTensor *model_directory_next_unused(const ModelDirectory *directory,
         if (!slot->asked_for) return slot->entry;
     }
     return NULL;
+}
+
+int model_directory_file_count(const ModelDirectory *directory) { return directory->file_count; }
+
+const WeightFile *model_directory_file(const ModelDirectory *directory, int index) {
+    CHECK(index >= 0 && index < directory->file_count, "model_directory_file: index %d of %d",
+          index, directory->file_count);
+    return directory->files[index];
 }

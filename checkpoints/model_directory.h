@@ -1,14 +1,20 @@
-/// A published model directory: `config.json` and weights in safetensors, in one file or in shards.
+/// A published model directory: `config.json` and weights, in one file or in shards, as safetensors or as PyTorch saves them.
 ///
-/// Weights are looked for as (in this order) model.safetensors, diffusion_pytorch_model.safetensors,
-/// adapter_model.safetensors, the first two with `.safetensors.index.json` (shards), and the fp16 variants of all
-/// (`model.fp16.safetensors`, `model.safetensors.index.fp16.json`). The configuration is config.json, or
-/// adapter_config.json for a PEFT adapter.
+/// Weights are looked for as (in this order)
+///   model.safetensors, diffusion_pytorch_model.safetensors, adapter_model.safetensors;
+///   the first two in shards, with their `.safetensors.index.json`;
+///   the fp16 variants of these (`model.fp16.safetensors`, `model.safetensors.index.fp16.json`);
+///   pytorch_model.bin, diffusion_pytorch_model.bin, adapter_model.bin; the first two in shards, with their `.bin.index.json`; their
+///   fp16 variants;
+///   mm_projector.bin, non_lora_trainables.bin (LLaVA's parts of a model).
+/// The first found counts, and only it; beside an adapter_model also the non_lora_trainables.bin that LLaVA puts there. Of shards,
+/// every tensor of every file that the index names is there; none may be in two of them.
+/// The configuration is config.json, or adapter_config.json for a PEFT adapter.
 ///
 /// Everything is read-only, mapped, and lives until model_directory_close(). Not for use by several threads at once.
 #pragma once
 #include "checkpoints/model_config.h"
-#include "checkpoints/safetensors.h"
+#include "checkpoints/weight_file.h"
 
 typedef struct ModelDirectory ModelDirectory;
 
@@ -32,3 +38,7 @@ const StoredTensor *model_directory_entry(const ModelDirectory *directory, int64
 /// The next tensor at or after *cursor (begin with 0) that nobody has asked for, or NULL at the end: what a model
 /// did not use, for a warning.
 const StoredTensor *model_directory_next_unused(const ModelDirectory *directory, int64_t *cursor);
+
+/// The open weight files.
+int model_directory_file_count(const ModelDirectory *directory);
+const WeightFile *model_directory_file(const ModelDirectory *directory, int index);

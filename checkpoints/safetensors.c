@@ -1,24 +1,17 @@
 // Reading. jansson refuses duplicate names, bad UTF-8 and runaway nesting; everything else is checked here, once, so that
 // the rest of the program may trust an entry.
 #include "checkpoints/safetensors.h"
+#include "checkpoints/mapped_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 static const uint64_t MAX_HEADER_BYTES = 100u * 1000 * 1000; // the reference implementation's limit
 enum { HEADER_SIZE_BYTES = 8 };
 
 struct SafetensorsFile {
-    char *path;
-    void *mapping;
-    size_t mapped_bytes;
+    MappedFile mapping;
     json_t *header; ///< owns the names and the metadata
     json_t *metadata;
     StoredTensor *entries; ///< by offset
@@ -63,16 +56,17 @@ static bool parse_offsets(const json_t *value, size_t data_bytes, size_t *begin,
 
 static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *value,
                         size_t data_start, StoredTensor *entry, Error *error) {
-    const char *path = file->path;
-    size_t data_bytes = file->mapped_bytes - data_start, begin, end;
+    const char *path = file->mapping.path;
+    size_t data_bytes = file->mapping.size - data_start, begin, end;
     entry->name = name;
     if (!json_is_object(value))
         return error_set(error, "%s: the header's entry '%s' is not an object", path, name);
-    if (!parse_type(json_object_get(value, "dtype"), &entry->type))
+    const json_t *type = json_object_get(value, "dtype");
+    if (!parse_type(type, &entry->type))
         return error_set(error,
-                         "%s: tensor '%s' has no known dtype (BOOL, U8 to U64, F16, BF16, "
-                         "F32, F64, ...)",
-                         path, name);
+                         "%s: tensor '%s' has the dtype '%.40s'; known are BOOL, U8 to U64, I8 to "
+                         "I64, F8_E4M3, F8_E5M2, F16, BF16, F32 and F64",
+                         path, name, json_is_string(type) ? json_string_value(type) : "(none)");
     if (!parse_shape(json_object_get(value, "shape"), entry))
         return error_set(error,
                          "%s: tensor '%s' has no valid shape: expected at most %d dimensions, "
@@ -90,7 +84,7 @@ static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *v
             name, end - begin, shape_text(entry->rank, entry->shape, shape, sizeof shape),
             element_name(entry->type), entry->bytes);
     }
-    entry->data = (const char *)file->mapping + data_start + begin;
+    entry->data = entry->first = (const char *)file->mapping.bytes + data_start + begin;
     entry->aligned = (uintptr_t)entry->data % element_size(entry->type) == 0;
     return true;
 }
@@ -107,43 +101,46 @@ static int compare_names(const void *a, const void *b) {
 
 /// The format wants tensors side by side, without gaps (bytes that nothing describes) or overlaps.
 static bool check_layout(const SafetensorsFile *file, size_t data_start, Error *error) {
-    const char *next = (const char *)file->mapping + data_start;
+    const char *next = (const char *)file->mapping.bytes + data_start;
     for (int64_t i = 0; i < file->count; i++) {
         const StoredTensor *entry = &file->entries[i];
         if ((const char *)entry->data != next)
-            return error_set(error, "%s: tensor '%s' %s. The file is damaged", file->path,
+            return error_set(error, "%s: tensor '%s' %s. The file is damaged", file->mapping.path,
                              entry->name,
                              (const char *)entry->data < next ? "overlaps the one before it"
                                                               : "leaves a gap before it");
         next += entry->bytes;
     }
-    size_t described = (size_t)(next - (const char *)file->mapping);
-    if (described != file->mapped_bytes)
+    size_t described = (size_t)(next - (const char *)file->mapping.bytes);
+    if (described != file->mapping.size)
         return error_set(error, "%s: %zu bytes follow the last tensor. The file is damaged",
-                         file->path, file->mapped_bytes - described);
+                         file->mapping.path, file->mapping.size - described);
     return true;
 }
 
 static bool parse_header(SafetensorsFile *file, Error *error) {
     uint64_t header_bytes = 0;
-    const unsigned char *bytes = file->mapping;
+    if (file->mapping.size < HEADER_SIZE_BYTES)
+        return error_set(error, "%s: only %zu bytes long: not a safetensors file, or cut off",
+                         file->mapping.path, file->mapping.size);
+    const unsigned char *bytes = file->mapping.bytes;
     for (int i = 0; i < HEADER_SIZE_BYTES; i++) header_bytes |= (uint64_t)bytes[i] << (8 * i);
     if (header_bytes > MAX_HEADER_BYTES)
         return error_set(error,
                          "%s: not a safetensors file: its first 8 bytes announce a header of "
                          "%llu bytes (at most 100 MB are allowed)",
-                         file->path, (unsigned long long)header_bytes);
-    if (header_bytes > file->mapped_bytes - HEADER_SIZE_BYTES)
+                         file->mapping.path, (unsigned long long)header_bytes);
+    if (header_bytes > file->mapping.size - HEADER_SIZE_BYTES)
         return error_set(error,
                          "%s: cut off within its header: %llu bytes were announced, %zu are "
                          "there. Fetch the file again",
-                         file->path, (unsigned long long)header_bytes,
-                         file->mapped_bytes - HEADER_SIZE_BYTES);
+                         file->mapping.path, (unsigned long long)header_bytes,
+                         file->mapping.size - HEADER_SIZE_BYTES);
     json_error_t json_error;
     file->header = json_loadb((const char *)bytes + HEADER_SIZE_BYTES, (size_t)header_bytes,
                               JSON_REJECT_DUPLICATES, &json_error);
     if (!file->header || !json_is_object(file->header))
-        return error_set(error, "%s: the header is not a JSON object: %s", file->path,
+        return error_set(error, "%s: the header is not a JSON object: %s", file->mapping.path,
                          file->header ? "another JSON value" : json_error.text);
 
     size_t data_start = HEADER_SIZE_BYTES + (size_t)header_bytes;
@@ -167,49 +164,23 @@ static bool parse_header(SafetensorsFile *file, Error *error) {
     return check_layout(file, data_start, error);
 }
 
-static bool map_file(SafetensorsFile *file, Error *error) {
-    bool mapped = false;
-    struct stat status;
-    int descriptor = open(file->path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
-        error_set(error, "%s: cannot be read: %s", file->path, strerror(errno));
-    } else if (!S_ISREG(status.st_mode)) {
-        error_set(error, "%s: not a file", file->path);
-    } else if (status.st_size < HEADER_SIZE_BYTES) {
-        error_set(error, "%s: only %lld bytes long: not a safetensors file, or cut off", file->path,
-                  (long long)status.st_size);
-    } else {
-        file->mapped_bytes = (size_t)status.st_size;
-        file->mapping = mmap(NULL, file->mapped_bytes, PROT_READ, MAP_PRIVATE, descriptor, 0);
-        mapped = file->mapping != MAP_FAILED;
-        if (!mapped) {
-            file->mapping = NULL;
-            error_set(error, "%s: cannot be mapped: %s", file->path, strerror(errno));
-        }
-    }
-    if (descriptor >= 0) close(descriptor);
-    return mapped;
-}
-
 SafetensorsFile *safetensors_open(const char *path, Error *error) {
     SafetensorsFile *file = checked_calloc(1, sizeof *file);
-    file->path = checked_strdup(path);
-    if (map_file(file, error) && parse_header(file, error)) return file;
+    if (mapped_file_open(&file->mapping, path, error) && parse_header(file, error)) return file;
     safetensors_close(file);
     return NULL;
 }
 
 void safetensors_close(SafetensorsFile *file) {
     if (!file) return;
-    if (file->mapping) munmap(file->mapping, file->mapped_bytes);
     json_decref(file->header);
     free(file->entries);
     free(file->by_name);
-    free(file->path);
+    mapped_file_close(&file->mapping);
     free(file);
 }
 
-const char *safetensors_path(const SafetensorsFile *file) { return file->path; }
+const char *safetensors_path(const SafetensorsFile *file) { return file->mapping.path; }
 int64_t safetensors_count(const SafetensorsFile *file) { return file->count; }
 
 const StoredTensor *safetensors_entry(const SafetensorsFile *file, int64_t index) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "checkpoints/model_directory.h"
+#include "checkpoints/torch_archive_write.h"
 #include "tests/unit/temporary_folder.h"
 
 /// A weight file with one [2, 3] tensor of that name whose elements are all `value`.
@@ -142,7 +143,7 @@ static void directories_that_are_not_models_say_what_is_missing(void **state) {
     write_text("config.json", "{}");
     expect_refusal("no weights found");
     write_text("pytorch_model.bin", "");
-    expect_refusal("pytorch_model.bin; expected safetensors");
+    expect_refusal("pytorch_model.bin: not a file of torch.save()");
     write_text("model.safetensors", "short");
     expect_refusal("model.safetensors");
     Error error = {0};
@@ -172,6 +173,95 @@ static void an_index_cannot_reach_out_of_its_folder(void **state) {
     expect_refusal("weight_map");
 }
 
+static void write_archive(const char *file, const char *tensor, float value) {
+    const float values[6] = {value, value, value, value, value, value};
+    const int64_t shape[2] = {2, 3};
+    const SafetensorsTensor one = {tensor, ELEMENT_F32, 2, shape, values};
+    Error error = {0};
+    if (!torch_archive_write(in_folder(file), &one, 1, &error)) fail_msg("%s", error.message);
+}
+
+static void expect_tensor(ModelDirectory *directory, const char *name, float value) {
+    const int64_t shape[2] = {2, 3};
+    const StoredTensor *entry;
+    Error error = {0};
+    if (!model_directory_tensor(directory, name, 2, shape, &entry, &error))
+        fail_msg("%s", error.message);
+    float values[6];
+    stored_tensor_read_float32(entry, 0, 6, values);
+    assert_true(values[5] == value);
+}
+
+static void weights_of_pytorch_are_read_where_there_are_no_safetensors(void **state) {
+    (void)state;
+    static const char *const names[] = {"pytorch_model.bin", "diffusion_pytorch_model.bin",
+                                        "adapter_model.bin", "mm_projector.bin",
+                                        "non_lora_trainables.bin"};
+    write_text("config.json", "{}");
+    for (int i = 0; i < 5; i++) {
+        write_archive(names[i], "w", (float)i);
+        ModelDirectory *directory = open_directory();
+        expect_tensor(directory, "w", (float)i);
+        model_directory_close(directory);
+        remove(in_folder(names[i]));
+    }
+    write_archive("pytorch_model.bin", "w", 1);
+    write_weights("model.safetensors", "w", 2);
+    ModelDirectory *directory = open_directory();
+    expect_tensor(directory, "w", 2);
+    model_directory_close(directory);
+}
+
+static void shards_of_pytorch_are_read(void **state) {
+    (void)state;
+    write_text("config.json", "{}");
+    write_archive("pytorch_model-00001-of-00002.bin", "a", 1);
+    write_archive("pytorch_model-00002-of-00002.bin", "b", 2);
+    write_text("pytorch_model.bin.index.json",
+               "{\"weight_map\": {\"a\": \"pytorch_model-00001-of-00002.bin\",\n"
+               "\"b\": \"pytorch_model-00002-of-00002.bin\"}}");
+    ModelDirectory *directory = open_directory();
+    assert_int_equal(model_directory_file_count(directory), 2);
+    expect_tensor(directory, "a", 1);
+    expect_tensor(directory, "b", 2);
+    model_directory_close(directory);
+}
+
+static void an_adapter_comes_with_what_else_was_trained(void **state) {
+    (void)state;
+    write_text("adapter_config.json", "{}");
+    write_weights("adapter_model.safetensors", "lora_A.weight", 1);
+    write_archive("non_lora_trainables.bin", "mm_projector.0.weight", 2);
+    ModelDirectory *directory = open_directory();
+    expect_tensor(directory, "lora_A.weight", 1);
+    expect_tensor(directory, "mm_projector.0.weight", 2);
+    model_directory_close(directory);
+    write_archive("non_lora_trainables.bin", "lora_A.weight", 2);
+    expect_refusal("'lora_A.weight' is in two files, adapter_model.safetensors and "
+                   "non_lora_trainables.bin");
+}
+
+static void a_tensor_in_two_shards_is_refused(void **state) {
+    (void)state;
+    write_text("config.json", "{}");
+    write_weights("a.safetensors", "w", 1);
+    const float values[2] = {0};
+    const SafetensorsTensor two[] = {{"v", ELEMENT_F32, 0, NULL, values},
+                                     {"w", ELEMENT_F32, 0, NULL, values}};
+    Error error = {0};
+    assert_true(safetensors_write(in_folder("b.safetensors"), two, 2, NULL, 0, &error));
+    write_text("model.safetensors.index.json",
+               "{\"weight_map\": {\"w\": \"a.safetensors\", \"v\": \"b.safetensors\"}}");
+    expect_refusal("'w' is in two files, a.safetensors and b.safetensors");
+    write_text("model.safetensors.index.json",
+               "{\"weight_map\": {\"w\": \"a.safetensors\", \"w\": \"b.safetensors\"}}");
+    expect_refusal("duplicate object key");
+    // a name that leads back to the index itself
+    write_text("model.safetensors.index.json",
+               "{\"weight_map\": {\"w\": \"model.safetensors.index.json\"}}");
+    expect_refusal("tensor 'w' is in a file that cannot be used");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(values_have_the_types_that_are_asked_for),
@@ -180,6 +270,10 @@ int main(void) {
         IN_FOLDER(a_missing_tensor_lists_the_nearest_names),
         IN_FOLDER(directories_that_are_not_models_say_what_is_missing),
         IN_FOLDER(an_index_cannot_reach_out_of_its_folder),
+        IN_FOLDER(weights_of_pytorch_are_read_where_there_are_no_safetensors),
+        IN_FOLDER(shards_of_pytorch_are_read),
+        IN_FOLDER(an_adapter_comes_with_what_else_was_trained),
+        IN_FOLDER(a_tensor_in_two_shards_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,16 @@
+/// A file mapped read-only: opening one of many gigabytes costs nothing until its bytes are touched.
+#pragma once
+#include "autograd/error.h"
+
+#include <stddef.h>
+
+typedef struct MappedFile {
+    char *path;
+    const unsigned char *bytes; ///< page-aligned; NULL for an empty file
+    size_t size;
+} MappedFile;
+
+/// Maps a regular file. On failure nothing is left to release.
+bool mapped_file_open(MappedFile *file, const char *path, Error *error);
+/// Unmaps. A MappedFile of zeros is allowed.
+void mapped_file_close(MappedFile *file);
