@@ -94,6 +94,13 @@ static void check_positions(const Tensor *q, const Attention *shape) {
           relative->height, relative->width, (long long)tensor_rows(q), shape->heads);
 }
 
+Attention attention_in_window(Attention shape, int window) {
+    CHECK(window >= 0 && (window == 0 || shape.causal), "attention_in_window: %d keys, %scausal",
+          window, shape.causal ? "" : "not ");
+    shape.window = window < shape.max_k_length ? window : 0;
+    return shape;
+}
+
 static void check_attention(const Tensor *q, const Tensor *k, const Attention *shape) {
     CHECK(tensor_columns(q) == (int64_t)shape->heads * shape->head_dim &&
               tensor_columns(k) == (int64_t)shape->kv_heads * shape->head_dim &&

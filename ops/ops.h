@@ -65,6 +65,9 @@ Attention attention_segments(Device *device, int num_segments, const int32_t (*s
 /// query rows x heads x (2 height - 1) elements, FLOAT32, horizontal the same with width. No gradients then.
 Attention attention_on_grid(Attention shape, int height, int width, const Tensor *vertical,
                             const Tensor *horizontal);
+/// The same with a sliding window (Beltagy et al. 2020, arXiv 2004.05150), of causal attention: a query sees at most `window` keys, the
+/// last of which is its own. 0, or no segment longer than the window: as it was. `pairs` keeps counting what a window hides.
+Attention attention_in_window(Attention shape, int window);
 /// softmax(q k^T scale) v per head, never materialised whole. Shapes see Attention; returns q's shape. Differentiable in q, k, v.
 Tensor *scaled_dot_product_attention(Tensor *q, Tensor *k, Tensor *v, Attention shape);
 /// The attention probabilities of chosen query rows (INT32 [n], row indices of q) after the softmax over all keys they see:

@@ -30,7 +30,8 @@ typedef struct RelativePositions {
 } RelativePositions;
 
 /// Scaled-dot-product attention over packed sequences: query rows q_offset .. q_offset+q_length of a segment attend to key
-/// rows k_offset .. k_offset+k_length. Causal: query i of a segment sees keys 0 .. i + k_length - q_length.
+/// rows k_offset .. k_offset+k_length. Causal: query i of a segment sees keys 0 .. i + k_length - q_length, with a window only the last
+/// so many of these.
 /// Query head h uses key head h / (heads / kv_heads). Rows in no segment, and queries that see no key, give zero. For gradients the
 /// segments' keys follow one another without overlap.
 typedef struct Attention {
@@ -43,6 +44,7 @@ typedef struct Attention {
         pairs; ///< of a query and a key that it sees, over all segments: what the work is counted by
     const Tensor *segments; ///< INT32 [num_segments,4]: q_offset, q_length, k_offset, k_length
     RelativePositions relative;
+    int window; ///< 0: none; only with causal, from attention_in_window()
 } Attention;
 
 /// One AdamW update (Loshchilov & Hutter 2019, arXiv 1711.05101), as torch.optim.AdamW computes it:

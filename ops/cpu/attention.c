@@ -52,11 +52,12 @@ static float exponentials(float *x, int64_t n, float shift) {
     return sum;
 }
 
-/// Scores of one row, of which `visible` count, to softmax weights under the row's new maximum; the sums gathered so far shrink to it.
-static void softmax_row(Forward *f, int64_t row, int64_t visible, int64_t columns, int64_t width) {
+/// Scores of one row, of which those in `seen` count, to softmax weights under the row's new maximum; the sums gathered so far shrink
+/// to it.
+static void softmax_row(Forward *f, int64_t row, KeyRange seen, int64_t columns, int64_t width) {
     float *scores = f->scores + row * KEYS;
-    int64_t whole = mask_scores(scores, visible, columns);
-    if (visible == 0) return;
+    int64_t whole = mask_scores(scores, seen, columns);
+    if (seen.end == 0) return;
     float maximum = row_maximum(scores, whole);
     if (maximum > f->highest[row]) {
         float shrink = fast_exp(f->highest[row] - maximum);
@@ -93,16 +94,15 @@ static void forward_block(Forward *f, const Part *part, int64_t member, int64_t 
     for (int64_t i = 0; i < padded * width; i++) f->sums[i] = 0.0f;
     for (int64_t row = 0; row < rows; row++) f->highest[row] = -INFINITY, f->total[row] = 0.0f;
     int64_t seen = visible_keys(part, first + rows - 1);
-    for (int64_t key = 0; key < seen; key += KEYS) {
+    for (int64_t key = hidden_keys(part, first) / KEYS * KEYS; key < seen; key += KEYS) {
         int64_t count = seen - key < KEYS ? seen - key : KEYS,
                 columns = block_columns(part, key, count);
         tile_product(padded, columns, dim, f->queries, f->keys + key * dim, f->scores,
                      (TileStrides){width, 1, dim, KEYS}, false);
         for (int64_t row = 0; row < rows; row++) {
-            int64_t visible = visible_keys(part, first + row) - key;
-            visible = visible < 0 ? 0 : visible > count ? count : visible;
+            KeyRange visible = keys_in_block(part, first + row, key, count);
             if (part->shape->relative.vertical)
-                add_positions(f->scores + row * KEYS, part, head, first + row, key, visible);
+                add_positions(f->scores + row * KEYS, part, head, first + row, key, visible.end);
             softmax_row(f, row, visible, columns, width);
         }
         tile_product(padded, width, count, f->scores, f->values + key * width, f->sums,
@@ -144,9 +144,9 @@ static float dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-/// A row's softmax: exponentials of its `visible` scores under their maximum, and the sum of them.
+/// A row's softmax: exponentials of its scores from `first` to `end` under their maximum, and the sum of them.
 typedef struct RowSoftmax {
-    int64_t visible;
+    int64_t first, end;
     float highest, total;
 } RowSoftmax;
 
@@ -154,14 +154,14 @@ static RowSoftmax row_softmax(const Tensor *q, const Tensor *k, const Part *part
                               int64_t query, float *out) {
     float scaled[ATTENTION_MAX_HEAD_DIM], key[ATTENTION_MAX_HEAD_DIM];
     Slice queries = query_slice(q, part, member), keys = key_slice(k, part);
-    int64_t visible = visible_keys(part, query);
+    int64_t first = hidden_keys(part, query), end = visible_keys(part, query);
     read_scaled(q, queries.first + query * queries.stride, part->dim, part->shape->scale, scaled);
-    for (int64_t j = 0; j < visible; j++) {
+    for (int64_t j = first; j < end; j++) {
         int64_t start = keys.first + j * keys.stride;
         out[j] = dot(scaled, chunk_read(k, start, part->dim, key), part->dim);
     }
-    float highest = row_maximum(out, visible);
-    return (RowSoftmax){visible, highest, exponentials(out, visible, highest)};
+    float highest = row_maximum(out + first, end - first);
+    return (RowSoftmax){first, end, highest, exponentials(out + first, end - first, highest)};
 }
 
 /// The first query of one head, without packing keys and values that serve only once.
@@ -171,7 +171,7 @@ static void attend_alone(const Forward *f, const Part *part, int64_t member, con
     RowSoftmax softmax = row_softmax(q, k, part, member, 0, f->keys);
     Slice values = key_slice(v, part);
     for (int64_t d = 0; d < part->dim; d++) f->sums[d] = 0.0f;
-    for (int64_t j = 0; j < softmax.visible; j++) {
+    for (int64_t j = softmax.first; j < softmax.end; j++) {
         const float *value = chunk_read(v, values.first + j * values.stride, part->dim, buffer);
         for (int64_t d = 0; d < part->dim; d++) f->sums[d] += f->keys[j] * value[d];
     }
@@ -251,8 +251,9 @@ static void attention_rows(const Tensor *q, const Tensor *k, const Attention *sh
         CHECK(segment >= 0, "attention_rows: row %lld is in no segment", (long long)row);
         Part part = part_of(shape, segment * shape->kv_heads + head / group);
         RowSoftmax softmax = row_softmax(q, k, &part, head % group, row - part.q_row, out);
-        for (int64_t j = 0; j < softmax.visible; j++) out[j] /= softmax.total;
-        for (int64_t j = softmax.visible; j < keys; j++) out[j] = 0.0f;
+        for (int64_t j = softmax.first; j < softmax.end; j++) out[j] /= softmax.total;
+        for (int64_t j = 0; j < softmax.first; j++) out[j] = 0.0f;
+        for (int64_t j = softmax.end; j < keys; j++) out[j] = 0.0f;
     }
 }
 

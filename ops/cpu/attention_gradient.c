@@ -69,11 +69,11 @@ static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64
     for (int64_t i = 0; i < padded * width; i++) w->grad_queries[i] = 0.0f;
 }
 
-/// Scores to weights and their gradients to those of the scores, for one row of which `visible` keys count.
-static void row_gradient(Workspace *w, int64_t row, int64_t visible, int64_t columns) {
+/// Scores to weights and their gradients to those of the scores, for one row of which the keys in `seen` count.
+static void row_gradient(Workspace *w, int64_t row, KeyRange seen, int64_t columns) {
     float *weights = w->weights + row * KEYS, *gradients = w->grad_scores + row * KEYS;
     float shift = w->log_sum_exp[row], delta = w->delta[row];
-    int64_t whole = mask_scores(weights, visible, columns);
+    int64_t whole = mask_scores(weights, seen, columns);
 #pragma omp simd
     for (int64_t j = 0; j < whole; j++) {
         weights[j] = fast_exp(weights[j] - shift);
@@ -92,10 +92,8 @@ static void block_gradient(Workspace *w, const Part *part, int64_t first, int64_
                  false);
     tile_product(padded, columns, dim, w->grad_y, w->values + key * dim, w->grad_scores,
                  from_queries, false);
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t visible = visible_keys(part, first + row) - key;
-        row_gradient(w, row, visible < 0 ? 0 : visible > count ? count : visible, columns);
-    }
+    for (int64_t row = 0; row < rows; row++)
+        row_gradient(w, row, keys_in_block(part, first + row, key, count), columns);
     TileStrides to_keys = {1, KEYS, QUERIES, width}; // weights and gradients read transposed
     tile_product(columns, width, rows, w->weights, w->grad_panel, w->grad_values + key * width,
                  to_keys, true);
@@ -130,7 +128,7 @@ static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tens
             int64_t rows = part->q_length - first < QUERIES ? part->q_length - first : QUERIES;
             load_queries(w, part, in, member, first, rows);
             int64_t seen = visible_keys(part, first + rows - 1);
-            for (int64_t key = 0; key < seen; key += KEYS)
+            for (int64_t key = hidden_keys(part, first) / KEYS * KEYS; key < seen; key += KEYS)
                 block_gradient(w, part, first, rows, key, seen - key < KEYS ? seen - key : KEYS);
             if (grad_q)
                 store_rows(grad_q, query_slice(grad_q, part, member), first, rows, dim, width,

@@ -49,6 +49,26 @@ static inline int64_t visible_keys(const Part *part, int64_t query) {
     return visible < part->k_length ? visible : part->k_length;
 }
 
+/// How many of the keys that the part's query sees otherwise lie before its window.
+static inline int64_t hidden_keys(const Part *part, int64_t query) {
+    if (!part->shape->window) return 0;
+    int64_t hidden = visible_keys(part, query) - part->shape->window;
+    return hidden > 0 ? hidden : 0;
+}
+
+/// The keys that a row sees among those of a block: from `first` to `end`, both 0 where there are none.
+typedef struct KeyRange {
+    int64_t first, end;
+} KeyRange;
+
+/// For the block of `count` keys that begins at `key`.
+static inline KeyRange keys_in_block(const Part *part, int64_t query, int64_t key, int64_t count) {
+    int64_t end = visible_keys(part, query) - key, first = hidden_keys(part, query) - key;
+    end = end < count ? end : count;
+    first = first > 0 ? first : 0;
+    return first < end ? (KeyRange){first, end} : (KeyRange){0, 0};
+}
+
 /// Packs keys or values block by block: `transposed` for products with queries, `rows` for products with weights; either may be
 /// NULL. `space` holds KEYS * width floats.
 static inline void pack_keys(const Tensor *x, const Part *part, float *transposed, float *rows,
@@ -66,9 +86,10 @@ static inline void pack_keys(const Tensor *x, const Part *part, float *transpose
 
 /// Scores of keys that a row does not see, up to a whole vector, so that loops over rows need no remainder: they become weights of
 /// zero. Returns how many scores are then to be worked on; those from there to `columns` are set to zero.
-static inline int64_t mask_scores(float *scores, int64_t visible, int64_t columns) {
-    int64_t whole = round_up(visible, LANES);
-    for (int64_t j = visible; j < whole; j++) scores[j] = -INFINITY;
+static inline int64_t mask_scores(float *scores, KeyRange seen, int64_t columns) {
+    int64_t whole = round_up(seen.end, LANES);
+    for (int64_t j = 0; j < seen.first; j++) scores[j] = -INFINITY;
+    for (int64_t j = seen.end; j < whole; j++) scores[j] = -INFINITY;
     for (int64_t j = whole; j < columns; j++) scores[j] = 0.0f;
     return whole;
 }

@@ -32,7 +32,9 @@ __device__ __forceinline__ void softmax_rows(const AttentionShape &shape, const 
         UNROLL
         for (int j = 0; j < 4; j++) {
             int column = tx + 16 * j;
-            scores[i][j] = column < visible ? row.score(scores[i][j], key + column) : -INFINITY;
+            scores[i][j] = in_window(column, visible, part.window)
+                               ? row.score(scores[i][j], key + column)
+                               : -INFINITY;
             maximum = fmaxf(maximum, scores[i][j]);
         }
         float shrink = softmax[i].raise(row_max(maximum));
@@ -58,7 +60,7 @@ __global__ void __launch_bounds__(FMA_THREADS, 1) attend_fma(Forward<T> f, int t
     RunningSoftmax softmax[4];
     FmaSums sums[SLICES] = {};
     int seen = part.visible(min(first + FMA_TILE, part.q_length) - 1);
-    for (int key = 0; key < seen; key += FMA_TILE) {
+    for (int key = part.hidden(first); key < seen; key += FMA_TILE) {
         FmaScores scores;
         product_of_rows(q, first, k, key, f.shape, space, scores);
         softmax_rows<RELATIVE>(f.shape, part, query, key, scores, softmax, sums);
@@ -97,13 +99,15 @@ enum {
 template <bool RELATIVE>
 __device__ __forceinline__ float softmax_half_row(float *scores,
                                                   const ScoreRow<RELATIVE> &score_row, int key,
-                                                  int visible, RunningSoftmax &softmax) {
+                                                  int visible, int window,
+                                                  RunningSoftmax &softmax) {
     HalfRow<WMMA_KEYS> row(scores);
     float maximum = -INFINITY, sum = 0.0f;
     UNROLL
     for (int i = 0; i < WMMA_KEYS / 2; i++) {
         int column = key + row.column(i);
-        row.values[i] = column < visible ? score_row.score(row.values[i], column) : -INFINITY;
+        row.values[i] =
+            in_window(column, visible, window) ? score_row.score(row.values[i], column) : -INFINITY;
         maximum = fmaxf(maximum, row.values[i]);
     }
     maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
@@ -162,8 +166,9 @@ __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
         rows.put(q, first, f.shape, queries);
     }
     StagedRows<D, WMMA_KEYS, WMMA_THREADS> staged;
-    staged.fetch(k, 0, f.shape);
-    staged.put(k, 0, f.shape, keys);
+    int begin = part.hidden(first);
+    staged.fetch(k, begin, f.shape);
+    staged.put(k, begin, f.shape, keys);
     SumPlaces places(scores);
     ScoreRow<RELATIVE> score_row(f.shape, part, query);
     RunningSoftmax softmax;
@@ -174,7 +179,7 @@ __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
     int warp_seen = part.visible(min(warp_query + 16, part.q_length) - 1);
     if (warp_query >= part.q_length) warp_seen = 0;
     int visible = query < part.q_length ? part.visible(query) : 0;
-    for (int key = 0; key < seen; key += WMMA_KEYS) {
+    for (int key = begin; key < seen; key += WMMA_KEYS) {
         __syncthreads();
         staged.fetch(v, key, f.shape);
         if (key < warp_seen) {
@@ -188,7 +193,7 @@ __global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
         staged.put(v, key, f.shape, values);
         if (key < warp_seen) {
             __syncwarp();
-            float shrink = softmax_half_row(scores, score_row, key, visible, softmax);
+            float shrink = softmax_half_row(scores, score_row, key, visible, part.window, softmax);
             if (__any_sync(0xffffffffu, shrink != 1.0f)) {
                 if (lane % 2 == 0) row_factors[lane / 2] = shrink;
                 __syncwarp();

@@ -66,8 +66,8 @@ struct alignas(16) QueryNumbers {
     float delta;
 
     /// P of the query and a key, from its score in units of log 2.
-    __device__ __forceinline__ float weight(int key, float score) const {
-        return key < visible ? exp2f(score - log_sum_exp) : 0.0f;
+    __device__ __forceinline__ float weight(int key, int window, float score) const {
+        return in_window(key, visible, window) ? exp2f(score - log_sum_exp) : 0.0f;
     }
 };
 
@@ -108,8 +108,11 @@ template <typename T> struct Sides {
         other = choose_rows(keys, q, k);
         other_grad = choose_rows(keys, grad, v);
         int before = part.causal ? first - (part.k_length - part.q_length) : 0;
-        begin = keys && before > 0 ? before : 0; // the first query that sees the first key
+        // Of keys: from the first query that sees the first of them to the last that sees the last.
+        begin = !keys ? part.hidden(first) : before > 0 ? before : 0;
         end = keys ? part.q_length : part.visible(min(first + count, part.q_length) - 1);
+        if (keys && part.window < part.k_length)
+            end = min(end, before + min(count, part.k_length - first) - 1 + part.window);
     }
 };
 
@@ -151,8 +154,9 @@ __global__ void __launch_bounds__(FMA_THREADS)
             for (int i = 0; i < 16; i++) {
                 int row = 4 * ty + i / 4, col = tx + 16 * (i % 4);
                 float &score = scores[i / 4][i % 4];
-                score = numbers[keys ? col : row].weight(keys ? first + row : other + col,
-                                                         score * (g.shape.scale * LOG2_E));
+                score =
+                    numbers[keys ? col : row].weight(keys ? first + row : other + col, part.window,
+                                                     score * (g.shape.scale * LOG2_E));
             }
             if (output != OF_VALUES) {
                 product_of_rows(sides.own_grad, first, sides.other_grad, other, g.shape, space,
@@ -206,7 +210,7 @@ template <int D> constexpr size_t gradient_shared() {
 /// A warp's scores to its 16 rows of P.
 template <bool KEYS>
 __device__ __forceinline__ void weigh_tile(const QueryNumbers *numbers, const SumPlaces &places,
-                                           int own, int first_key, float scale,
+                                           int own, int first_key, int window, float scale,
                                            SumFragment (&scores)[GRADIENT_TILES]) {
     UNROLL
     for (int t = 0; t < GRADIENT_TILES; t++) {
@@ -214,7 +218,8 @@ __device__ __forceinline__ void weigh_tile(const QueryNumbers *numbers, const Su
         for (int i = 0; i < SumFragment::num_elements; i++) {
             int row = own + places.row(i), col = 16 * t + places.column(i);
             const QueryNumbers &query = numbers[KEYS ? col : row];
-            scores[t].x[i] = query.weight(first_key + (KEYS ? row : col), scores[t].x[i] * scale);
+            scores[t].x[i] =
+                query.weight(first_key + (KEYS ? row : col), window, scores[t].x[i] * scale);
         }
     }
 }
@@ -297,8 +302,8 @@ __global__ void __launch_bounds__(GRADIENT_THREADS, D > 128 ? 2 : 0)
             staged.fetch(sides.other_grad, row, g.shape);
             SumFragment scores[GRADIENT_TILES];
             product_of_tiles<D>(own + own_row * pitch, other, scores);
-            weigh_tile<keys>(numbers, places, own_row, keys ? first : row, g.shape.scale * LOG2_E,
-                             scores);
+            weigh_tile<keys>(numbers, places, own_row, keys ? first : row, part.window,
+                             g.shape.scale * LOG2_E, scores);
             staged.put(sides.other_grad, row, g.shape, other_grad);
             __syncthreads();
             int next = row + GRADIENT_OTHER;

@@ -22,6 +22,7 @@ struct AttentionShape {
     float scale;
     bool causal;
     bool packs; ///< whether every head's rows can be moved 16 bytes at a time
+    int window; ///< INT32_MAX: none
     const float *vertical, *horizontal; ///< relative positions, or NULL
     int height, width;                  ///< of their grid
 };
@@ -36,6 +37,7 @@ static inline AttentionShape attention_shape(const Attention *shape, Pointer... 
             shape->scale,
             shape->causal,
             shape->head_dim % pack_size<T> == 0 && all_aligned(tensors...),
+            shape->window ? shape->window : INT32_MAX,
             data_or_null<float>(shape->relative.vertical),
             data_or_null<float>(shape->relative.horizontal),
             shape->relative.height,
@@ -56,6 +58,7 @@ struct AttentionPart {
     int head, kv_head;
     bool causal;
     int tile; ///< of the block
+    int window;
 
     /// How many keys the query sees.
     __device__ __forceinline__ int visible(int query) const {
@@ -63,12 +66,22 @@ struct AttentionPart {
         int count = query + 1 + k_length - q_length;
         return count < 0 ? 0 : count < k_length ? count : k_length;
     }
+    /// How many of these lie before its window.
+    __device__ __forceinline__ int hidden(int query) const {
+        return max(visible(query) - window, 0);
+    }
 };
+
+/// Whether a key is among the last `window` of the first `visible`; both may be counted from any key on.
+static __device__ __forceinline__ bool in_window(int key, int visible, int window) {
+    return (unsigned)(visible - 1 - key) < (unsigned)window;
+}
 
 static __device__ __forceinline__ AttentionPart attention_part(const AttentionShape &shape,
                                                                int segment, int head) {
     const int32_t *s = shape.segments + 4 * (int64_t)segment;
-    return {s[0], s[2], s[1], s[3], head, head / (shape.heads / shape.kv_heads), shape.causal, 0};
+    return {s[0],         s[2], s[1],        s[3], head, head / (shape.heads / shape.kv_heads),
+            shape.causal, 0,    shape.window};
 }
 
 /// What the block works on, in a grid of attention_blocks(): segments, in each its heads, in each its tiles. The last come first: under a

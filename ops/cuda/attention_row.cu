@@ -99,7 +99,7 @@ template <typename T, int N> __global__ void __launch_bounds__(ROW_THREADS) atte
     RunningSoftmax softmax;
     float sums[held][N] = {};
     int end = min(part.visible(row), (split + 1) * few.keys);
-    for (int first = split * few.keys; first < end; first += ROW_KEYS) {
+    for (int first = max(split * few.keys, part.hidden(row)); first < end; first += ROW_KEYS) {
         int count = min(end - first, (int)ROW_KEYS);
         __syncthreads();
         score_keys<N>(query, k, first, count, dim, weights);
@@ -204,27 +204,29 @@ __global__ void __launch_bounds__(ROW_THREADS, 3) probabilities_of_rows(Chosen<T
     SHARED_ARRAY(float, query, ATTENTION_MAX_HEAD_DIM);
     int64_t chosen = blockIdx.x / (unsigned)c.shape.heads;
     int head = (int)(blockIdx.x % (unsigned)c.shape.heads), row = c.rows[chosen];
-    int segment = segment_of(c.shape, row), visible = 0;
+    int segment = segment_of(c.shape, row), hidden = 0, visible = 0;
     float *out = c.probabilities + (int64_t)blockIdx.x * c.max_k_length, inverse = 0.0f;
     if (segment >= 0) { // for the whole block
         AttentionPart part = attention_part(c.shape, segment, head);
         visible = part.visible(row - (int)part.q_row);
+        hidden = part.hidden(row - (int)part.q_row);
         HeadRows<const T> q = query_rows(c.q, c.shape, part);
         stage_query(q.row(row - (int)part.q_row), c.shape.dim, c.shape.scale * LOG2_E, query);
         __syncthreads();
-        score_keys<N>(query, key_rows(c.k, c.shape, part), 0, visible, c.shape.dim, out);
+        score_keys<N>(query, key_rows(c.k, c.shape, part), hidden, visible - hidden, c.shape.dim,
+                      out + hidden);
         __syncthreads();
         float highest = -INFINITY, total = 0.0f;
-        for (int j = (int)threadIdx.x; j < visible; j += ROW_THREADS)
+        for (int j = hidden + (int)threadIdx.x; j < visible; j += ROW_THREADS)
             highest = fmaxf(highest, out[j]);
         highest = block_max(highest);
-        for (int j = (int)threadIdx.x; j < visible; j += ROW_THREADS)
+        for (int j = hidden + (int)threadIdx.x; j < visible; j += ROW_THREADS)
             total += out[j] = exp2f(out[j] - highest);
         total = block_sum(total);
         inverse = total > 0.0f ? 1.0f / total : 0.0f;
     }
     for (int j = (int)threadIdx.x; j < c.max_k_length; j += ROW_THREADS)
-        out[j] = j < visible ? out[j] * inverse : 0.0f;
+        out[j] = j >= hidden && j < visible ? out[j] * inverse : 0.0f;
 }
 
 } // namespace

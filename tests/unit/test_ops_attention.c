@@ -60,6 +60,29 @@ static const AttentionCase cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
+/// Of these cases, by name, with windows shorter than their segments.
+static const struct WindowCase {
+    const char *name;
+    int window;
+} windows[] = {{"causal", 1},
+               {"causal", 47},
+               {"causal", 149},
+               {"causal, more keys than queries", 7},
+               {"causal, more queries than keys", 5},
+               {"one query against a cache", 33},
+               {"grouped queries", 20},
+               {"unequal segments, one empty", 40},
+               {"a few queries against long caches", 300},
+               {"heads of 128", 64},
+               {"wide grouped heads", 17}};
+
+static const AttentionCase *case_named(const char *name) {
+    for (int i = 0; i < CASES; i++)
+        if (!strcmp(cases[i].name, name)) return &cases[i];
+    fail_msg("there is no case '%s'", name);
+    return NULL;
+}
+
 static Attention describe(const AttentionCase *c) {
     return attention_segments(case_device(), c->num_segments, c->segments, c->heads, c->kv_heads,
                               c->head_dim, c->causal);
@@ -78,6 +101,7 @@ typedef struct Reference {
 typedef struct Inputs {
     Tensor *q, *k, *v, *grad_y;
     const double *q_values, *k_values, *v_values, *grad_values;
+    int window;                          ///< 0: none
     const double *vertical, *horizontal; ///< relative positions on a grid, or NULL
     int height, width;
 } Inputs;
@@ -107,13 +131,14 @@ static double position_score(const AttentionCase *c, const Inputs *in, int64_t r
 static void reference_row(Reference *r, const AttentionCase *c, const Inputs *in, double y_unit,
                           int64_t row, int64_t head, int64_t first_key, int64_t visible,
                           int64_t max_keys) {
+    int64_t hidden = in->window && visible > in->window ? visible - in->window : 0;
     int64_t dim = c->head_dim, kv_stride = c->kv_heads * dim;
     int64_t kv = head / (c->heads / c->kv_heads) * dim, at = (row * c->heads + head) * dim;
     double scale = 1 / sqrt((double)dim), maximum = -INFINITY, total = 0, size = 1;
     double *weights = r->weights + (row * c->heads + head) * max_keys;
     r->log_sum_exp[row * c->heads + head] = -INFINITY;
     if (visible <= 0) return;
-    for (int64_t j = 0; j < visible; j++) {
+    for (int64_t j = hidden; j < visible; j++) {
         const double *key = in->k_values + (first_key + j) * kv_stride + kv;
         double sum = 0, absolute = 0;
         for (int64_t d = 0; d < dim; d++) {
@@ -129,11 +154,11 @@ static void reference_row(Reference *r, const AttentionCase *c, const Inputs *in
         maximum = fmax(maximum, sum);
         size = fmax(size, 1 + absolute);
     }
-    for (int64_t j = 0; j < visible; j++) total += weights[j] = exp(weights[j] - maximum);
+    for (int64_t j = hidden; j < visible; j++) total += weights[j] = exp(weights[j] - maximum);
     r->log_sum_exp[row * c->heads + head] = maximum + log(total);
     r->log_size[row * c->heads + head] = size;
     double delta = 0, delta_size = 0;
-    for (int64_t j = 0; j < visible; j++) {
+    for (int64_t j = hidden; j < visible; j++) {
         weights[j] /= total;
         const double *value = in->v_values + (first_key + j) * kv_stride + kv;
         for (int64_t d = 0; d < dim; d++) {
@@ -147,7 +172,7 @@ static void reference_row(Reference *r, const AttentionCase *c, const Inputs *in
         delta_size +=
             fabs(r->y[at + d] * in->grad_values[at + d]) * (1 + y_unit / case_unit(FLOAT32));
     }
-    for (int64_t j = 0; j < visible; j++) {
+    for (int64_t j = hidden; j < visible; j++) {
         int64_t key = (first_key + j) * kv_stride + kv;
         double product = 0, product_size = 0;
         for (int64_t d = 0; d < dim; d++) {
@@ -190,9 +215,10 @@ static Reference reference_new(const AttentionCase *c, const Inputs *in, int64_t
     return r;
 }
 
-static void check_case(const AttentionCase *c, DType type) {
-    Attention shape = describe(c);
+static void check_case(const AttentionCase *c, DType type, int window) {
+    Attention shape = attention_in_window(describe(c), window);
     Inputs in = inputs_new(c, type);
+    in.window = window;
     Reference want = reference_new(c, &in, shape.max_k_length);
     double terms = c->head_dim + shape.max_k_length;
     Tensor *y = tensor_like(in.q);
@@ -232,7 +258,7 @@ static void attention_and_its_gradients_match_their_definition(void **state) {
     for (int i = 0; i < CASES; i++)
         for (int t = 0; t < 2; t++) {
             case_begin();
-            check_case(&cases[i], t ? BFLOAT16 : FLOAT32);
+            check_case(&cases[i], t ? BFLOAT16 : FLOAT32, 0);
             case_end();
         }
 }
@@ -277,14 +303,35 @@ static void relative_positions_on_a_grid_are_added_to_the_scores(void **state) {
     }
 }
 
-static void chosen_rows_give_the_probabilities(void **state) {
+static void a_window_hides_the_keys_before_it(void **state) {
     (void)state;
-    for (int i = 0; i < CASES; i++)
+    for (size_t i = 0; i < sizeof windows / sizeof *windows; i++)
         for (int t = 0; t < 2; t++) {
             case_begin();
-            const AttentionCase *c = &cases[i];
-            Attention shape = describe(c);
+            check_case(case_named(windows[i].name), t ? BFLOAT16 : FLOAT32, windows[i].window);
+            case_end();
+        }
+}
+
+static void a_window_longer_than_the_segments_is_none(void **state) {
+    (void)state;
+    case_begin();
+    assert_int_equal(attention_in_window(describe(case_named("causal")), 150).window, 0);
+    assert_int_equal(attention_in_window(describe(case_named("causal")), 149).window, 149);
+    case_end();
+}
+
+static void chosen_rows_give_the_probabilities(void **state) {
+    (void)state;
+    enum { WINDOWS = sizeof windows / sizeof *windows };
+    for (int i = 0; i < CASES + WINDOWS; i++)
+        for (int t = 0; t < 2; t++) {
+            case_begin();
+            int window = i < CASES ? 0 : windows[i - CASES].window;
+            const AttentionCase *c = i < CASES ? &cases[i] : case_named(windows[i - CASES].name);
+            Attention shape = attention_in_window(describe(c), window);
             Inputs in = inputs_new(c, t ? BFLOAT16 : FLOAT32);
+            in.window = window;
             Reference want = reference_new(c, &in, shape.max_k_length);
             const int32_t *segment = c->segments[c->num_segments - 1];
             int32_t chosen[] = {segment[0] + segment[1] - 1, segment[0],
@@ -386,6 +433,8 @@ static int run(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(attention_and_its_gradients_match_their_definition),
         cmocka_unit_test(relative_positions_on_a_grid_are_added_to_the_scores),
+        cmocka_unit_test(a_window_hides_the_keys_before_it),
+        cmocka_unit_test(a_window_longer_than_the_segments_is_none),
         cmocka_unit_test(chosen_rows_give_the_probabilities),
         cmocka_unit_test(attention_passes_gradients_to_queries_keys_and_values),
         cmocka_unit_test(results_are_the_same_bits_again_and_with_any_number_of_threads),
