@@ -28,9 +28,14 @@ void collectives_all_reduce(Collectives *collectives, Tensor *x);
 void collectives_reduce_scatter(Collectives *collectives, Tensor *x);
 /// Begins to give every rank every part of x, in place.
 void collectives_all_gather(Collectives *collectives, Tensor *x);
-/// Orders all that was begun before what is computed next. Waits on the host until it is done, at most `timeout` seconds, looking for
-/// asynchronous errors of NCCL: then the communicator is aborted and the error says what NCCL said.
-bool collectives_wait(Collectives *collectives, double timeout, Error *error);
+/// Another limit for the calls that begin something, seconds.
+void collectives_set_timeout(Collectives *collectives, double timeout);
+/// Whether to go on waiting; if not, the error says why.
+typedef bool CollectivesGoOn(void *context, Error *error);
+/// Orders all that was begun before what is computed next. Waits on the host until it is done, looking for asynchronous errors of NCCL, as
+/// long as go_on() says so: on failure the communicator is aborted and the error says what NCCL, or go_on(), said.
+bool collectives_wait(Collectives *collectives, CollectivesGoOn *go_on, void *context,
+                      Error *error);
 
 #ifdef __cplusplus
 }

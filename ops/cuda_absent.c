@@ -29,7 +29,12 @@ void collectives_all_reduce(Collectives *collectives, Tensor *x) { (void)collect
 void collectives_reduce_scatter(Collectives *collectives, Tensor *x) { (void)collectives, (void)x; }
 void collectives_all_gather(Collectives *collectives, Tensor *x) { (void)collectives, (void)x; }
 
-bool collectives_wait(Collectives *collectives, double timeout, Error *error) {
-    (void)collectives, (void)timeout, (void)error;
+void collectives_set_timeout(Collectives *collectives, double timeout) {
+    (void)collectives, (void)timeout;
+}
+
+bool collectives_wait(Collectives *collectives, CollectivesGoOn *go_on, void *context,
+                      Error *error) {
+    (void)collectives, (void)go_on, (void)context, (void)error;
     return true;
 }

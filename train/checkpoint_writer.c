@@ -1,12 +1,21 @@
 #include "train/checkpoint_writer.h"
 
+#include "autograd/clock.h"
+
+#include <errno.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
+
+/// Seconds after which a write is taken to hang, and between two times that the others are told that it does not.
+static const double LONGEST_WRITE = 600, TOLD_EVERY = 0.2;
 
 typedef enum JobState { JOB_NONE, JOB_RUNNING, JOB_DONE } JobState;
 
 struct CheckpointWriter {
     char *folder;
+    ProcessGroup *group;
     pthread_mutex_t lock;
     pthread_t thread;
     JobState state; ///< of the last job; a thread of a job that is done has yet to be joined
@@ -17,9 +26,10 @@ struct CheckpointWriter {
     Error error;
 };
 
-CheckpointWriter *checkpoint_writer_new(const char *folder) {
+CheckpointWriter *checkpoint_writer_new(const char *folder, ProcessGroup *group) {
     CheckpointWriter *writer = checked_calloc(1, sizeof *writer);
     writer->folder = checked_strdup(folder);
+    writer->group = group;
     pthread_mutex_init(&writer->lock, NULL);
     return writer;
 }
@@ -46,7 +56,16 @@ static void *write_job(void *context) {
 
 static void wait_for_job(CheckpointWriter *writer) {
     if (writer->state == JOB_NONE) return;
-    pthread_join(writer->thread, NULL);
+    double began = clock_seconds();
+    int waiting = ETIMEDOUT;
+    while (waiting == ETIMEDOUT) {
+        double next = clock_seconds() + TOLD_EVERY;
+        struct timespec until = {.tv_sec = (time_t)next,
+                                 .tv_nsec = (long)(1e9 * (next - floor(next)))};
+        waiting = pthread_clockjoin_np(writer->thread, NULL, CLOCK_MONOTONIC, &until);
+        if (writer->group && clock_seconds() - began < LONGEST_WRITE)
+            process_group_progress(writer->group);
+    }
     writer->state = JOB_NONE;
 }
 

@@ -5,8 +5,9 @@
 
 typedef struct CheckpointWriter CheckpointWriter;
 
-/// A writer of checkpoint-<step>.h5 into `folder`.
-CheckpointWriter *checkpoint_writer_new(const char *folder);
+/// A writer of checkpoint-<step>.h5 into `folder`. Whoever has to wait for it tells `group` (NULL: nobody) meanwhile that it is there: a
+/// slow disk is not a rank that hangs, for ten minutes at least.
+CheckpointWriter *checkpoint_writer_new(const char *folder, ProcessGroup *group);
 
 /// Hands over a snapshot (which the writer frees) to be written as that of `step`; then removes what `retention` does not keep. Waits for
 /// the one before it, whose failure, if it failed, is lost unless checkpoint_writer_failed() was asked.

@@ -158,6 +158,7 @@ static bool fill(FeatureCache *cache, const FeatureCacheOptions *options, Progre
         sample_free(&sample);
         progress_update(progress, i + 1, "CLIP features and latent moments of %d images",
                         cache->num_entries);
+        process_group_progress(cache->group);
     }
     if (ok) compute(cache, &pending);
     tdestroy(known_paths, free_known);

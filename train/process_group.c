@@ -1,10 +1,8 @@
-// Every wait is a loop of tests with a time limit: a rank that hangs must not hang the others. For the message, each rank tells
-// rank 0 how many waits it has come to, and repeats it while it waits; so rank 0 can name those that are behind and those that have
-// fallen silent. Rank 0 tells the others while it waits that it is there, and when it gives up.
+// Every wait is a loop of tests, in which train/rank_watch.h says when it is in vain: a rank that hangs must not hang the others.
 #include "train/process_group.h"
 
-#include "autograd/clock.h"
 #include "ops/collectives.h"
+#include "train/rank_watch.h"
 
 #include <mpi.h>
 #include <sched.h>
@@ -12,28 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { REPORT_TAG = 1, MOST_REQUESTS = 4096, NAMED_RANKS = 8 };
-
-/// In parts of the time limit: how often a rank that waits says so, and how long none of it is silence.
-static const double REPORT_EVERY = 0.1, SILENCE = 0.5;
-/// The others leave rank 0 the time to speak: this is when they take it for dead, and when they give up though it is there.
-static const double PATIENCE_WITH_FIRST = 1.25, PATIENCE = 2.5;
-
-/// What a rank has told of itself.
-typedef struct Peer {
-    int64_t waits; ///< that it has come to, or GAVE_UP
-    double heard;  ///< when it was last heard of
-} Peer;
-
-static const int64_t GAVE_UP = -1;
+enum { MOST_REQUESTS = 4096 };
 
 struct ProcessGroup {
     int rank, count, local_rank, local_count;
     double timeout;
     bool broken;
+    RankWatch *watch;       ///< NULL in a job of one, which has no MPI
     MPI_Comm control, sums; ///< unused in a job of one
-    int64_t waits;          ///< that this rank has come to
-    Peer *peers;            ///< on rank 0: of every rank; on the others: of rank 0
     MPI_Request requests[MOST_REQUESTS];
     int request_count;
     Collectives *collectives; ///< for tensors on a GPU
@@ -57,8 +41,8 @@ static void join(ProcessGroup *group) {
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, group->rank, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &group->local_rank);
     MPI_Comm_size(node, &group->local_count);
+    group->watch = rank_watch_open(group->control, node, group->timeout);
     MPI_Comm_free(&node);
-    group->peers = checked_calloc((unsigned long)group->count, sizeof *group->peers);
 }
 
 ProcessGroup *process_group_open(double timeout, Error *error) {
@@ -81,22 +65,26 @@ ProcessGroup *process_group_open(double timeout, Error *error) {
 void process_group_close(ProcessGroup *group) {
     if (!group) return;
     collectives_close(group->collectives);
-    if (group->peers) {
+    if (group->watch) {
+        rank_watch_close(group->watch);
         MPI_Comm_free(&group->control);
         MPI_Comm_free(&group->sums);
         MPI_Finalize();
     }
-    free(group->peers);
     free(group);
 }
 
-void process_group_set_timeout(ProcessGroup *group, double timeout) { group->timeout = timeout; }
+void process_group_set_timeout(ProcessGroup *group, double timeout) {
+    group->timeout = timeout;
+    if (group->watch) rank_watch_set_timeout(group->watch, timeout);
+    if (group->collectives) collectives_set_timeout(group->collectives, timeout);
+}
 
 bool process_group_is_broken(const ProcessGroup *group) { return group->broken; }
 
 void process_group_abort(ProcessGroup *group, int exit_code) {
     fflush(NULL);
-    if (group && group->peers) MPI_Abort(MPI_COMM_WORLD, exit_code);
+    if (group && group->watch) MPI_Abort(MPI_COMM_WORLD, exit_code);
     _Exit(exit_code);
 }
 
@@ -107,120 +95,18 @@ int process_local_count(const ProcessGroup *group) { return group->local_count; 
 
 // ---- waiting
 
-static void note_reports(ProcessGroup *group) {
-    int arrived = 1;
-    while (arrived) {
-        MPI_Status status;
-        MPI_Iprobe(MPI_ANY_SOURCE, REPORT_TAG, group->control, &arrived, &status);
-        if (!arrived) break;
-        Peer *peer = &group->peers[status.MPI_SOURCE];
-        MPI_Recv(&peer->waits, 1, MPI_INT64_T, status.MPI_SOURCE, REPORT_TAG, group->control,
-                 MPI_STATUS_IGNORE);
-        peer->heard = clock_seconds();
-    }
-}
-
-/// Does not wait: the receiver may be gone. Until it is sent, *waits may become a later number.
-static void report_to(ProcessGroup *group, int rank, const int64_t *waits) {
-    MPI_Request request;
-    MPI_Isend(waits, 1, MPI_INT64_T, rank, REPORT_TAG, group->control, &request);
-    MPI_Request_free(&request);
-}
-
-static void report(ProcessGroup *group, const int64_t *waits) {
-    if (group->rank != 0) report_to(group, 0, waits);
-    for (int r = 1; group->rank == 0 && r < group->count; r++) report_to(group, r, waits);
-}
-
-static void arrive(ProcessGroup *group) {
-    group->waits++;
-    note_reports(group);
-    if (group->rank != 0) report_to(group, 0, &group->waits);
-}
-
-/// "rank 2", "ranks 1, 2 and 5". Returns how many.
-static int name_ranks(char *text, size_t size, const ProcessGroup *group,
-                      bool (*chosen)(const ProcessGroup *group, int rank, const void *context),
-                      const void *context) {
-    int ranks[NAMED_RANKS], found = 0;
-    for (int r = 0; r < group->count; r++)
-        if (chosen(group, r, context) && found++ < NAMED_RANKS) ranks[found - 1] = r;
-    size_t used = (size_t)snprintf(text, size, found == 1 ? "rank" : "ranks");
-    for (int i = 0; i < found && i < NAMED_RANKS; i++)
-        used += (size_t)snprintf(text + used, size - used, "%s %d",
-                                 i == 0           ? ""
-                                 : i == found - 1 ? " and"
-                                                  : ",",
-                                 ranks[i]);
-    if (found > NAMED_RANKS)
-        snprintf(text + used, size - used, " and %d more", found - NAMED_RANKS);
-    return found;
-}
-
-static bool is_silent(const ProcessGroup *group, int rank) {
-    return clock_seconds() - group->peers[rank].heard > SILENCE * group->timeout;
-}
-
-static bool is_behind(const ProcessGroup *group, int rank, const void *context) {
-    (void)context;
-    return rank != 0 && group->peers[rank].waits < group->waits;
-}
-
-static bool is_missing(const ProcessGroup *group, int rank, const void *context) {
-    return is_behind(group, rank, context) || (rank != 0 && is_silent(group, rank));
-}
-
-/// On rank 0, which then tells the others that it has given up.
-static void name_missing_ranks(ProcessGroup *group, char *text, size_t size) {
-    note_reports(group);
-    if (!name_ranks(text, size, group, is_missing, NULL))
-        snprintf(text, size, "the other ranks, which are there");
-    report(group, &GAVE_UP);
-}
-
-static bool waited_in_vain(ProcessGroup *group, double seconds, const char *what, Error *error) {
-    group->broken = true;
-    char ranks[128] = "rank 0";
-    bool first_is_there = group->peers[0].waits == GAVE_UP || !is_silent(group, 0);
-    if (group->rank != 0 && first_is_there)
-        return error_set(error,
-                         "rank %d waited %.0f seconds for the other ranks (%s); one has died or "
-                         "hangs, rank 0 says which",
-                         group->rank, seconds, what);
-    if (group->rank == 0) name_missing_ranks(group, ranks, sizeof ranks);
-    return error_set(error,
-                     "waited %.0f seconds in vain for %s (%s): died or hangs; look at its output "
-                     "above, or raise training.distributed_timeout if it is only slow",
-                     seconds, ranks, what);
-}
-
-/// Whether this rank has waited long enough.
-static bool gives_up(const ProcessGroup *group, double seconds) {
-    if (group->rank == 0) return seconds > group->timeout;
-    return group->peers[0].waits == GAVE_UP || seconds > PATIENCE * group->timeout ||
-           (seconds > PATIENCE_WITH_FIRST * group->timeout && is_silent(group, 0));
-}
-
 static bool wait_all(ProcessGroup *group, MPI_Request *requests, int count, const char *what,
                      Error *error) {
-    double began = clock_seconds(), reported = began, before = began;
     int done = 0;
-    arrive(group);
-    while (!done) {
+    rank_watch_begin(group->watch);
+    while (true) {
         MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE);
-        if (done) break;
-        note_reports(group);
-        double time = clock_seconds();
-        if (time - before > SILENCE * group->timeout) began += time - before; // it was suspended
-        before = time;
-        if (gives_up(group, time - began)) return waited_in_vain(group, time - began, what, error);
-        if (time - reported > REPORT_EVERY * group->timeout) {
-            report(group, &group->waits);
-            reported = time;
-        }
+        if (done) return true;
+        if (!rank_watch_go_on(group->watch, what, error)) break;
         sched_yield();
     }
-    return true;
+    group->broken = true;
+    return false;
 }
 
 // ---- control messages
@@ -249,12 +135,6 @@ static uint64_t hash_of(const void *bytes, size_t size) {
     return hash;
 }
 
-static bool differs_from_first(const ProcessGroup *group, int rank, const void *context) {
-    (void)group;
-    const uint64_t *hashes = context;
-    return hashes[rank] != hashes[0];
-}
-
 bool process_group_same(ProcessGroup *group, const char *what, const void *bytes, size_t size,
                         Error *error) {
     if (group->count == 1) return true;
@@ -262,18 +142,18 @@ bool process_group_same(ProcessGroup *group, const char *what, const void *bytes
     uint64_t *hashes = checked_calloc((unsigned long)group->count, sizeof *hashes);
     MPI_Request request;
     MPI_Iallgather(&mine, 1, MPI_UINT64_T, hashes, 1, MPI_UINT64_T, group->control, &request);
-    bool ok = wait_all(group, &request, 1, what, error), same = true;
-    for (int r = 0; ok && r < group->count; r++) same = same && hashes[r] == hashes[0];
-    if (ok && !same) {
-        char ranks[128];
-        name_ranks(ranks, sizeof ranks, group, differs_from_first, hashes);
-        error_set(error,
-                  "%s of %s differs from rank 0's; every rank must be started with the same "
-                  "command and read the same files",
-                  what, ranks);
-    }
+    bool ok = wait_all(group, &request, 1, what, error);
+    bool *differs = checked_calloc((unsigned long)group->count, sizeof *differs);
+    for (int r = 0; ok && r < group->count; r++) differs[r] = hashes[r] != hashes[0];
+    char ranks[128];
+    if (ok && rank_names(ranks, sizeof ranks, differs, group->count) > 0)
+        ok = error_set(error,
+                       "%s of %s differs from rank 0's; every rank must be started with the same "
+                       "command and read the same files",
+                       what, ranks);
+    free(differs);
     free(hashes);
-    return ok && same;
+    return ok;
 }
 
 bool process_group_broadcast(ProcessGroup *group, int root, void *bytes, size_t size,
@@ -377,21 +257,31 @@ void process_group_all_gather(ProcessGroup *group, Tensor *x) {
 
 void process_group_progress(ProcessGroup *group) {
     int done;
+    if (!group->watch) return;
     if (group->request_count)
         MPI_Testall(group->request_count, group->requests, &done, MPI_STATUSES_IGNORE);
+    rank_watch_progress(group->watch);
+}
+
+/// A wait for GPUs.
+typedef struct GpuWait {
+    RankWatch *watch;
+    const char *what;
+    bool in_vain;
+} GpuWait;
+
+static bool go_on_waiting_for_gpus(void *context, Error *error) {
+    GpuWait *wait = context;
+    wait->in_vain = !rank_watch_go_on(wait->watch, wait->what, error);
+    return !wait->in_vain;
 }
 
 static bool wait_for_gpus(ProcessGroup *group, const char *what, Error *error) {
-    arrive(group);
-    if (collectives_wait(group->collectives, group->timeout, error)) return true;
+    GpuWait wait = {group->watch, what, false};
+    rank_watch_begin(group->watch);
+    if (collectives_wait(group->collectives, go_on_waiting_for_gpus, &wait, error)) return true;
     group->broken = true;
-    if (group->rank == 0) {
-        char ranks[128];
-        note_reports(group);
-        if (name_ranks(ranks, sizeof ranks, group, is_behind, NULL))
-            return error_context(error, "%s, to which %s did not come", what, ranks);
-    }
-    return error_context(error, "rank %d, %s", group->rank, what);
+    return !wait.in_vain && error_context(error, "rank %d, %s", group->rank, what);
 }
 
 bool process_group_wait(ProcessGroup *group, const char *what, Error *error) {

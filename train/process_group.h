@@ -2,15 +2,16 @@
 /// carries those of GPU tensors.
 ///
 /// All collective functions are called by one thread, in the same order on every rank. Those that can fail give the same verdict on
-/// every rank, or, where a rank is gone, an error on those that are left within `timeout` seconds: after it only
-/// process_group_abort() makes sense. Rank 0 then says which ranks are missing; the others, for up to 2.5 times as long, let it.
+/// every rank, or, where a rank is gone, an error on those that wait for it, which says which one it is: after that only
+/// process_group_abort() makes sense. A rank is taken for gone when it neither comes nor shows progress for `timeout` seconds of another's
+/// wait; a process of the same machine that has ended, within seconds.
 #pragma once
 #include "autograd/tensor.h"
 
 typedef struct ProcessGroup ProcessGroup;
 
 /// Joins the job that this process was started for; alone (neither mpirun nor srun) it is a job of one, without MPI. To be called once,
-/// before any thread is started. `timeout`: seconds that a rank waits for the others. NULL on failure.
+/// before any thread is started. `timeout`: seconds that a rank waits for a sign of life of the others. NULL on failure.
 ProcessGroup *process_group_open(double timeout, Error *error);
 /// Leaves the job; every rank calls it. NULL is allowed.
 void process_group_close(ProcessGroup *group);
@@ -57,7 +58,8 @@ void process_group_all_reduce(ProcessGroup *group, Tensor *x);
 void process_group_reduce_scatter(ProcessGroup *group, Tensor *x);
 /// Begins to give every rank every part of x, from the rank whose part it is.
 void process_group_all_gather(ProcessGroup *group, Tensor *x);
-/// Lets what was begun make progress, where the transport needs the processor for that. Cheap.
+/// Lets what was begun make progress, where the transport needs the processor for that, and tells the others that this rank is getting on
+/// with its work. To be called between pieces of work that take less than the time limit. Cheap.
 void process_group_progress(ProcessGroup *group);
 /// Waits for all that was begun (on a GPU: orders it before what is computed next). `what` is for the message: "gradients of step 12".
 bool process_group_wait(ProcessGroup *group, const char *what, Error *error);

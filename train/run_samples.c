@@ -16,6 +16,7 @@ typedef struct Samples {
     CocoAnnotations
         annotations; ///< for the names of its categories; empty without eval.annotations
     RunLog *log;
+    ProcessGroup *group;
     int64_t step;
     int logged;
 } Samples;
@@ -77,14 +78,15 @@ static bool log_samples(Samples *samples, const Dataset *held_out, Error *error)
         if (!ok) break;
         ok = log_sample(samples, sample.image_path, error);
         sample_free(&sample);
+        process_group_progress(samples->group);
     }
     answer_setup_free(&samples->answers);
     return ok;
 }
 
 void run_samples_log(const Config *config, const ModelSetup *setup, const Dataset *held_out,
-                     int64_t step, RunLog *log) {
-    Samples samples = {.config = config, .setup = setup, .log = log, .step = step};
+                     int64_t step, RunLog *log, ProcessGroup *group) {
+    Samples samples = {.config = config, .setup = setup, .log = log, .step = step, .group = group};
     Error error = {0};
     if (!log_samples(&samples, held_out, &error))
         fprintf(stderr, "warning: no samples of what the model says are logged: %s\n",

@@ -8,4 +8,4 @@
 /// eval.annotations names categories, the picture shows where attention points for each that the answer names. What goes wrong is
 /// told on stderr and is no reason to end a run.
 void run_samples_log(const Config *config, const ModelSetup *setup, const Dataset *held_out,
-                     int64_t step, RunLog *log);
+                     int64_t step, RunLog *log, ProcessGroup *group);

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/// Seconds that ranks wait for one that has something to do alone.
-static const double PATIENCE = 1800;
+/// Seconds that ranks wait for rank 0 to ask the model about one picture, unless the time limit is longer.
+static const double ANSWER_PATIENCE = 300;
 
 static volatile sig_atomic_t stop_requested;
 
@@ -91,6 +91,7 @@ static bool held_out_loss(Trainer *trainer, const LoaderOptions *options, int64_
         *supervised += (double)loss.num_supervised;
         scope_end();
         micro_batch_free(batch);
+        process_group_progress(trainer->group);
     }
     loader_free(loader);
     return ok;
@@ -100,10 +101,11 @@ static bool held_out_loss(Trainer *trainer, const LoaderOptions *options, int64_
 static bool log_samples(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
     if (!training->tensorboard || training->log_samples <= 0) return true;
-    process_group_set_timeout(trainer->group, PATIENCE);
+    process_group_set_timeout(trainer->group,
+                              fmax(ANSWER_PATIENCE, (double)training->distributed_timeout));
     if (trainer->is_first)
         run_samples_log(trainer->config, &trainer->setup, trainer->held_out, trainer->position.step,
-                        trainer->log);
+                        trainer->log, trainer->group);
     bool ok = process_group_agree(trainer->group, true, error);
     process_group_set_timeout(trainer->group, (double)training->distributed_timeout);
     return ok;

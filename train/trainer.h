@@ -11,7 +11,7 @@ void trainer_listen_to_signals(void);
 
 /// Trains as configured on all ranks of the group, or goes on from the newest intact checkpoint in training.output_dir (training.resume).
 /// Rank 0 writes there config.yaml, metrics.jsonl and checkpoint-<step>.h5, and shows progress on stderr. SIGINT, SIGTERM and
-/// SIGUSR1 at any rank let all finish the step, save and return true. Fails alike on every rank, unless a rank is gone; from the
-/// first step on that is noticed after training.distributed_timeout, before it (reading networks takes ranks unequally long) after
+/// SIGUSR1 at any rank let all finish the step, save and return true. Fails alike on every rank, unless a rank is gone: one
+/// that hangs is noticed after training.distributed_timeout, before the first step (reading networks takes ranks unequally long) after
 /// the group's own.
 bool trainer_run(const Config *config, ProcessGroup *group, Error *error);

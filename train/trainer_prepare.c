@@ -198,7 +198,7 @@ static bool open_outputs(Trainer *trainer, Error *error) {
         trainer->log = run_log_open(folder, step > 0 ? step : -1,
                                     trainer->config->training.tensorboard, error);
     free(resolved);
-    trainer->checkpoints = checkpoint_writer_new(folder);
+    trainer->checkpoints = checkpoint_writer_new(folder, trainer->group);
     return trainer->log != NULL;
 }
 

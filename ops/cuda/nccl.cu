@@ -100,12 +100,12 @@ bool fail(Collectives *collectives, const char *doing, ncclResult_t result, Erro
     return give_up(collectives, &reason);
 }
 
-bool give_up_waiting(Collectives *collectives, const char *doing, double timeout, Error *error) {
+bool give_up_waiting(Collectives *collectives, const char *doing, Error *error) {
     Error reason = {};
     error_set(&reason,
               "NCCL, %s: waited %.0f seconds in vain for the other ranks' GPUs; one has died or "
               "hangs, or is only slow (then raise training.distributed_timeout)",
-              doing, timeout);
+              doing, collectives->timeout);
     if (error) *error = reason;
     return give_up(collectives, &reason);
 }
@@ -119,7 +119,7 @@ ncclResult_t state_of(const Collectives *collectives) {
 bool settle(Collectives *collectives, ncclResult_t result, const char *doing, Error *error) {
     double end = now() + collectives->timeout;
     for (; result == ncclInProgress; result = state_of(collectives)) {
-        if (now() > end) return give_up_waiting(collectives, doing, collectives->timeout, error);
+        if (now() > end) return give_up_waiting(collectives, doing, error);
         rest();
     }
     return result == ncclSuccess || fail(collectives, doing, result, error);
@@ -235,7 +235,12 @@ void collectives_all_gather(Collectives *collectives, Tensor *x) {
            "beginning to gather parts", nullptr);
 }
 
-bool collectives_wait(Collectives *collectives, double timeout, Error *error) {
+void collectives_set_timeout(Collectives *collectives, double timeout) {
+    collectives->timeout = timeout;
+}
+
+bool collectives_wait(Collectives *collectives, CollectivesGoOn *go_on, void *context,
+                      Error *error) {
     if (!collectives->communicator) {
         if (error) *error = collectives->failure;
         return false;
@@ -244,14 +249,17 @@ bool collectives_wait(Collectives *collectives, double timeout, Error *error) {
     cuda_check(cudaEventRecord(collectives->reduced, device->reduce), "marking what is summed");
     cuda_check(cudaStreamWaitEvent(device->compute, collectives->reduced, 0),
                "ordering what follows a sum over GPUs");
-    double end = now() + timeout;
+    Error reason = {};
     cudaError_t status;
     while ((status = cudaEventQuery(collectives->reduced)) == cudaErrorNotReady) {
         cudaGetLastError(); // not an error, but launches would take it for one
         ncclResult_t state = state_of(collectives);
         if (state != ncclSuccess && state != ncclInProgress)
             return fail(collectives, "summing over ranks", state, error);
-        if (now() > end) return give_up_waiting(collectives, "summing over ranks", timeout, error);
+        if (!go_on(context, &reason)) {
+            if (error) *error = reason;
+            return give_up(collectives, &reason);
+        }
         rest();
     }
     cuda_check(status, "summing over GPUs");

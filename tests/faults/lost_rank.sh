@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A rank that dies or hangs: the others stop within the time limit and say which; no process is left. Ranks that were started with different
-# settings or data say so, once.
+# A rank that dies or hangs: the others stop within the time limit and say which; no process is left. One that dies before the first
+# step is noticed as fast. A slow disk is not a rank that hangs. Ranks that were started with different settings or data say so, once.
 #
 #   tests/faults/lost_rank.sh [BUILD]
 set -euo pipefail
@@ -8,10 +8,12 @@ export BUILD=${1:-}
 # shellcheck source=tests/faults/common.sh
 . "$(dirname "$0")/common.sh"
 
-# lose SIGNAL RANK TEXT: sends a signal to one of three ranks; the job must end, and say TEXT.
+# lose SIGNAL RANK LIMIT TEXT: sends a signal to one of three ranks, where the time limit is LIMIT seconds; the job must end soon after it
+# (at once when the rank is dead), and say TEXT.
 lose() {
-    local run=$1-$2 pid ranks code=0 began
-    prepare 1 "$run" training.max_steps=100000 training.save_steps=0
+    local run=$1-$2-$3 pid ranks code=0 began most=$(($3 + 10))
+    [ "$1" = STOP ] || most=10
+    prepare 1 "$run" training.max_steps=1000000 training.save_steps=0 "training.distributed_timeout=$3"
     "${command[@]}" --processes 3 >"$folder/$run.log" 2>&1 &
     pid=$!
     wait_for 60 "$run does not train" has_losses "$run" 2
@@ -22,14 +24,57 @@ lose() {
     wait_for 10 "$run: processes are left behind" is_quiet
     local seconds=$((($(milliseconds) - began + 500) / 1000))
     [ $code -ne 0 ] || fail "$run: exit 0"
-    [ $seconds -lt 30 ] || fail "$run: $seconds seconds"
-    says "$run" "$3" || fail "$run: it does not say: $3"
-    echo "SIG$1 to rank $2: ended after $seconds s: $(grep -om 1 -- "$3" "$folder/$run.log")"
+    [ $seconds -lt $most ] || fail "$run: $seconds seconds"
+    says "$run" "$4" || fail "$run: it does not say: $4"
+    echo "SIG$1 to rank $2, time limit $3 s: ended after $seconds s: $(grep -om 1 -- "$4" "$folder/$run.log")"
 }
-lose KILL 0 'process rank 0 .*exited on signal 9'
-lose KILL 2 'process rank 2 .*exited on signal 9'
-lose STOP 0 'waited . seconds in vain for rank 0 ([^)]*): died or hangs'
-lose STOP 1 'waited . seconds in vain for rank 1 ([^)]*): died or hangs'
+lose KILL 0 45 'process rank 0 .*exited on signal 9'
+lose KILL 2 45 'process rank 2 .*exited on signal 9'
+lose STOP 0 5 'waited . seconds in vain for rank 0 ([^)]*): died or hangs'
+lose STOP 1 5 'waited . seconds in vain for rank 1 ([^)]*): died or hangs'
+lose STOP 2 45 'waited 4. seconds in vain for rank 2 ([^)]*): died or hangs'
+
+# --- before the first step
+
+# Rank 1 is kept waiting there by its configuration, a pipe into which nobody writes.
+mkfifo "$folder/pipe.yaml"
+exec 9<>"$folder/pipe.yaml"
+cat >"$folder/pipe.sh" <<'END'
+#!/bin/sh
+# pipe.sh PROGRAM train CONFIG SETTING...
+program=$1 config=$3
+shift 3
+[ "${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}" != 1 ] || config=${0%/*}/pipe.yaml
+exec "$program" train "$config" "$@"
+END
+chmod +x "$folder/pipe.sh"
+lose_loading() {
+    local pid rank code=0 began
+    prepare 1 loading training.distributed_timeout=45
+    mpirun -n 3 "$folder/pipe.sh" "${command[@]}" 9>&- >"$folder/loading.log" 2>&1 &
+    pid=$!
+    is_reading() { rank=$(pgrep -f "^$difflmm .*pipe.yaml") && find "/proc/$rank/fd" -lname '*/pipe.yaml' | grep -q .; }
+    wait_for 60 "rank 1 does not come to its configuration" is_reading
+    kill -KILL "$rank"
+    began=$(milliseconds)
+    wait $pid || code=$?
+    wait_for 10 "loading: processes are left behind" is_quiet
+    local seconds=$((($(milliseconds) - began + 500) / 1000))
+    [ $code -ne 0 ] && [ $seconds -lt 10 ] || fail "loading: exit code $code after $seconds seconds"
+    says loading 'process rank 1 .*exited on signal 9' || fail "loading: it does not say that rank 1 died"
+    echo "SIGKILL to rank 1 before the first step: ended after $seconds s"
+}
+lose_loading
+
+# --- a slow disk
+
+# Writing a checkpoint takes longer than the time limit; only rank 0 waits for it.
+prepare 2 slow-disk training.distributed_timeout=2 training.max_steps=3 training.save_steps=1
+began=$(milliseconds)
+LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_DISK_SECONDS=5 "${command[@]}" >"$folder/slow-disk.log" 2>&1 || fail "slow disk: exit code $?"
+[ -e "$folder/slow-disk/checkpoint-3.h5" ] || fail "slow disk: no last checkpoint"
+[ $(($(milliseconds) - began)) -gt 15000 ] || fail "the disk was not slow"
+echo "saves of 5 s with a time limit of 2 s: trained to the end"
 
 # --- ranks that are not started alike
 

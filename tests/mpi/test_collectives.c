@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -279,7 +280,7 @@ static void let_last_rank_go(void) {
 
 static void assert_waited_in_vain(const Error *error) {
     char ranks[32];
-    snprintf(ranks, sizeof ranks, "rank %d", rank == 0 ? count - 1 : rank);
+    snprintf(ranks, sizeof ranks, "in vain for rank %d (", count - 1);
     assert_says(error, ranks);
     assert_says(error, "the gradients of step 12");
     assert_says(error, "waited 1 seconds");
@@ -334,12 +335,43 @@ static void ranks_on_one_gpu_are_told(void **state) {
     assert_says(&error, "are both on GPU 0");
 }
 
+/// Although for longer than the time limit.
+static void a_rank_that_gets_on_with_its_work_is_waited_for(void **state) {
+    (void)state;
+    Error error = {0};
+    double value = 1, began = MPI_Wtime();
+    process_group_set_timeout(group, 1);
+    while (rank == count - 1 && MPI_Wtime() - began < 3) {
+        usleep(100000);
+        process_group_progress(group);
+    }
+    check_ok(process_group_sum(group, &value, 1, &error), &error);
+    assert_true(value == count && !process_group_is_broken(group));
+    if (rank != count - 1) assert_true(MPI_Wtime() - began > 2);
+}
+
+/// Started by mpirun: it ends the job. The others need not notice.
 static void a_rank_dies(void **state) {
     (void)state;
     if (rank == count - 1) raise(SIGKILL);
     Error error;
     double value = 0;
     process_group_sum(group, &value, 1, &error);
+}
+
+/// Where mpirun leaves that to the job.
+static void a_rank_that_has_died_is_noticed_within_seconds(void **state) {
+    (void)state;
+    if (rank == count - 1) raise(SIGKILL);
+    Error error = {0};
+    double value = 0, began = MPI_Wtime();
+    assert_false(process_group_sum(group, &value, 1, &error));
+    assert_true(MPI_Wtime() - began < 10);
+    print_message("%s\n", error.message);
+    char expected[64];
+    snprintf(expected, sizeof expected, "rank %d has died, or ended, while rank %d waited for it",
+             count - 1, rank);
+    assert_says(&error, expected);
 }
 
 // ---- the program
@@ -357,6 +389,7 @@ static const struct CMUnitTest sums[] = {
     cmocka_unit_test(a_rank_that_fails_tells_the_others_why),
 };
 static const struct CMUnitTest missing[] = {
+    cmocka_unit_test(a_rank_that_gets_on_with_its_work_is_waited_for),
     cmocka_unit_test(a_rank_that_does_not_come_is_a_time_out_on_the_others),
 };
 static const struct CMUnitTest mismatch[] = {
@@ -368,6 +401,9 @@ static const struct CMUnitTest shared[] = {
 static const struct CMUnitTest death[] = {
     cmocka_unit_test(a_rank_dies),
 };
+static const struct CMUnitTest unattended_death[] = {
+    cmocka_unit_test(a_rank_that_has_died_is_noticed_within_seconds),
+};
 
 static int run(const char *name) {
     if (!strcmp(name, "sums")) return cmocka_run_group_tests(sums, NULL, NULL);
@@ -375,6 +411,8 @@ static int run(const char *name) {
     if (!strcmp(name, "mismatch")) return cmocka_run_group_tests(mismatch, NULL, NULL);
     if (!strcmp(name, "shared")) return cmocka_run_group_tests(shared, NULL, NULL);
     if (!strcmp(name, "death")) return cmocka_run_group_tests(death, NULL, NULL);
+    if (!strcmp(name, "unattended_death"))
+        return cmocka_run_group_tests(unattended_death, NULL, NULL);
     return 1;
 }
 
@@ -391,7 +429,9 @@ static bool open_device(const char *name, const char *tests, Error *error) {
 int main(int argc, char **argv) {
     Error error;
     if (argc != 3 || !process_group_is_launched()) {
-        fprintf(stderr, "mpirun -n N %s cpu|cuda sums|missing|mismatch|shared|death\n", argv[0]);
+        fprintf(stderr,
+                "mpirun -n N %s cpu|cuda sums|missing|mismatch|shared|death|unattended_death\n",
+                argv[0]);
         return 2;
     }
     group = process_group_open(30, &error);

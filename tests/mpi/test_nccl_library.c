@@ -8,6 +8,11 @@
 
 enum { SKIPPED = 77, N = 1001 };
 
+static bool be_patient(void *context, Error *error) {
+    (void)context, (void)error;
+    return true;
+}
+
 /// One rank's sum is what it had.
 static bool sum_on_gpu(const unsigned char id[COLLECTIVES_ID_BYTES], Error *error) {
     Device *device = ops_cuda_open(0, error);
@@ -20,7 +25,7 @@ static bool sum_on_gpu(const unsigned char id[COLLECTIVES_ID_BYTES], Error *erro
     collectives_all_reduce(collectives, x);
     collectives_reduce_scatter(collectives, x);
     collectives_all_gather(collectives, x);
-    bool ok = collectives_wait(collectives, 60, error);
+    bool ok = collectives_wait(collectives, be_patient, NULL, error);
     tensor_to_host_float(x, back);
     if (ok && memcmp(values, back, sizeof values)) ok = error_set(error, "a sum of one is another");
     scope_end();
