@@ -76,6 +76,7 @@ bool conversation_check(const Turn *turns, int count, bool has_image, Error *err
 }
 
 static void append_bytes(Prompt *prompt, const char *bytes, size_t count) {
+    if (count == 0) return;
     if (prompt->length + count > prompt->capacity) {
         prompt->capacity = 2 * (prompt->length + count);
         prompt->text = checked_realloc(prompt->text, prompt->capacity);

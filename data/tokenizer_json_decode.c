@@ -26,9 +26,12 @@ static void append(Bytes *to, const char *bytes, size_t count) {
 
 /// The token's text if it is one that stands for text, or NULL.
 static const char *text_of(const TokenizerJson *tokenizer, int32_t id) {
-    return id >= 0 && id < tokenizer->count && (tokenizer->kinds[id] & TOKEN_SPECIAL) == 0
-               ? tokenizer_json_text(tokenizer, id)
-               : NULL;
+    if (id < 0 || id >= tokenizer->count || tokenizer->kinds[id] & TOKEN_SPECIAL) return NULL;
+    // The library decodes an added token as what it looks for.
+    for (int i = 0; tokenizer->kinds[id] & TOKEN_REWRITTEN && i < tokenizer->added_count; i++) {
+        if (tokenizer->added[i].id == id) return tokenizer->added[i].content;
+    }
+    return tokenizer_json_text(tokenizer, id);
 }
 
 /// The bytes that GPT-2's letters stand for; a token with another character in it is its own text.

@@ -56,8 +56,9 @@ enum { MAX_STEPS = 16 };
 /// What an id is; flags, 0 for an id without a token.
 enum {
     TOKEN_PRESENT = 1,
-    TOKEN_ADDED = 2,   ///< cut out of the text before words are
-    TOKEN_SPECIAL = 4, ///< left out when decoding
+    TOKEN_ADDED = 2,     ///< cut out of the text before words are
+    TOKEN_SPECIAL = 4,   ///< left out when decoding
+    TOKEN_REWRITTEN = 8, ///< normalizing has changed its text
 };
 
 struct TokenizerJson {

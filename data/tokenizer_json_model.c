@@ -252,6 +252,9 @@ void index_added_tokens(TokenizerJson *tokenizer) {
             // Such a token is looked for in normalized text, so in its normalized form.
             AlignedText content = aligned_text_of(token->content, strlen(token->content));
             AlignedText normal = tokenizer_json_normalize(tokenizer, &content, 0, content.length);
+            if (normal.length != content.length ||
+                memcmp(normal.bytes, content.bytes, normal.length) != 0)
+                tokenizer->kinds[token->id] |= TOKEN_REWRITTEN;
             free(token->content);
             token->content = format_string("%.*s", (int)normal.length, normal.bytes);
             aligned_text_free(&content);
