@@ -127,14 +127,15 @@ static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *
 static Tensor *self_attention(const LayerContext *context, Tensor *x) {
     const LlamaConfig *config = &context->llama->config;
     const LlamaOptions *options = context->options;
+    Attention shape = attention_in_window(*context->shape, config->windows[context->index]);
     Tensor *q = rope(project(context, Q_PROJ, x), context->rotations);
     Tensor *k = rope(project(context, K_PROJ, x), context->rotations);
     Tensor *v = project(context, V_PROJ, x);
     if (options->cache) llama_cache_append(options->cache, context->index, &k, &v);
     if (options->capture)
         attention_capture_layer(options->capture, context->index, config->num_hidden_layers, q, k,
-                                *context->shape);
-    return project(context, O_PROJ, scaled_dot_product_attention(q, k, v, *context->shape));
+                                shape);
+    return project(context, O_PROJ, scaled_dot_product_attention(q, k, v, shape));
 }
 
 static Tensor *mlp(const LayerContext *context, Tensor *x) {

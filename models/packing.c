@@ -23,7 +23,6 @@ static PackedTokens allocate(const TokenSample *samples, int count, int tokens_p
                           .num_visual = checked_malloc(sequences * sizeof(int)),
                           .text_ids = checked_malloc(bytes),
                           .merge = checked_malloc(bytes),
-                          .positions = checked_malloc(bytes),
                           .dropout_rows = checked_malloc(2 * bytes),
                           .rows = checked_malloc(bytes),
                           .targets = checked_malloc(bytes)};
@@ -41,8 +40,7 @@ static bool append(Sequence *sequence, int32_t merge) {
     PackedTokens *packed = sequence->packed;
     if (sequence->length == sequence->limit) return false;
     packed->dropout_rows[packed->total][0] = sequence->number;
-    packed->dropout_rows[packed->total][1] = sequence->length;
-    packed->positions[packed->total] = sequence->length++;
+    packed->dropout_rows[packed->total][1] = sequence->length++;
     packed->merge[packed->total++] = merge;
     return true;
 }
@@ -88,7 +86,6 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
 
 void packed_tokens_fill(PackedTokens *packed) {
     while (packed->total % PACKING_MULTIPLE) {
-        packed->positions[packed->total] = 0;
         memset(packed->dropout_rows[packed->total], 0, sizeof packed->dropout_rows[0]);
         packed->merge[packed->total++] = packed->num_text;
         packed->text_ids[packed->num_text++] = 0;
@@ -102,7 +99,6 @@ void packed_tokens_free(PackedTokens *packed) {
     free(packed->num_visual);
     free(packed->text_ids);
     free(packed->merge);
-    free(packed->positions);
     free(packed->dropout_rows);
     free(packed->rows);
     free(packed->targets);

@@ -28,7 +28,6 @@ typedef struct PackedTokens {
     int32_t *text_ids; ///< [num_text]
     int32_t *
         merge; ///< [total], index of a text token, or -1 - index of a visual token, as merge_rows() takes it
-    int32_t *positions;         ///< [total], from 0 in every sequence
     int32_t (*dropout_rows)[2]; ///< [total], the sample's number and the position in it
     int num_supervised;
     int32_t *
