@@ -130,6 +130,24 @@ bool model_config_int_list(const ModelConfig *config, const char *key, int capac
     return refuse(config, key, found, expected, error);
 }
 
+bool model_config_float_list(const ModelConfig *config, const char *key, int capacity,
+                             double *values, int *count, Error *error) {
+    const json_t *found = find(config, key);
+    bool valid = json_is_array(found) && json_array_size(found) <= (size_t)capacity;
+    for (size_t i = 0; valid && i < json_array_size(found); i++) {
+        const json_t *item = json_array_get(found, i);
+        valid = json_is_number(item);
+        values[i] = json_number_value(item);
+    }
+    if (valid) {
+        *count = (int)json_array_size(found);
+        return true;
+    }
+    char expected[64];
+    snprintf(expected, sizeof expected, "a list of at most %d numbers", capacity);
+    return refuse(config, key, found, expected, error);
+}
+
 bool model_config_string_list(const ModelConfig *config, const char *key, int capacity,
                               const char **values, int *count, Error *error) {
     const json_t *found = find(config, key);

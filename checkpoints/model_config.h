@@ -28,6 +28,9 @@ bool model_config_string(const ModelConfig *config, const char *key, const char 
 /// At most `capacity` integers; `count` receives how many. A single integer is a list of one.
 bool model_config_int_list(const ModelConfig *config, const char *key, int capacity,
                            int64_t *values, int *count, Error *error);
+/// The same for numbers, integers among them; a single one is no list.
+bool model_config_float_list(const ModelConfig *config, const char *key, int capacity,
+                             double *values, int *count, Error *error);
 /// At most `capacity` strings, owned by the configuration.
 bool model_config_string_list(const ModelConfig *config, const char *key, int capacity,
                               const char **values, int *count, Error *error);

@@ -28,6 +28,7 @@ static const char *const weight_names[] = {
     "model.safetensors",
     "diffusion_pytorch_model.safetensors",
     "adapter_model.safetensors",
+    "open_clip_model.safetensors",
     "model.safetensors.index.json",
     "diffusion_pytorch_model.safetensors.index.json",
     "model.fp16.safetensors",
@@ -37,6 +38,7 @@ static const char *const weight_names[] = {
     "pytorch_model.bin",
     "diffusion_pytorch_model.bin",
     "adapter_model.bin",
+    "open_clip_pytorch_model.bin",
     "pytorch_model.bin.index.json",
     "diffusion_pytorch_model.bin.index.json",
     "pytorch_model.fp16.bin",
@@ -173,7 +175,8 @@ static bool open_weights(ModelDirectory *directory, Error *error) {
 }
 
 static bool open_config(ModelDirectory *directory, Error *error) {
-    static const char *const names[] = {"config.json", "adapter_config.json"};
+    static const char *const names[] = {"config.json", "adapter_config.json",
+                                        "open_clip_config.json"};
     struct stat status;
     if (stat(directory->path, &status) != 0 || !S_ISDIR(status.st_mode))
         return error_set(error,

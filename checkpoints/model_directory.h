@@ -1,15 +1,15 @@
 /// A published model directory: `config.json` and weights, in one file or in shards, as safetensors or as PyTorch saves them.
 ///
 /// Weights are looked for as (in this order)
-///   model.safetensors, diffusion_pytorch_model.safetensors, adapter_model.safetensors;
+///   model.safetensors, diffusion_pytorch_model.safetensors, adapter_model.safetensors, open_clip_model.safetensors;
 ///   the first two in shards, with their `.safetensors.index.json`;
 ///   the fp16 variants of these (`model.fp16.safetensors`, `model.safetensors.index.fp16.json`);
-///   pytorch_model.bin, diffusion_pytorch_model.bin, adapter_model.bin; the first two in shards, with their `.bin.index.json`; their
-///   fp16 variants;
+///   pytorch_model.bin, diffusion_pytorch_model.bin, adapter_model.bin, open_clip_pytorch_model.bin; the first two in shards, with
+///   their `.bin.index.json`; their fp16 variants;
 ///   mm_projector.bin, non_lora_trainables.bin (LLaVA's parts of a model).
 /// The first found counts, and only it; beside an adapter_model also the non_lora_trainables.bin that LLaVA puts there. Of shards,
 /// every tensor of every file that the index names is there; none may be in two of them.
-/// The configuration is config.json, or adapter_config.json for a PEFT adapter.
+/// The configuration is config.json, adapter_config.json of a PEFT adapter, or OpenCLIP's open_clip_config.json.
 ///
 /// Everything is read-only, mapped, and lives until model_directory_close(). Not for use by several threads at once.
 #pragma once

@@ -50,11 +50,37 @@ static ClipLayer load_layer(const ClipEncoder *encoder, Weights *weights) {
     };
 }
 
-void clip_encoder_load(ClipEncoder *encoder, Weights *weights, const char *tower) {
+/// Number `part` of q, k and v, which torch.nn.MultiheadAttention keeps below each other in one matrix.
+static Affine load_in_proj(const ClipEncoder *encoder, Weights *weights, int part) {
+    int width = encoder->hidden_size;
+    return (Affine){
+        .weight = weights_matrix_part(weights, "attn.in_proj_weight", part, 3, width, width),
+        .bias = weights_vector_part(weights, "attn.in_proj_bias", part, 3, width),
+    };
+}
+
+static ClipLayer load_open_clip_layer(const ClipEncoder *encoder, Weights *weights) {
+    int width = encoder->hidden_size, inner = encoder->intermediate_size;
+    return (ClipLayer){
+        .layer_norm1 = affine_norm(weights, "ln_1", width),
+        .q_proj = load_in_proj(encoder, weights, 0),
+        .k_proj = load_in_proj(encoder, weights, 1),
+        .v_proj = load_in_proj(encoder, weights, 2),
+        .out_proj = affine_linear(weights, "attn.out_proj", width, width),
+        .layer_norm2 = affine_norm(weights, "ln_2", width),
+        .fc1 = affine_linear(weights, "mlp.c_fc", inner, width),
+        .fc2 = affine_linear(weights, "mlp.c_proj", width, inner),
+    };
+}
+
+void clip_encoder_load(ClipEncoder *encoder, Weights *weights, const char *tower, ClipNames names) {
+    bool open_clip = names == CLIP_NAMES_OPEN_CLIP;
     encoder->layers = checked_calloc((size_t)encoder->num_layers + 1, sizeof *encoder->layers);
     for (int i = 0; i < encoder->num_layers; i++) {
-        weights_prefix(weights, "%sencoder.layers.%d.", tower, i);
-        encoder->layers[i] = load_layer(encoder, weights);
+        weights_prefix(weights, "%s%s.%d.", tower,
+                       open_clip ? "transformer.resblocks" : "encoder.layers", i);
+        encoder->layers[i] =
+            open_clip ? load_open_clip_layer(encoder, weights) : load_layer(encoder, weights);
     }
 }
 

@@ -22,8 +22,14 @@ typedef struct ClipDefaults {
 
 /// Reads the configuration in the current section; num_layers becomes num_hidden_layers.
 ClipEncoder clip_encoder_configure(Weights *weights, const ClipDefaults *defaults);
-/// Reads the first num_layers layers, "<tower>encoder.layers.0.self_attn.q_proj.weight" and so on.
-void clip_encoder_load(ClipEncoder *encoder, Weights *weights, const char *tower);
+/// How a tower's tensors are called.
+typedef enum ClipNames {
+    CLIP_NAMES_TRANSFORMERS, ///< "encoder.layers.0.self_attn.q_proj.weight"
+    CLIP_NAMES_OPEN_CLIP, ///< "transformer.resblocks.0.attn.in_proj_weight", of OpenAI's release as well: q, k and v are one matrix
+} ClipNames;
+
+/// Reads the first num_layers layers, their names behind `tower`.
+void clip_encoder_load(ClipEncoder *encoder, Weights *weights, const char *tower, ClipNames names);
 void clip_encoder_release(ClipEncoder *encoder);
 
 /// x [batch*T,C], `batch` sequences of one length; causal: a token sees those before it and itself. Returns [batch*T,C].

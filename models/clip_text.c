@@ -102,6 +102,9 @@ static void read_tokens(ClipText *clip, const char *directory, Weights *weights)
 static void configure(ClipText *clip, Weights *weights) {
     static const ClipDefaults defaults = {512, 2048, 8, 12};
     const char *type = weights_string_or(weights, "model_type", "clip_text_model");
+    if (weights_has_key(weights, "text_cfg"))
+        weights_refuse(weights, "text_cfg",
+                       "a CLIPTextModel as transformers saves it, Stable Diffusion's text_encoder");
     if (strcmp(type, "clip") != 0 && strcmp(type, "clip_text_model") != 0)
         weights_refuse(weights, "model_type", "clip or clip_text_model");
     if (weights_has_key(weights, "text_config")) weights_section(weights, "text_config");
@@ -124,7 +127,7 @@ static void load(ClipText *clip, const char *directory, Weights *weights) {
     clip->position_embedding = weights_matrix(weights, "embeddings.position_embedding.weight",
                                               clip->max_position_embeddings, width);
     clip->final_layer_norm = affine_norm(weights, "final_layer_norm", width);
-    clip_encoder_load(&clip->encoder, weights, tower);
+    clip_encoder_load(&clip->encoder, weights, tower, CLIP_NAMES_TRANSFORMERS);
 }
 
 ClipText *clip_text_load(const char *directory, Device *device, DType dtype, Error *error) {

@@ -1,31 +1,87 @@
 #include "models/clip_vision.h"
 
 #include "models/block_output.h"
+#include "models/open_clip.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { CHANNELS = 3, MAX_IMAGE = 1 << 14 };
+enum { CHANNELS = CLIP_CHANNELS };
 
-static void configure(ClipVision *clip, Weights *weights) {
+// ---- configuration
+
+static void configure_transformers(ClipVision *clip, Weights *weights) {
     static const ClipDefaults defaults = {768, 3072, 12, 12};
     const char *type = weights_string_or(weights, "model_type", "clip_vision_model");
     if (strcmp(type, "clip") != 0 && strcmp(type, "clip_vision_model") != 0)
         weights_refuse(weights, "model_type", "clip or clip_vision_model");
     if (weights_has_key(weights, "vision_config")) weights_section(weights, "vision_config");
     clip->encoder = clip_encoder_configure(weights, &defaults);
-    clip->encoder.num_layers = clip->encoder.num_hidden_layers - 1;
-    clip->image_size = weights_int_or(weights, "image_size", 224, 1, MAX_IMAGE);
-    clip->patch_size = weights_int_or(weights, "patch_size", 32, 1, MAX_IMAGE);
-    if (clip->patch_size > clip->image_size)
-        weights_refuse(weights, "patch_size", "no more than image_size");
-    int side = clip->image_size / clip->patch_size;
-    clip->num_patches = side * side;
+    clip->image_size = weights_int_or(weights, "image_size", 224, 1, CLIP_MAX_IMAGE);
+    clip->patch_size = weights_int_or(weights, "patch_size", 32, 1, CLIP_MAX_IMAGE);
     weights_int_or(weights, "num_channels", CHANNELS, CHANNELS, CHANNELS);
 }
 
-static void load(ClipVision *clip, Weights *weights) {
-    configure(clip, weights);
+/// Three numbers of a file for preprocessing, the fallback where it is silent.
+static void read_pixels(const ModelConfig *config, const char *key, const float *fallback,
+                        bool positive, float *values, Weights *weights) {
+    Error error;
+    double given[CHANNELS];
+    int count = 0;
+    memcpy(values, fallback, CHANNELS * sizeof *values);
+    if (!config || !model_config_has(config, key)) return;
+    if (!model_config_float_list(config, key, CHANNELS, given, &count, &error)) {
+        weights_fail(weights, "%s", error.message);
+        return;
+    }
+    bool valid = count == CHANNELS;
+    for (int c = 0; c < count; c++) {
+        valid = valid && (!positive || given[c] > 0);
+        values[c] = (float)given[c];
+    }
+    if (valid) return;
+    model_config_unsupported(config, key, positive ? "3 positive numbers" : "3 numbers", &error);
+    weights_fail(weights, "%s", error.message);
+}
+
+/// By preprocessor_config.json, as transformers keeps it beside config.json, or by OpenCLIP's own key.
+static void configure_pixels(ClipVision *clip, Weights *weights) {
+    static const float mean[CHANNELS] = {0.48145466f, 0.4578275f, 0.40821073f};
+    static const float std[CHANNELS] = {0.26862954f, 0.26130258f, 0.27577711f};
+    ModelDirectory *directory = weights_directory(weights);
+    char *path = format_string("%s/preprocessor_config.json", model_directory_path(directory));
+    Error error;
+    ModelConfig *beside = NULL;
+    if (access(path, F_OK) == 0 && !(beside = model_config_open(path, &error)))
+        weights_fail(weights, "%s", error.message);
+    bool inside = !beside && open_clip_configured(weights);
+    const ModelConfig *config = inside ? model_directory_config(directory) : beside;
+    read_pixels(config, inside ? "preprocess_cfg.mean" : "image_mean", mean, false,
+                clip->image_mean, weights);
+    read_pixels(config, inside ? "preprocess_cfg.std" : "image_std", std, true, clip->image_std,
+                weights);
+    model_config_close(beside);
+    free(path);
+}
+
+static void configure(ClipVision *clip, Weights *weights) {
+    if (open_clip_configured(weights))
+        open_clip_configure(clip, weights);
+    else
+        configure_transformers(clip, weights);
+    if (clip->patch_size > clip->image_size)
+        weights_refuse(weights, "patch_size", "no more than image_size");
+    weights_section(weights, "");
+    int side = clip->image_size / clip->patch_size;
+    clip->num_patches = side * side;
+    clip->encoder.num_layers = clip->encoder.num_hidden_layers - 1;
+    configure_pixels(clip, weights);
+}
+
+// ---- loading
+
+static void load_transformers(ClipVision *clip, Weights *weights) {
     int width = clip->encoder.hidden_size, patch = clip->patch_size;
     weights_prefix(weights, "vision_model.");
     // CLIPVisionModel is saved with and without the name of its tower.
@@ -37,7 +93,15 @@ static void load(ClipVision *clip, Weights *weights) {
     clip->position_embedding = weights_matrix(weights, "embeddings.position_embedding.weight",
                                               1 + clip->num_patches, width);
     clip->pre_layrnorm = affine_norm(weights, "pre_layrnorm", width);
-    clip_encoder_load(&clip->encoder, weights, tower);
+    clip_encoder_load(&clip->encoder, weights, tower, CLIP_NAMES_TRANSFORMERS);
+}
+
+static void load(ClipVision *clip, Weights *weights) {
+    configure(clip, weights);
+    if (open_clip_weights(weights))
+        open_clip_load(clip, weights);
+    else
+        load_transformers(clip, weights);
 }
 
 ClipVision *clip_vision_load(const char *directory, Device *device, DType dtype, Error *error) {
@@ -63,15 +127,13 @@ void clip_vision_free(ClipVision *clip) {
 }
 
 Tensor *clip_preprocess(const ClipVision *clip, Tensor *image) {
-    static const float mean_of[CHANNELS] = {0.48145466f, 0.4578275f, 0.40821073f};
-    static const float std_of[CHANNELS] = {0.26862954f, 0.26130258f, 0.27577711f};
     CHECK(image->rank == 4 && image->shape[3] == CHANNELS, "clip_preprocess: %s",
           tensor_describe(image));
     // ((x + 1) / 2 - mean) / std is a linear map from channels to channels.
     float weight[CHANNELS][CHANNELS] = {{0}}, bias[CHANNELS];
     for (int c = 0; c < CHANNELS; c++) {
-        weight[c][c] = 0.5f / std_of[c];
-        bias[c] = (0.5f - mean_of[c]) / std_of[c];
+        weight[c][c] = 0.5f / clip->image_std[c];
+        bias[c] = (0.5f - clip->image_mean[c]) / clip->image_std[c];
     }
     scope_begin();
     Tensor *x = resize_bilinear(convert(image, FLOAT32), clip->image_size, clip->image_size);

@@ -6,16 +6,19 @@ and test_unet.c.
 writes under tests/parity/data one model directory per case, as the libraries save them (float16 weights, which every type holds
 exactly or rounds alike), less the parts that are never read, and beside them
 
-    clip.safetensors, vae.safetensors, unet.safetensors      CASE/NAME: inputs, outputs and gradients
+    clip.safetensors, open_clip.safetensors, vae.safetensors, unet.safetensors      CASE/NAME: inputs, outputs and gradients
 
-computed in float64 with the weights as stored. Images and latents are stored channels last.
+computed in float64 with the weights as stored. Images and latents are stored channels last. Arguments name the groups to record:
+clip, vae, unet, clip_text, open_clip; without any all of them.
 """
 
 import json
 import os
 import pathlib
 import shutil
+import sys
 
+import open_clip as open_clip_library
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
@@ -264,9 +267,53 @@ def clip_text():
     write("clip_text", out)
 
 
+def record_open_clip_tower(out, name, model, mean, std):
+    """OpenCLIP's vision tower up to its last layer but one."""
+    hidden = []
+    blocks = model.visual.transformer.resblocks
+    hook = blocks[len(blocks) - 2].register_forward_hook(lambda module, inputs, output: hidden.append(output))
+    size = model.visual.image_size[0]
+    image = (normal(2, 3, size, size) * 0.5).clamp(-1, 1)
+    pixels = ((image + 1) / 2 - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    with torch.no_grad():
+        model.visual(pixels)
+    hook.remove()
+    out[f"{name}/image"], out[f"{name}/pixels"], out[f"{name}/features"] = last(image), last(pixels), hidden[0][:, 1:]
+
+
+def open_clip():
+    """OpenCLIP's vision tower in the folder that it publishes, with another mean and the exact GELU; and a configuration alone
+    beside weights in the form of OpenAI's release, which has QuickGELU."""
+    generator.manual_seed(12)
+    out = {}
+    vision = dict(image_size=28, layers=3, width=24, head_width=8, patch_size=7, mlp_ratio=2.5)
+    text = dict(context_length=5, vocab_size=11, width=16, heads=2, layers=1)
+    unused = ("visual.transformer.resblocks.2.", "visual.ln_post", "visual.proj")
+    for name, quick in {"clip_open": False, "clip_openai": True}.items():
+        model = open_clip_library.CLIP(12, vision_cfg=vision, text_cfg=text, quick_gelu=quick).eval()
+        randomise(model)
+        model.double()
+        tensors = {key: value.half().contiguous() for key, value in model.state_dict().items()
+                   if key.startswith("visual.") and not key.startswith(unused)}
+        config = {"embed_dim": 12, "vision_cfg": vision, "text_cfg": text}
+        mean, std = (MEAN.tolist(), STD.tolist()) if quick else ([0.5] * 3, [0.25, 0.5, 0.75])
+        folder = DATA / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        if quick:
+            tensors |= {key: torch.tensor(value) for key, value in
+                        dict(input_resolution=28, context_length=5, vocab_size=11).items()}
+            (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
+            save_file(tensors, folder / "model.safetensors")
+        else:
+            config = {"model_cfg": config, "preprocess_cfg": {"mean": mean, "std": std}}
+            (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
+            save_file(tensors, folder / "open_clip_model.safetensors")
+        record_open_clip_tower(out, name, model, mean, std)
+    write("open_clip", out)
+
+
 if __name__ == "__main__":
     os.makedirs(DATA, exist_ok=True)
-    clip()
-    vae()
-    unet()
-    clip_text()
+    for group in sys.argv[1:] or ("clip", "vae", "unet", "clip_text", "open_clip"):
+        globals()[group]()

@@ -27,19 +27,22 @@ static double bound(const ClipEncoder *encoder, DType dtype) {
                           encoder->intermediate_size);
 }
 
-static void check_vision(const char *name, DType dtype) {
+/// `file` holds the recordings of case `name`, which is the model's folder too.
+static void check_vision_of(const char *file, const char *name, DType dtype) {
     case_begin();
     ClipVision *clip = open_vision(name, dtype);
-    Tensor *pixels = clip_preprocess(clip, recorded("clip", name, "image"));
+    Tensor *pixels = clip_preprocess(clip, recorded(file, name, "image"));
     // Resizing is a mean of four and normalisation one product, in FLOAT32; then the type's rounding.
-    recorded_expect(name, "pixels", pixels, recorded("clip", name, "pixels"),
+    recorded_expect(name, "pixels", pixels, recorded(file, name, "pixels"),
                     case_unit(dtype) + 8 * case_unit(FLOAT32));
-    Tensor *features = clip_vision_features(clip, recorded("clip", name, "pixels"));
-    recorded_expect(name, "features", features, recorded("clip", name, "features"),
+    Tensor *features = clip_vision_features(clip, recorded(file, name, "pixels"));
+    recorded_expect(name, "features", features, recorded(file, name, "features"),
                     bound(&clip->encoder, dtype));
     clip_vision_free(clip);
     case_end();
 }
+
+static void check_vision(const char *name, DType dtype) { check_vision_of("clip", name, dtype); }
 
 /// `file` holds the recordings of case `name`, whose model is in `folder`.
 static void check_text(const char *file, const char *name, const char *folder, DType dtype) {
@@ -67,6 +70,14 @@ static void vision_tower_in_bfloat16_is_within_its_rounding(void **state) {
     check_vision("clip_vision", BFLOAT16);
     check_vision("clip_whole", BFLOAT16);
     check_vision("clip_shards", BFLOAT16);
+}
+
+static void openclips_form_and_openais_weights_equal_openclip(void **state) {
+    (void)state;
+    for (int type = FLOAT32; type <= BFLOAT16; type++) {
+        check_vision_of("open_clip", "clip_open", (DType)type);
+        check_vision_of("open_clip", "clip_openai", (DType)type);
+    }
 }
 
 static void text_tower_equals_transformers(void **state) {
@@ -120,6 +131,7 @@ static int run_all(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(vision_tower_equals_transformers),
         cmocka_unit_test(vision_tower_in_bfloat16_is_within_its_rounding),
+        cmocka_unit_test(openclips_form_and_openais_weights_equal_openclip),
         cmocka_unit_test(text_tower_equals_transformers),
         cmocka_unit_test(frozen_towers_leave_nothing_on_the_tape_and_no_memory),
         cmocka_unit_test(a_directory_of_another_model_is_refused),
