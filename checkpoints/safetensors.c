@@ -199,3 +199,15 @@ const StoredTensor *safetensors_find(const SafetensorsFile *file, const char *na
 const char *safetensors_metadata(const SafetensorsFile *file, const char *key) {
     return json_string_value(json_object_get(file->metadata, key));
 }
+
+const char *safetensors_metadata_key(const SafetensorsFile *file, int64_t index,
+                                     const char **value) {
+    const char *key;
+    json_t *text;
+    json_object_foreach(file->metadata, key, text) {
+        if (index-- > 0) continue;
+        *value = json_string_value(text);
+        return key;
+    }
+    return NULL;
+}

@@ -13,14 +13,15 @@ enum {
 };
 
 /// Name and summary of every verb, in the order of the help.
-#define VERBS(VERB)                                                                   \
-    VERB(plan, "what a job will be, and whether it can run, before it runs")          \
-    VERB(train, "start or resume training")                                           \
-    VERB(eval, "one evaluation: where does it look when it names something?")         \
-    VERB(ground, "an answer about a picture, and where the things are that it names") \
-    VERB(features, "every intermediate of one pass, as safetensors")                  \
-    VERB(export, "trained weights as LLaVA, PEFT and transformers read them")         \
-    VERB(report, "one HTML page about a run, or comparing several: curves, figures")  \
+#define VERBS(VERB)                                                                    \
+    VERB(plan, "what a job will be, and whether it can run, before it runs")           \
+    VERB(train, "start or resume training")                                            \
+    VERB(eval, "one evaluation: where does it look when it names something?")          \
+    VERB(ground, "an answer about a picture, and where the things are that it names")  \
+    VERB(features, "every intermediate of one pass, as safetensors")                   \
+    VERB(export, "trained weights as LLaVA, PEFT and transformers read them")          \
+    VERB(inspect, "what is in a file of weights or data: names, types, shapes, sizes") \
+    VERB(report, "one HTML page about a run, or comparing several: curves, figures")   \
     VERB(config, "every configuration key explained; check a configuration")
 
 #define DECLARE_COMMAND(name, summary) int command_##name(int argc, char **argv);
