@@ -3,6 +3,7 @@
 
 #include "autograd/philox.h"
 #include "models/clip_text.h"
+#include "models/llava_config.h"
 
 #include <stdlib.h>
 
@@ -73,6 +74,8 @@ static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, Error *
     if (!model->clip) return false;
     model->num_visual_tokens = model->clip->num_patches;
     if (diffusion && !load_diffusion(model, options->sd, error)) return false;
+    if (!diffusion && !llava_config_check(options->llm, model->clip->encoder.hidden_size, error))
+        return false;
     model->llama = llama_load(options->llm, model->device, options->dtype, error);
     if (!model->llama) return false;
     int width = model->llama->config.hidden_size;
