@@ -2,6 +2,7 @@
 // first, leftmost first among equals. A candidate whose symbols have changed meanwhile is recognised when it comes up.
 #include "data/byte_pair_encoding.h"
 #include "data/text.h"
+#include "data/vocabulary.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +17,9 @@ typedef struct Merge {
 
 struct BytePairEncoding {
     BytePairOptions options;
-    char **texts;   ///< [id_limit]
-    bool *in_words; ///< [id_limit]
-    int32_t id_limit;
-    int32_t *slots; ///< ids by their text's hash, -1 where empty; a power of two
-    size_t slot_mask;
-    Merge *merges; ///< by their pair's hash; a power of two
+    Vocabulary *vocabulary;
+    bool *in_words; ///< [id limit]
+    Merge *merges;  ///< by their pair's hash; a power of two
     size_t merge_mask;
     int32_t merge_count;
     int32_t unknown;
@@ -55,12 +53,6 @@ static uint64_t mix(uint64_t x) { // the finalizer of MurmurHash3
     return x ^ (x >> 33);
 }
 
-static uint64_t text_hash(const char *text, size_t length) {
-    uint64_t hash = 0xcbf29ce484222325ull; // FNV-1a
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3ull;
-    return mix(hash);
-}
-
 static uint64_t pair_hash(int32_t left, int32_t right) {
     return mix((uint64_t)(uint32_t)left << 32 | (uint32_t)right);
 }
@@ -77,13 +69,8 @@ BytePairEncoding *byte_pair_encoding_new(BytePairOptions options, size_t capacit
                                          int32_t id_limit) {
     BytePairEncoding *encoding = checked_calloc(1, sizeof *encoding);
     encoding->options = options;
-    encoding->texts = checked_calloc((size_t)id_limit + 1, sizeof *encoding->texts);
+    encoding->vocabulary = vocabulary_new(capacity, id_limit);
     encoding->in_words = checked_calloc((size_t)id_limit + 1, sizeof *encoding->in_words);
-    encoding->id_limit = id_limit;
-    const size_t size = table_size(capacity);
-    encoding->slots = checked_malloc(size * sizeof *encoding->slots);
-    memset(encoding->slots, 0xff, size * sizeof *encoding->slots);
-    encoding->slot_mask = size - 1;
     make_merges(encoding, 0);
     byte_pair_encoding_finish(encoding, -1);
     return encoding;
@@ -91,41 +78,25 @@ BytePairEncoding *byte_pair_encoding_new(BytePairOptions options, size_t capacit
 
 void byte_pair_encoding_free(BytePairEncoding *encoding) {
     if (!encoding) return;
-    for (int32_t i = 0; i < encoding->id_limit; i++) free(encoding->texts[i]);
-    free(encoding->texts);
+    vocabulary_free(encoding->vocabulary);
     free(encoding->in_words);
-    free(encoding->slots);
     free(encoding->merges);
     free(encoding);
 }
 
-/// Where the text is, or the empty slot where it would go.
-static size_t find_slot(const BytePairEncoding *encoding, const char *text, size_t length) {
-    size_t slot = text_hash(text, length) & encoding->slot_mask;
-    for (; encoding->slots[slot] >= 0; slot = (slot + 1) & encoding->slot_mask) {
-        const char *there = encoding->texts[encoding->slots[slot]];
-        if (strlen(there) == length && memcmp(there, text, length) == 0) break;
-    }
-    return slot;
-}
-
 bool byte_pair_encoding_add(BytePairEncoding *encoding, const char *text, int32_t id,
                             bool in_words) {
-    if (id < 0 || id >= encoding->id_limit || encoding->texts[id]) return false;
-    const size_t slot = find_slot(encoding, text, strlen(text));
-    if (encoding->slots[slot] >= 0) return false;
-    encoding->texts[id] = checked_strdup(text);
+    if (!vocabulary_add(encoding->vocabulary, text, id)) return false;
     encoding->in_words[id] = in_words;
-    encoding->slots[slot] = id;
     return true;
 }
 
 int32_t byte_pair_encoding_id(const BytePairEncoding *encoding, const char *text, size_t length) {
-    return encoding->slots[find_slot(encoding, text, length)];
+    return vocabulary_id(encoding->vocabulary, text, length);
 }
 
 const char *byte_pair_encoding_text(const BytePairEncoding *encoding, int32_t id) {
-    return id >= 0 && id < encoding->id_limit ? encoding->texts[id] : NULL;
+    return vocabulary_text(encoding->vocabulary, id);
 }
 
 void byte_pair_encoding_reserve_merges(BytePairEncoding *encoding, size_t count) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Records what the `tokenizers` package and transformers' chat templates give: test_tokenizer_json.c and
-test_conversation_template.c hold the C code to it.
+"""Records what the `tokenizers` package and transformers' chat templates give: test_tokenizer_json.c,
+test_word_piece.c and test_conversation_template.c hold the C code to it.
 
     python tests/parity/record_tokenizers.py        (writes tests/parity/data/tokenizers)
 
@@ -8,8 +8,10 @@ texts.json                          hard texts; {"hex": ..} where JSON cannot ho
 <family>/tokenizer.json             a small vocabulary, trained here, with exactly the family's normalizer, pre-tokenizer, post-processor,
                                     decoder and kind of added tokens; tokenizer_config.json beside it
 <family>/expected.json              per text the ids, and the decoded text where it is not the text itself
+bert/                               a WordPiece vocabulary and its ids
 <family>/conversations.json         conversations as the family's published chat template writes them: text, ids, what is supervised
 """
+import collections
 import json
 import os
 import random
@@ -62,6 +64,9 @@ HARD = [
 BROKEN = [b"\x80", b"\xff\xfe", b"a\xc3", b"\xc3a", b"\xe2\x82", b"\xe2\x82a", b"\xe2\x28\xa1", b"\xf0\x9f\x98", b"\xf0\x9f\x98\x80\x80", b"\xc0\xaf", b"\xe0\x80\xaf",
           b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf5\x80", b"a\xf0\x9f b", b"\xf0\x9f\x98 \xe4\xb8", b"\xe9t\xe9 latin-1", b"e\xcc\x81\xcc"]
 
+BERT_TEXTS = ["[CLS] the dog [SEP]", "a[MASK]b [mask] [UNK][PAD]", "[SEP", "a" * 100, "a" * 101, "é" * 100 + " " + "é" * 101, "İSTANBUL ΣΑΣ ẞ", "a\u00adb\u200bc",
+              "x\u0300\u0301y", "the中文dog", "don't-stop_now$5^2`x~", "\u037e\u1fef", "red\tring\r\n", "İ\u0307", "각 \u1100\u1161\u11a8"]
+
 LLAMA_3_PATTERN = (
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 )
@@ -75,6 +80,14 @@ def byte_level(**options):
 def corpus():
     rng = random.Random(1)
     return [" ".join(rng.sample(SENTENCES, 3)) for _ in range(400)] + SENTENCES * 4
+
+
+def corpus_of(count):
+    """The corpus in its most frequent characters alone: what a trainer would keep of them depends on the run."""
+    texts = corpus()
+    counts = collections.Counter("".join(texts))
+    kept = set(sorted(counts, key=lambda c: (-counts[c], c))[:count])
+    return ["".join(c if c in kept else " " for c in text) for text in texts]
 
 
 def train(normalizer, pre_tokenizer, decoder, vocabulary=900, **options):
@@ -176,7 +189,7 @@ def characters_with_fallback(tokenizer):
 def train_pieces():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=700, limit_alphabet=80, show_progress=False))
+    tokenizer.train_from_iterator(corpus_of(80), trainers.BpeTrainer(vocab_size=700, show_progress=False))
     return tokenizer
 
 
@@ -285,6 +298,25 @@ def conversation(family, tokenizer, system, turns):
 
 # ----
 
+def record_bert(texts):
+    """A WordPiece vocabulary, with more special tokens in the text than the other texts have."""
+    from tokenizers import BertWordPieceTokenizer
+
+    folder = os.path.join(HERE, "bert")
+    os.makedirs(folder)
+    # Training one gives another at every run; its letters, frequent words and endings do as well.
+    split = BertWordPieceTokenizer()
+    words = collections.Counter(w for text in corpus_of(120) for w, _ in split.pre_tokenizer.pre_tokenize_str(split.normalizer.normalize_str(text)))
+    letters = sorted(set("".join(words)))
+    pieces = letters + ["##" + c for c in letters] + sorted(words, key=lambda w: (-words[w], w))[:150] + [f"##{w[-k:]}" for k in (2, 3) for w in sorted(words) if len(w) > k + 2]
+    with open(os.path.join(folder, "vocab.txt"), "w", encoding="utf-8") as file:
+        file.write("".join(piece + "\n" for piece in dict.fromkeys(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + pieces)))
+    tokenizer = BertWordPieceTokenizer(os.path.join(folder, "vocab.txt"))
+    texts = [t.decode(errors="replace") for t in texts] + BERT_TEXTS
+    dump(os.path.join(folder, "expected.json"),
+         [{"ids": tokenizer.encode(t, add_special_tokens=False).ids} | ({"text": t} if t in BERT_TEXTS else {}) for t in texts])
+
+
 def dump(path, values):
     with open(path, "w", encoding="utf-8") as file:
         file.write("[\n" + ",\n".join(json.dumps(v, ensure_ascii=False, separators=(",", ":")) for v in values) + "\n]\n")
@@ -295,6 +327,7 @@ def main():
     os.makedirs(HERE)
     texts = [t.encode() for t in HARD + SENTENCES] + BROKEN
     dump(os.path.join(HERE, "texts.json"), [{"hex": t.hex()} if t in BROKEN or b"\0" in t else t.decode() for t in texts])
+    record_bert(texts)
     for name, make in FAMILIES.items():
         folder = os.path.join(HERE, name)
         os.makedirs(folder)

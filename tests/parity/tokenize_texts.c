@@ -1,33 +1,57 @@
 // Tokenizes the texts that come on stdin, for tests/parity/check_tokenizer.py.
 //
-//   tokenize_texts TOKENIZER <texts >results
+//   tokenize_texts TOKENIZER <texts >results      TOKENIZER: as tokenizer_open() takes it, or a BERT vocab.txt
 //
 // A text is its length as an unsigned 32-bit number and its bytes. A result is the number of tokens, their ids (32 bits each), the
 // length of what decoding them gives, and its bytes.
 #include "data/tokenizer.h"
+#include "data/word_piece.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static bool answer(const Tokenizer *tokenizer, const char *text, size_t length, Error *error) {
-    TokenList list = {0};
-    if (!tokenizer_encode(tokenizer, text, length, &list, error)) return false;
-    DecodedText decoded = tokenizer_decode(tokenizer, list.ids, list.count);
-    const uint32_t count = (uint32_t)list.count, bytes = (uint32_t)strlen(decoded.text);
+typedef struct Opened {
+    Tokenizer *tokenizer;
+    WordPiece *word_piece; ///< one of the two; it decodes nothing
+} Opened;
+
+static void write_answer(const TokenList *list, const char *text) {
+    const uint32_t count = (uint32_t)list->count, bytes = (uint32_t)strlen(text);
     fwrite(&count, sizeof count, 1, stdout);
-    fwrite(list.ids, sizeof *list.ids, count, stdout);
+    fwrite(list->ids, sizeof *list->ids, count, stdout);
     fwrite(&bytes, sizeof bytes, 1, stdout);
-    fwrite(decoded.text, 1, bytes, stdout);
-    decoded_text_free(&decoded);
+    fwrite(text, 1, bytes, stdout);
+}
+
+static bool answer(const Opened *opened, const char *text, size_t length, Error *error) {
+    TokenList list = {0};
+    const bool done = opened->word_piece
+                          ? word_piece_encode(opened->word_piece, text, length, &list, error)
+                          : tokenizer_encode(opened->tokenizer, text, length, &list, error);
+    if (done && opened->word_piece) {
+        write_answer(&list, "");
+    } else if (done) {
+        DecodedText decoded = tokenizer_decode(opened->tokenizer, list.ids, list.count);
+        write_answer(&list, decoded.text);
+        decoded_text_free(&decoded);
+    }
     token_list_free(&list);
-    return true;
+    return done;
+}
+
+static Opened open_path(const char *path, Error *error) {
+    const size_t length = strlen(path);
+    if (length >= 9 && strcmp(path + length - 9, "vocab.txt") == 0)
+        return (Opened){.word_piece = word_piece_open(path, true, error)};
+    return (Opened){.tokenizer = tokenizer_open(path, error)};
 }
 
 int main(int count, char **arguments) {
     Error error = {0};
-    Tokenizer *tokenizer = count == 2 ? tokenizer_open(arguments[1], &error) : NULL;
-    if (!tokenizer) {
+    Opened opened = {0};
+    if (count == 2) opened = open_path(arguments[1], &error);
+    if (!opened.tokenizer && !opened.word_piece) {
         fprintf(stderr, "%s\n", count == 2 ? error.message : "usage: tokenize_texts TOKENIZER");
         return 1;
     }
@@ -35,10 +59,11 @@ int main(int count, char **arguments) {
     bool done = true;
     while (done && fread(&length, sizeof length, 1, stdin) == 1) {
         char *text = checked_malloc((size_t)length + 1);
-        done = fread(text, 1, length, stdin) == length && answer(tokenizer, text, length, &error);
+        done = fread(text, 1, length, stdin) == length && answer(&opened, text, length, &error);
         free(text);
     }
-    tokenizer_close(tokenizer);
+    tokenizer_close(opened.tokenizer);
+    word_piece_close(opened.word_piece);
     if (!done) fprintf(stderr, "%s\n", error.message);
     return done ? 0 : 1;
 }
