@@ -3,6 +3,7 @@
 #include "autograd/output_file.h"
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch_archive_write.h"
+#include "checkpoints/weight_file.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -21,7 +22,7 @@ typedef struct Entry {
 struct PublishedAdapters {
     char *path;
     char *config; ///< adapter_config.json, or NULL
-    SafetensorsFile *files[MOST_FILES];
+    WeightFile *files[MOST_FILES];
     int file_count;
     Entry *entries; ///< by name
     int count;
@@ -86,14 +87,14 @@ static int compare_entries(const void *a, const void *b) {
 }
 
 static bool open_file(PublishedAdapters *adapters, const char *path, Error *error) {
-    SafetensorsFile *file = safetensors_open(path, error);
+    WeightFile *file = weight_file_open(path, error);
     if (!file) return false;
     adapters->files[adapters->file_count++] = file;
-    int64_t count = safetensors_count(file);
+    int64_t count = weight_file_count(file);
     adapters->entries = checked_realloc(
         adapters->entries, ((size_t)adapters->count + (size_t)count + 1) * sizeof(Entry));
     for (int64_t i = 0; i < count; i++) {
-        const StoredTensor *stored = safetensors_entry(file, i);
+        const StoredTensor *stored = weight_file_tensor(file, i);
         adapters->entries[adapters->count++] = (Entry){stored, parameter_name(stored->name)};
     }
     return true;
@@ -142,7 +143,7 @@ PublishedAdapters *published_adapters_open(const char *path, Error *error) {
 
 void published_adapters_close(PublishedAdapters *adapters) {
     if (!adapters) return;
-    for (int i = 0; i < adapters->file_count; i++) safetensors_close(adapters->files[i]);
+    for (int i = 0; i < adapters->file_count; i++) weight_file_close(adapters->files[i]);
     free(adapters->entries);
     free(adapters->config);
     free(adapters->path);

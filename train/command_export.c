@@ -163,7 +163,9 @@ int command_export(int argc, char **argv) {
         return command_refuse("export", &error, EXIT_USAGE);
     Config *config = load_config(&arguments, &error);
     if (!config) return command_refuse("export", &error, EXIT_FAILED);
-    bool complete = config_require_model(config, &error);
+    // Networks that nothing is read from need not be known.
+    bool complete = arguments.merge ? config_require(config, &error, "model.llm", NULL)
+                                    : config_require_model(config, &error);
     bool ok = complete && export_to(config, &arguments, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("export", &error, complete ? EXIT_FAILED : EXIT_USAGE);

@@ -75,20 +75,30 @@ static bool is_unused(const json_t *value) {
            (json_is_object(value) && json_object_size(value) == 0);
 }
 
-/// Every option of PEFT's that would make the adapter compute something else.
-static bool check_unused(const Reader *reader) {
+/// Whether the key is an option of PEFT's that would make the adapter compute something else. Variants of LoRA come as `use_...` and
+/// `..._config`, those of coming versions too.
+static bool changes_computation(const char *key) {
     static const char *const keys[] = {
-        "use_dora",          "use_qalora",        "use_bdlora",      "lora_bias",
-        "fan_in_fan_out",    "rank_pattern",      "alpha_pattern",   "layers_to_transform",
-        "layers_pattern",    "layer_replication", "modules_to_save", "exclude_modules",
-        "target_parameters", "megatron_config",   "arrow_config",    "trainable_token_indices",
-        "loftq_config",      "corda_config",      "lora_ga_config",  "alora_invocation_tokens",
-        "velora_config",     "monteclora_config"};
+        "lora_bias",         "fan_in_fan_out",          "rank_pattern",
+        "alpha_pattern",     "layers_pattern",          "layers_to_transform",
+        "layer_replication", "modules_to_save",         "exclude_modules",
+        "target_parameters", "trainable_token_indices", "alora_invocation_tokens"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (!is_unused(json_object_get(reader->root, keys[i])))
-            return refuse(reader, keys[i],
-                          "null or false; this option is not supported, merge the adapter with "
+        if (!strcmp(key, keys[i])) return true;
+    size_t length = strlen(key);
+    if (length > 7 && !strcmp(key + length - 7, "_config")) return strcmp(key, "eva_config") != 0;
+    return !strncmp(key, "use_", 4) && strcmp(key, "use_rslora") != 0;
+}
+
+static bool check_unused(const Reader *reader) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(reader->root, key, value) {
+        if (changes_computation(key) && !is_unused(value))
+            return refuse(reader, key,
+                          "null or false: this option is not supported; merge the adapter with "
                           "PEFT instead");
+    }
     return true;
 }
 
