@@ -5,12 +5,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "data/tokenizer.h"
+#include "tests/unit/temporary_folder.h"
 
 #define TINY_MODEL SOURCE_DIR "/checkpoints/tiny/llm"
 
@@ -182,6 +184,42 @@ static void the_tiny_tokenizer_reads_its_world(void **state) {
     tokenizer_close(tokenizer);
 }
 
+/// Runs the converter; skips the test where there is no Python.
+static Tokenizer *converted_stories(void) {
+    const char *source = shared("public/llm/stories260K/tok512.bin");
+    if (access(source, F_OK) != 0 || system("python3 -c pass 2>/dev/null") != 0) {
+        print_message("skipped: no %s, or no python3\n", source);
+        skip();
+    }
+    char *command = format_string("python3 '%s/checkpoints/convert_tok512.py' '%s' '%s'",
+                                  SOURCE_DIR, source, in_folder("tokenizer.model"));
+    assert_int_equal(system(command), 0);
+    free(command);
+    Error error = {0};
+    Tokenizer *tokenizer = tokenizer_open(temporary_folder, &error);
+    if (!tokenizer) fail_msg("%s", error.message);
+    return tokenizer;
+}
+
+static void the_stories_tokenizer_gives_the_greedy_ids_of_its_model_and_their_text(void **state) {
+    (void)state;
+    Tokenizer *tokenizer = converted_stories();
+    assert_int_equal(tokenizer_vocabulary_size(tokenizer), 512);
+    char *text = read_whole(shared("public/llm/stories260K/expected_greedy_200.txt"));
+    json_t *golden = json_load_file(shared("public/llm/stories260K-hf/golden.json"), 0, NULL);
+    const json_t *recorded = json_object_get(golden, "greedy_ids_after_bos");
+    int32_t ids[200];
+    assert_int_equal(json_array_size(recorded), 200);
+    for (size_t i = 0; i < 200; i++)
+        ids[i] = (int32_t)json_integer_value(json_array_get(recorded, i));
+    expect_ids(tokenizer, text, ids, 200);
+    check_spans(tokenizer, text); // decodes as well
+    check_spans(tokenizer, "letters it never saw: \xc3\x90\xc3\xa0 \xf0\x9f\x8c\xa7\n  two");
+    json_decref(golden);
+    free(text);
+    tokenizer_close(tokenizer);
+}
+
 static void what_is_not_a_tokenizer_is_an_error_that_names_the_file(void **state) {
     (void)state;
     Error error = {0};
@@ -200,6 +238,7 @@ int main(void) {
         cmocka_unit_test(spans_cover_the_text_in_both_directions),
         cmocka_unit_test(decoding_leaves_out_special_tokens_and_marks_broken_bytes),
         cmocka_unit_test(the_tiny_tokenizer_reads_its_world),
+        IN_FOLDER(the_stories_tokenizer_gives_the_greedy_ids_of_its_model_and_their_text),
         cmocka_unit_test(what_is_not_a_tokenizer_is_an_error_that_names_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
