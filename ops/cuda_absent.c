@@ -10,6 +10,11 @@ Device *ops_cuda_open(int ordinal, Error *error) {
 
 int ops_cuda_count(void) { return 0; }
 
+void ops_cuda_bus_id(const Device *device, char text[GPU_BUS_ID_BYTES]) {
+    (void)device;
+    text[0] = 0;
+}
+
 // No tensor is on a GPU, so none of these is reached.
 
 bool collectives_new_id(unsigned char id[COLLECTIVES_ID_BYTES], Error *error) {

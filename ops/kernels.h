@@ -153,6 +153,11 @@ Device *ops_cuda_open(int ordinal, Error *error);
 /// How many GPUs there are; 0 where CUDA cannot be used.
 int ops_cuda_count(void);
 
+/// Where a GPU sits on the PCI bus ("0000:3b:00.0"): the same for all processes of a machine, whichever GPUs each of them sees. "" for
+/// the processor.
+enum { GPU_BUS_ID_BYTES = 32 };
+void ops_cuda_bus_id(const Device *device, char text[GPU_BUS_ID_BYTES]);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,23 +2,19 @@
 
 #include "checkpoints/checkpoint_folder.h"
 #include "ops/kernels.h"
+#include "train/core_count.h"
 #include "train/trained_weights.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-/// The processor threads of this process: as configured, or its share of the cores. mpirun may have bound it to some of them.
+/// The processor threads of this process: as configured, or its share of the cores. mpirun or srun may have bound it to some of them.
 static int thread_count(const Config *config, const ProcessGroup *group) {
-    if (config->training.threads > 0 || !group) return (int)config->training.threads;
-    cpu_set_t allowed;
-    int mine = sched_getaffinity(0, sizeof allowed, &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
-    int share = (int)sysconf(_SC_NPROCESSORS_ONLN) / process_local_count(group);
-    int threads = mine < share ? mine : share;
-    return threads > 0 ? threads : 1;
+    if (config->training.threads > 0) return (int)config->training.threads;
+    return group ? cores_allowed(process_core_sharers(group), process_local_count(group))
+                 : cores_allowed(1, 1);
 }
 
 /// The GPU of this process: its own among those of the machine, or the only one that it was given to see.
@@ -27,8 +23,9 @@ static Device *open_gpu(const ProcessGroup *group, Error *error) {
     return ops_cuda_open(count > 0 ? local_rank % count : 0, error);
 }
 
-static bool open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
-                        Error *error) {
+bool model_setup_open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
+                             Error *error) {
+    *setup = (ModelSetup){0};
     int choice = config->training.device;
     setup->device = ops_cpu_open(thread_count(config, group)); // reading samples needs it as well
     if (choice == DEVICE_CUDA || (choice == DEVICE_AUTO && ops_cuda_count() > 0)) {
@@ -109,17 +106,21 @@ ConversationFormat model_setup_format(const Config *config, int num_visual_token
                                 .model_max_length = (int)config->data.model_max_length};
 }
 
-bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
-                      ModelSetup *setup, Error *error) {
-    *setup = (ModelSetup){0};
-    bool ok = config_require_model(config, error) && open_device(config, group, setup, error) &&
-              load_model(config, seed, setup, error) && open_tokenizer(config, setup, error);
+bool model_setup_read(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
+    bool ok = config_require_model(config, error) && load_model(config, seed, setup, error) &&
+              open_tokenizer(config, setup, error);
     if (!ok) {
         model_setup_close(setup);
         return false;
     }
     setup->format = model_setup_format(config, setup->model->num_visual_tokens);
     return true;
+}
+
+bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
+                      ModelSetup *setup, Error *error) {
+    return model_setup_open_device(config, group, setup, error) &&
+           model_setup_read(config, seed, setup, error);
 }
 
 void model_setup_close(ModelSetup *setup) {

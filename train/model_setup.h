@@ -17,6 +17,11 @@ typedef struct ModelSetup {
 /// setup. `group` decides whose GPU and cores this process uses; NULL: it is alone. On failure nothing is left open.
 bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
                       ModelSetup *setup, Error *error);
+/// The same in two parts, between which several processes may find out whether they can run together. First the device alone:
+bool model_setup_open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
+                             Error *error);
+/// then everything else.
+bool model_setup_read(const Config *config, uint64_t seed, ModelSetup *setup, Error *error);
 void model_setup_close(ModelSetup *setup);
 
 /// What the configuration says about the model; `lora` is what options->lora points to if there is any. Nothing is read.

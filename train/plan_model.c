@@ -4,11 +4,11 @@
 #include "models/clip_text.h"
 #include "ops/cpu/onednn.h"
 #include "ops/kernels.h"
+#include "train/core_count.h"
 #include "train/plan_device.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 bool plan_wants_cuda(const Config *config) {
     int device = config->training.device;
@@ -240,10 +240,9 @@ static void check_together(Plan *plan, const Networks *networks, const Tokenizer
 // ---- the whole
 
 static int cpu_threads(const Plan *plan) {
-    int64_t threads = plan->config->training.threads;
-    if (threads > 0) return (int)threads;
-    int64_t share = sysconf(_SC_NPROCESSORS_ONLN) / plan->options.processes;
-    return share > 0 ? (int)share : 1;
+    int processes = (int)plan->options.processes;
+    return plan->config->training.threads > 0 ? (int)plan->config->training.threads
+                                              : cores_allowed(processes, processes);
 }
 
 static bool check_lora(Plan *plan) {

@@ -9,11 +9,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_REQUESTS = 4096 };
 
 struct ProcessGroup {
     int rank, count, local_rank, local_count;
+    int machine;      ///< the lowest rank on it
+    int core_sharers; ///< processes of it that may run where this one may
     double timeout;
     bool broken;
     RankWatch *watch;       ///< NULL in a job of one, which has no MPI
@@ -32,6 +35,23 @@ bool process_group_is_launched(void) {
     return tasks && atoi(tasks) > 1;
 }
 
+/// Whether mpirun or srun gave each process cores of its own.
+static int count_core_sharers(MPI_Comm node, int local_count) {
+    enum { WORDS = 128 };
+    size_t size = WORDS * sizeof(uint64_t);
+    uint64_t mine[WORDS] = {0}, *all = checked_calloc((size_t)local_count, size);
+    if (sched_getaffinity(0, size, (cpu_set_t *)(void *)mine) != 0) memset(mine, 0xff, size);
+    MPI_Allgather(mine, WORDS, MPI_UINT64_T, all, WORDS, MPI_UINT64_T, node);
+    int sharers = 0;
+    for (int r = 0; r < local_count; r++) {
+        bool shares = false;
+        for (int i = 0; i < WORDS; i++) shares = shares || (mine[i] & all[r * WORDS + i]);
+        sharers += shares;
+    }
+    free(all);
+    return sharers;
+}
+
 static void join(ProcessGroup *group) {
     MPI_Comm node;
     MPI_Comm_dup(MPI_COMM_WORLD, &group->control);
@@ -41,13 +61,15 @@ static void join(ProcessGroup *group) {
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, group->rank, MPI_INFO_NULL, &node);
     MPI_Comm_rank(node, &group->local_rank);
     MPI_Comm_size(node, &group->local_count);
+    group->core_sharers = count_core_sharers(node, group->local_count);
+    MPI_Allreduce(&group->rank, &group->machine, 1, MPI_INT, MPI_MIN, node);
     group->watch = rank_watch_open(group->control, node, group->timeout);
     MPI_Comm_free(&node);
 }
 
 ProcessGroup *process_group_open(double timeout, Error *error) {
     ProcessGroup *group = checked_calloc(1, sizeof *group);
-    group->count = group->local_count = 1;
+    group->count = group->local_count = group->core_sharers = 1;
     group->timeout = timeout;
     if (!process_group_is_launched()) return group;
     int provided;
@@ -92,6 +114,7 @@ int process_rank(const ProcessGroup *group) { return group->rank; }
 int process_count(const ProcessGroup *group) { return group->count; }
 int process_local_rank(const ProcessGroup *group) { return group->local_rank; }
 int process_local_count(const ProcessGroup *group) { return group->local_count; }
+int process_core_sharers(const ProcessGroup *group) { return group->core_sharers; }
 
 // ---- waiting
 
@@ -183,6 +206,65 @@ bool process_group_agree(ProcessGroup *group, bool ok, Error *error) {
         error->is_configuration = theirs.is_configuration;
     }
     return false;
+}
+
+/// What a rank computes on.
+typedef struct Gpu {
+    int machine;
+    char bus_id[32], host[64];
+} Gpu;
+
+static bool is_same_gpu(const Gpu *a, const Gpu *b) {
+    return a->machine == b->machine && a->bus_id[0] && !strcmp(a->bus_id, b->bus_id);
+}
+
+/// How many GPUs the ranks of a machine have between them.
+static int count_gpus(const Gpu *gpus, int count, int machine) {
+    int found = 0;
+    for (int r = 0; r < count; r++) {
+        bool counts = gpus[r].machine == machine && gpus[r].bus_id[0];
+        for (int earlier = 0; earlier < r; earlier++)
+            counts = counts && !is_same_gpu(&gpus[earlier], &gpus[r]);
+        found += counts;
+    }
+    return found;
+}
+
+/// Names the ranks that share the first GPU that is shared.
+static bool refuse_shared_gpu(const Gpu *gpus, int count, Error *error) {
+    bool *sharing = checked_calloc((unsigned long)count, sizeof *sharing);
+    char ranks[128];
+    bool shared = false;
+    for (int r = 0; r < count && !shared; r++) {
+        for (int other = 0; other < count; other++)
+            sharing[other] = is_same_gpu(&gpus[r], &gpus[other]);
+        shared = rank_names(ranks, sizeof ranks, sharing, count) > 1;
+        if (!shared) continue;
+        int there = count_gpus(gpus, count, gpus[r].machine);
+        error_set(error,
+                  "%s would compute on the same GPU, %s of %s, where the processes see %d GPU%s in "
+                  "all; start one process for each GPU (--processes %d), or set training.device: "
+                  "cpu",
+                  ranks, gpus[r].bus_id, gpus[r].host, there, there == 1 ? "" : "s", there);
+        error->is_configuration = true;
+    }
+    free(sharing);
+    return !shared;
+}
+
+bool process_group_distinct_gpus(ProcessGroup *group, const char *bus_id, Error *error) {
+    if (group->count == 1) return true;
+    Gpu mine = {.machine = group->machine};
+    snprintf(mine.bus_id, sizeof mine.bus_id, "%s", bus_id);
+    gethostname(mine.host, sizeof mine.host - 1);
+    Gpu *gpus = checked_calloc((unsigned long)group->count, sizeof *gpus);
+    MPI_Request request;
+    MPI_Iallgather(&mine, (int)sizeof mine, MPI_BYTE, gpus, (int)sizeof mine, MPI_BYTE,
+                   group->control, &request);
+    bool ok = wait_all(group, &request, 1, "the ranks' GPUs", error) &&
+              refuse_shared_gpu(gpus, group->count, error);
+    free(gpus);
+    return ok;
 }
 
 bool process_group_gather_bits(ProcessGroup *group, uint32_t *words, int64_t count, Error *error) {

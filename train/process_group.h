@@ -27,6 +27,8 @@ int process_count(const ProcessGroup *group);
 /// Among the processes of this machine: which GPU is whose.
 int process_local_rank(const ProcessGroup *group);
 int process_local_count(const ProcessGroup *group);
+/// How many of them, this one included, may run on cores that this one may run on.
+int process_core_sharers(const ProcessGroup *group);
 
 /// Whether this process was started as one of several by mpirun or srun.
 bool process_group_is_launched(void);
@@ -42,6 +44,9 @@ bool process_group_same(ProcessGroup *group, const char *what, const void *bytes
 /// Succeeds on every rank if `ok` is true on every rank. On a rank that fails itself `error` stays as it is; on the others it says which rank
 /// failed and with what message.
 bool process_group_agree(ProcessGroup *group, bool ok, Error *error);
+/// Refuses, on every rank, that several ranks compute on one GPU. `bus_id`: the place of this rank's on its machine's PCI bus, at most 31
+/// bytes, "" if it has none.
+bool process_group_distinct_gpus(ProcessGroup *group, const char *bus_id, Error *error);
 /// Bits of `words` of all ranks together (or), on rank 0: how parts that different ranks hold are put together.
 bool process_group_gather_bits(ProcessGroup *group, uint32_t *words, int64_t count, Error *error);
 /// The bytes of rank `root` for every rank.

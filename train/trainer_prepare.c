@@ -1,6 +1,7 @@
 // How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
 // checkpoint, if there is one, says where the run stands.
 #include "ops/flop_count.h"
+#include "ops/kernels.h"
 #include "train/output_folder.h"
 #include "train/resume_check.h"
 #include "train/run_record.h"
@@ -202,11 +203,19 @@ static bool open_outputs(Trainer *trainer, Error *error) {
     return trainer->log != NULL;
 }
 
+/// Each rank its own GPU, before anything large is read.
+static bool open_device(Trainer *trainer, Error *error) {
+    char bus_id[GPU_BUS_ID_BYTES];
+    bool ok = model_setup_open_device(trainer->config, trainer->group, &trainer->setup, error);
+    if (!process_group_agree(trainer->group, ok, error)) return false;
+    ops_cuda_bus_id(trainer->setup.device, bus_id);
+    return process_group_distinct_gpus(trainer->group, bus_id, error);
+}
+
 static bool read_everything(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
     return (!trainer->is_first || output_folder_make(config->training.output_dir, error)) &&
-           model_setup_open(config, (uint64_t)config->training.seed, trainer->group,
-                            &trainer->setup, error) &&
+           model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
            open_data(trainer, error) && count_steps(trainer, error);
 }
 
@@ -224,7 +233,8 @@ static bool is_one_job(Trainer *trainer, Error *error) {
 
 bool trainer_prepare(Trainer *trainer, Error *error) {
     ProcessGroup *group = trainer->group;
-    if (!process_group_agree(group, read_everything(trainer, error), error) ||
+    if (!open_device(trainer, error) ||
+        !process_group_agree(group, read_everything(trainer, error), error) ||
         !is_one_job(trainer, error) ||
         !process_group_use_device(group, trainer->setup.device, error))
         return false;

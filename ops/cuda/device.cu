@@ -155,6 +155,13 @@ CudaDevice *cuda_device_new(int ordinal, const cudaDeviceProp &properties, Error
     return opened;
 }
 
+void ops_cuda_bus_id(const Device *device, char text[GPU_BUS_ID_BYTES]) {
+    text[0] = 0;
+    if (device == device_cpu()) return;
+    int ordinal = reinterpret_cast<const CudaDevice *>(device)->ordinal;
+    cuda_check(cudaDeviceGetPCIBusId(text, GPU_BUS_ID_BYTES, ordinal), "asking for a GPU's place");
+}
+
 void cuda_check(cudaError_t status, const char *what) {
     if (status == cudaSuccess) return;
     fprintf(stderr, "CUDA error in %s: %s, %s.%s\n", what, cudaGetErrorName(status),

@@ -150,6 +150,14 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
     return cudaSuccess;
 }
 
+cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device) {
+    BEGIN;
+    cudaDeviceProp p;
+    if (cudaError_t failed = cudaGetDeviceProperties(&p, device)) return failed;
+    int length = snprintf(text, (size_t)size, "0000:%02x:00.0", (unsigned)p.pciBusID);
+    return result(length < size ? cudaSuccess : cudaErrorInvalidValue);
+}
+
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int device) {
     BEGIN;
     cudaDeviceProp p;

@@ -262,6 +262,23 @@ static void a_rank_that_fails_tells_the_others_why(void **state) {
     assert_true(error.is_configuration);
 }
 
+static void ranks_that_share_a_gpu_are_refused(void **state) {
+    (void)state;
+    Error error = {0};
+    char own[32], expected[64];
+    snprintf(own, sizeof own, "0000:%02x:00.0", rank + 1);
+    check_ok(process_group_distinct_gpus(group, own, &error), &error);
+    check_ok(process_group_distinct_gpus(group, "", &error), &error); // on the processor
+    const char *shared = rank == 0 || rank == count - 1 ? "0000:3b:00.0" : own;
+    assert_false(process_group_distinct_gpus(group, shared, &error));
+    snprintf(expected, sizeof expected,
+             "ranks 0 and %d would compute on the same GPU, 0000:3b:00.0 of ", count - 1);
+    assert_says(&error, expected);
+    snprintf(expected, sizeof expected, "(--processes %d)", count - 1);
+    assert_says(&error, expected);
+    assert_true(error.is_configuration);
+}
+
 // ---- faults
 
 enum { GO_TAG = 99 };
@@ -387,6 +404,7 @@ static const struct CMUnitTest sums[] = {
     cmocka_unit_test(bits_of_all_ranks_come_together_on_rank_0),
     cmocka_unit_test(ranks_that_differ_from_the_first_are_named),
     cmocka_unit_test(a_rank_that_fails_tells_the_others_why),
+    cmocka_unit_test(ranks_that_share_a_gpu_are_refused),
 };
 static const struct CMUnitTest missing[] = {
     cmocka_unit_test(a_rank_that_gets_on_with_its_work_is_waited_for),

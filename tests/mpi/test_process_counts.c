@@ -251,6 +251,24 @@ static void gpus_train_as_one_processor_does(void **state) {
         assert_within(distance, rounding_bound());
     }
 }
+
+/// Before networks are read: there is none here to be read.
+static void more_processes_than_gpus_are_refused_at_once(void **state) {
+    (void)state;
+    setenv("CUDA_ON_CPU_DEVICES", "2", 1);
+    char command[4096];
+    snprintf(command, sizeof command,
+             "cd '%s' && '%s' train empty.yaml training.device=cuda %s model.llm=nowhere "
+             "data.train=nowhere.json data.image_folder=. training.output_dir=crowded "
+             "--processes 3 >crowded.log 2>&1",
+             temporary_folder, DIFFLMM_ON_CPU_BINARY, SHARED);
+    assert_int_equal(WEXITSTATUS(system(command)), 2);
+    snprintf(command, sizeof command,
+             "grep -q 'ranks 0 and 2 would compute on the same GPU, 0000:01:00.0 of .* 2 GPUs in "
+             "all; start one process for each GPU (--processes 2)' '%s/crowded.log'",
+             temporary_folder);
+    assert_int_equal(system(command), 0);
+}
 #endif
 
 // ---- the data
@@ -298,6 +316,7 @@ int main(void) {
         cmocka_unit_test(a_sharded_checkpoint_goes_on_anywhere),
 #ifdef DIFFLMM_ON_CPU_BINARY
         cmocka_unit_test(gpus_train_as_one_processor_does),
+        cmocka_unit_test(more_processes_than_gpus_are_refused_at_once),
 #endif
     };
     return cmocka_run_group_tests(tests, make_data, remove_temporary_folder);
