@@ -134,8 +134,11 @@ __device__ __forceinline__ void scale_rows(const SumPlaces &places, const float 
     }
 }
 
-/// How many blocks of a multiprocessor should find registers.
-template <int D> constexpr int wmma_blocks = D <= 64 ? 4 : D <= 128 ? 3 : 2;
+/// How many blocks of a multiprocessor should find registers; relative positions take some more.
+template <int D, bool RELATIVE>
+constexpr int wmma_blocks = D <= 64 && !RELATIVE ? 4
+                            : D <= 128           ? 3
+                                                 : 2;
 
 template <int D> constexpr size_t wmma_shared() {
     return (WMMA_QUERIES + 2 * WMMA_KEYS) * staged_pitch<D> * sizeof(bfloat16) +
@@ -144,7 +147,7 @@ template <int D> constexpr size_t wmma_shared() {
 
 /// A block: 64 queries of one head, 16 a warp. The next tile of keys or values is fetched while the warps multiply.
 template <int D, bool RELATIVE>
-__global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D>)
+__global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D, RELATIVE>)
     attend_wmma(Forward<bfloat16> f, int tiles) {
     DYNAMIC_SHARED(bfloat16, queries);
     SHARED_ARRAY(float, factors, WMMA_QUERIES);

@@ -257,9 +257,12 @@ __device__ __forceinline__ void add_weighted(const SumFragment (&weights)[GRADIE
     add_weighted_tiles<D, GRADIENT_TILES, PARTS>(reinterpret_cast<bfloat16 *>(space), other, sums);
 }
 
+/// How many blocks of a multiprocessor should find registers. 0: as the compiler likes, which for the narrowest heads is four, and a spill.
+template <int D> constexpr int gradient_blocks = D <= 48 ? 3 : D <= 128 ? 0 : 2;
+
 /// A block: 64 rows of the output, 16 a warp. It goes over 32 other rows at a time, which are fetched while the warps multiply.
 template <int D, Output OUTPUT>
-__global__ void __launch_bounds__(GRADIENT_THREADS, D > 128 ? 2 : 0)
+__global__ void __launch_bounds__(GRADIENT_THREADS, gradient_blocks<D>)
     gradient_wmma(Backward<bfloat16> g, int tiles) {
     constexpr bool keys = OUTPUT != OF_QUERIES;
     constexpr int pitch = staged_pitch<D>;

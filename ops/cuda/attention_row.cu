@@ -82,7 +82,8 @@ __device__ __forceinline__ void weigh_values(const float *weights, const HeadRow
 }
 
 /// A block: one query of one head against a part of the keys.
-template <typename T, int N> __global__ void __launch_bounds__(ROW_THREADS) attend_few(Few<T> few) {
+template <typename T, int N>
+__global__ void __launch_bounds__(ROW_THREADS, 3) attend_few(Few<T> few) {
     constexpr int held = N == 1 ? ATTENTION_MAX_HEAD_DIM / ROW_THREADS : 1;
     SHARED_ARRAY(float, query, ATTENTION_MAX_HEAD_DIM);
     SHARED_ARRAY(float, weights, ROW_KEYS);
