@@ -34,6 +34,13 @@ ModelConfig *model_config_open(const char *path, Error *error) {
     return config;
 }
 
+ModelConfig *model_config_empty(const char *path) {
+    ModelConfig *config = checked_calloc(1, sizeof *config);
+    config->path = checked_strdup(path);
+    config->root = json_object();
+    return config;
+}
+
 void model_config_close(ModelConfig *config) {
     if (!config) return;
     json_decref(config->root);

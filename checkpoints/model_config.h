@@ -11,6 +11,8 @@ typedef struct ModelConfig ModelConfig;
 
 /// Reads a JSON file whose top level is an object. NULL on failure.
 ModelConfig *model_config_open(const char *path, Error *error);
+/// A configuration without a key, of a file that has none beside it; `path` is for messages.
+ModelConfig *model_config_empty(const char *path);
 void model_config_close(ModelConfig *config);
 const char *model_config_path(const ModelConfig *config);
 

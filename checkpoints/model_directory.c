@@ -174,15 +174,16 @@ static bool open_weights(ModelDirectory *directory, Error *error) {
     return opened && (directory->count == 0 || sort_slots(directory, error));
 }
 
+/// A weight file of its own, whose tensors say all that is known.
+static bool open_single(ModelDirectory *directory, Error *error) {
+    directory->config = model_config_empty(directory->path);
+    return add_file(directory, directory->path, error) &&
+           (directory->count == 0 || sort_slots(directory, error));
+}
+
 static bool open_config(ModelDirectory *directory, Error *error) {
     static const char *const names[] = {"config.json", "adapter_config.json",
                                         "open_clip_config.json"};
-    struct stat status;
-    if (stat(directory->path, &status) != 0 || !S_ISDIR(status.st_mode))
-        return error_set(error,
-                         "%s: there is no such folder: expected a model directory with "
-                         "config.json and weights",
-                         directory->path);
     char *path = existing(directory->path, LIST(names));
     if (!path)
         return error_set(error,
@@ -199,7 +200,18 @@ ModelDirectory *model_directory_open(const char *path, Error *error) {
     directory->path = checked_strdup(path);
     size_t length = strlen(path);
     while (length > 1 && directory->path[length - 1] == '/') directory->path[--length] = '\0';
-    if (open_config(directory, error) && open_weights(directory, error)) return directory;
+    struct stat status;
+    bool opened;
+    if (stat(directory->path, &status) != 0)
+        opened = error_set(error,
+                           "%s: there is no such folder: expected a model directory with "
+                           "config.json and weights",
+                           directory->path);
+    else if (S_ISDIR(status.st_mode))
+        opened = open_config(directory, error) && open_weights(directory, error);
+    else
+        opened = open_single(directory, error);
+    if (opened) return directory;
     model_directory_close(directory);
     return NULL;
 }
@@ -266,8 +278,14 @@ bool model_directory_tensor(ModelDirectory *directory, const char *name, int ran
         char is[256], expected[256];
         shape_text(found->rank, found->shape, is, sizeof is);
         shape_text(rank, shape, expected, sizeof expected);
-        return error_set(error, "%s: tensor '%s' has shape %s; the configuration (%s) asks for %s",
-                         directory->path, name, is, model_config_path(directory->config), expected);
+        bool is_single = !strcmp(model_config_path(directory->config), directory->path);
+        return is_single ? error_set(error, "%s: tensor '%s' has shape %s, where %s is needed",
+                                     directory->path, name, is, expected)
+                         : error_set(error,
+                                     "%s: tensor '%s' has shape %s; the configuration (%s) asks "
+                                     "for %s",
+                                     directory->path, name, is,
+                                     model_config_path(directory->config), expected);
     }
     *entry = found;
     return true;

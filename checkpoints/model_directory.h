@@ -11,6 +11,8 @@
 /// every tensor of every file that the index names is there; none may be in two of them.
 /// The configuration is config.json, adapter_config.json of a PEFT adapter, or OpenCLIP's open_clip_config.json.
 ///
+/// A path to a single weight file will do where its tensors alone say what the model is (sam_vit_h.pth): its configuration has no key.
+///
 /// Everything is read-only, mapped, and lives until model_directory_close(). Not for use by several threads at once.
 #pragma once
 #include "checkpoints/model_config.h"

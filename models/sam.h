@@ -21,7 +21,8 @@ typedef struct Sam {
     SamMaskDecoder mask_decoder;
 } Sam;
 
-/// Reads a model in either of its published forms: `path` is what weights_open() takes. Matrices get `dtype`. NULL on failure.
+/// Reads a model in either of its published forms: `path` is segment-anything's file (sam_vit_h_4b8939.pth) or the folder of transformers'
+/// SamModel. Matrices get `dtype`. NULL on failure.
 Sam *sam_load(const char *path, Device *device, DType dtype, Error *error);
 void sam_free(Sam *sam);
 

@@ -289,7 +289,7 @@ SamPrediction sam_mask_decoder(const SamMaskDecoder *decoder, Tensor *image, Ten
     if (tokens) all = stack(all, tokens);
     Tensor *queries, *keys = image;
     run_transformer(decoder, all, places, &queries, &keys);
-    Tensor *upscaled = block_output(upscale(decoder, keys), "mask_decoder.output_upscaling");
+    Tensor *upscaled = upscale(decoder, keys);
     Tensor *classifiers = NULL;
     for (int i = 0; i < num_masks; i++) {
         Tensor *row = run_mlp(&decoder->hypernetworks[i], rows_of(queries, 1 + i, 1));

@@ -46,6 +46,6 @@ void sam_mask_decoder_release(SamMaskDecoder *decoder);
 
 /// image [G*G,E] is an image's embedding with a prompt's map added, places [G*G,E] the positions of its places, tokens [n,E] the
 /// prompt's or NULL. The tensors of the prediction belong to the innermost scope. block_output() hears
-/// "mask_decoder.transformer.layers.0.queries" and ".keys", and "mask_decoder.output_upscaling".
+/// "mask_decoder.transformer.layers.0.queries" and ".keys" and so on.
 SamPrediction sam_mask_decoder(const SamMaskDecoder *decoder, Tensor *image, Tensor *places,
                                Tensor *tokens);

@@ -138,7 +138,7 @@ static void release_outputs(Run *run) {
 // ---- running
 
 static const NetworkKind *find_kind(const char *name) {
-    static const NetworkKind *const tables[] = {vision_networks, language_networks};
+    static const NetworkKind *const tables[] = {vision_networks, language_networks, sam_networks};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const NetworkKind *kind = tables[t]; kind->name; kind++)
             if (!strcmp(kind->name, name)) return kind;

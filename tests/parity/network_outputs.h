@@ -15,7 +15,7 @@ typedef struct NetworkKind {
     void (*release)(void *network);
 } NetworkKind;
 
-extern const NetworkKind vision_networks[], language_networks[];
+extern const NetworkKind vision_networks[], language_networks[], sam_networks[];
 
 /// The text behind "key=", or the fallback.
 const char *run_option(const Run *run, const char *key, const char *fallback);

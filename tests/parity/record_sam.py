@@ -5,7 +5,7 @@
 
 writes under tests/parity/data
 
-    sam_original/        model.safetensors with segment-anything's names and sizes that only the shapes tell
+    sam_original/        model.pth as segment-anything publishes its models: names of its own, and sizes that only the shapes tell
     sam_transformers/    a SamModel as transformers saves it, with every size in its configuration
     sam_*/image.png      the picture; resized.png: as the encoder is given it
     sam.safetensors      CASE/NAME: blocks, embeddings, and for each prompt its logits and predicted quality; CASE/NAME.noise: how much
@@ -120,8 +120,6 @@ def block_hooks(out, modules):
         def keep(module, inputs, output, key=key):
             if "transformer" in key:
                 out[f"{key}.queries"], out[f"{key}.keys"] = output[0].squeeze(), output[1].squeeze()
-            elif key.endswith("upscaling"):
-                out[key] = output[0].flatten(1).T
             else:
                 output = output if torch.is_tensor(output) else output[0]
                 out[key] = output.reshape(-1, output.shape[-1])
@@ -190,15 +188,13 @@ def original(out):
         mask_decoder=MaskDecoder(num_multimask_outputs=3, transformer_dim=embed, iou_head_depth=3, iou_head_hidden_dim=20,
                                  transformer=TwoWayTransformer(depth=2, embedding_dim=embed, mlp_dim=40, num_heads=8)))
     randomise(model)
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text("{}\n")
+    torch.save(model.state_dict(), folder / "model.pth")
     model.double().eval()
     array = picture(folder, 70, 51)
     pixels, frame = preprocess(folder, array, size)
     mask = mask_prompt(out, name, grid)
     encoder_modules = {f"image_encoder.blocks.{i}": block for i, block in enumerate(model.image_encoder.blocks)}
     modules = {f"mask_decoder.transformer.layers.{i}": layer for i, layer in enumerate(model.mask_decoder.transformer.layers)}
-    modules["mask_decoder.output_upscaling"] = model.mask_decoder.output_upscaling
 
     def run():
         found = {}

@@ -151,6 +151,24 @@ static void directories_that_are_not_models_say_what_is_missing(void **state) {
     assert_non_null(strstr(error.message, "no such folder"));
 }
 
+static void a_weight_file_alone_has_tensors_and_no_configuration(void **state) {
+    (void)state;
+    write_weights("part.safetensors", "w", 3);
+    Error error = {0};
+    ModelDirectory *directory = model_directory_open(in_folder("part.safetensors"), &error);
+    if (!directory) fail_msg("%s", error.message);
+    const StoredTensor *entry;
+    assert_false(model_config_has(model_directory_config(directory), "hidden_size"));
+    assert_int_equal(model_directory_count(directory), 1);
+    assert_false(model_directory_tensor(directory, "w", 1, (int64_t[]){6}, &entry, &error));
+    assert_non_null(strstr(error.message, "part.safetensors: tensor 'w' has shape [2, 3]"));
+    assert_non_null(strstr(error.message, "[6]"));
+    model_directory_close(directory);
+    write_text("text.pth", "nothing of the kind");
+    assert_null(model_directory_open(in_folder("text.pth"), &error));
+    assert_non_null(strstr(error.message, "text.pth"));
+}
+
 static void an_index_cannot_reach_out_of_its_folder(void **state) {
     (void)state;
     write_text("config.json", "{}");
@@ -269,6 +287,7 @@ int main(void) {
         IN_FOLDER(tensors_are_found_over_all_shards),
         IN_FOLDER(a_missing_tensor_lists_the_nearest_names),
         IN_FOLDER(directories_that_are_not_models_say_what_is_missing),
+        IN_FOLDER(a_weight_file_alone_has_tensors_and_no_configuration),
         IN_FOLDER(an_index_cannot_reach_out_of_its_folder),
         IN_FOLDER(weights_of_pytorch_are_read_where_there_are_no_safetensors),
         IN_FOLDER(shards_of_pytorch_are_read),
