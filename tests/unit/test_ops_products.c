@@ -121,6 +121,34 @@ static void check_weight_gradient(LinearShape s, DType type, DType weight_type) 
     case_expect("bias gradient", grad_bias, bias.value, bias.magnitude, (double)s.rows);
 }
 
+/// Many rows against a large matrix are multiplied panel by panel, few rows are not: the rows' sums are the same but for the order.
+static void a_large_product_is_that_of_its_rows(void **state) {
+    (void)state;
+    enum { ROWS = 300, FEW = 100, OUT = 6001, IN = 610 };
+    case_begin();
+    Tensor *weight = case_normal(BFLOAT16, SHAPE(OUT, IN)),
+           *grad_y = case_normal(BFLOAT16, SHAPE(ROWS, OUT));
+    Tensor *grad_x = tensor_new(weight->device, FLOAT32, SHAPE(ROWS, IN));
+    kernels(weight)->linear_input_gradient(grad_y, weight, false, grad_x);
+    const float *all = case_host(grad_x);
+    for (int first = 0; first < ROWS; first += FEW) {
+        int32_t rows[FEW];
+        for (int i = 0; i < FEW; i++) rows[i] = first + i;
+        Tensor *some =
+                   gather_rows(grad_y, tensor_from_host(weight->device, INT32, SHAPE(FEW), rows)),
+               *part = tensor_new(weight->device, FLOAT32, SHAPE(FEW, IN));
+        kernels(weight)->linear_input_gradient(some, weight, false, part);
+        const float *few = case_host(part);
+        // Two sums of OUT products of normal numbers, in whatever order: each is off by sqrt(OUT) roundings of a sum of size OUT at most.
+        double allowed = 2 * sqrt((double)OUT) * case_unit(FLOAT32) * OUT;
+        for (int i = 0; i < FEW * IN; i++)
+            if (!(fabs((double)few[i] - (double)all[first * IN + i]) <= allowed))
+                fail_msg("row %d, element %d: %g in all, %g in few", first, i,
+                         (double)all[first * IN + i], (double)few[i]);
+    }
+    case_end();
+}
+
 static void linear_adds_to_the_gradients_of_its_parameters(void **state) {
     (void)state;
     for_each_linear(check_weight_gradient);
@@ -545,6 +573,7 @@ static int run(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_multiplies),
         cmocka_unit_test(linear_gives_the_gradient_of_its_input),
+        cmocka_unit_test(a_large_product_is_that_of_its_rows),
         cmocka_unit_test(linear_adds_to_the_gradients_of_its_parameters),
         cmocka_unit_test(sums_of_many_rows_or_columns_stay_exact),
         cmocka_unit_test(no_rows_give_no_result_and_no_gradient),
