@@ -5,6 +5,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+void plan_add_problem(Plan *plan, const char *key, const char *message) {
+    size_t count = (size_t)plan->problem_count + 1;
+    plan->problems = checked_realloc(plan->problems, count * sizeof *plan->problems);
+    plan->problems[plan->problem_count++] = (PlanProblem){key, checked_strdup(message)};
+}
+
 void plan_refuse(Plan *plan, const char *key, const char *format, ...) {
     Error error = {0}, located = {0};
     va_list arguments;
@@ -12,9 +18,7 @@ void plan_refuse(Plan *plan, const char *key, const char *format, ...) {
     vsnprintf(error.message, sizeof error.message, format, arguments);
     va_end(arguments);
     config_refuse(plan->config, key, &located, "%s", error.message);
-    size_t count = (size_t)plan->problem_count + 1;
-    plan->problems = checked_realloc(plan->problems, count * sizeof *plan->problems);
-    plan->problems[plan->problem_count++] = (PlanProblem){key, checked_strdup(located.message)};
+    plan_add_problem(plan, key, located.message);
 }
 
 void plan_add_file(Plan *plan, const char *key, const char *path, bool found, char *detail) {
@@ -69,6 +73,7 @@ void plan_free(Plan *plan) {
     for (int i = 0; i < plan->problem_count; i++) free(plan->problems[i].message);
     free(plan->files);
     free(plan->problems);
+    free(plan->changes);
     free(plan->parts);
     free(plan);
 }

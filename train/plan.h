@@ -95,6 +95,8 @@ typedef struct Plan {
     int file_count;
     PlanProblem *problems;
     int problem_count;
+    char *
+        changes; ///< of the configuration since the checkpoint that is gone on from, a line each; NULL: there is none
     PlanData data;
     PlanSchedule schedule;
     PlanMemory memory;

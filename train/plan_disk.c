@@ -5,6 +5,7 @@
 #include "checkpoints/published_adapters.h"
 #include "train/model_setup.h"
 #include "train/progress.h"
+#include "train/resume_check.h"
 #include "train/trained_weights.h"
 #include "train/training_checkpoint.h"
 
@@ -28,6 +29,27 @@ static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
     return checkpoint != NULL;
 }
 
+/// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from it.
+static void check_changes(Plan *plan, const char *path) {
+    const TrainingSection *training = &plan->config->training;
+    int64_t global_batch = training->per_device_train_batch_size *
+                           training->gradient_accumulation_steps * plan->options.processes;
+    TrainingPosition then;
+    Error error;
+    size_t size;
+    char *written = training_checkpoint_config(path, &error);
+    FILE *changes = open_memstream(&plan->changes, &size);
+    bool ok = written && training_checkpoint_position(path, &then, &error);
+    if (ok) {
+        plan->schedule.first_step = then.step;
+        ok = resume_check(plan->config, written, path, global_batch, then.global_batch, changes,
+                          &error);
+    }
+    if (changes) fclose(changes);
+    if (!ok) plan_add_problem(plan, "training.resume", error.message);
+    free(written);
+}
+
 static void check_resumed(Plan *plan, PlanModel *model, const char *key, const char *path) {
     Error error;
     bool fits = !model->model ||
@@ -35,6 +57,7 @@ static void check_resumed(Plan *plan, PlanModel *model, const char *key, const c
                                                  plan->config->lora.lora_enable, false, &error);
     plan_add_file(plan, key, path, fits,
                   checked_strdup(fits ? "goes on from here" : error.message));
+    if (fits) check_changes(plan, path);
 }
 
 static void warn_of_damage(const char *message, void *context) {

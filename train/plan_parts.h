@@ -8,6 +8,8 @@
 /// Appends a problem with this key. `message` is copied.
 void plan_refuse(Plan *plan, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/// Appends a problem whose message says already where the key was set; it is copied.
+void plan_add_problem(Plan *plan, const char *key, const char *message);
 /// Appends a file; takes over `detail` (NULL: nothing to say). A file that is not found is a problem too.
 void plan_add_file(Plan *plan, const char *key, const char *path, bool found, char *detail);
 

@@ -80,6 +80,13 @@ static void print_files(const Plan *plan, FILE *out) {
     }
 }
 
+static void print_changes(const Plan *plan, FILE *out) {
+    if (!plan->changes || !*plan->changes) return;
+    fprintf(out, "\nchanges\n");
+    for (const char *line = plan->changes; *line; line += strcspn(line, "\n") + 1)
+        fprintf(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
+}
+
 static void print_data(const Plan *plan, FILE *out) {
     const PlanData *data = &plan->data;
     if (!data->known) return;
@@ -187,6 +194,7 @@ void plan_print(const Plan *plan, FILE *out) {
     fprintf(out, "plan of %s\n", plan->config->path ? plan->config->path : "the command line");
     print_parts(plan, out);
     print_files(plan, out);
+    print_changes(plan, out);
     print_data(plan, out);
     print_schedule(plan, out);
     print_memory(plan, out);
@@ -246,6 +254,16 @@ static json_t *files_to_json(const Plan *plan) {
         put_bool(item, "found", plan->files[i].found);
         put_text(item, "detail", plan->files[i].detail);
         json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static json_t *changes_to_json(const Plan *plan) {
+    json_t *list = json_array();
+    for (const char *line = plan->changes; line && *line;) {
+        size_t length = strcspn(line, "\n");
+        json_array_append_new(list, json_stringn(line, length));
+        line += length + (line[length] == '\n');
     }
     return list;
 }
@@ -342,6 +360,7 @@ char *plan_to_json(const Plan *plan) {
     json_object_set_new(whole, "problems", problems_to_json(plan));
     json_object_set_new(whole, "parameters", parts_to_json(plan));
     json_object_set_new(whole, "files", files_to_json(plan));
+    json_object_set_new(whole, "changes", changes_to_json(plan));
     if (plan->data.known) json_object_set_new(whole, "data", data_to_json(&plan->data));
     json_object_set_new(whole, "schedule", schedule_to_json(plan));
     if (plan->memory.known) json_object_set_new(whole, "memory", memory_to_json(&plan->memory));

@@ -287,6 +287,14 @@ static bool read_position(const StateFile *file, TrainingPosition *position, Err
            read_detector(file, "grad_norm", &position->norm_detector, error);
 }
 
+bool training_checkpoint_position(const char *path, TrainingPosition *position, Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return false;
+    bool ok = read_position(file, position, error);
+    state_close(file);
+    return ok || error_context(error, "%s", path);
+}
+
 bool training_checkpoint_load(const char *path, Optimizer *optimizer, TrainingPosition *position,
                               Error *error) {
     StateFile *file = open_training_state(path, error);

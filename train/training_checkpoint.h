@@ -31,6 +31,8 @@ void training_snapshot_free(TrainingSnapshot *snapshot);
 /// uses HDF5.
 bool training_snapshot_write(const TrainingSnapshot *snapshot, const char *path, Error *error);
 
+/// Where the run stood; false on failure.
+bool training_checkpoint_position(const char *path, TrainingPosition *position, Error *error);
 /// The configuration that a checkpoint was written with, as YAML; NULL on failure, the caller frees it.
 char *training_checkpoint_config(const char *path, Error *error);
 

@@ -245,6 +245,43 @@ static void every_reason_is_named_with_its_key(void **state) {
     config_free(config);
 }
 
+static void a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another(void **state) {
+    (void)state;
+    static char named[320];
+    snprintf(named, sizeof named, "training.resume=%s/run/checkpoint-2.h5", temporary_folder);
+    const struct {
+        const char *setting, *change, *problem;
+        int processes;
+    } cases[] = {
+        {"training.threads=1", "training.threads was 2, is 1\n", NULL, 1},
+        {"training.seed=9", "training.seed was 42, is 9 (another run)\n", "training.seed", 1},
+        {"training.save_steps=1", "", "had 2 samples and would now have 4", 2},
+        {named, "training.resume was ", NULL, 1},
+    };
+    Config *first = configure(SETTINGS("training.max_steps=3", "training.save_steps=1",
+                                       "training.save_total_limit=0",
+                                       "training.per_device_train_batch_size=2"));
+    train(first);
+    config_free(first);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config *config = configure(
+            SETTINGS("training.max_steps=3", "training.save_steps=1", "training.save_total_limit=0",
+                     "training.per_device_train_batch_size=2", cases[i].setting));
+        Plan *plan = plan_make(config, &(PlanOptions){.processes = cases[i].processes});
+        assert_non_null(plan->changes);
+        assert_non_null(strstr(plan->changes, cases[i].change));
+        assert_int_equal(plan->problem_count, cases[i].problem != NULL);
+        if (cases[i].problem) assert_non_null(strstr(plan->problems[0].message, cases[i].problem));
+        assert_int_equal(plan->schedule.first_step, cases[i].setting == named ? 2 : 3);
+        char *json = plan_to_json(plan);
+        assert_non_null(strstr(json, "\"changes\""));
+        free(json);
+        plan_free(plan);
+        config_free(config);
+    }
+    remove_run();
+}
+
 static void missing_images_are_counted_and_the_first_is_named(void **state) {
     (void)state;
     static char data[300], skip[] = "data.missing_image=skip", fail[] = "data.missing_image=fail";
@@ -390,6 +427,7 @@ int main(void) {
         cmocka_unit_test(a_few_timed_steps_tell_the_duration_and_leave_nothing_behind),
         cmocka_unit_test(a_sharded_optimizer_takes_a_share_of_the_memory),
         cmocka_unit_test(every_reason_is_named_with_its_key),
+        cmocka_unit_test(a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another),
         cmocka_unit_test(missing_images_are_counted_and_the_first_is_named),
         cmocka_unit_test(a_tokenizer_of_another_model_is_refused),
         cmocka_unit_test(a_model_of_seven_billion_parameters_is_planned_from_its_header),
