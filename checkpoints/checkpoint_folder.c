@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char BEST[] = "checkpoint-best.h5";
@@ -122,6 +123,49 @@ bool checkpoint_retain(const char *folder, int64_t step, const CheckpointRetenti
     }
     free(steps);
     return removed;
+}
+
+static char *new_folder_aside(const char *folder, Error *error) {
+    for (int n = 1;; n++) {
+        char *path = format_string("%s/set-aside-%d", folder, n);
+        if (mkdir(path, 0777) == 0) return path;
+        bool taken = errno == EEXIST;
+        if (!taken) error_set(error, "%s: cannot be made: %s", path, strerror(errno));
+        free(path);
+        if (!taken) return NULL;
+    }
+}
+
+static bool move_aside(const char *folder, const char *where, int64_t step, Error *error) {
+    char *from = checkpoint_path(folder, step), *to = checkpoint_path(where, step);
+    bool moved = rename(from, to) == 0 ||
+                 error_set(error, "%s: cannot become %s: %s", from, to, strerror(errno));
+    free(from);
+    free(to);
+    return moved;
+}
+
+static void remove_link_to_nothing(const char *folder) {
+    char *link = format_string("%s/%s", folder, BEST);
+    if (access(link, F_OK) != 0) unlink(link);
+    free(link);
+}
+
+bool checkpoint_set_aside(const char *folder, int64_t step, char **where, int *count,
+                          Error *error) {
+    int64_t *steps, total;
+    *where = NULL;
+    *count = 0;
+    if (!list_steps(folder, false, &steps, &total, error)) return false;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < total && steps[i] > step; i++) {
+        if (!*where) *where = new_folder_aside(folder, error);
+        ok = *where && move_aside(folder, *where, steps[i], error);
+        *count += ok;
+    }
+    free(steps);
+    if (*where) remove_link_to_nothing(folder);
+    return ok;
 }
 
 bool checkpoint_clean(const char *folder, Error *error) {

@@ -27,5 +27,9 @@ typedef struct CheckpointRetention {
 /// committed. Those of later steps neither count nor go: a run that passed over a damaged one may be behind it.
 bool checkpoint_retain(const char *folder, int64_t step, const CheckpointRetention *retention,
                        Error *error);
+/// Moves the checkpoints of later steps than `step` into a new folder beside the others, `set-aside-<n>`, so that they are not gone on from:
+/// a run that begins again at `step` will make its own. *count: how many; *where: that folder, NULL if there were none; the caller frees
+/// it. checkpoint-best.h5 is removed if it pointed at one of them.
+bool checkpoint_set_aside(const char *folder, int64_t step, char **where, int *count, Error *error);
 /// Removes what interrupted writes of checkpoints left behind. Fails only if the folder cannot be read.
 bool checkpoint_clean(const char *folder, Error *error);

@@ -14,6 +14,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 // ---- data
 
@@ -107,12 +108,13 @@ static bool load_initial_adapters(Trainer *trainer, Error *error) {
            error_context(error, "model.adapters");
 }
 
-static bool is_same_run(Trainer *trainer, const char *path, int64_t global_batch, Error *error) {
+/// Before anything is loaded: a changed setting explains why something does not fit.
+static bool is_same_run(Trainer *trainer, const char *path, Error *error) {
+    TrainingPosition then;
     char *written = training_checkpoint_config(path, error);
-    if (!written) return false;
-    bool same =
-        resume_check(trainer->config, written, path, global_batch, trainer->position.global_batch,
-                     trainer->is_first ? stderr : NULL, error);
+    bool same = written && training_checkpoint_position(path, &then, error) &&
+                resume_check(trainer->config, written, path, trainer->position.global_batch,
+                             then.global_batch, trainer->is_first ? stderr : NULL, error);
     free(written);
     return same;
 }
@@ -120,8 +122,8 @@ static bool is_same_run(Trainer *trainer, const char *path, int64_t global_batch
 static bool load_checkpoint(Trainer *trainer, const char *path, Error *error) {
     TrainingPosition *position = &trainer->position;
     int64_t global_batch = position->global_batch;
-    if (!training_checkpoint_load(path, &trainer->optimizer, position, error) ||
-        !is_same_run(trainer, path, global_batch, error))
+    if (!is_same_run(trainer, path, error) ||
+        !training_checkpoint_load(path, &trainer->optimizer, position, error))
         return false;
     position->global_batch = global_batch;
     if (trainer->is_first)
@@ -159,6 +161,34 @@ static void new_position(Trainer *trainer) {
                                            .best_step = -1};
 }
 
+static bool lies_in(const char *path, const char *folder) {
+    char *above = checked_strdup(path), *slash = strrchr(above, '/');
+    if (slash) slash[slash == above] = 0;
+    struct stat one, other;
+    bool same = stat(slash ? above : ".", &one) == 0 && stat(folder, &other) == 0 &&
+                one.st_dev == other.st_dev && one.st_ino == other.st_ino;
+    free(above);
+    return same;
+}
+
+/// A run that goes on from a checkpoint of the user's choice leaves those behind that it does not come from: the newest is looked for
+/// when it is resumed.
+static bool leave_other_checkpoints(const Trainer *trainer, Error *error) {
+    const TrainingSection *training = &trainer->config->training;
+    if (!strcmp(training->resume, "auto") || !strcmp(training->resume, "never")) return true;
+    bool own = lies_in(training->resume, training->output_dir);
+    char *where;
+    int count;
+    bool ok = checkpoint_set_aside(training->output_dir, own ? trainer->position.step : -1, &where,
+                                   &count, error);
+    if (count)
+        fprintf(stderr, "%d checkpoint(s) in %s %s %s and are set aside in %s\n", count,
+                training->output_dir, own ? "are later than" : "do not come from", training->resume,
+                where);
+    free(where);
+    return ok;
+}
+
 /// Brings weights, moments and position to where the run stands.
 static bool start_or_resume(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
@@ -194,7 +224,8 @@ static bool open_outputs(Trainer *trainer, Error *error) {
     if (!trainer->is_first) return true;
     int64_t step = trainer->position.step;
     char *resolved = format_string("%s/config.yaml", folder);
-    if (remove_remains(folder, error) && config_save(trainer->config, resolved, error) &&
+    if (leave_other_checkpoints(trainer, error) && remove_remains(folder, error) &&
+        config_save(trainer->config, resolved, error) &&
         run_record_write(folder, trainer->group, trainer->setup.device, step, error))
         trainer->log = run_log_open(folder, step > 0 ? step : -1,
                                     trainer->config->training.tensorboard, error);

@@ -337,6 +337,33 @@ static void retention_keeps_the_newest_every_nth_and_the_best(void **state) {
     assert_string_equal(target, "checkpoint-9.h5");
 }
 
+static void later_checkpoints_are_set_aside_and_the_link_to_one_of_them_removed(void **state) {
+    (void)state;
+    Error error = {0};
+    char *where;
+    int count;
+    for (int64_t step = 1; step <= 5; step++) {
+        char *path = checkpoint_path(temporary_folder, step);
+        fclose(fopen(path, "w"));
+        free(path);
+    }
+    assert_int_equal(symlink("checkpoint-4.h5", in_folder("checkpoint-best.h5")), 0);
+    assert_true(checkpoint_set_aside(temporary_folder, 5, &where, &count, &error));
+    assert_true(!where && !count);
+    assert_true(checkpoint_set_aside(temporary_folder, 4, &where, &count, &error));
+    assert_int_equal(count, 1);
+    assert_string_equal(where, in_folder("set-aside-1"));
+    assert_int_equal(access(in_folder("set-aside-1/checkpoint-5.h5"), F_OK), 0);
+    assert_int_equal(access(in_folder("checkpoint-best.h5"), F_OK), 0);
+    free(where);
+    assert_true(checkpoint_set_aside(temporary_folder, 2, &where, &count, &error));
+    assert_int_equal(count, 2);
+    assert_string_equal(where, in_folder("set-aside-2"));
+    free(where);
+    assert_int_not_equal(access(in_folder("checkpoint-best.h5"), F_OK), 0);
+    assert_int_equal(files_in_folder(), 4); // two checkpoints, two folders
+}
+
 static void a_damaged_newest_checkpoint_does_not_cost_the_intact_ones_before_it(void **state) {
     (void)state;
     Error error = {0};
@@ -375,6 +402,7 @@ int main(void) {
         IN_FOLDER(a_disk_that_fills_up_at_any_byte_loses_nothing),
         IN_FOLDER(a_changed_byte_never_gives_other_values),
         IN_FOLDER(retention_keeps_the_newest_every_nth_and_the_best),
+        IN_FOLDER(later_checkpoints_are_set_aside_and_the_link_to_one_of_them_removed),
         IN_FOLDER(a_damaged_newest_checkpoint_does_not_cost_the_intact_ones_before_it),
         IN_FOLDER(a_checkpoint_cut_off_is_refused),
         IN_FOLDER(the_newest_intact_checkpoint_is_found),
