@@ -5,6 +5,7 @@
 #include "autograd/block_cache.h"
 #include "ops/cuda/staging.h"
 
+#include <initializer_list>
 #include <stdio.h>
 #include <stdlib.h>
 
