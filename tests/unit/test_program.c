@@ -112,6 +112,10 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g", 1, {"notimage.png"}},
         {"features configs/tiny_stage1.yaml @/world/none.jpg --out @/f", 1, {"none.jpg"}},
         {"report @/world", 1, {"metrics.jsonl"}},
+        {"export @/world", 2, {"the folder to be made"}},
+        {"export @/world @/out --format zip", 2, {"--format", "safetensors"}},
+        {"export @/world @/out", 1, {"world", "checkpoint"}},
+        {"export @/none @/out", 1, {"none"}},
         {"plan configs/tiny_stage2.yaml data.train=@/empty.json model.llm=@/cut "
          "model.adapters=@/none",
          2,
@@ -196,6 +200,42 @@ static void training_evaluation_and_report_fit_together(void **state) {
     json_decref(summary);
 }
 
+static bool same_files(const char *a, const char *b) {
+    char command[256];
+    snprintf(command, sizeof command, "cmp -s '%s' '%s'", in_folder(a), in_folder(b));
+    return system(command) == 0;
+}
+
+#define FEATURES(checkpoint, out)                                                           \
+    "features configs/tiny_stage2.yaml @/world/test/images/000000500000.jpg --text circle " \
+    "\"eval.prompt=<image> What?\" lora.lora_r=4 lora.target_modules=[q_proj] "             \
+    "eval.checkpoint=" checkpoint " --out " out
+
+static void exported_weights_are_trained_and_asked_as_the_checkpoint_is(void **state) {
+    (void)state;
+    assert_int_equal(run(TRAIN "training.output_dir=@/first"), 0);
+    assert_int_equal(run("export @/first @/published"), 0);
+    assert_true(exists("published/mm_projector.bin") && exists("published/config.json"));
+    assert_int_equal(run("export @/first @/published"), 1);
+    assert_non_null(strstr(output, "exists already"));
+    if (run("train configs/tiny_stage2.yaml data.train=@/world/train/llava_v1_5_mix665k.json "
+            "data.image_folder=@/world/train data.eval=null data.cache_features=false "
+            "training.max_steps=2 training.per_device_train_batch_size=2 lora.lora_r=4 "
+            "lora.target_modules=[q_proj] model.adapters=@/published "
+            "training.output_dir=@/second") != 0)
+        fail_msg("%s", output);
+    assert_int_equal(run("export @/second @/published2"), 0);
+    assert_true(exists("published2/non_lora_trainables.bin") &&
+                exists("published2/adapter_model.safetensors") &&
+                exists("published2/adapter_config.json"));
+    assert_int_equal(run("export @/first @/merged --merge"), 1);
+    assert_int_equal(run("export @/second @/merged --merge"), 0);
+    assert_true(exists("merged/model.safetensors") && exists("merged/tokenizer.model"));
+    if (run(FEATURES("@/second", "@/a.safetensors")) != 0) fail_msg("%s", output);
+    if (run(FEATURES("@/published2", "@/b.safetensors")) != 0) fail_msg("%s", output);
+    assert_true(same_files("a.safetensors", "b.safetensors"));
+}
+
 static void grounding_writes_answer_masks_and_picture(void **state) {
     (void)state;
     int code = run("ground configs/tiny_eval.yaml @/world/test/images/000000500000.jpg 'Describe "
@@ -270,6 +310,7 @@ int main(void) {
         cmocka_unit_test(every_verb_explains_itself),
         cmocka_unit_test(a_run_that_is_interrupted_saves_and_goes_on),
         cmocka_unit_test(training_evaluation_and_report_fit_together),
+        cmocka_unit_test(exported_weights_are_trained_and_asked_as_the_checkpoint_is),
         cmocka_unit_test(grounding_writes_answer_masks_and_picture),
         cmocka_unit_test(features_are_a_function_of_the_noise),
     };
