@@ -35,6 +35,8 @@ ctest --test-dir build --output-on-failure --no-tests=error "$@"
 if ! $quick; then
     echo "== the GPU's test programs, with nothing but compilers, executed on the host"
     tests/gpu/run.sh --cuda-on-cpu
+    echo "== memory sanitizer, where clang's is installed: the GPU's kernels executed on the host"
+    tests/cuda_on_cpu/memory_check.sh || [ $? -eq 77 ]
     echo "== address and undefined-behaviour sanitizers"
     cmake --preset sanitize >/dev/null
     cmake --build --preset sanitize -j "$jobs" -- --quiet
