@@ -99,6 +99,9 @@ Bert *bert_load(const char *path, Device *device, DType dtype, Error *error) {
     bert->dtype = dtype;
     configure(bert, weights);
     if (!weights_failed(weights)) load(bert, weights);
+    weights_leave(weights, "cls.*");
+    weights_leave(weights, "*pooler.*");
+    weights_leave(weights, "*.position_ids");
     if (weights_finish(weights, error)) return bert;
     bert_free(bert);
     return NULL;

@@ -128,6 +128,11 @@ static void load(ClipText *clip, const char *directory, Weights *weights) {
                                               clip->max_position_embeddings, width);
     clip->final_layer_norm = affine_norm(weights, "final_layer_norm", width);
     clip_encoder_load(&clip->encoder, weights, tower, CLIP_NAMES_TRANSFORMERS);
+    weights_leave(weights, "text_projection.weight");
+    weights_leave(weights, "vision_model.*");
+    weights_leave(weights, "visual_projection.weight");
+    weights_leave(weights, "logit_scale");
+    weights_leave(weights, "*.position_ids");
 }
 
 ClipText *clip_text_load(const char *directory, Device *device, DType dtype, Error *error) {

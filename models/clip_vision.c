@@ -94,14 +94,23 @@ static void load_transformers(ClipVision *clip, Weights *weights) {
                                               1 + clip->num_patches, width);
     clip->pre_layrnorm = affine_norm(weights, "pre_layrnorm", width);
     clip_encoder_load(&clip->encoder, weights, tower, CLIP_NAMES_TRANSFORMERS);
+    weights_leave(weights, "%sencoder.layers.%d.*", tower, clip->encoder.num_layers); // the last
+    weights_leave(weights, "%spost_layernorm.*", tower);
+    weights_leave(weights, "visual_projection.weight");
+    weights_leave(weights, "text_model.*");
+    weights_leave(weights, "text_projection.weight");
+    weights_leave(weights, "logit_scale");
+    weights_leave(weights, "*.position_ids");
 }
 
 static void load(ClipVision *clip, Weights *weights) {
     configure(clip, weights);
-    if (open_clip_weights(weights))
+    if (open_clip_weights(weights)) {
         open_clip_load(clip, weights);
-    else
+        weights_leave(weights, "*"); // its text tower has no name of its own
+    } else {
         load_transformers(clip, weights);
+    }
 }
 
 ClipVision *clip_vision_load(const char *directory, Device *device, DType dtype, Error *error) {

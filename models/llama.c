@@ -69,6 +69,11 @@ static void load_weights(Llama *llama, Weights *weights) {
         weights_prefix(weights, "model.layers.%d.", i);
         load_layer(weights, config, &llama->layers[i]);
     }
+    weights_leave(weights, "*.rotary_emb.inv_freq"); // computed
+    if (config->tie_word_embeddings) weights_leave(weights, "lm_head.weight");
+    weights_leave(weights, "model.mm_projector.*"); // LLaVA's
+    weights_leave(weights, "model.vision_tower.*");
+    weights_leave(weights, "model.image_newline");
 }
 
 Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
@@ -124,18 +129,24 @@ static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *
                        lora_update(context->options, context->index, module, &update));
 }
 
-static Tensor *self_attention(const LayerContext *context, Tensor *x) {
+/// Which rows go on from the keys of a layer: all, or in the last layer the tail.
+static Tensor *asking_rows(const LlamaTail *tail, Tensor *x) {
+    return tail ? gather_rows(x, tail->rows) : x;
+}
+
+static Tensor *self_attention(const LayerContext *context, const LayerContext *asking, Tensor *x,
+                              const LlamaTail *tail) {
     const LlamaConfig *config = &context->llama->config;
     const LlamaOptions *options = context->options;
-    Attention shape = attention_in_window(*context->shape, config->windows[context->index]);
-    Tensor *q = rope(project(context, Q_PROJ, x), context->rotations);
+    Attention shape = attention_in_window(*asking->shape, config->windows[context->index]);
+    Tensor *q = rope(project(asking, Q_PROJ, asking_rows(tail, x)), asking->rotations);
     Tensor *k = rope(project(context, K_PROJ, x), context->rotations);
     Tensor *v = project(context, V_PROJ, x);
     if (options->cache) llama_cache_append(options->cache, context->index, &k, &v);
     if (options->capture)
         attention_capture_layer(options->capture, context->index, config->num_hidden_layers, q, k,
                                 shape);
-    return project(context, O_PROJ, scaled_dot_product_attention(q, k, v, shape));
+    return project(asking, O_PROJ, scaled_dot_product_attention(q, k, v, shape));
 }
 
 static Tensor *mlp(const LayerContext *context, Tensor *x) {
@@ -143,13 +154,29 @@ static Tensor *mlp(const LayerContext *context, Tensor *x) {
     return project(context, DOWN_PROJ, gated);
 }
 
-static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
+/// `asking` is the context of the rows that `tail` takes; with no tail it is `context`.
+static Tensor *layer_of_rows(const LayerContext *context, const LayerContext *asking, Tensor *x,
+                             const LlamaTail *tail) {
     const LlamaLayer *layer = &context->llama->layers[context->index];
     float eps = context->llama->config.rms_norm_eps;
     scope_begin();
-    Tensor *h = self_attention(context, rms_norm(x, layer->input_layernorm, eps));
+    Tensor *h = self_attention(context, asking, rms_norm(x, layer->input_layernorm, eps), tail);
+    x = asking_rows(tail, x);
     h = add_rms_norm(x, h, layer->post_attention_layernorm, eps, &x);
-    return scope_end_returning(add(x, mlp(context, h)));
+    return scope_end_returning(add(x, mlp(asking, h)));
+}
+
+static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
+    return layer_of_rows(context, context, x, NULL);
+}
+
+static Tensor *last_layer_of_tail(const LayerContext *context, Tensor *x) {
+    const LlamaTail *tail = context->options->tail;
+    LlamaOptions options = *context->options;
+    options.dropout_rows = tail->dropout_rows;
+    LayerContext asking = {context->llama, &options, gather_rows(context->rotations, tail->rows),
+                           &tail->shape, context->index};
+    return layer_of_rows(context, &asking, x, tail);
 }
 
 /// A layer as the tape keeps it to run it again: values, and tensors that the tape holds.
@@ -208,11 +235,16 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
     return recompute(run_recomputed_layer, &layer, sizeof layer, x, held);
 }
 
+static bool is_tail(const LayerContext *context) {
+    return context->options->tail && context->index == context->llama->config.num_hidden_layers - 1;
+}
+
 /// A layer is run again only where there will be a backward pass, and nothing else is asked of it.
 static bool is_recomputed(const LayerContext *context, const Tensor *x) {
     const LlamaOptions *options = context->options;
-    return options->recompute > 0 && context->index % options->recompute == 0 && !options->cache &&
-           !options->capture && tape_recording() && (requires_grad(x) || options->lora);
+    return !is_tail(context) && options->recompute > 0 &&
+           context->index % options->recompute == 0 && !options->cache && !options->capture &&
+           tape_recording() && (requires_grad(x) || options->lora);
 }
 
 Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations, Attention shape,
@@ -220,7 +252,9 @@ Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations,
     LayerContext context = {llama, options, rotations, &shape, 0};
     Tensor *x = embeddings;
     for (; context.index < llama->config.num_hidden_layers; context.index++) {
-        x = is_recomputed(&context, x) ? recomputed_layer(&context, x) : decoder_layer(&context, x);
+        x = is_recomputed(&context, x) ? recomputed_layer(&context, x)
+            : is_tail(&context)        ? last_layer_of_tail(&context, x)
+                                       : decoder_layer(&context, x);
         block_output(x, "model.layers.%d", context.index);
     }
     return rms_norm(x, llama->norm, llama->config.rms_norm_eps);
@@ -255,6 +289,26 @@ Attention llama_attention(const Llama *llama, int num_sequences, const int *leng
     const LlamaConfig *config = &llama->config;
     return attention_packed(llama->device, num_sequences, lengths, config->num_attention_heads,
                             config->num_key_value_heads, config->head_dim, true);
+}
+
+Attention llama_tail_attention(const Llama *llama, int num_sequences, const int *lengths,
+                               const int *query_lengths) {
+    const LlamaConfig *config = &llama->config;
+    int32_t(*segments)[4] = checked_malloc((size_t)num_sequences * sizeof *segments + 1);
+    int first_query = 0, first_key = 0;
+    for (int s = 0; s < num_sequences; s++) {
+        segments[s][0] = first_query;
+        segments[s][1] = query_lengths[s];
+        segments[s][2] = first_key;
+        segments[s][3] = lengths[s];
+        first_query += query_lengths[s];
+        first_key += lengths[s];
+    }
+    Attention shape = attention_segments(llama->device, num_sequences,
+                                         (const int32_t(*)[4])segments, config->num_attention_heads,
+                                         config->num_key_value_heads, config->head_dim, true);
+    free(segments);
+    return shape;
 }
 
 Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows) {

@@ -108,6 +108,9 @@ UNet *unet_load(const char *directory, int feature_block, Device *device, DType 
     unet->dtype = dtype;
     unet->feature_block = feature_block;
     load(unet, weights);
+    weights_leave(weights, "up_blocks.*"); // those behind the feature block
+    weights_leave(weights, "conv_norm_out.*");
+    weights_leave(weights, "conv_out.*");
     if (weights_finish(weights, error)) return unet;
     unet_free(unet);
     return NULL;

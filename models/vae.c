@@ -96,6 +96,8 @@ VaeEncoder *vae_encoder_load(const char *directory, Device *device, DType dtype,
     vae->device = device;
     vae->dtype = dtype;
     load(vae, weights);
+    weights_leave(weights, "decoder.*");
+    weights_leave(weights, "post_quant_conv.*");
     if (weights_finish(weights, error)) return vae;
     vae_encoder_free(vae);
     return NULL;

@@ -2,6 +2,7 @@
 // the host holds a few pieces of it beside what lives in the processor's own tensors, and the files may then be closed.
 #include "models/weights.h"
 
+#include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,28 @@ typedef struct Workspace {
     size_t size;
 } Workspace;
 
+/// The first few of many names, as a text.
+enum { NAMES_SHOWN = 10 };
+typedef struct NameList {
+    char text[1200];
+    int count;
+} NameList;
+
+static void add_name(NameList *list, const char *name) {
+    size_t used = strlen(list->text);
+    if (list->count++ < NAMES_SHOWN)
+        snprintf(list->text + used, sizeof list->text - used, "%s%.110s", used ? ", " : "", name);
+}
+
+/// Says how many there are beside those shown.
+static const char *finished_list(NameList *list) {
+    size_t used = strlen(list->text);
+    if (list->count > NAMES_SHOWN)
+        snprintf(list->text + used, sizeof list->text - used, " and %d more",
+                 list->count - NAMES_SHOWN);
+    return list->text;
+}
+
 struct Weights {
     ModelDirectory *directory;
     Device *device;
@@ -28,7 +51,15 @@ struct Weights {
     Workspace converted, permuted;
     bool failed;
     Error failure;
+    char left[WEIGHTS_MAX_LEFT][80]; ///< patterns of names
+    int left_count;
+    NameList missing;
+    Error first_missing;
 };
+
+static WeightsWarning *warn_of_unused;
+
+void weights_on_unused(WeightsWarning *warning) { warn_of_unused = warning; }
 
 Weights *weights_open(const char *path, Device *device, DType dtype, Error *error) {
     CHECK(dtype == FLOAT32 || dtype == BFLOAT16, "weights_open: type %s", dtype_name(dtype));
@@ -44,7 +75,7 @@ Weights *weights_open(const char *path, Device *device, DType dtype, Error *erro
 
 ModelDirectory *weights_directory(Weights *weights) { return weights->directory; }
 
-bool weights_failed(const Weights *weights) { return weights->failed; }
+bool weights_failed(const Weights *weights) { return weights->failed || weights->missing.count; }
 
 void weights_fail(Weights *weights, const char *format, ...) {
     if (weights->failed) return;
@@ -56,9 +87,55 @@ void weights_fail(Weights *weights, const char *format, ...) {
     error_context(&weights->failure, "%s", model_directory_path(weights->directory));
 }
 
+void weights_leave(Weights *weights, const char *pattern, ...) {
+    CHECK(weights->left_count < WEIGHTS_MAX_LEFT, "weights_leave: more than %d patterns",
+          WEIGHTS_MAX_LEFT);
+    char *left = weights->left[weights->left_count++];
+    va_list arguments;
+    va_start(arguments, pattern);
+    vsnprintf(left, sizeof weights->left[0], pattern, arguments);
+    va_end(arguments);
+}
+
+static bool is_left(const Weights *weights, const char *name) {
+    for (int i = 0; i < weights->left_count; i++)
+        if (fnmatch(weights->left[i], name, 0) == 0) return true;
+    return false;
+}
+
+static void warn_about_unused(const Weights *weights) {
+    NameList unused = {0};
+    int64_t cursor = 0;
+    for (const StoredTensor *stored;
+         (stored = model_directory_next_unused(weights->directory, &cursor));)
+        if (!is_left(weights, stored->name)) add_name(&unused, stored->name);
+    if (!unused.count || !warn_of_unused) return;
+    char *message =
+        format_string("%s: %d tensor%s not used: %s", model_directory_path(weights->directory),
+                      unused.count, unused.count == 1 ? " is" : "s are", finished_list(&unused));
+    warn_of_unused(message);
+    free(message);
+}
+
+static void describe_missing(Weights *weights, Error *error) {
+    NameList *missing = &weights->missing;
+    const char *nearest = strstr(weights->first_missing.message, "The nearest names");
+    if (missing->count == 1)
+        error_set(error, "%s", weights->first_missing.message);
+    else
+        error_set(error, "%s: %d tensors are missing: %s. Of the first: %s",
+                  model_directory_path(weights->directory), missing->count, finished_list(missing),
+                  nearest ? nearest : "");
+}
+
 bool weights_finish(Weights *weights, Error *error) {
-    bool complete = !weights->failed;
-    if (!complete) error_set(error, "%s", weights->failure.message);
+    bool complete = !weights_failed(weights);
+    if (weights->missing.count)
+        describe_missing(weights, error);
+    else if (weights->failed)
+        error_set(error, "%s", weights->failure.message);
+    else
+        warn_about_unused(weights);
     model_directory_close(weights->directory);
     free(weights->converted.bytes);
     free(weights->permuted.bytes);
@@ -200,14 +277,21 @@ static const StoredTensor *find(const Weights *weights, const char *name) {
 
 bool weights_have(const Weights *weights, const char *name) { return find(weights, name) != NULL; }
 
-/// The stored tensor of that shape; NULL, and a failure remembered, if there is none.
+/// The stored tensor of that shape; NULL, and a failure remembered, if there is none. Once one is missing nothing is read any more, but
+/// the others are still looked for.
 static const StoredTensor *expect(Weights *weights, const char *name, int rank,
                                   const int64_t *shape) {
     if (weights->failed) return NULL;
     const StoredTensor *entry = NULL;
-    weights->failed = !model_directory_tensor(weights->directory, full_name(weights, name).path,
-                                              rank, shape, &entry, &weights->failure);
-    return entry;
+    Key full = full_name(weights, name);
+    bool is_there = model_directory_find(weights->directory, full.path) != NULL;
+    bool fits = false;
+    if (is_there || !weights->missing.count) // looking for the nearest names takes time
+        fits = model_directory_tensor(weights->directory, full.path, rank, shape, &entry,
+                                      is_there ? &weights->failure : &weights->first_missing);
+    if (!is_there) add_name(&weights->missing, full.path);
+    weights->failed = is_there && !fits;
+    return weights_failed(weights) ? NULL : entry;
 }
 
 /// [out, in, area] to [out, area, in], in elements of `size` bytes.

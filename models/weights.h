@@ -17,8 +17,18 @@ ModelDirectory *weights_directory(Weights *weights);
 bool weights_failed(const Weights *weights);
 /// Remembers a failure, unless there is one already. The directory's path is put in front.
 void weights_fail(Weights *weights, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/// Closes; returns false with the first failure (file, tensor, expected shape) in `error`.
+/// Closes; returns false with the first failure (file, tensor, expected shape) in `error`. Tensors that are missing are all looked for
+/// before, and named together. Tensors of the files that nobody asked for give a warning, but for those that weights_leave() names.
 bool weights_finish(Weights *weights, Error *error);
+/// Tensors whose whole names match the shell pattern (printf style, "decoder.*") belong to other parts of the model than this network;
+/// at most WEIGHTS_MAX_LEFT patterns.
+enum { WEIGHTS_MAX_LEFT = 12 };
+void weights_leave(Weights *weights, const char *pattern, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/// Who hears that tensors of a file are not used, from now on and for all; NULL, as at first: nobody.
+typedef void WeightsWarning(const char *message);
+void weights_on_unused(WeightsWarning *warning);
 
 // ---- config.json
 

@@ -1,6 +1,7 @@
 #include "train/model_setup.h"
 
 #include "checkpoints/checkpoint_folder.h"
+#include "models/weights.h"
 #include "ops/kernels.h"
 #include "train/core_count.h"
 #include "train/trained_weights.h"
@@ -23,6 +24,8 @@ static Device *open_gpu(const ProcessGroup *group, Error *error) {
     return ops_cuda_open(count > 0 ? local_rank % count : 0, error);
 }
 
+static void warn(const char *message) { fprintf(stderr, "warning: %s\n", message); }
+
 bool model_setup_open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
                              Error *error) {
     *setup = (ModelSetup){0};
@@ -36,8 +39,9 @@ bool model_setup_open_device(const Config *config, const ProcessGroup *group, Mo
                                  "%s. With training.device: cpu the processor computes",
                                  reason.message);
     }
-    if (!group || process_rank(group) == 0)
-        fprintf(stderr, "computing on %s\n", setup->device->name);
+    bool speaks = !group || process_rank(group) == 0;
+    weights_on_unused(speaks ? warn : NULL);
+    if (speaks) fprintf(stderr, "computing on %s\n", setup->device->name);
     return true;
 }
 
@@ -132,7 +136,7 @@ void model_setup_close(ModelSetup *setup) {
 
 static void warn_of_damage(const char *message, void *context) {
     (void)context;
-    fprintf(stderr, "warning: %s\n", message);
+    warn(message);
 }
 
 char *checkpoint_resolve(const char *path, Error *error) {

@@ -132,10 +132,68 @@ static void what_was_read_of_a_file_does_not_stay_in_memory(void **state) {
     finish(weights);
 }
 
+static void all_missing_tensors_are_named_together(void **state) {
+    (void)state;
+    const int64_t shape[] = {1};
+    const float value = 1;
+    const SafetensorsTensor tensor = {"w", ELEMENT_F32, 1, shape, &value};
+    write_model(&tensor, 1);
+    Weights *weights = open_model(FLOAT32);
+    for (int i = 0; i < 12; i++) {
+        weights_prefix(weights, "layers.%d.", i);
+        assert_null(weights_vector(weights, "bias", 1));
+    }
+    weights_prefix(weights, "%s", "");
+    assert_null(weights_vector(weights, "w", 1)); // there, but of no use any more
+    assert_true(weights_failed(weights));
+    Error error = {0};
+    assert_false(weights_finish(weights, &error));
+    assert_non_null(strstr(error.message, temporary_folder));
+    assert_non_null(strstr(error.message, ": 12 tensors are missing: layers.0.bias, "));
+    assert_non_null(strstr(error.message, "layers.9.bias and 2 more. Of the first: The nearest"));
+
+    weights = open_model(FLOAT32);
+    assert_null(weights_vector(weights, "v", 1));
+    assert_false(weights_finish(weights, &error));
+    assert_non_null(strstr(error.message, "tensor 'v' is missing. The nearest names there are: w"));
+}
+
+static char heard[512];
+
+static void hear(const char *message) { snprintf(heard, sizeof heard, "%s", message); }
+
+static void tensors_that_nobody_asks_for_are_named(void **state) {
+    (void)state;
+    const int64_t shape[] = {1};
+    const float value = 1;
+    const SafetensorsTensor tensors[] = {{"w", ELEMENT_F32, 1, shape, &value},
+                                         {"b", ELEMENT_F32, 1, shape, &value},
+                                         {"decoder.w", ELEMENT_F32, 1, shape, &value}};
+    write_model(tensors, 3);
+    weights_on_unused(hear);
+    for (int leave = 0; leave < 2; leave++) {
+        Weights *weights = open_model(FLOAT32);
+        tensor_release(weights_vector(weights, "w", 1));
+        if (leave) weights_leave(weights, "%s.*", "decoder");
+        finish(weights);
+        assert_non_null(strstr(heard, temporary_folder));
+        assert_non_null(strstr(heard, leave ? ": 1 tensor is not used: b"
+                                            : ": 2 tensors are not used: b, decoder.w"));
+    }
+    heard[0] = 0;
+    Weights *weights = open_model(FLOAT32);
+    weights_leave(weights, "*");
+    finish(weights);
+    assert_int_equal(heard[0], 0);
+    weights_on_unused(NULL);
+}
+
 static int run(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(long_weights_arrive_whole_in_either_type),
         IN_FOLDER(eight_bit_floats_are_converted),
+        IN_FOLDER(all_missing_tensors_are_named_together),
+        IN_FOLDER(tensors_that_nobody_asks_for_are_named),
         IN_FOLDER(what_was_read_of_a_file_does_not_stay_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
