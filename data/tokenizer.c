@@ -23,8 +23,7 @@ static bool is_json(const char *path) {
     return length > 5 && strcmp(path + length - 5, ".json") == 0;
 }
 
-/// The file to open: in a model directory, tokenizer.model, or where that is not there tokenizer.json.
-static char *file_of(const char *path) {
+char *tokenizer_file(const char *path) {
     if (!is_folder(path)) return checked_strdup(path);
     char *model = format_string("%s/tokenizer.model", path);
     char *json = format_string("%s/tokenizer.json", path);
@@ -34,7 +33,7 @@ static char *file_of(const char *path) {
 }
 
 Tokenizer *tokenizer_open(const char *path, Error *error) {
-    char *file = file_of(path);
+    char *file = tokenizer_file(path);
     Tokenizer tokenizer = {0};
     if (is_json(file))
         tokenizer.json = tokenizer_json_open(file, error);

@@ -14,6 +14,8 @@ typedef struct Tokenizer Tokenizer;
 /// `tokenizer.json`. NULL on failure.
 Tokenizer *tokenizer_open(const char *path, Error *error);
 void tokenizer_close(Tokenizer *tokenizer);
+/// The file that tokenizer_open() reads; the caller frees it.
+char *tokenizer_file(const char *path);
 /// One more than the highest id.
 int tokenizer_vocabulary_size(const Tokenizer *tokenizer);
 /// The token that begins a sequence; -1 for a tokenizer without one (Qwen2).

@@ -47,7 +47,7 @@ const ConfigField CONFIG_FIELDS[] = {
     {"model", "vision_tower", FIELD_PATH, AT(model, vision_tower), NULL, NO_RANGE,
      "directory of the CLIP vision model (config.json, safetensors)"},
     {"model", "llm", FIELD_PATH, AT(model, llm), NULL, NO_RANGE,
-     "directory of the Llama (config.json, tokenizer.model, safetensors)"},
+     "directory of the language model (config.json, tokenizer.model or tokenizer.json, safetensors)"},
     {"model", "adapters", FIELD_PATH, AT(model, adapters), NULL, NO_RANGE,
      "what training starts from, as stage 2 does from stage 1: a checkpoint, or published adapters (LLaVA's pretrain_mm_mlp_adapter: mm_projector.bin, or a folder with non_lora_trainables.bin and a PEFT adapter); null: initialised by training.seed"},
     {"model", "implicit_captioner", FIELD_BOOL, AT(model, implicit_captioner), "true", NO_RANGE,

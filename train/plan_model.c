@@ -174,7 +174,7 @@ static void read_tokenizer(Plan *plan, PlanModel *model) {
     Error error;
     if (!path) return;
     model->tokenizer = tokenizer_open(path, &error);
-    char *file = format_string("%s/tokenizer.model", path);
+    char *file = tokenizer_file(path);
     add_network(plan, "model.llm", file, model->tokenizer, &error,
                 model->tokenizer
                     ? format_string("%d pieces", tokenizer_vocabulary_size(model->tokenizer))
