@@ -19,7 +19,7 @@ typedef struct Opened {
 static void write_answer(const TokenList *list, const char *text) {
     const uint32_t count = (uint32_t)list->count, bytes = (uint32_t)strlen(text);
     fwrite(&count, sizeof count, 1, stdout);
-    fwrite(list->ids, sizeof *list->ids, count, stdout);
+    if (count > 0) fwrite(list->ids, sizeof *list->ids, count, stdout);
     fwrite(&bytes, sizeof bytes, 1, stdout);
     fwrite(text, 1, bytes, stdout);
 }
