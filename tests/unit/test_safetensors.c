@@ -89,6 +89,40 @@ static void bfloat16_rounds_to_nearest_even(void **state) {
     safetensors_close(file);
 }
 
+/// All 256 values of either 8-bit type, by their definition: sign, exponent, fraction.
+static void eight_bit_floats_have_their_values(void **state) {
+    (void)state;
+    uint8_t bytes[256];
+    for (int i = 0; i < 256; i++) bytes[i] = (uint8_t)i;
+    const int64_t shape[1] = {256};
+    const SafetensorsTensor tensors[] = {{"e4m3", ELEMENT_F8_E4M3, 1, shape, bytes},
+                                         {"e5m2", ELEMENT_F8_E5M2, 1, shape, bytes}};
+    static const int fraction_bits[] = {3, 2}, bias[] = {7, 15};
+    Error error = {0};
+    const char *path = in_folder("float8.safetensors");
+    assert_true(safetensors_write(path, tensors, 2, NULL, 0, &error));
+    SafetensorsFile *file = safetensors_open(path, &error);
+    for (int t = 0; t < 2; t++) {
+        float values[256];
+        stored_tensor_read_float32(safetensors_find(file, tensors[t].name), 0, 256, values);
+        for (int i = 0; i < 256; i++) {
+            int magnitude = i & 0x7f, exponent = magnitude >> fraction_bits[t],
+                fraction = magnitude & ((1 << fraction_bits[t]) - 1);
+            double one = exponent ? 1 << fraction_bits[t] : 0;
+            double value =
+                ldexp(one + fraction, (exponent ? exponent : 1) - bias[t] - fraction_bits[t]);
+            bool is_special = t == 0 ? magnitude == 0x7f : exponent == 31;
+            if (is_special && (t == 0 || fraction))
+                assert_true(isnan(values[i]));
+            else
+                assert_true(values[i] ==
+                            (float)((i & 0x80 ? -1 : 1) * (is_special ? INFINITY : value)));
+            assert_int_equal(signbit(values[i]) != 0, (i & 0x80) != 0);
+        }
+    }
+    safetensors_close(file);
+}
+
 static void a_name_that_comes_twice_is_not_written(void **state) {
     (void)state;
     const float value = 1;
@@ -143,6 +177,12 @@ static const Hostile hostile[] = {
     {"{\"a\":", 0, -1, "JSON object"},
     {"{\"a\":1}", 0, -1, "not an object"},
     {"{\"a\":{\"dtype\":\"F33\",\"shape\":[1],\"data_offsets\":[0,4]}}", 4, -1, "dtype"},
+    {"{\"a\":{\"dtype\":\"F8_E8M0\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, -1,
+     "tensor 'a' has the dtype 'F8_E8M0'"},
+    {"{\"a\":{\"dtype\":\"F4\",\"shape\":[2],\"data_offsets\":[0,1]}}", 1, -1,
+     "tensor 'a' has the dtype 'F4'"},
+    {"{}", 0, 100000001, "100 MB"},
+    {"{}", 0, 100000000, "cut off"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]}}", 4, -1, "shape"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1.5],\"data_offsets\":[0,4]}}", 4, -1, "shape"},
     {"{\"a\":{\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]}}", 4, -1,
@@ -211,6 +251,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_tensors_are_read_back),
         cmocka_unit_test(bfloat16_rounds_to_nearest_even),
+        cmocka_unit_test(eight_bit_floats_have_their_values),
         cmocka_unit_test(a_name_that_comes_twice_is_not_written),
         cmocka_unit_test(a_full_disk_leaves_the_old_file_and_nothing_else),
         cmocka_unit_test(hostile_headers_are_refused_with_the_file_named),
