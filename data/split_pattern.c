@@ -45,8 +45,8 @@ static void emit(Translation *to, const char *text, size_t count) {
 static size_t translate_escape(Translation *to, const char *from, Error *error) {
     const char kind = from[1];
     if (kind == 's') {
-        emit(to, "[" WHITE_SPACE "]" + to->in_class,
-             strlen("[" WHITE_SPACE "]") - 2 * to->in_class);
+        const char *set = to->in_class ? WHITE_SPACE : "[" WHITE_SPACE "]";
+        emit(to, set, strlen(set));
         return 2;
     }
     if (kind == 'S' && !to->in_class) {
