@@ -125,8 +125,7 @@ CHECKED(attention_rows,
         (const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows,
          Tensor *probabilities),
         (q, k, shape, rows, probabilities), LIST(probabilities), LIST(q, k))
-CHECKED(rope,
-        (const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y),
+CHECKED(rope, (const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y),
         (x, rotations, transposed, y), LIST(y), LIST(x, rotations))
 CHECKED(activation, (Activation kind, const Tensor *x, Tensor *y), (kind, x, y), LIST(y), LIST(x))
 CHECKED(activation_gradient,
