@@ -18,11 +18,34 @@ static Tensor *run_packed(const DiffLMM *model, const PackedTokens *packed, Tens
                          llama_attention(llama, packed->num_sequences, packed->lengths), options);
 }
 
-static Tensor *cross_entropy_sum(const DiffLMM *model, const PackedTokens *packed, Tensor *hidden) {
+static Tensor *dropout_rows(const DiffLMM *model, const DiffLMMBatch *batch, int rows,
+                            int32_t (*values)[2]) {
+    if (!model->lora || !batch->train) return NULL;
+    return tensor_from_host(model->device, INT32, SHAPE(rows, 2), values);
+}
+
+/// Of hidden states of which `rows` [num_supervised] predict what is supervised.
+static Tensor *cross_entropy_sum(const DiffLMM *model, const PackedTokens *packed, Tensor *hidden,
+                                 const int32_t *rows) {
     int64_t n = packed->num_supervised;
-    Tensor *rows = tensor_from_host(model->device, INT32, SHAPE(n), packed->rows);
+    Tensor *predicting = tensor_from_host(model->device, INT32, SHAPE(n), rows);
     Tensor *targets = tensor_from_host(model->device, INT32, SHAPE(n), packed->targets);
-    return linear_cross_entropy(hidden, model->llama->lm_head, rows, targets);
+    return linear_cross_entropy(hidden, model->llama->lm_head, predicting, targets);
+}
+
+/// The loss alone: the last layer is computed for the ends of the sequences only.
+static Tensor *loss_sum(const DiffLMM *model, const DiffLMMBatch *batch, const PackedTokens *packed,
+                        Tensor *visual, LlamaOptions *options) {
+    PackedTail ends = packed_tail_new(packed);
+    LlamaTail tail = {
+        tensor_from_host(model->device, INT32, SHAPE(ends.total), ends.rows),
+        llama_tail_attention(model->llama, packed->num_sequences, packed->lengths, ends.lengths),
+        dropout_rows(model, batch, ends.total, ends.dropout_rows)};
+    options->tail = &tail;
+    Tensor *hidden = run_packed(model, packed, visual, options);
+    Tensor *sum = cross_entropy_sum(model, packed, hidden, ends.supervised);
+    packed_tail_free(&ends);
+    return sum;
 }
 
 DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
@@ -36,15 +59,18 @@ DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
         LlamaOptions options = forward_options(model);
         options.train = batch->train;
         options.pass = batch->pass;
-        if (model->lora && batch->train)
-            options.dropout_rows =
-                tensor_from_host(model->device, INT32, SHAPE(packed.total, 2), packed.dropout_rows);
+        options.dropout_rows = dropout_rows(model, batch, packed.total, packed.dropout_rows);
         Tensor *visual = NULL;
         if (batch->features)
             visual = difflmm_visual_tokens(model, batch->features, batch->noise, intermediates);
-        Tensor *hidden = run_packed(model, &packed, visual, &options);
-        if (packed.num_supervised > 0) loss.sum = cross_entropy_sum(model, &packed, hidden);
-        if (intermediates) intermediates->logits = llama_logits(model->llama, hidden, NULL);
+        if (intermediates) {
+            Tensor *hidden = run_packed(model, &packed, visual, &options);
+            if (packed.num_supervised > 0)
+                loss.sum = cross_entropy_sum(model, &packed, hidden, packed.rows);
+            intermediates->logits = llama_logits(model->llama, hidden, NULL);
+        } else {
+            loss.sum = loss_sum(model, batch, &packed, visual, &options);
+        }
     }
     packed_tokens_free(&packed);
     return loss;

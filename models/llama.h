@@ -53,6 +53,14 @@ typedef struct Llama {
 typedef struct LlamaLora LlamaLora;   // models/lora.h
 typedef struct LlamaCache LlamaCache; // models/llama_cache.h
 
+/// The ends of packed sequences, where only their hidden states are wanted: of the other rows the last layer then computes keys and
+/// values alone. The results are those of the whole pass.
+typedef struct LlamaTail {
+    Tensor *rows;    ///< INT32 [n], which rows of the pass these are: each sequence's last ones
+    Attention shape; ///< their queries against the keys of all rows
+    Tensor *dropout_rows; ///< LlamaOptions.dropout_rows of these rows
+} LlamaTail;
+
 /// How a forward pass is made; zero is a plain one.
 typedef struct LlamaOptions {
     const LlamaLora *lora; ///< NULL: the frozen model alone
@@ -63,6 +71,7 @@ typedef struct LlamaOptions {
     int recompute;        ///< 0: keep what backward needs; n: recompute every n-th layer
     LlamaCache *cache;    ///< keys and values of earlier tokens; NULL: there are none
     const LlamaCapture *capture; ///< attention to be delivered, or NULL
+    const LlamaTail *tail;       ///< NULL: the hidden states of all rows are wanted
 } LlamaOptions;
 
 /// Reads a published directory. NULL on failure: a missing or unsupported key, a tensor missing or of another shape.
@@ -83,14 +92,18 @@ Tensor *llama_embed(const Llama *llama, const int32_t *ids, int64_t count);
 Tensor *llama_rotations(const Llama *llama, int num_sequences, const int *first, const int *lengths,
                         int64_t rows);
 
-/// The hidden states after the final norm, [T,C], of embeddings [T,C] with their rotations; `shape` says who attends to
-/// whom (llama_attention(), or llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA.
+/// The hidden states after the final norm, [T,C] (or of options->tail's rows), of embeddings [T,C] with their rotations; `shape` says
+/// who attends to whom (llama_attention(), or llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA.
 /// `llama` and `options->lora` must outlive the backward pass.
 Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations, Attention shape,
                       const LlamaOptions *options);
 
 /// Attention of packed sequences with this model's heads.
 Attention llama_attention(const Llama *llama, int num_sequences, const int *lengths);
+
+/// The same where only the last query_lengths[s] rows of sequence s ask.
+Attention llama_tail_attention(const Llama *llama, int num_sequences, const int *lengths,
+                               const int *query_lengths);
 
 /// Logits of some rows (INT32 [n], NULL: all) of the final hidden states: [n,V].
 Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows);

@@ -84,8 +84,15 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
     return packed;
 }
 
+/// What the number of so many rows is brought to a multiple of: at most every 24th row is one too many.
+static int multiple_for(int rows) {
+    int multiple = PACKING_MULTIPLE;
+    while (multiple > 1 && multiple * 24 > rows) multiple /= 2;
+    return multiple;
+}
+
 void packed_tokens_fill(PackedTokens *packed) {
-    while (packed->total % PACKING_MULTIPLE) {
+    for (int multiple = multiple_for(packed->total); packed->total % multiple;) {
         memset(packed->dropout_rows[packed->total], 0, sizeof packed->dropout_rows[0]);
         packed->merge[packed->total++] = packed->num_text;
         packed->text_ids[packed->num_text++] = 0;
@@ -103,6 +110,65 @@ void packed_tokens_free(PackedTokens *packed) {
     free(packed->rows);
     free(packed->targets);
     *packed = (PackedTokens){0};
+}
+
+// ---- ends of sequences
+
+/// From each sequence's first row that predicts something supervised to its end; 0 where there is none.
+static void tail_lengths(const PackedTokens *packed, int *lengths) {
+    int next = 0;
+    for (int s = 0; s < packed->num_sequences; s++) {
+        int end = packed->first_rows[s] + packed->lengths[s];
+        bool any = next < packed->num_supervised && packed->rows[next] < end;
+        lengths[s] = any ? end - packed->rows[next] : 0;
+        while (next < packed->num_supervised && packed->rows[next] < end) next++;
+    }
+}
+
+/// Lets the tails begin earlier until they have `wanted` rows together, or all there are; returns how many they have.
+static int lengthen(const PackedTokens *packed, int total, int wanted, int *lengths) {
+    for (int s = 0; s < packed->num_sequences && total < wanted; s++) {
+        int more = packed->lengths[s] - lengths[s];
+        if (more > wanted - total) more = wanted - total;
+        lengths[s] += more;
+        total += more;
+    }
+    return total;
+}
+
+PackedTail packed_tail_new(const PackedTokens *packed) {
+    PackedTail tail = {.lengths = checked_calloc((size_t)packed->num_sequences + 1, sizeof(int))};
+    tail_lengths(packed, tail.lengths);
+    int total = 0;
+    for (int s = 0; s < packed->num_sequences; s++) total += tail.lengths[s];
+    int multiple = multiple_for(total);
+    tail.total =
+        lengthen(packed, total, (total + multiple - 1) / multiple * multiple, tail.lengths);
+    size_t rows = (size_t)tail.total + 1;
+    tail.rows = checked_malloc(rows * sizeof *tail.rows);
+    tail.dropout_rows = checked_malloc(rows * sizeof *tail.dropout_rows);
+    tail.supervised =
+        checked_malloc(((size_t)packed->num_supervised + 1) * sizeof *tail.supervised);
+    int place = 0, supervised = 0;
+    for (int s = 0; s < packed->num_sequences; s++) {
+        int end = packed->first_rows[s] + packed->lengths[s];
+        for (int row = end - tail.lengths[s]; row < end; row++, place++) {
+            tail.rows[place] = row;
+            memcpy(tail.dropout_rows[place], packed->dropout_rows[row],
+                   sizeof tail.dropout_rows[place]);
+            if (supervised < packed->num_supervised && packed->rows[supervised] == row)
+                tail.supervised[supervised++] = place;
+        }
+    }
+    return tail;
+}
+
+void packed_tail_free(PackedTail *tail) {
+    free(tail->lengths);
+    free(tail->rows);
+    free(tail->dropout_rows);
+    free(tail->supervised);
+    *tail = (PackedTail){0};
 }
 
 Tensor *packed_embeddings(const PackedTokens *packed, const Llama *llama, Tensor *visual) {

@@ -40,10 +40,25 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
                                int max_length);
 void packed_tokens_free(PackedTokens *packed);
 
-/// Appends rows that belong to no sequence until their number is a multiple of PACKING_MULTIPLE: nobody attends to them, nothing is
+/// Appends rows that belong to no sequence until their number is a multiple of PACKING_MULTIPLE, or of less where that would be more
+/// than a few percent: nobody attends to them, nothing is
 /// predicted from them, no gradient comes from them. Batches of nearly the same size then have the same shapes, and what the
 /// product library prepared for one serves the next.
 void packed_tokens_fill(PackedTokens *packed);
+
+/// The ends of packed sequences from the first row that predicts a supervised token on: all that a loss needs of the last layer. As
+/// many rows more as make their number a multiple like packed_tokens_fill()'s, where there are. Host arrays, owned; free with
+/// packed_tail_free().
+typedef struct PackedTail {
+    int total;
+    int *lengths;               ///< [num_sequences]
+    int32_t *rows;              ///< [total], increasing: which rows of the whole these are
+    int32_t (*dropout_rows)[2]; ///< [total]
+    int32_t *supervised;        ///< [num_supervised]: PackedTokens.rows as places in `rows`
+} PackedTail;
+
+PackedTail packed_tail_new(const PackedTokens *packed);
+void packed_tail_free(PackedTail *tail);
 
 /// Embeddings [total,C]: text from the model's table, images from visual [B,N,C] (NULL if no sample has one). Differentiable in
 /// visual.

@@ -277,8 +277,19 @@ static void packing_puts_images_in_shifts_labels_and_cuts(void **state) {
     assert_int_equal(packed.num_supervised, 15);
     assert_memory_equal(packed.rows, rows, sizeof rows);
     assert_memory_equal(packed.targets, targets, sizeof targets);
-    packed_tokens_fill(&packed); // 55 rows become 64; the samples' rows stay as they are
-    assert_int_equal(packed.total, 64);
+    // The ends that predict something: of 4, 7 and 8 rows.
+    PackedTail tail = packed_tail_new(&packed);
+    assert_int_equal(tail.total, 19);
+    assert_int_equal(tail.lengths[1], 7);
+    assert_int_equal(tail.rows[0], 19);
+    assert_int_equal(tail.rows[4], 25);
+    assert_int_equal(tail.rows[18], 54);
+    for (int i = 0; i < 15; i++) assert_int_equal(tail.rows[tail.supervised[i]], rows[i]);
+    for (int i = 0; i < 19; i++)
+        assert_memory_equal(tail.dropout_rows[i], packed.dropout_rows[tail.rows[i]], 8);
+    packed_tail_free(&tail);
+    packed_tokens_fill(&packed); // 55 rows become 56; the samples' rows stay as they are
+    assert_int_equal(packed.total, 56);
     assert_int_equal(packed.num_supervised, 15);
     assert_int_equal(packed.lengths[2], 23);
     assert_memory_equal(packed.rows, rows, sizeof rows);
