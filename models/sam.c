@@ -10,6 +10,7 @@ Sam *sam_load(const char *path, Device *device, DType dtype, Error *error) {
     sam->device = device;
     sam->dtype = dtype;
     sam->config = sam_config_read(weights);
+    weights_leave(weights, "prompt_encoder.shared_embedding.*"); // shared_image_embedding again
     if (!weights_failed(weights)) {
         sam->image_encoder = sam_image_encoder_load(&sam->config, weights, device, dtype);
         sam->prompt_encoder = sam_prompt_encoder_load(&sam->config, weights, device, dtype);

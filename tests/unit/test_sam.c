@@ -382,4 +382,4 @@ static int run_all(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(run_all); }
+int main(void) { return case_run_devices(run_all); }
