@@ -309,7 +309,7 @@ static void a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor(
                               "model.dtype=float32",
                               "lora.lora_enable=true",
                               "lora.lora_r=1",
-                              "lora.lora_alpha=1.5e37",
+                              "lora.lora_alpha=1.9e37",
                               "training.max_steps=2",
                               "training.per_device_train_batch_size=4",
                               "training.gradient_accumulation_steps=8",
