@@ -106,6 +106,15 @@ void block_cache_recount(Device *device, size_t bytes, MemoryKind from, MemoryKi
     pthread_mutex_unlock(&device->cache->lock);
 }
 
+void block_cache_count_borrowed(Device *device, size_t bytes, MemoryKind kind, bool in_use) {
+    int64_t counted = (int64_t)block_cache_block_bytes(bytes) * (in_use ? 1 : -1);
+    pthread_mutex_lock(&device->cache->lock);
+    device->bytes_in_use += counted;
+    device->bytes_by_kind[kind] += counted;
+    if (device->bytes_in_use > device->bytes_peak) remember_peak(device);
+    pthread_mutex_unlock(&device->cache->lock);
+}
+
 void device_reset_peak(Device *device) {
     pthread_mutex_lock(&device->cache->lock);
     remember_peak(device);

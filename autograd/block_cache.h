@@ -33,6 +33,8 @@ void *block_cache_take(Device *device, size_t bytes);
 void block_cache_give(Device *device, void *block, size_t bytes);
 /// Counts a block that was taken with `bytes` as another kind of memory.
 void block_cache_recount(Device *device, size_t bytes, MemoryKind from, MemoryKind to);
+/// Counts memory that somebody else owns as in use (or no longer), as a block for so many bytes would be.
+void block_cache_count_borrowed(Device *device, size_t bytes, MemoryKind kind, bool in_use);
 /// The bytes that a block for `bytes` really has.
 size_t block_cache_block_bytes(size_t bytes);
 

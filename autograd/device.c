@@ -82,6 +82,7 @@ Device *device_cpu(void) {
         .to_host = cpu_copy,
         .fill_zero = cpu_fill_zero,
         .synchronize = cpu_synchronize,
+        .shares_host_memory = true,
     };
     return &device;
 }

@@ -16,6 +16,8 @@ struct Storage {
     size_t size;
     MemoryKind kind;
     bool borrowed; ///< somebody else's memory
+    void *owner;   ///< of borrowed memory that is counted, or NULL
+    void (*release_owner)(void *owner);
 };
 
 // ---- scopes: one stack of tensors per thread, and the heights at which scopes began
@@ -167,6 +169,10 @@ static void storage_set_kind(Storage *storage, MemoryKind kind) {
 
 static void storage_release(Storage *storage) {
     if (--storage->references) return;
+    if (storage->owner) {
+        block_cache_count_borrowed(storage->device, storage->size, storage->kind, false);
+        storage->release_owner(storage->owner);
+    }
     storage_set_kind(storage, MEMORY_WORKSPACE); // as which the device counts what it is given
     if (!storage->borrowed && storage->bytes)
         storage->device->release(storage->device, storage->bytes, storage->size);
@@ -194,6 +200,17 @@ Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape,
     Tensor *x = describe_new(device, dtype, rank, shape, name);
     x->storage = storage_new(device, (size_t)tensor_numel(x) * dtype_size(dtype), data);
     x->data = data;
+    return x;
+}
+
+Tensor *tensor_over_part(Device *device, DType dtype, int rank, const int64_t *shape,
+                         const void *data, const char *name, void *owner,
+                         void (*release)(void *owner)) {
+    Tensor *x = tensor_over(device, dtype, rank, shape, (void *)(uintptr_t)data, name);
+    x->storage->kind = MEMORY_WEIGHTS;
+    x->storage->owner = owner;
+    x->storage->release_owner = release;
+    block_cache_count_borrowed(device, x->storage->size, MEMORY_WEIGHTS, true);
     return x;
 }
 

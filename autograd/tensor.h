@@ -57,9 +57,15 @@ Tensor *reshape(Tensor *x, int rank, const int64_t *shape);
 /// A tensor outside of any scope: content undefined, one reference that the caller owns. Counted as MEMORY_WEIGHTS.
 Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape,
                               const char *name);
-/// A persistent tensor over memory that somebody else owns and that outlives it (a mapped file).
+/// A persistent tensor over memory that somebody else owns and that outlives it.
 Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data,
                     const char *name);
+
+/// A persistent tensor over a part of what `owner` owns (a mapped file), which is only read. Counted as MEMORY_WEIGHTS; release(owner) is
+/// called when the tensor and its reshapes are gone.
+Tensor *tensor_over_part(Device *device, DType dtype, int rank, const int64_t *shape,
+                         const void *data, const char *name, void *owner,
+                         void (*release)(void *owner));
 
 /// Counts x's memory, which its reshapes share, as another kind; tensors of scopes are MEMORY_ACTIVATIONS at first.
 void tensor_set_memory_kind(Tensor *x, MemoryKind kind);

@@ -15,6 +15,7 @@ typedef struct Slot {
 } Slot;
 
 struct ModelDirectory {
+    int owners;
     char *path;
     ModelConfig *config;
     WeightFile **files;
@@ -197,6 +198,7 @@ static bool open_config(ModelDirectory *directory, Error *error) {
 
 ModelDirectory *model_directory_open(const char *path, Error *error) {
     ModelDirectory *directory = checked_calloc(1, sizeof *directory);
+    directory->owners = 1;
     directory->path = checked_strdup(path);
     size_t length = strlen(path);
     while (length > 1 && directory->path[length - 1] == '/') directory->path[--length] = '\0';
@@ -217,13 +219,18 @@ ModelDirectory *model_directory_open(const char *path, Error *error) {
 }
 
 void model_directory_close(ModelDirectory *directory) {
-    if (!directory) return;
+    if (!directory || --directory->owners) return;
     model_config_close(directory->config);
     for (int i = 0; i < directory->file_count; i++) weight_file_close(directory->files[i]);
     free(directory->files);
     free(directory->slots);
     free(directory->path);
     free(directory);
+}
+
+ModelDirectory *model_directory_retain(ModelDirectory *directory) {
+    directory->owners++;
+    return directory;
 }
 
 const char *model_directory_path(const ModelDirectory *directory) { return directory->path; }

@@ -22,7 +22,10 @@ typedef struct ModelDirectory ModelDirectory;
 
 /// Opens the configuration and every weight file. NULL on failure.
 ModelDirectory *model_directory_open(const char *path, Error *error);
+/// One owner less; the last closes.
 void model_directory_close(ModelDirectory *directory);
+/// One more owner, who keeps what is mapped. Returns directory.
+ModelDirectory *model_directory_retain(ModelDirectory *directory);
 const char *model_directory_path(const ModelDirectory *directory);
 /// Owned by the directory.
 const ModelConfig *model_directory_config(const ModelDirectory *directory);

@@ -1,5 +1,7 @@
-// Frozen weights are copied out of the mapped files once, piece by piece, converted and permuted on the way: whatever a network's size,
-// the host holds a few pieces of it beside what lives in the processor's own tensors, and the files may then be closed.
+// On the processor large matrices of the type wanted stay where they are, in the mapped files: loading costs nothing, processes share
+// them, and the system may drop and read again what it needs room for. All else is copied out of the files once, piece by piece,
+// converted and permuted on the way: whatever a network's size, the host holds a few pieces of it beside what lives in the device's own
+// tensors.
 #include "models/weights.h"
 
 #include <fnmatch.h>
@@ -343,14 +345,30 @@ static const void *elements(Weights *weights, const StoredTensor *stored, int64_
     return values;
 }
 
+static void close_directory(void *directory) { model_directory_close(directory); }
+
+/// Whether a tensor of the device can be the mapped file's own memory: `numel` elements from `begin` on, large enough that the place in
+/// the middle of a file (no more than its type's alignment) and a page of its own do not matter.
+static bool stays_mapped(const Weights *weights, const StoredTensor *entry, int64_t numel,
+                         DType dtype) {
+    return weights->device->shares_host_memory && entry->data && entry->aligned &&
+           stored_as(entry, dtype) && numel >= PIECE;
+}
+
 /// The stored tensor [out, in, area] from element `begin` on as one of the device of that shape, permuted to [out, area, in].
 static Tensor *upload_from(Weights *weights, const StoredTensor *entry, int64_t begin, DType dtype,
                            int64_t in, int64_t area, int rank, const int64_t *shape) {
     Device *device = weights->device;
+    size_t size = dtype_size(dtype);
+    int64_t numel = 1;
+    for (int i = 0; i < rank; i++) numel *= shape[i];
+    if (area == 1 && stays_mapped(weights, entry, numel, dtype))
+        return tensor_over_part(device, dtype, rank, shape,
+                                (const char *)entry->data + (size_t)begin * size, entry->name,
+                                model_directory_retain(weights->directory), close_directory);
     Tensor *x = tensor_new_persistent(device, dtype, rank, shape, entry->name);
     if (device->counts_only) return x;
-    size_t size = dtype_size(dtype);
-    int64_t numel = tensor_numel(x), whole = area > 1 ? in * area : 1; // what a piece must not cut
+    int64_t whole = area > 1 ? in * area : 1; // what a piece must not cut
     int64_t piece = whole > PIECE ? whole : PIECE - PIECE % (whole ? whole : 1);
     for (int64_t first = 0, count; first < numel; first += count) {
         count = numel - first < piece ? numel - first : piece;

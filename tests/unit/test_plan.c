@@ -118,7 +118,7 @@ static void memory_at_the_peak_is_what_a_run_needs(void **state) {
         {PHASE_TRAINING, SETTINGS("training.per_device_train_batch_size=2", "model.dtype=float32",
                                   "model.implicit_captioner=false", "model.ensemble_size=2")},
         {PHASE_TRAINING,
-         SETTINGS("training.per_device_train_batch_size=8", "model.architecture=llava",
+         SETTINGS("training.per_device_train_batch_size=24", "model.architecture=llava",
                   "lora.lora_enable=true", "data.cache_features=true")},
         {PHASE_EVALUATION,
          SETTINGS("training.per_device_train_batch_size=1", "lora.lora_enable=true", eval,

@@ -188,12 +188,42 @@ static void tensors_that_nobody_asks_for_are_named(void **state) {
     weights_on_unused(NULL);
 }
 
+/// Where a device computes in the host's memory, a large matrix of the type wanted is the file's own memory, and keeps the file open.
+static void large_matrices_stay_in_the_mapped_file(void **state) {
+    (void)state;
+    uint16_t *values = checked_malloc(MOST * sizeof *values);
+    for (int64_t i = 0; i < MOST; i++) values[i] = float_to_bfloat16(stored(i));
+    const int64_t shape[] = {ROWS, COLUMNS}, small[] = {3, 5};
+    const SafetensorsTensor tensors[] = {{"odd", ELEMENT_BF16, 2, small, values},
+                                         {"matrix", ELEMENT_BF16, 2, shape, values}};
+    write_model(tensors, 2);
+    free(values);
+    Device *device = case_device();
+    int64_t before = device->bytes_in_use;
+    Weights *weights = open_model(BFLOAT16);
+    const StoredTensor *stored_matrix = model_directory_find(weights_directory(weights), "matrix");
+    Tensor *x = weights_matrix(weights, "matrix", ROWS, COLUMNS),
+           *odd = weights_matrix(weights, "odd", 3, 5);
+    assert_int_equal(x->data == stored_matrix->data, device->shares_host_memory);
+    assert_true(device->bytes_in_use - before >= MOST * 2); // counted either way
+    finish(weights);
+    float *read = on_host(x);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < MOST; i++) wrong += read[i] != stored(i);
+    assert_int_equal(wrong, 0);
+    free(read);
+    tensor_release(x);
+    tensor_release(odd);
+    assert_int_equal(device->bytes_in_use, before);
+}
+
 static int run(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(long_weights_arrive_whole_in_either_type),
         IN_FOLDER(eight_bit_floats_are_converted),
         IN_FOLDER(all_missing_tensors_are_named_together),
         IN_FOLDER(tensors_that_nobody_asks_for_are_named),
+        IN_FOLDER(large_matrices_stay_in_the_mapped_file),
         IN_FOLDER(what_was_read_of_a_file_does_not_stay_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
