@@ -26,7 +26,7 @@ static const char HELP[] =
     "\n"
     "examples:\n"
     "  difflmm plan configs/tiny_stage1.yaml --time\n"
-    "  difflmm plan configs/difflmm_7b_stage2.yaml training.shard_optimizer=true --processes 8\n";
+    "  difflmm plan configs/difflmm-7b-finetune.yaml training.shard_optimizer=true --processes 8\n";
 
 typedef struct PlanArguments {
     char **rest; ///< [rest_count], what command_load_config() takes

@@ -390,7 +390,7 @@ static void configurations_that_ship_are_valid(void **state) {
     (void)state;
     const char *const names[] = {"tiny_stage1",       "tiny_stage2",       "tiny_eval",
                                  "tiny_llava_stage1", "tiny_llava_stage2", "tiny_llava_eval",
-                                 "difflmm_7b_stage1", "difflmm_7b_stage2"};
+                                 "difflmm-7b-pretrain", "difflmm-7b-finetune"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[512];
         snprintf(path, sizeof path, SOURCE_DIR "/configs/%s.yaml", names[i]);
@@ -411,8 +411,8 @@ static void configurations_that_ship_are_valid(void **state) {
 static void the_published_recipe_is_as_published(void **state) {
     (void)state;
     Error error = {0};
-    Config *one = config_load(SOURCE_DIR "/configs/difflmm_7b_stage1.yaml", NULL, 0, &error);
-    Config *two = config_load(SOURCE_DIR "/configs/difflmm_7b_stage2.yaml", NULL, 0, &error);
+    Config *one = config_load(SOURCE_DIR "/configs/difflmm-7b-pretrain.yaml", NULL, 0, &error);
+    Config *two = config_load(SOURCE_DIR "/configs/difflmm-7b-finetune.yaml", NULL, 0, &error);
     assert_non_null(one);
     assert_non_null(two);
     assert_true(one->training.learning_rate == 1e-3);
