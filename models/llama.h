@@ -31,7 +31,8 @@ typedef struct LlamaConfig {
     bool tie_word_embeddings, qkv_bias, o_bias, mlp_bias;
     int *
         windows; ///< [num_hidden_layers]: a token of that layer sees so many, itself among them; 0: all before it
-    int eos_token_id[LLAMA_MAX_EOS], num_eos;
+    int eos_token_id[LLAMA_MAX_EOS],
+        num_eos; ///< what ends a text: as generation_config.json says, else config.json
 } LlamaConfig;
 
 typedef struct LlamaLayer {

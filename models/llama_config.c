@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_WIDTH = 1 << 20, MAX_LAYERS = 4096, MAX_VOCABULARY = 1 << 24, MAX_LENGTH = 1 << 30 };
 
@@ -115,12 +116,40 @@ static void read_windows(Weights *weights, Family family, LlamaConfig *config) {
     for (int i = first; i < layers; i++) config->windows[i] = window;
 }
 
+/// What ends a text by generation_config.json, which chat models publish beside their configuration, and which counts for more: Llama 3's
+/// names the end of a turn as well as that of a text.
+static void read_generation_eos(Weights *weights, LlamaConfig *config) {
+    char *path = format_string("%s/generation_config.json",
+                               model_directory_path(weights_directory(weights)));
+    int64_t ids[LLAMA_MAX_EOS];
+    int count = 0;
+    Error error;
+    ModelConfig *generation = NULL;
+    if (access(path, F_OK) == 0 && !weights_failed(weights)) {
+        generation = model_config_open(path, &error);
+        if (!generation || (model_config_has(generation, "eos_token_id") &&
+                            !model_config_int_list(generation, "eos_token_id", LLAMA_MAX_EOS, ids,
+                                                   &count, &error)))
+            weights_fail(weights, "%s", error.message);
+    }
+    for (int i = 0; i < count && !weights_failed(weights); i++) {
+        if (ids[i] < 0 || ids[i] > MAX_VOCABULARY)
+            weights_fail(weights, "%s: eos_token_id lists %lld; expected 0 to %d", path,
+                         (long long)ids[i], MAX_VOCABULARY);
+        config->eos_token_id[i] = (int)ids[i];
+        config->num_eos = count;
+    }
+    model_config_close(generation);
+    free(path);
+}
+
 static void read_eos(Weights *weights, Family family, LlamaConfig *config) {
     config->eos_token_id[0] = 2;
     config->num_eos = family != QWEN2;
     if (weights_has_key(weights, "eos_token_id"))
         config->num_eos = weights_int_list(weights, "eos_token_id", LLAMA_MAX_EOS,
                                            config->eos_token_id, 0, MAX_VOCABULARY);
+    read_generation_eos(weights, config);
 }
 
 LlamaConfig llama_config_read(Weights *weights) {

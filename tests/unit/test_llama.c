@@ -339,6 +339,45 @@ static void what_is_not_supported_is_refused_with_its_key(void **state) {
     }
 }
 
+/// Loads the same weights beside a generation_config.json; the ends are left in *config.
+static const char *message_beside(const char *generation_config, LlamaConfig *config) {
+    static Error error;
+    write_text("generation_config.json", generation_config);
+    error.message[0] = 0;
+    Llama *llama = llama_load(temporary_folder, device, FLOAT32, &error);
+    if (llama) *config = llama->config;
+    llama_free(llama);
+    return llama ? "loaded" : error.message;
+}
+
+static void what_ends_a_text_is_what_generation_config_says(void **state) {
+    (void)state;
+    LlamaConfig config;
+    assert_int_equal(
+        symlink(RECORDED_FOLDER "llama/gqa/model.safetensors", in_folder("model.safetensors")), 0);
+    assert_string_equal(message_with("eos_token_id", "7"), "loaded");
+    assert_string_equal(message_beside("{\"eos_token_id\": [5, 9, 11]}", &config), "loaded");
+    assert_int_equal(config.num_eos, 3);
+    assert_int_equal(config.eos_token_id[0], 5);
+    assert_int_equal(config.eos_token_id[2], 11);
+    static const char *const silent[] = {"{\"use_cache\": true}", "{\"eos_token_id\": null}"};
+    for (size_t i = 0; i < sizeof silent / sizeof *silent; i++) {
+        assert_string_equal(message_beside(silent[i], &config), "loaded");
+        assert_int_equal(config.num_eos, 1);
+        assert_int_equal(config.eos_token_id[0], 7);
+    }
+    static const char *const bad[][2] = {
+        {"{", "generation_config.json:1"},
+        {"{\"eos_token_id\": \"</s>\"}", "eos_token_id"},
+        {"{\"eos_token_id\": [2, -1]}", "-1"},
+        {"{\"eos_token_id\": [1,2,3,4,5,6,7,8,9]}", "eos_token_id"}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        const char *message = message_beside(bad[i][0], &config);
+        if (!strstr(message, bad[i][1]) || !strstr(message, "generation_config.json"))
+            fail_msg("%s gave: %s", bad[i][0], message);
+    }
+}
+
 static void nothing_is_left_in_memory(void **state) {
     (void)state;
     assert_int_equal(device->bytes_in_use, 0);
@@ -358,6 +397,7 @@ static int run_all(void) {
         cmocka_unit_test(a_selection_of_layers_that_do_not_exist_is_refused),
         cmocka_unit_test(bfloat16_is_near_float32),
         IN_FOLDER(what_is_not_supported_is_refused_with_its_key),
+        IN_FOLDER(what_ends_a_text_is_what_generation_config_says),
         cmocka_unit_test(nothing_is_left_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
