@@ -56,6 +56,9 @@ static void *take_locked(Device *device, int class, size_t rounded) {
         device->bytes_cached -= (int64_t)rounded;
         return list->blocks[--list->count];
     }
+    // What is kept must not make the memory that is held grow far beyond what was ever in use at once.
+    int64_t held = device->bytes_in_use + device->bytes_cached + (int64_t)rounded;
+    if (cache->allowance >= 0 && held > device->bytes_peak + cache->allowance) trim_locked(device);
     void *block = cache->allocate(device, rounded);
     if (block || !device->bytes_cached) return block;
     trim_locked(device);

@@ -144,12 +144,17 @@ static void count_sum_rows(const Tensor *x, Tensor *sum) {
     work_in(x, 4 * columns * least(MOST_BLOCKS, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS));
 }
 
-/// A convolution's weight is always kept prepared on the processor, channels padded to a vector.
-static void prepare_convolution(Tensor *weight, DType type, bool gradient) {
-    enum { LANES = 16 };
+/// A convolution's weight is kept prepared on the processor, channels padded to a vector; a large one for the gradient only while it is
+/// used. Returns the bytes of that.
+static int64_t prepare_convolution(Tensor *weight, DType type, bool gradient) {
+    enum { KEPT_FILTER_ELEMENTS = 1 << 19, LANES = 16 };
     int64_t area = weight->shape[1] * weight->shape[2];
     int64_t in = weight->shape[3] < LANES ? weight->shape[3] : round_up(weight->shape[3], LANES);
-    prepare(weight, gradient, round_up(weight->shape[0], LANES) * in * area, type);
+    int64_t elements = round_up(weight->shape[0], LANES) * in * area;
+    if (gradient && tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
+        return elements * (int64_t)dtype_size(type);
+    prepare(weight, gradient, elements, type);
+    return 0;
 }
 
 /// ops/cuda/conv2d.cu: columns of a slice of pixels, unless the kernel is one pixel.
@@ -166,8 +171,8 @@ static void work_of_convolution(const Tensor *x, Tensor *weight, bool gradient, 
         return;
     }
     DType type = cpu_product_type(x);
-    prepare_convolution(weight, type, gradient);
-    work_in(x, converted_bytes(x, type) + converted_bytes(y, type));
+    work_in(x, prepare_convolution(weight, type, gradient) + converted_bytes(x, type) +
+                   converted_bytes(y, type));
 }
 
 static void count_conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape,

@@ -1,169 +1,12 @@
 // The one file that knows oneDNN's C interface.
-#include "ops/cpu/onednn.h"
-
-#include <oneapi/dnnl/dnnl.h>
+#include "ops/cpu/onednn_version.h"
 
 #include <omp.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-// ---- what differs between the versions: memory descriptors (a struct by value in 2, an object in 3) and how a primitive
-// descriptor is made (from an operation descriptor in 2, directly in 3)
-
-#if DNNL_VERSION_MAJOR < 3
-typedef const dnnl_memory_desc_t *LayoutView;
-#else
-typedef const_dnnl_memory_desc_t LayoutView;
-#endif
-
-#define DNNL_CHECK(call)                                                                \
-    do {                                                                                \
-        dnnl_status_t status_ = (call);                                                 \
-        CHECK(status_ == dnnl_success, "oneDNN: status %d in %s", (int)status_, #call); \
-    } while (0)
-
-/// An owned memory descriptor.
-typedef struct Layout {
-    dnnl_memory_desc_t desc;
-} Layout;
-
-static LayoutView view(const Layout *layout) {
-#if DNNL_VERSION_MAJOR < 3
-    return &layout->desc;
-#else
-    return layout->desc;
-#endif
-}
-
-static Layout layout_copy(LayoutView source) {
-    Layout layout;
-#if DNNL_VERSION_MAJOR < 3
-    layout.desc = *source;
-#else
-    DNNL_CHECK(dnnl_memory_desc_clone(&layout.desc, source));
-#endif
-    return layout;
-}
-
-static void layout_release(Layout *layout) {
-#if DNNL_VERSION_MAJOR < 3
-    (void)layout;
-#else
-    dnnl_memory_desc_destroy(layout->desc);
-#endif
-}
-
-static dnnl_data_type_t data_type(DType type) { return type == BFLOAT16 ? dnnl_bf16 : dnnl_f32; }
-
-static Layout layout_strided(DType type, int rank, const int64_t *shape, const int64_t *steps) {
-    dnnl_dims_t dims, strides; // oneDNN declares arrays of its greatest rank
-    memcpy(dims, shape, (size_t)rank * sizeof *shape);
-    memcpy(strides, steps, (size_t)rank * sizeof *steps);
-    Layout layout;
-#if DNNL_VERSION_MAJOR < 3
-    DNNL_CHECK(
-        dnnl_memory_desc_init_by_strides(&layout.desc, rank, dims, data_type(type), strides));
-#else
-    DNNL_CHECK(
-        dnnl_memory_desc_create_with_strides(&layout.desc, rank, dims, data_type(type), strides));
-#endif
-    return layout;
-}
-
-static Layout layout_tagged(DType type, int rank, const int64_t *shape, dnnl_format_tag_t tag) {
-    dnnl_dims_t dims;
-    memcpy(dims, shape, (size_t)rank * sizeof *shape);
-    Layout layout;
-#if DNNL_VERSION_MAJOR < 3
-    DNNL_CHECK(dnnl_memory_desc_init_by_tag(&layout.desc, rank, dims, data_type(type), tag));
-#else
-    DNNL_CHECK(dnnl_memory_desc_create_with_tag(&layout.desc, rank, dims, data_type(type), tag));
-#endif
-    return layout;
-}
-
-/// A layout that the primitive chooses.
-static Layout layout_any(DType type, int rank, const int64_t *shape) {
-    return layout_tagged(type, rank, shape, dnnl_format_tag_any);
-}
-
-static bool layout_equal(LayoutView a, LayoutView b) { return dnnl_memory_desc_equal(a, b) != 0; }
-
-static void append_sum(dnnl_post_ops_t post_ops) {
-#if DNNL_VERSION_MAJOR < 3
-    DNNL_CHECK(dnnl_post_ops_append_sum(post_ops, 1.0f));
-#else
-    DNNL_CHECK(dnnl_post_ops_append_sum(post_ops, 1.0f, 0, dnnl_data_type_undef));
-#endif
-}
-
-static dnnl_engine_t engine;
 static dnnl_stream_t stream;
-
-enum { END_A, END_B, END_BIAS, END_C, END_SCRATCH, ENDS };
-
-static dnnl_primitive_desc_t matmul_descriptor(Layout *ends, bool bias,
-                                               const_dnnl_primitive_attr_t attributes) {
-    dnnl_primitive_desc_t descriptor;
-    LayoutView bias_view = bias ? view(&ends[END_BIAS]) : NULL;
-#if DNNL_VERSION_MAJOR < 3
-    dnnl_matmul_desc_t operation;
-    DNNL_CHECK(dnnl_matmul_desc_init(&operation, view(&ends[END_A]), view(&ends[END_B]), bias_view,
-                                     view(&ends[END_C])));
-    DNNL_CHECK(dnnl_primitive_desc_create(&descriptor, &operation, attributes, engine, NULL));
-#else
-    DNNL_CHECK(dnnl_matmul_primitive_desc_create(&descriptor, engine, view(&ends[END_A]),
-                                                 view(&ends[END_B]), bias_view, view(&ends[END_C]),
-                                                 attributes));
-#endif
-    return descriptor;
-}
-
-/// Strides, dilation (0: none) and padding as oneDNN wants them.
-typedef struct Window {
-    dnnl_dims_t strides, dilation, before, after;
-} Window;
-
-static dnnl_primitive_desc_t convolution_descriptor(Layout *ends, bool bias, const Window *window,
-                                                    const_dnnl_primitive_attr_t attributes) {
-    dnnl_primitive_desc_t descriptor;
-    LayoutView bias_view = bias ? view(&ends[END_BIAS]) : NULL;
-#if DNNL_VERSION_MAJOR < 3
-    dnnl_convolution_desc_t operation;
-    DNNL_CHECK(dnnl_dilated_convolution_forward_desc_init(
-        &operation, dnnl_forward_inference, dnnl_convolution_direct, view(&ends[END_A]),
-        view(&ends[END_B]), bias_view, view(&ends[END_C]), window->strides, window->dilation,
-        window->before, window->after));
-    DNNL_CHECK(dnnl_primitive_desc_create(&descriptor, &operation, attributes, engine, NULL));
-#else
-    DNNL_CHECK(dnnl_convolution_forward_primitive_desc_create(
-        &descriptor, engine, dnnl_forward_inference, dnnl_convolution_direct, view(&ends[END_A]),
-        view(&ends[END_B]), bias_view, view(&ends[END_C]), window->strides, window->dilation,
-        window->before, window->after, attributes));
-#endif
-    return descriptor;
-}
-
-/// Here END_A is the gradient of x (written) and END_C the gradient of y (read).
-static dnnl_primitive_desc_t convolution_backward_descriptor(
-    Layout *ends, const Window *window, const_dnnl_primitive_attr_t attributes) {
-    dnnl_primitive_desc_t descriptor, hint = convolution_descriptor(ends, false, window, NULL);
-#if DNNL_VERSION_MAJOR < 3
-    dnnl_convolution_desc_t operation;
-    DNNL_CHECK(dnnl_dilated_convolution_backward_data_desc_init(
-        &operation, dnnl_convolution_direct, view(&ends[END_A]), view(&ends[END_B]),
-        view(&ends[END_C]), window->strides, window->dilation, window->before, window->after));
-    DNNL_CHECK(dnnl_primitive_desc_create(&descriptor, &operation, attributes, engine, hint));
-#else
-    DNNL_CHECK(dnnl_convolution_backward_data_primitive_desc_create(
-        &descriptor, engine, dnnl_convolution_direct, view(&ends[END_A]), view(&ends[END_B]),
-        view(&ends[END_C]), window->strides, window->dilation, window->before, window->after, hint,
-        attributes));
-#endif
-    dnnl_primitive_desc_destroy(hint);
-    return descriptor;
-}
 
 // ---- which instructions
 
@@ -362,13 +205,25 @@ static void *weight_in_type(const Tensor *weight, DType type, void **owned) {
     return *owned;
 }
 
+/// Copies the weight, stored as `stored` says (in type `type`), into `data` in another layout.
+static dnnl_memory_t pack(const Tensor *weight, DType type, const Layout *stored, LayoutView wanted,
+                          void *data) {
+    void *owned, *source = weight_in_type(weight, type, &owned);
+    dnnl_memory_t from, to;
+    DNNL_CHECK(dnnl_memory_create(&to, wanted, engine, data));
+    DNNL_CHECK(dnnl_memory_create(&from, view(stored), engine, source));
+    reorder(from, view(stored), to, wanted);
+    dnnl_memory_destroy(from);
+    free(owned);
+    return to;
+}
+
 /// The weight, stored as `stored` says (in type `type`), in the layout that the primitive wants.
 static dnnl_memory_t prepare(Tensor *weight, DType type, const Layout *stored, LayoutView wanted) {
     for (Prepared *entry = weight->prepared; entry; entry = entry->next)
         if (layout_equal(view(&entry->stored), view(stored)) &&
             layout_equal(view(&entry->layout), wanted))
             return entry->memory;
-    void *owned, *source = weight_in_type(weight, type, &owned);
     Prepared *entry = checked_calloc(1, sizeof *entry);
     entry->stored = layout_copy(view(stored));
     entry->layout = layout_copy(wanted);
@@ -377,12 +232,7 @@ static dnnl_memory_t prepare(Tensor *weight, DType type, const Layout *stored, L
     CHECK(entry->data, "out of memory: %zu bytes for a prepared weight", entry->bytes);
     entry->device = weight->device;
     entry->device->bytes_prepared += (int64_t)entry->bytes;
-    DNNL_CHECK(dnnl_memory_create(&entry->memory, wanted, engine, entry->data));
-    dnnl_memory_t from;
-    DNNL_CHECK(dnnl_memory_create(&from, view(stored), engine, source));
-    reorder(from, view(stored), entry->memory, wanted);
-    dnnl_memory_destroy(from);
-    free(owned);
+    entry->memory = pack(weight, type, stored, wanted, entry->data);
     entry->next = weight->prepared;
     weight->prepared = entry;
     return entry->memory;
@@ -528,15 +378,33 @@ static Primitive *convolution_primitive(const Convolution *s, bool bias, bool gr
     return place;
 }
 
+/// For the gradient filters of more elements than this are packed at each call: that takes a hundredth of a full-size training step,
+/// and a copy of all of Stable Diffusion's would take a gigabyte.
+enum { KEPT_FILTER_ELEMENTS = 1 << 19 };
+
+static void gradient_of_large_filter(const Convolution *s, Primitive *place, const Layout *stored,
+                                     void *grad_x, Tensor *weight, const void *grad_y) {
+    Device *device = weight->device;
+    size_t bytes = dnnl_memory_desc_get_size(view(&place->b_layout));
+    void *data = device->allocate(device, bytes);
+    dnnl_memory_t packed = pack(weight, s->type, stored, view(&place->b_layout), data);
+    primitive_run(place, backward_names, (const void *[]){grad_x, NULL, NULL, grad_y}, packed);
+    dnnl_memory_destroy(packed);
+    device->release(device, data, bytes);
+}
+
 static void convolution_run(const Convolution *s, bool gradient, const void *x, Tensor *weight,
                             const float *bias, const void *y) {
     pthread_mutex_lock(&lock);
     Primitive *place = convolution_primitive(s, bias != NULL, gradient);
     Layout stored = filter_layout(s);
-    dnnl_memory_t packed = prepare(weight, s->type, &stored, view(&place->b_layout));
+    if (gradient && tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
+        gradient_of_large_filter(s, place, &stored, (void *)(uintptr_t)x, weight, y);
+    else
+        primitive_run(place, gradient ? backward_names : forward_names,
+                      (const void *[]){x, NULL, bias, y},
+                      prepare(weight, s->type, &stored, view(&place->b_layout)));
     layout_release(&stored);
-    primitive_run(place, gradient ? backward_names : forward_names,
-                  (const void *[]){x, NULL, bias, y}, packed);
     pthread_mutex_unlock(&lock);
 }
 
