@@ -37,7 +37,7 @@ ModelConfig *model_config_open(const char *path, Error *error) {
 ModelConfig *model_config_empty(const char *path) {
     ModelConfig *config = checked_calloc(1, sizeof *config);
     config->path = checked_strdup(path);
-    config->root = json_object();
+    config->root = json_loads("{}", 0, NULL);
     return config;
 }
 
