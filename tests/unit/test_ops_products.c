@@ -407,7 +407,14 @@ static const ConvolutionCase convolutions[] = {
     {1, 3, 3, 1, 1, 3, 3, {1, 0, 0, 0, 0}},
     {1, 6, 5, 2, 3, 2, 3, {1, 0, 2, 1, 0}},
     {1, 10, 10, 4, 320, 3, 3, {1, 1, 1, 1, 1}},
-    {1, 3, 2, 640, 96, 3, 3, {1, 1, 1, 1, 1}}, // a filter too large to be kept packed for the gradient
+    {1,
+     3,
+     2,
+     640,
+     96,
+     3,
+     3,
+     {1, 1, 1, 1, 1}}, // a filter too large to be kept packed for the gradient
 };
 
 static int64_t output_size(int64_t size, int before, int after, int64_t kernel, int stride) {
