@@ -388,8 +388,8 @@ static void a_verb_loads_its_configuration_from_its_arguments(void **state) {
 
 static void configurations_that_ship_are_valid(void **state) {
     (void)state;
-    const char *const names[] = {"tiny_stage1",       "tiny_stage2",       "tiny_eval",
-                                 "tiny_llava_stage1", "tiny_llava_stage2", "tiny_llava_eval",
+    const char *const names[] = {"tiny_stage1",         "tiny_stage2",        "tiny_eval",
+                                 "tiny_llava_stage1",   "tiny_llava_stage2",  "tiny_llava_eval",
                                  "difflmm-7b-pretrain", "difflmm-7b-finetune"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[512];
