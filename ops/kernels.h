@@ -66,8 +66,10 @@ typedef struct Kernels {
         const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows,
         Tensor *
             probabilities); ///< rows INT32 [n]; FLOAT32 [n,heads,max_k_length], zero past what a row sees
-    void (*rope)(const Tensor *x, const Tensor *rotations, bool transposed,
-                 Tensor *y); ///< rotations FLOAT32 [rows,head_dim]: cosines, then sines; transposed: these count negative
+    void (*rope)(
+        const Tensor *x, const Tensor *rotations, bool transposed,
+        Tensor *
+            y); ///< rotations FLOAT32 [rows,head_dim]: cosines, then sines; transposed: these count negative
 
     // activations and gates
     void (*activation)(Activation kind, const Tensor *x, Tensor *y);
