@@ -9,7 +9,7 @@
 // adapters count with the network behind them), backward is split where the visual tokens have their gradient.
 #include "bench.h"
 #include "models/block_output.h"
-#include "models/difflmm.h"
+#include "recipe_options.h"
 #include "train/optimizer.h"
 
 #include <math.h>
@@ -68,26 +68,10 @@ static DiffLMM *load(const Settings *settings, Device *device, ParameterSet *par
     char *sd = format_string("%s/stable-diffusion-v1-5", settings->folder);
     char *clip = format_string("%s/clip-vit-large-patch14-336", settings->folder);
     char *llm = format_string("%s/vicuna-7b-v1.5", settings->folder);
-    LoraOptions lora = {.r = settings->rank,
-                        .alpha = 2 * (float)settings->rank,
-                        .dropout = 0.05f,
-                        .modules = {true, true, true, true, true, true, true}};
-    DiffLMMOptions options = {.architecture = ADAPTERS_DIFFLMM,
-                              .sd = sd,
-                              .vision_tower = clip,
-                              .llm = llm,
-                              .implicit_captioner = true,
-                              .positional_encodings = true,
-                              .clip_concat = true,
-                              .positional_encoding_std = 1,
-                              .unet_feature_block = 1,
-                              .timestep = 100,
-                              .ensemble_size = 1,
-                              .image_size = 384,
-                              .model_max_length = 2048,
-                              .dtype = BFLOAT16,
-                              .recompute = settings->recompute,
-                              .lora = settings->stage == 2 ? &lora : NULL};
+    LoraOptions lora = recipe_lora(settings->rank);
+    DiffLMMOptions options = recipe_options(sd, clip, llm);
+    options.recompute = settings->recompute;
+    options.lora = settings->stage == 2 ? &lora : NULL;
     Error error;
     DiffLMM *model = difflmm_load(&options, device, parameters, &error);
     if (!model) {

@@ -6,7 +6,7 @@
 // CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for each stage and type: the median
 // step, samples and tokens (visual ones counted) per second, and the highest memory of tensors.
 #include "bench.h"
-#include "models/difflmm.h"
+#include "recipe_options.h"
 #include "train/optimizer.h"
 
 #include <math.h>
@@ -22,25 +22,13 @@ static DiffLMM *load(const Settings *settings, AdapterKind architecture, bool lo
     snprintf(sd, sizeof sd, "%s/sd", settings->checkpoints);
     snprintf(clip, sizeof clip, "%s/clip", settings->checkpoints);
     snprintf(llm, sizeof llm, "%s/llm", settings->checkpoints);
-    LoraOptions lora = {.r = 32,
-                        .alpha = 64,
-                        .dropout = 0.05f,
-                        .modules = {true, true, true, true, true, true, true}};
-    DiffLMMOptions options = {.architecture = architecture,
-                              .sd = sd,
-                              .vision_tower = clip,
-                              .llm = llm,
-                              .implicit_captioner = true,
-                              .positional_encodings = true,
-                              .clip_concat = true,
-                              .positional_encoding_std = 1,
-                              .unet_feature_block = 1,
-                              .timestep = 100,
-                              .ensemble_size = 1,
-                              .image_size = 128,
-                              .model_max_length = 512,
-                              .dtype = dtype,
-                              .lora = lora_enabled ? &lora : NULL};
+    LoraOptions lora = recipe_lora(32);
+    DiffLMMOptions options = recipe_options(sd, clip, llm);
+    options.architecture = architecture;
+    options.image_size = 128;
+    options.model_max_length = 512;
+    options.dtype = dtype;
+    options.lora = lora_enabled ? &lora : NULL;
     Error error;
     DiffLMM *model = difflmm_load(&options, device, parameters, &error);
     if (!model) {

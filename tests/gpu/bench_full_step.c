@@ -8,9 +8,9 @@
 //
 // The linker puts the __wrap_ functions below in the place of models/weights.h's, so networks are read from directories that hold a
 // configuration and an empty weight file.
-#include "models/difflmm.h"
 #include "models/weights.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/recipe_options.h"
 #include "train/optimizer.h"
 
 #include <math.h>
@@ -158,26 +158,11 @@ static DiffLMM *load(const Settings *settings, ParameterSet *parameters) {
     if (!mkdtemp(root)) fail("no folder can be made in /tmp");
     make_directories(root, settings->small);
     char *clip = format_string("%s/clip", root), *llm = format_string("%s/llm", root);
-    LoraOptions lora = {.r = settings->small ? 4 : 128,
-                        .alpha = 256,
-                        .dropout = 0.05f,
-                        .modules = {true, true, true, true, true, true, true}};
-    DiffLMMOptions options = {.architecture = ADAPTERS_DIFFLMM,
-                              .sd = root,
-                              .vision_tower = clip,
-                              .llm = llm,
-                              .implicit_captioner = true,
-                              .positional_encodings = true,
-                              .clip_concat = true,
-                              .positional_encoding_std = 1,
-                              .unet_feature_block = 1,
-                              .timestep = 100,
-                              .ensemble_size = 1,
-                              .image_size = settings->small ? 64 : 384,
-                              .model_max_length = 2048,
-                              .dtype = BFLOAT16,
-                              .recompute = settings->recompute,
-                              .lora = settings->stage == 2 ? &lora : NULL};
+    LoraOptions lora = recipe_lora(settings->small ? 4 : 128);
+    DiffLMMOptions options = recipe_options(root, clip, llm);
+    if (settings->small) options.image_size = 64;
+    options.recompute = settings->recompute;
+    options.lora = settings->stage == 2 ? &lora : NULL;
     Error error;
     DiffLMM *model = difflmm_load(&options, device, parameters, &error);
     remove_directories(root);
