@@ -34,7 +34,8 @@ def randomized(model):
 def save_old(model, folder):
     os.makedirs(folder)
     config = model.config.to_dict()
-    for key in ("layer_norm_eps", "position_embedding_type", "model_type"):  # what the first ones did not say
+    # What the first ones did not say, and where this one lay.
+    for key in ("layer_norm_eps", "position_embedding_type", "model_type", "_name_or_path"):
         config.pop(key, None)
     json.dump(config, open(os.path.join(folder, "config.json"), "w"), indent=1)
     tensors = {}
