@@ -35,13 +35,27 @@ size_t block_cache_block_bytes(size_t bytes) {
     return rounded;
 }
 
-static void trim_locked(Device *device) {
+/// The class with kept blocks that none was taken from or given to for longest; -1: nothing is kept.
+static int stalest_class(const BlockCache *cache) {
+    int stalest = -1;
+    for (int c = 0; c < BLOCK_CACHE_CLASSES; c++)
+        if (cache->free_lists[c].count &&
+            (stalest < 0 || cache->free_lists[c].last_use < cache->free_lists[stalest].last_use))
+            stalest = c;
+    return stalest;
+}
+
+/// Gives back what was not used for longest until no more than `bytes` are kept.
+static void trim_locked(Device *device, int64_t bytes) {
     BlockCache *cache = device->cache;
-    for (int c = 0; c < BLOCK_CACHE_CLASSES; c++) {
-        BlockList *list = &cache->free_lists[c];
-        while (list->count) cache->release(device, list->blocks[--list->count], class_bytes(c));
+    for (int class; device->bytes_cached > bytes && (class = stalest_class(cache)) >= 0;) {
+        BlockList *list = &cache->free_lists[class];
+        int64_t size = (int64_t)class_bytes(class);
+        while (list->count && device->bytes_cached > bytes) {
+            cache->release(device, list->blocks[--list->count], (size_t)size);
+            device->bytes_cached -= size;
+        }
     }
-    device->bytes_cached = 0;
 }
 
 static void remember_peak(Device *device) {
@@ -52,16 +66,17 @@ static void remember_peak(Device *device) {
 static void *take_locked(Device *device, int class, size_t rounded) {
     BlockCache *cache = device->cache;
     BlockList *list = &cache->free_lists[class];
+    list->last_use = ++cache->uses;
     if (list->count) {
         device->bytes_cached -= (int64_t)rounded;
         return list->blocks[--list->count];
     }
     // What is kept must not make the memory that is held grow far beyond what was ever in use at once.
-    int64_t held = device->bytes_in_use + device->bytes_cached + (int64_t)rounded;
-    if (cache->allowance >= 0 && held > device->bytes_peak + cache->allowance) trim_locked(device);
+    int64_t in_use = device->bytes_in_use + (int64_t)rounded;
+    if (cache->allowance >= 0) trim_locked(device, device->bytes_peak + cache->allowance - in_use);
     void *block = cache->allocate(device, rounded);
     if (block || !device->bytes_cached) return block;
-    trim_locked(device);
+    trim_locked(device, 0);
     return cache->allocate(device, rounded);
 }
 
@@ -90,11 +105,11 @@ void block_cache_give(Device *device, void *block, size_t bytes) {
         list->blocks = checked_realloc(list->blocks, (size_t)list->capacity * sizeof *list->blocks);
     }
     list->blocks[list->count++] = block;
+    list->last_use = ++cache->uses;
     device->bytes_in_use -= (int64_t)rounded;
     device->bytes_by_kind[MEMORY_WORKSPACE] -= (int64_t)rounded;
     device->bytes_cached += (int64_t)rounded;
-    if (cache->allowance >= 0 && device->bytes_cached > cache->allowance + device->bytes_peak / 2)
-        trim_locked(device);
+    if (cache->allowance >= 0) trim_locked(device, cache->allowance + device->bytes_peak / 2);
     pthread_mutex_unlock(&cache->lock);
 }
 
@@ -126,6 +141,6 @@ void device_reset_peak(Device *device) {
 
 void device_trim(Device *device) {
     pthread_mutex_lock(&device->cache->lock);
-    trim_locked(device);
+    trim_locked(device, 0);
     pthread_mutex_unlock(&device->cache->lock);
 }

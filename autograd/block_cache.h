@@ -16,14 +16,17 @@ enum { BLOCK_CACHE_CLASSES = 8 * 48 };
 typedef struct BlockList {
     void **blocks;
     int count, capacity;
+    uint64_t last_use; ///< when a block of this class was last taken or given
 } BlockList;
 
 typedef struct BlockCache {
     void *(*allocate)(Device *device, size_t bytes); ///< new memory; NULL: there is none
     void (*release)(Device *device, void *block, size_t bytes);
-    /// Bytes kept beyond half of the peak before all are given back; negative: kept until memory is short.
+    /// Bytes kept beyond half of the peak, and held beyond the peak, before those not used for longest are given back; negative: kept
+    /// until memory is short.
     int64_t allowance;
     pthread_mutex_t lock;
+    uint64_t uses;
     BlockList free_lists[BLOCK_CACHE_CLASSES];
 } BlockCache;
 

@@ -15,9 +15,15 @@ static const size_t HUGE_PAGE = 2u << 20;
 /// Large blocks come from the system and go back to it: malloc would keep them, scattered over its heap.
 static bool is_large(size_t bytes) { return bytes >= HUGE_PAGE / 2; }
 
+/// Whole pages; what is left over of a block after its huge ones is made of small ones.
+static size_t in_pages(size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (bytes + page - 1) & ~(page - 1);
+}
+
 static void *system_allocate(size_t bytes) {
     if (!is_large(bytes)) return aligned_alloc(64, bytes);
-    size_t padded = (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1), whole = padded + HUGE_PAGE;
+    size_t padded = in_pages(bytes), whole = padded + HUGE_PAGE;
     char *start = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (start == MAP_FAILED) return NULL;
     char *block = (char *)(((uintptr_t)start + HUGE_PAGE - 1) & ~(uintptr_t)(HUGE_PAGE - 1));
@@ -30,7 +36,7 @@ static void *system_allocate(size_t bytes) {
 
 static void system_release(void *block, size_t bytes) {
     if (is_large(bytes))
-        munmap(block, (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+        munmap(block, in_pages(bytes));
     else
         free(block);
 }
