@@ -378,17 +378,19 @@ static Primitive *convolution_primitive(const Convolution *s, bool bias, bool gr
     return place;
 }
 
-/// For the gradient filters of more elements than this are packed at each call: that takes a hundredth of a full-size training step,
-/// and a copy of all of Stable Diffusion's would take a gigabyte.
+/// Filters of more elements than this are packed at each call: that takes a hundredth of a full-size training step, and a kept copy
+/// of all of Stable Diffusion's takes a gigabyte.
 enum { KEPT_FILTER_ELEMENTS = 1 << 19 };
 
-static void gradient_of_large_filter(const Convolution *s, Primitive *place, const Layout *stored,
-                                     void *grad_x, Tensor *weight, const void *grad_y) {
+/// `addresses`: of the ends; b's is left out.
+static void convolution_of_large_filter(const Convolution *s, Primitive *place,
+                                        const int names[ENDS], const void *const addresses[],
+                                        const Layout *stored, const Tensor *weight) {
     Device *device = weight->device;
     size_t bytes = dnnl_memory_desc_get_size(view(&place->b_layout));
     void *data = device->allocate(device, bytes);
     dnnl_memory_t packed = pack(weight, s->type, stored, view(&place->b_layout), data);
-    primitive_run(place, backward_names, (const void *[]){grad_x, NULL, NULL, grad_y}, packed);
+    primitive_run(place, names, addresses, packed);
     dnnl_memory_destroy(packed);
     device->release(device, data, bytes);
 }
@@ -398,11 +400,12 @@ static void convolution_run(const Convolution *s, bool gradient, const void *x, 
     pthread_mutex_lock(&lock);
     Primitive *place = convolution_primitive(s, bias != NULL, gradient);
     Layout stored = filter_layout(s);
-    if (gradient && tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
-        gradient_of_large_filter(s, place, &stored, (void *)(uintptr_t)x, weight, y);
+    const int *names = gradient ? backward_names : forward_names;
+    const void *const addresses[] = {x, NULL, bias, y};
+    if (tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
+        convolution_of_large_filter(s, place, names, addresses, &stored, weight);
     else
-        primitive_run(place, gradient ? backward_names : forward_names,
-                      (const void *[]){x, NULL, bias, y},
+        primitive_run(place, names, addresses,
                       prepare(weight, s->type, &stored, view(&place->b_layout)));
     layout_release(&stored);
     pthread_mutex_unlock(&lock);
