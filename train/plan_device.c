@@ -19,11 +19,11 @@ static PlanDevice *plan_device(const Tensor *x) { return (PlanDevice *)(void *)x
 
 // ---- memory that is not there
 
-/// What the system gives: large blocks of the processor's memory are whole huge pages (autograd/device.c).
+/// What the system gives: large blocks of the processor's memory are whole pages (autograd/device.c).
 static int64_t system_bytes(const PlanDevice *plan, size_t bytes) {
-    const size_t huge_page = 2 << 20;
-    if (plan->options.cuda || bytes < huge_page / 2) return (int64_t)bytes;
-    return (int64_t)((bytes + huge_page - 1) / huge_page * huge_page);
+    const size_t page = 4096, large = 1 << 20;
+    if (plan->options.cuda || bytes < large) return (int64_t)bytes;
+    return (int64_t)((bytes + page - 1) / page * page);
 }
 
 static void *count_block(Device *device, size_t bytes) {
@@ -144,14 +144,14 @@ static void count_sum_rows(const Tensor *x, Tensor *sum) {
     work_in(x, 4 * columns * least(MOST_BLOCKS, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS));
 }
 
-/// A convolution's weight is kept prepared on the processor, channels padded to a vector; a large one for the gradient only while it is
-/// used. Returns the bytes of that.
+/// A convolution's weight is kept prepared on the processor, channels padded to a vector; a large one only while it is used. Returns the
+/// bytes of that.
 static int64_t prepare_convolution(Tensor *weight, DType type, bool gradient) {
     enum { KEPT_FILTER_ELEMENTS = 1 << 19, LANES = 16 };
     int64_t area = weight->shape[1] * weight->shape[2];
     int64_t in = weight->shape[3] < LANES ? weight->shape[3] : round_up(weight->shape[3], LANES);
     int64_t elements = round_up(weight->shape[0], LANES) * in * area;
-    if (gradient && tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
+    if (tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
         return elements * (int64_t)dtype_size(type);
     prepare(weight, gradient, elements, type);
     return 0;
