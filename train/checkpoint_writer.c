@@ -54,7 +54,7 @@ static void *write_job(void *context) {
     return NULL;
 }
 
-static void wait_for_job(CheckpointWriter *writer) {
+void checkpoint_writer_wait(CheckpointWriter *writer) {
     if (writer->state == JOB_NONE) return;
     double began = clock_seconds();
     int waiting = ETIMEDOUT;
@@ -71,7 +71,7 @@ static void wait_for_job(CheckpointWriter *writer) {
 
 void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapshot, int64_t step,
                               const CheckpointRetention *retention) {
-    wait_for_job(writer);
+    checkpoint_writer_wait(writer);
     writer->snapshot = snapshot;
     writer->step = step;
     writer->retention = *retention;
@@ -83,7 +83,7 @@ void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapsh
 }
 
 bool checkpoint_writer_failed(CheckpointWriter *writer, bool wait, Error *error) {
-    if (wait) wait_for_job(writer);
+    if (wait) checkpoint_writer_wait(writer);
     pthread_mutex_lock(&writer->lock);
     bool failed = wait ? writer->last_failed : writer->unreported;
     if (failed && error) *error = writer->error;
@@ -94,7 +94,7 @@ bool checkpoint_writer_failed(CheckpointWriter *writer, bool wait, Error *error)
 
 void checkpoint_writer_free(CheckpointWriter *writer) {
     if (!writer) return;
-    wait_for_job(writer);
+    checkpoint_writer_wait(writer);
     pthread_mutex_destroy(&writer->lock);
     free(writer->folder);
     free(writer);

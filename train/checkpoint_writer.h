@@ -14,6 +14,9 @@ CheckpointWriter *checkpoint_writer_new(const char *folder, ProcessGroup *group)
 void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapshot, int64_t step,
                               const CheckpointRetention *retention);
 
+/// Waits for the write that is under way; whether it failed is still to be asked.
+void checkpoint_writer_wait(CheckpointWriter *writer);
+
 /// Whether a write has failed since the last time this was asked; then *error says why. With `wait`: waits for the one that is under
 /// way, and says whether that, the last one, failed. A write that failed leaves the earlier checkpoints as they are.
 bool checkpoint_writer_failed(CheckpointWriter *writer, bool wait, Error *error);

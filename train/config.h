@@ -84,7 +84,7 @@ typedef struct TrainingSection {
     int lr_scheduler_type; ///< ScheduleType
     int64_t save_steps, save_total_limit, eval_steps, eval_samples, logging_steps;
     int64_t save_keep_steps; ///< 0: none
-    bool save_best;
+    bool save_best, save_in_background;
     double outlier_zscore; ///< 0: no detector
     int outlier_action;    ///< OutlierAction
     bool shard_optimizer;

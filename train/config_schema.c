@@ -152,6 +152,9 @@ const ConfigField CONFIG_FIELDS[] = {
      "checkpoints at multiples of this many steps are kept for good; 0: none"},
     {"training", "save_best", FIELD_BOOL, AT(training, save_best), "false", NO_RANGE,
      "save and keep the checkpoint with the lowest loss on data.eval, as checkpoint-best.h5"},
+    {"training", "save_in_background", FIELD_BOOL, AT(training, save_in_background), "true", NO_RANGE,
+     "training goes on while a checkpoint is written, from a copy of weights and moments; false: it waits, and on "
+     "processors no copy is made (unless the moments are shared out)"},
     {"training", "eval_steps", FIELD_INT, AT(training, eval_steps), "0", AT_LEAST(0),
      "steps between measurements of the loss on data.eval; 0: only at the end"},
     {"training", "eval_samples", FIELD_INT, AT(training, eval_samples), "-1", AT_LEAST(-1),

@@ -147,8 +147,8 @@ static bool save(Trainer *trainer, Error *error) {
     trainer->position.norm_detector = detector_state(&trainer->norm_detector);
     TrainingSnapshot *snapshot;
     if (!training_snapshot_take(&trainer->optimizer, gradient_buckets_sharded(trainer->buckets),
-                                &trainer->position, trainer->config_yaml, trainer->group, &snapshot,
-                                error))
+                                training->save_in_background, &trainer->position,
+                                trainer->config_yaml, trainer->group, &snapshot, error))
         return false;
     if (!trainer->is_first) return true;
     CheckpointRetention retention = {.newest = (int)training->save_total_limit,
@@ -156,6 +156,7 @@ static bool save(Trainer *trainer, Error *error) {
                                      .best_step =
                                          training->save_best ? trainer->position.best_step : -1};
     checkpoint_writer_submit(trainer->checkpoints, snapshot, trainer->position.step, &retention);
+    if (!training->save_in_background) checkpoint_writer_wait(trainer->checkpoints);
     return true;
 }
 

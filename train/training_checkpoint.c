@@ -17,6 +17,7 @@ typedef struct Entry {
     int rank;
     int64_t shape[MAX_RANK], numel;
     float *weights, *exp_avg, *exp_avg_sq;
+    bool borrowed; ///< the three are the parameter's own
 } Entry;
 
 struct TrainingSnapshot {
@@ -34,10 +35,25 @@ static Entry entry_of(const Parameter *parameter) {
     Entry entry = {
         .name = checked_strdup(parameter->name), .rank = value->rank, .numel = tensor_numel(value)};
     memcpy(entry.shape, value->shape, sizeof entry.shape);
-    entry.weights = host_zeros(entry.numel);
-    entry.exp_avg = host_zeros(entry.numel);
-    entry.exp_avg_sq = host_zeros(entry.numel);
     return entry;
+}
+
+static void borrow(const ParameterSet *parameters, const Optimizer *optimizer, Entry *entries) {
+    for (int i = 0; i < optimizer->part_count; i++) {
+        const OptimizerPart *part = &optimizer->parts[i];
+        Entry *entry = &entries[part->range.parameter];
+        CHECK(part->range.count == entry->numel, "%s: its moments are not whole", entry->name);
+        entry->borrowed = true;
+        entry->weights = parameters->items[part->range.parameter].value->data;
+        entry->exp_avg = part->exp_avg->data;
+        entry->exp_avg_sq = part->exp_avg_sq->data;
+    }
+}
+
+static void make_room(Entry *entry) {
+    entry->weights = host_zeros(entry->numel);
+    entry->exp_avg = host_zeros(entry->numel);
+    entry->exp_avg_sq = host_zeros(entry->numel);
 }
 
 /// Copies the moments that this rank holds to their places; the other places stay zero.
@@ -63,7 +79,20 @@ static bool gather_parts(TrainingSnapshot *snapshot, ProcessGroup *group, Error 
     return ok;
 }
 
-bool training_snapshot_take(const Optimizer *optimizer, bool sharded,
+/// Copies of weights and moments; false on failure of a sum.
+static bool copy_all(TrainingSnapshot *snapshot, const Optimizer *optimizer, bool sharded,
+                     ProcessGroup *group, Error *error) {
+    const ParameterSet *parameters = optimizer->parameters;
+    for (int i = 0; i < parameters->count; i++) {
+        make_room(&snapshot->entries[i]);
+        if (process_rank(group) == 0)
+            tensor_to_host_float(parameters->items[i].value, snapshot->entries[i].weights);
+    }
+    copy_parts(optimizer, snapshot->entries);
+    return !sharded || gather_parts(snapshot, group, error);
+}
+
+bool training_snapshot_take(const Optimizer *optimizer, bool sharded, bool copy,
                             const TrainingPosition *position, const char *config_yaml,
                             ProcessGroup *group, TrainingSnapshot **snapshot, Error *error) {
     *snapshot = NULL;
@@ -77,12 +106,13 @@ bool training_snapshot_take(const Optimizer *optimizer, bool sharded,
                            .position = *position,
                            .optimizer_steps = optimizer->steps,
                            .config_yaml = checked_strdup(config_yaml)};
-    for (int i = 0; i < parameters->count; i++) {
-        taken->entries[i] = entry_of(&parameters->items[i]);
-        if (first) tensor_to_host_float(parameters->items[i].value, taken->entries[i].weights);
-    }
-    copy_parts(optimizer, taken->entries);
-    bool ok = !sharded || gather_parts(taken, group, error);
+    for (int i = 0; i < parameters->count; i++) taken->entries[i] = entry_of(&parameters->items[i]);
+    bool ok = true,
+         on_host = parameters->count && parameters->items[0].value->device->shares_host_memory;
+    if (!copy && on_host && !sharded)
+        borrow(parameters, optimizer, taken->entries);
+    else
+        ok = copy_all(taken, optimizer, sharded, group, error);
     if (ok && first)
         *snapshot = taken;
     else
@@ -94,6 +124,7 @@ void training_snapshot_free(TrainingSnapshot *snapshot) {
     if (!snapshot) return;
     for (int i = 0; i < snapshot->count; i++) {
         free(snapshot->entries[i].name);
+        if (snapshot->entries[i].borrowed) continue;
         free(snapshot->entries[i].weights);
         free(snapshot->entries[i].exp_avg);
         free(snapshot->entries[i].exp_avg_sq);

@@ -20,8 +20,9 @@ typedef struct TrainingPosition {
 typedef struct TrainingSnapshot TrainingSnapshot;
 
 /// Copies weights, moments and position. Every rank calls it; where moments are sharded, rank 0 gets all of them. *snapshot is NULL on the
-/// other ranks.
-bool training_snapshot_take(const Optimizer *optimizer, bool sharded,
+/// other ranks. Without `copy` weights and moments that lie whole in host memory are not copied: the snapshot must then be written and
+/// freed before they change.
+bool training_snapshot_take(const Optimizer *optimizer, bool sharded, bool copy,
                             const TrainingPosition *position, const char *config_yaml,
                             ProcessGroup *group, TrainingSnapshot **snapshot, Error *error);
 void training_snapshot_free(TrainingSnapshot *snapshot);
