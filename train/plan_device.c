@@ -2,6 +2,7 @@
 #include "train/plan_device.h"
 
 #include "autograd/block_cache.h"
+#include "ops/cpu/bfloat16_product.h"
 #include "ops/kernels.h"
 
 #include <stdlib.h>
@@ -82,6 +83,24 @@ static DType cpu_product_type(const Tensor *x) {
 
 enum { CUBLASLT_WORKSPACE = 32 << 20, CUDA_BIAS_FLOATS = 8 << 20, CUDA_COLUMN_BYTES = 64 << 20 };
 
+/// ops/cpu/linear.c: small frozen matrices are kept prepared.
+static bool kept_prepared(const Tensor *weight) {
+    enum { PREPARED_ELEMENTS = 1 << 19 };
+    return !plan_device(weight)->options.cuda && weight->name && !weight->gradient &&
+           tensor_numel(weight) <= PREPARED_ELEMENTS;
+}
+
+/// What the processor's own product packs; none with a prepared matrix.
+static int64_t packed_bytes(const Tensor *x, const Tensor *weight, const Tensor *y, DType type) {
+    if (kept_prepared(weight) || tensor_numel(x) == 0 || tensor_numel(y) == 0) return 0;
+    Matmul shape = {.m = tensor_rows(x),
+                    .n = tensor_columns(y),
+                    .k = tensor_columns(x),
+                    .type = type,
+                    .c_type = y->dtype};
+    return (int64_t)bfloat16_product_bytes(&shape, plan_device(x)->options.threads);
+}
+
 /// ops/cuda/cublaslt.cu: the library's workspace, a FLOAT32 weight converted, and BFLOAT16 sums with a bias that pass through FLOAT32.
 static void work_of_product(const Tensor *x, const Tensor *weight, bool has_bias, const Tensor *y) {
     int64_t bytes;
@@ -91,7 +110,8 @@ static void work_of_product(const Tensor *x, const Tensor *weight, bool has_bias
     } else {
         DType type = cpu_product_type(x);
         bytes = converted_bytes(x, type) + converted_bytes(weight, type) +
-                (type == FLOAT32 ? converted_bytes(y, FLOAT32) : 0);
+                (type == FLOAT32 ? converted_bytes(y, FLOAT32) : 0) +
+                packed_bytes(x, weight, y, type);
     }
     work_in(x, bytes);
 }
@@ -104,12 +124,10 @@ static void prepare(Tensor *weight, bool gradient, int64_t elements, DType type)
     weight->device->bytes_prepared += round_up(elements * (int64_t)dtype_size(type), 64);
 }
 
-/// ops/cpu/linear.c: small frozen matrices are kept prepared, columns padded to a vector.
+/// Columns of a prepared matrix are padded to a vector.
 static void prepare_matrix(Tensor *weight, bool gradient) {
-    enum { PREPARED_ELEMENTS = 1 << 19, LANES = 16 };
-    if (plan_device(weight)->options.cuda || !weight->name || weight->gradient ||
-        tensor_numel(weight) > PREPARED_ELEMENTS)
-        return;
+    enum { LANES = 16 };
+    if (!kept_prepared(weight)) return;
     int64_t from = weight->shape[gradient ? 0 : 1], to = weight->shape[gradient ? 1 : 0];
     prepare(weight, gradient, from * round_up(to, LANES), cpu_product_type(weight));
 }
@@ -151,8 +169,7 @@ static int64_t prepare_convolution(Tensor *weight, DType type, bool gradient) {
     int64_t area = weight->shape[1] * weight->shape[2];
     int64_t in = weight->shape[3] < LANES ? weight->shape[3] : round_up(weight->shape[3], LANES);
     int64_t elements = round_up(weight->shape[0], LANES) * in * area;
-    if (tensor_numel(weight) > KEPT_FILTER_ELEMENTS)
-        return elements * (int64_t)dtype_size(type);
+    if (tensor_numel(weight) > KEPT_FILTER_ELEMENTS) return elements * (int64_t)dtype_size(type);
     prepare(weight, gradient, elements, type);
     return 0;
 }

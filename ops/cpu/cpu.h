@@ -1,4 +1,4 @@
-/// Inside the CPU kernels only. Each file in this folder (but open.c and onednn.c) is compiled once per x86-64 level; its one
+/// Inside the CPU kernels only. Each file in this folder (but open.c, onednn.c and bfloat16_product.c) is compiled once per x86-64 level; its one
 /// public function fills its part of the table under a name of its own for each level.
 #pragma once
 #include "ops/kernels.h"

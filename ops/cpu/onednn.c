@@ -15,11 +15,14 @@ void onednn_limit_level(const char *level) {
     if (!strcmp(level, "v3")) dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
 }
 
-bool onednn_has_bfloat16(void) {
-    unsigned present = (unsigned)dnnl_get_effective_cpu_isa(); // a set of bits
-    unsigned wanted = (unsigned)dnnl_cpu_isa_avx512_core_bf16;
-    return (present & wanted) == wanted;
+/// Instruction sets are sets of bits.
+static bool has(dnnl_cpu_isa_t wanted) {
+    unsigned present = (unsigned)dnnl_get_effective_cpu_isa();
+    return (present & (unsigned)wanted) == (unsigned)wanted;
 }
+
+bool onednn_has_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core_bf16); }
+bool onednn_has_tiles(void) { return has(dnnl_cpu_isa_avx512_core_amx); }
 
 // ---- primitives, kept
 
@@ -42,7 +45,6 @@ typedef struct Primitive {
     dnnl_primitive_t primitive;
     dnnl_memory_t memories[ENDS]; ///< handles set at each call; NULL where there is no such end
     Layout b_layout;              ///< what the primitive wants of b
-    int64_t b_block;              ///< what onednn_packed_block() says of it
     size_t scratch_bytes;
 } Primitive;
 
@@ -252,22 +254,6 @@ static Layout matrix_layout(DType type, int64_t rows, int64_t columns, bool tran
     return layout_strided(type, 2, (int64_t[]){rows, columns}, transposed ? by_columns : by_rows);
 }
 
-/// Columns of a block if `layout`, of [k,n] BFLOAT16, is one that onednn_packed_block() speaks of; otherwise 0.
-static int64_t packed_block(LayoutView layout, int64_t k, int64_t n) {
-    static const struct {
-        dnnl_format_tag_t tag;
-        int64_t columns;
-    } known[] = {
-        {dnnl_BA16a64b2a, 64}, {dnnl_BA16a48b2a, 48}, {dnnl_BA16a32b2a, 32}, {dnnl_BA16a16b2a, 16}};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        Layout candidate = layout_tagged(BFLOAT16, 2, (int64_t[]){k, n}, known[i].tag);
-        bool equal = layout_equal(view(&candidate), layout);
-        layout_release(&candidate);
-        if (equal) return known[i].columns;
-    }
-    return 0;
-}
-
 static Primitive *matmul_primitive(const Matmul *shape, bool bias, bool prepared) {
     start_once();
     Key key = {prepared ? MATMUL_PREPARED : MATMUL,
@@ -289,29 +275,7 @@ static Primitive *matmul_primitive(const Matmul *shape, bool bias, bool prepared
     dnnl_primitive_desc_t descriptor = matmul_descriptor(ends, bias, attributes);
     dnnl_primitive_attr_destroy(attributes);
     primitive_fill(place, &key, descriptor, ends, dnnl_query_weights_md);
-    if (prepared && shape->type == BFLOAT16)
-        place->b_block = packed_block(view(&place->b_layout), shape->k, shape->n);
     return place;
-}
-
-int64_t onednn_packed_block(const Matmul *shape, bool bias) {
-    if (shape->type != BFLOAT16) return 0;
-    pthread_mutex_lock(&lock);
-    Primitive *place = matmul_primitive(shape, bias, true);
-    place->last_use = ++uses;
-    int64_t block = place->b_block;
-    pthread_mutex_unlock(&lock);
-    return block;
-}
-
-void onednn_matmul_packed(const Matmul *shape, const void *a, const void *packed, const float *bias,
-                          void *c) {
-    pthread_mutex_lock(&lock);
-    Primitive *place = matmul_primitive(shape, bias != NULL, true);
-    CHECK(place->b_block, "onednn_matmul_packed: another layout is wanted of [%lld, %lld]",
-          (long long)shape->k, (long long)shape->n);
-    primitive_run(place, forward_names, (const void *[]){a, packed, bias, c}, NULL);
-    pthread_mutex_unlock(&lock);
 }
 
 void onednn_matmul(const Matmul *shape, const void *a, const void *b, const float *bias, void *c) {

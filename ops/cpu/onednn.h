@@ -23,15 +23,6 @@ void onednn_matmul(const Matmul *shape, const void *a, const void *b, const floa
 void onednn_matmul_prepared(const Matmul *shape, const void *a, Tensor *b, const float *bias,
                             void *c);
 
-/// Into how many columns a block of b is cut where the product prefers b (BFLOAT16) as blocks of columns, each with its rows in pairs, a
-/// pair's elements side by side: b[2p][0], b[2p+1][0], b[2p][1], b[2p+1][1], ...; columns and rows are filled up with zeros to whole
-/// blocks and to a multiple of PACKED_ROWS. 0: it prefers something else.
-int64_t onednn_packed_block(const Matmul *shape, bool bias);
-enum { PACKED_ROWS = 32 };
-/// The product with b in that layout.
-void onednn_matmul_packed(const Matmul *shape, const void *a, const void *packed, const float *bias,
-                          void *c);
-
 /// x [batch,height,width,channels_in], weight [channels_out,kernel_height,kernel_width,channels_in],
 /// y [batch,height_out,width_out,channels_out].
 typedef struct Convolution {
@@ -51,6 +42,8 @@ void onednn_convolution_input_gradient(const Convolution *shape, const void *gra
 /// Whether the processor multiplies in bfloat16 (AVX512_BF16 or AMX). Elsewhere callers convert to FLOAT32: oneDNN would emulate
 /// bfloat16 on AVX-512, measured three times slower than FLOAT32, and lacks it below.
 bool onednn_has_bfloat16(void);
+/// Whether it does so in tiles (AMX).
+bool onednn_has_tiles(void);
 
 /// Keeps oneDNN to the instructions of an x86-64 level (see ops_cpu_use_level). No effect once a product has run.
 void onednn_limit_level(const char *level);

@@ -2,11 +2,12 @@
 // The published recipe's step on model folders as users have them: seconds by network, and memory. tests/bench/make_official_weights.py
 // writes such folders with random weights.
 //
-//   bench_recipe FOLDER [--stage 1|2] [--lora-r 128] [--batch 1] [--text 41] [--steps 3] [--recompute N] [--threads N]
+//   bench_recipe FOLDER [--stage 1|2] [--lora-r 128] [--batch 1] [--text 41] [--steps 3] [--recompute N] [--threads N] [--lock 1]
 //
 // FOLDER holds stable-diffusion-v1-5, clip-vit-large-patch14-336 and vicuna-7b-v1.5. An image takes the place of one token by 576, so 41
 // make 616. Prints every step, then the median of all but the first by network: forward times end with each network's last block (the
 // adapters count with the network behind them), backward is split where the visual tokens have their gradient.
+// --lock 1 keeps in memory what was read of the files: some machines page out what nobody used for a minute, and a step takes as long.
 #include "bench.h"
 #include "models/block_output.h"
 #include "recipe_options.h"
@@ -14,11 +15,12 @@
 
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 typedef struct Settings {
     const char *folder;
-    int batch, text, steps, stage, rank, recompute, threads;
+    int batch, text, steps, stage, rank, recompute, threads, lock;
 } Settings;
 
 typedef enum Part { CLIP, VAE, UNET, LANGUAGE, LANGUAGE_BACK, UNET_BACK, UPDATE, PARTS } Part;
@@ -164,7 +166,7 @@ static Settings read_settings(int argc, char **argv) {
     } options[] = {{"--batch", &settings.batch},         {"--text", &settings.text},
                    {"--steps", &settings.steps},         {"--stage", &settings.stage},
                    {"--recompute", &settings.recompute}, {"--threads", &settings.threads},
-                   {"--lora-r", &settings.rank}};
+                   {"--lora-r", &settings.rank},         {"--lock", &settings.lock}};
     for (int i = 1; i < argc; i++) {
         bool known = false;
         for (size_t k = 0; k < sizeof options / sizeof *options && !known; k++) {
@@ -189,6 +191,7 @@ int main(int argc, char **argv) {
     ParameterSet parameters = {0};
     double begin = bench_now();
     DiffLMM *model = load(&settings, device, &parameters);
+    if (settings.lock && mlockall(MCL_CURRENT | MCL_ONFAULT)) perror("bench_recipe: --lock");
     printf("loaded in %.1f s\n", bench_now() - begin);
     Optimizer optimizer = optimizer_new(&parameters, NULL, 0);
     Batch batch = batch_new(&settings);

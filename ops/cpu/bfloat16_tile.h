@@ -1,0 +1,220 @@
+/// Inside bfloat16_product.c only: a tile of the product, and how both matrices are packed for it. Needs AVX512_BF16.
+#pragma once
+#include <immintrin.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/// 14 x 2 vectors of sums, two of b and one of a are 31 of the 32 registers.
+enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16 };
+
+/// Cache lines that are asked for while products run, one per pair.
+typedef struct Prefetch {
+    const char *line;
+    int64_t step, count;
+} Prefetch;
+
+typedef struct Tile {
+    const uint32_t *a; ///< [pairs][rows], pairs of neighbours in k
+    const uint32_t *b; ///< [pairs][TILE_COLUMNS]
+    float *sums;       ///< [rows][TILE_COLUMNS], between blocks of k
+    char *c;           ///< where the result goes
+    int64_t c_row;     ///< bytes
+    __mmask32 columns; ///< those that there are
+    int64_t pairs;
+    bool first, last;     ///< block of k: begins at zero; is written to c
+    bool float32;         ///< what c is, otherwise BFLOAT16
+    Prefetch prefetch[2]; ///< one after the other
+} Tile;
+
+static inline __mmask32 first_bits(int64_t count) {
+    return count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;
+}
+
+static inline __attribute__((always_inline)) void multiply_tile(const int rows, const Tile *t) {
+    __m512 sum[TILE_ROWS][2];
+    const uint32_t *a = t->a, *b = t->b;
+#pragma GCC unroll 14
+    for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; v++)
+            sum[i][v] = t->first ? _mm512_setzero_ps()
+                                 : _mm512_load_ps(t->sums + i * TILE_COLUMNS + v * VECTOR);
+    int64_t left = t->pairs;
+#pragma GCC unroll 1
+    for (int run = 0; run < 3; run++) {
+        Prefetch prefetch = run < 2 ? t->prefetch[run] : (Prefetch){(const char *)t, 0, left};
+        int64_t count = prefetch.count < left ? prefetch.count : left;
+        const uint32_t *end = b + count * TILE_COLUMNS;
+        left -= count;
+#pragma GCC unroll 1
+        for (; b < end; b += TILE_COLUMNS, a += rows) {
+            __m512bh right[2] = {(__m512bh)_mm512_load_si512(b),
+                                 (__m512bh)_mm512_load_si512(b + VECTOR)};
+            _mm_prefetch((const char *)(a + 16 * rows), _MM_HINT_T0);
+            _mm_prefetch(prefetch.line, _MM_HINT_T0);
+            prefetch.line += prefetch.step;
+#pragma GCC unroll 14
+            for (int i = 0; i < rows; i++) {
+                __m512bh left_pair = (__m512bh)_mm512_set1_epi32((int)a[i]);
+#pragma GCC unroll 2
+                for (int v = 0; v < 2; v++)
+                    sum[i][v] = _mm512_dpbf16_ps(sum[i][v], left_pair, right[v]);
+            }
+        }
+    }
+    if (!t->last) {
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++)
+                _mm512_store_ps(t->sums + i * TILE_COLUMNS + v * VECTOR, sum[i][v]);
+    } else if (t->float32) {
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++)
+#pragma GCC unroll 2
+            for (int v = 0; v < 2; v++)
+                _mm512_mask_storeu_ps((float *)(void *)(t->c + i * t->c_row) + v * VECTOR,
+                                      (__mmask16)(t->columns >> (v * VECTOR)), sum[i][v]);
+    } else {
+#pragma GCC unroll 14
+        for (int i = 0; i < rows; i++)
+            _mm512_mask_storeu_epi16(t->c + i * t->c_row, t->columns,
+                                     (__m512i)_mm512_cvtne2ps_pbh(sum[i][1], sum[i][0]));
+    }
+}
+
+#define TILE_OF_ROWS(rows)                                                      \
+    static __attribute__((noinline)) void multiply_tile_##rows(const Tile *t) { \
+        multiply_tile(rows, t);                                                 \
+    }
+// clang-format off
+TILE_OF_ROWS(1) TILE_OF_ROWS(2) TILE_OF_ROWS(3) TILE_OF_ROWS(4) TILE_OF_ROWS(5) TILE_OF_ROWS(6) TILE_OF_ROWS(7)
+TILE_OF_ROWS(8) TILE_OF_ROWS(9) TILE_OF_ROWS(10) TILE_OF_ROWS(11) TILE_OF_ROWS(12) TILE_OF_ROWS(13) TILE_OF_ROWS(14)
+// clang-format on
+#undef TILE_OF_ROWS
+
+            static void (*const multiply_tile_of[TILE_ROWS + 1])(const Tile *) = {NULL,
+                                                                                  multiply_tile_1,
+                                                                                  multiply_tile_2,
+                                                                                  multiply_tile_3,
+                                                                                  multiply_tile_4,
+                                                                                  multiply_tile_5,
+                                                                                  multiply_tile_6,
+                                                                                  multiply_tile_7,
+                                                                                  multiply_tile_8,
+                                                                                  multiply_tile_9,
+                                                                                  multiply_tile_10,
+                                                                                  multiply_tile_11,
+                                                                                  multiply_tile_12,
+                                                                                  multiply_tile_13,
+                                                                                  multiply_tile_14};
+
+// ---- packing
+
+/// x[i] lane j becomes x[j] lane i.
+static inline __attribute__((always_inline)) void transpose(__m512i x[16]) {
+    __m512i t[16];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; i++) {
+        t[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
+        t[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        x[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
+        x[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
+        x[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
+        x[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        t[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
+        t[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
+        t[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
+        t[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        x[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+        x[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
+        x[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
+    }
+}
+
+/// `rows` (up to 16) rows of up to 32 elements, side by side: pair p of row j to to[p * stride + j], for j below `lanes`.
+static inline __attribute__((always_inline)) void pack_square(const uint16_t *from, int64_t row,
+                                                              int64_t rows, int64_t elements,
+                                                              int64_t lanes, uint32_t *to,
+                                                              int64_t stride) {
+    __m512i x[16];
+    __mmask32 there = first_bits(elements);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; j++)
+        x[j] = j < rows ? _mm512_maskz_loadu_epi16(there, from + j * row) : _mm512_setzero_si512();
+    transpose(x);
+    __mmask16 wanted = (__mmask16)first_bits(lanes);
+#pragma GCC unroll 16
+    for (int p = 0; p < 16; p++)
+        if (2 * p < elements) _mm512_mask_storeu_epi32(to + p * stride, wanted, x[p]);
+}
+
+/// `rows` rows of a, from its first to its last of `elements`, as a tile wants them.
+static inline void pack_tile_rows(const uint16_t *from, int64_t row, int64_t rows, int64_t elements,
+                                  uint32_t *to) {
+    for (int64_t i = 0; i < elements; i += 32)
+        pack_square(from + i, row, rows, elements - i < 32 ? elements - i : 32, rows,
+                    to + i / 2 * rows, rows);
+}
+
+/// TILE_COLUMNS columns of b (or fewer: the others become zero) and a block of k, packed 16 cache lines at a time: a piece.
+typedef struct Panel {
+    const uint16_t *from;
+    int64_t row; ///< elements from one row as stored to the next
+    int64_t columns, depth;
+    bool transposed; ///< stored [n,k]
+    int64_t pieces;
+    uint32_t *to; ///< [pairs][TILE_COLUMNS]
+} Panel;
+
+/// The first of the lines of a piece, which lie a row apart.
+static inline const uint16_t *piece_begin(const Panel *panel, int64_t piece) {
+    return panel->transposed ? panel->from + 16 * (piece & 1) * panel->row + piece / 2 * 32
+                             : panel->from + 16 * piece * panel->row;
+}
+
+static inline void pack_transposed_piece(const Panel *panel, int64_t piece) {
+    int64_t half = 16 * (piece & 1), first = piece / 2 * 32, rows = panel->columns - half;
+    const uint16_t *from = piece_begin(panel, piece);
+    uint32_t *to = panel->to + first / 2 * TILE_COLUMNS + half;
+    if (rows >= 16 && panel->depth - first >= 32)
+        pack_square(from, panel->row, 16, 32, 16, to, TILE_COLUMNS);
+    else
+        pack_square(from, panel->row, rows, panel->depth - first, 16, to, TILE_COLUMNS);
+}
+
+static inline void pack_straight_piece(const Panel *panel, int64_t piece) {
+    const __m512i one_to_16 =
+        _mm512_set_epi16(47, 15, 46, 14, 45, 13, 44, 12, 43, 11, 42, 10, 41, 9, 40, 8, 39, 7, 38, 6,
+                         37, 5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
+    const __m512i the_others = _mm512_add_epi16(one_to_16, _mm512_set1_epi16(16));
+    const __mmask32 there = first_bits(panel->columns);
+    int64_t first = 16 * piece;
+    const uint16_t *from = piece_begin(panel, piece);
+    uint32_t *to = panel->to + first / 2 * TILE_COLUMNS;
+    for (int64_t i = first; i < first + 16 && i < panel->depth; i += 2) {
+        __m512i upper = _mm512_maskz_loadu_epi16(there, from), lower = _mm512_setzero_si512();
+        if (i + 1 < panel->depth) lower = _mm512_maskz_loadu_epi16(there, from + panel->row);
+        _mm512_store_si512(to, _mm512_permutex2var_epi16(upper, one_to_16, lower));
+        _mm512_store_si512(to + VECTOR, _mm512_permutex2var_epi16(upper, the_others, lower));
+        from += 2 * panel->row;
+        to += TILE_COLUMNS;
+    }
+}
+
+static inline void pack_piece(const Panel *panel, int64_t piece) {
+    if (panel->transposed)
+        pack_transposed_piece(panel, piece);
+    else
+        pack_straight_piece(panel, piece);
+}
