@@ -8,12 +8,12 @@
 #include "ops/cpu/bfloat16_tile.h"
 
 #include <omp.h>
-#include <string.h>
 
 enum {
     BLOCK_PAIRS = 128,    ///< of k in a panel at most
     BLOCK_COLUMNS = 1024, ///< whose sums are kept from one block of k to the next
     FEWEST_ROWS = 64,     ///< below, packing is not worth its while
+    MOST_ROWS = 1024,     ///< at once
     FEWEST_PRODUCTS = 1 << 24
 };
 
@@ -199,29 +199,46 @@ static bool worth_its_while(const Matmul *shape, int threads) {
            !onednn_has_tiles();
 }
 
+/// Rows are done in equal parts, so that working memory stays small, and a part of a in the caches.
+static int64_t row_parts(const Matmul *shape) { return (shape->m + MOST_ROWS - 1) / MOST_ROWS; }
+
 size_t bfloat16_product_bytes(const Matmul *shape, int threads) {
     if (!worth_its_while(shape, threads)) return 0;
-    Product p = product_cut(shape);
+    Matmul largest = *shape;
+    largest.m = (shape->m + row_parts(shape) - 1) / row_parts(shape);
+    Product p = product_cut(&largest);
     return a_bytes(&p) + (size_t)threads * share_bytes(&p);
 }
 
-bool bfloat16_product(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
-                      void *c, Device *device) {
-    int most = omp_get_max_threads();
-    size_t bytes = bfloat16_product_bytes(shape, most);
-    if (!bytes) return false;
-    char *memory = device->allocate(device, bytes);
+static void multiply_rows(const Matmul *shape, const uint16_t *a, const uint16_t *b,
+                          const float *bias, char *c, int threads, char *memory) {
     Product p = product_cut(shape);
     p.b = b;
     p.bias = bias;
     p.c = c;
     p.a = (uint32_t *)(void *)memory;
-#pragma omp parallel num_threads(most)
+#pragma omp parallel num_threads(threads)
     {
         Share share = share_of(&p, memory, omp_get_thread_num(), omp_get_num_threads());
 #pragma omp for schedule(static)
         for (int64_t tile = 0; tile < p.tiles; tile++) pack_rows_of_a(&p, a, tile);
         multiply_share(&p, &share);
+    }
+}
+
+bool bfloat16_product(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
+                      void *c, Device *device) {
+    int threads = omp_get_max_threads();
+    size_t bytes = bfloat16_product_bytes(shape, threads);
+    if (!bytes) return false;
+    char *memory = device->allocate(device, bytes);
+    int64_t parts = row_parts(shape), row_bytes = shape->n * (int64_t)dtype_size(shape->c_type);
+    for (int64_t part = 0; part < parts; part++) {
+        int64_t first = shape->m * part / parts;
+        Matmul rows = *shape;
+        rows.m = shape->m * (part + 1) / parts - first;
+        multiply_rows(&rows, a + first * shape->k, b, bias, (char *)c + first * row_bytes, threads,
+                      memory);
     }
     device->release(device, memory, bytes);
     return true;

@@ -122,9 +122,10 @@ static void check_weight_gradient(LinearShape s, DType type, DType weight_type) 
 }
 
 /// Sizes at which the processor's product with a large matrix takes over: every height of a tile, and columns, pairs and blocks of k
-/// that are not whole.
+/// that are not whole, rows in two parts.
 static const LinearShape large_shapes[] = {{64, 1031, 257}, {71, 33, 7187},  {83, 517, 395},
-                                           {97, 2113, 99},  {103, 256, 641}, {300, 609, 95}};
+                                           {97, 2113, 99},  {103, 256, 641}, {300, 609, 95},
+                                           {1100, 131, 120}};
 
 static void for_each_large_linear(LinearCheck check) {
     for (size_t i = 0; i < sizeof large_shapes / sizeof *large_shapes; i++) {
