@@ -187,8 +187,8 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
     // Weights and both moments, copied to be written.
     bool copied = config->training.save_in_background || memory->cuda ||
                   (config->training.shard_optimizer && plan->options.processes > 1);
-    memory->snapshot =
-        !copied ? 0 : 3 * parameters_count_elements(parameters) * (int64_t)sizeof(float);
+    if (copied)
+        memory->snapshot = 3 * parameters_count_elements(parameters) * (int64_t)sizeof(float);
     memory->data_index = 24 * (plan->data.samples + plan->data.held_out_samples);
     memory->program = PROGRAM_BYTES;
     memory->host = memory->program + memory->feature_cache + memory->loader + memory->snapshot +

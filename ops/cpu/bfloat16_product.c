@@ -42,6 +42,9 @@ typedef struct Share {
 } Share;
 
 static Product product_cut(const Matmul *shape) {
+    // With n tiles there are more than 14 (n - 1) rows, and n is at least 5: 71 rows in 6 tiles make the lowest.
+    _Static_assert(FEWEST_ROWS > 4 * TILE_ROWS && (5 * TILE_ROWS + 1) / 6 == LOWEST_TILE,
+                   "heights");
     Product p = {.shape = shape, .pairs = (shape->k + 1) / 2};
     p.tiles = (shape->m + TILE_ROWS - 1) / TILE_ROWS;
     p.height = shape->m / p.tiles;
@@ -164,7 +167,7 @@ static void multiply_panel(const Product *p, const Share *s, int64_t pair, int64
         if (tile < next->pieces)
             t.prefetch[1] = (Prefetch){(const char *)piece_begin(next, tile),
                                        next->row * (int64_t)sizeof(uint16_t), 16};
-        multiply_tile_of[rows](&t);
+        multiply_tile_of[rows - LOWEST_TILE](&t);
         if (tile && packed < next->pieces) pack_piece(next, packed++); // asked for a tile ago
         t.a += rows * t.pairs;
         t.sums += rows * TILE_COLUMNS;

@@ -83,31 +83,14 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
     }
 }
 
-#define TILE_OF_ROWS(rows)                                                      \
-    static __attribute__((noinline)) void multiply_tile_##rows(const Tile *t) { \
-        multiply_tile(rows, t);                                                 \
-    }
-// clang-format off
-TILE_OF_ROWS(1) TILE_OF_ROWS(2) TILE_OF_ROWS(3) TILE_OF_ROWS(4) TILE_OF_ROWS(5) TILE_OF_ROWS(6) TILE_OF_ROWS(7)
-TILE_OF_ROWS(8) TILE_OF_ROWS(9) TILE_OF_ROWS(10) TILE_OF_ROWS(11) TILE_OF_ROWS(12) TILE_OF_ROWS(13) TILE_OF_ROWS(14)
-// clang-format on
-#undef TILE_OF_ROWS
-
-            static void (*const multiply_tile_of[TILE_ROWS + 1])(const Tile *) = {NULL,
-                                                                                  multiply_tile_1,
-                                                                                  multiply_tile_2,
-                                                                                  multiply_tile_3,
-                                                                                  multiply_tile_4,
-                                                                                  multiply_tile_5,
-                                                                                  multiply_tile_6,
-                                                                                  multiply_tile_7,
-                                                                                  multiply_tile_8,
-                                                                                  multiply_tile_9,
-                                                                                  multiply_tile_10,
-                                                                                  multiply_tile_11,
-                                                                                  multiply_tile_12,
-                                                                                  multiply_tile_13,
-                                                                                  multiply_tile_14};
+// Heights that occur when 64 rows or more are cut into tiles of nearly equal heights.
+enum { LOWEST_TILE = 11 };
+static __attribute__((noinline)) void multiply_11(const Tile *t) { multiply_tile(11, t); }
+static __attribute__((noinline)) void multiply_12(const Tile *t) { multiply_tile(12, t); }
+static __attribute__((noinline)) void multiply_13(const Tile *t) { multiply_tile(13, t); }
+static __attribute__((noinline)) void multiply_14(const Tile *t) { multiply_tile(14, t); }
+static void (*const multiply_tile_of[])(const Tile *) = {multiply_11, multiply_12, multiply_13,
+                                                         multiply_14};
 
 // ---- packing
 
