@@ -142,6 +142,16 @@ static void begin_sums(const Product *p, int64_t column, int64_t columns, float 
         }
 }
 
+/// A file's matrix need not begin at a cache line: then a piece ends in lines of its own, and begins in those of the piece before it.
+/// A block's first pieces have none; their beginnings were last read a block of columns ago.
+static void ask_for_piece(const Panel *panel, int64_t piece, Prefetch prefetch[2]) {
+    const char *begin = (const char *)piece_begin(panel, piece);
+    int64_t row = panel->row * (int64_t)sizeof(uint16_t);
+    prefetch[0] = (Prefetch){begin + 63, row, 16};
+    if (panel->transposed && piece < 2 && (uintptr_t)begin % 64)
+        prefetch[1] = (Prefetch){begin, row, 16};
+}
+
 /// All rows times the panel in use, which lies at (pair, column); packs the next one.
 static void multiply_panel(const Product *p, const Share *s, int64_t pair, int64_t column,
                            float *sums, const Panel *next) {
@@ -163,10 +173,8 @@ static void multiply_panel(const Product *p, const Share *s, int64_t pair, int64
         int64_t rows = tile_rows(p, tile);
         t.prefetch[0] = (Prefetch){(const char *)(t.sums + rows * TILE_COLUMNS), 64,
                                    p->blocks > 1 ? 2 * rows : 0};
-        t.prefetch[1] = (Prefetch){0};
-        if (tile < next->pieces)
-            t.prefetch[1] = (Prefetch){(const char *)piece_begin(next, tile),
-                                       next->row * (int64_t)sizeof(uint16_t), 16};
+        t.prefetch[1] = t.prefetch[2] = (Prefetch){0};
+        if (tile < next->pieces) ask_for_piece(next, tile, t.prefetch + 1);
         multiply_tile_of[rows - LOWEST_TILE](&t);
         if (tile && packed < next->pieces) pack_piece(next, packed++); // asked for a tile ago
         t.a += rows * t.pairs;

@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /// 14 x 2 vectors of sums, two of b and one of a are 31 of the 32 registers.
-enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16 };
+enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16, MOST_PREFETCHES = 3 };
 
 /// Cache lines that are asked for while products run, one per pair.
 typedef struct Prefetch {
@@ -21,9 +21,9 @@ typedef struct Tile {
     int64_t c_row;     ///< bytes
     __mmask32 columns; ///< those that there are
     int64_t pairs;
-    bool first, last;     ///< block of k: begins at zero; is written to c
-    bool float32;         ///< what c is, otherwise BFLOAT16
-    Prefetch prefetch[2]; ///< one after the other
+    bool first, last;                   ///< block of k: begins at zero; is written to c
+    bool float32;                       ///< what c is, otherwise BFLOAT16
+    Prefetch prefetch[MOST_PREFETCHES]; ///< one after the other
 } Tile;
 
 static inline __mmask32 first_bits(int64_t count) {
@@ -41,8 +41,9 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
                                  : _mm512_load_ps(t->sums + i * TILE_COLUMNS + v * VECTOR);
     int64_t left = t->pairs;
 #pragma GCC unroll 1
-    for (int run = 0; run < 3; run++) {
-        Prefetch prefetch = run < 2 ? t->prefetch[run] : (Prefetch){(const char *)t, 0, left};
+    for (int run = 0; run <= MOST_PREFETCHES; run++) {
+        Prefetch prefetch =
+            run < MOST_PREFETCHES ? t->prefetch[run] : (Prefetch){(const char *)t, 0, left};
         int64_t count = prefetch.count < left ? prefetch.count : left;
         const uint32_t *end = b + count * TILE_COLUMNS;
         left -= count;
