@@ -207,7 +207,7 @@ static int64_t cpu_attention_bytes(const Tensor *q, const Attention *shape, bool
     enum { LANES = 16, QUERIES = 48, KEYS = 128, SERIAL_WORK = 1 << 19 };
     int64_t width = round_up(shape->head_dim, LANES), keys = round_up(shape->max_k_length, KEYS);
     int64_t key_panels = gradient ? 5 : 2, query_panels = gradient ? 5 : 2,
-            squares = gradient ? 2 : 1;
+            squares = gradient ? 3 : 1;
     int64_t floats = key_panels * keys * width + KEYS * width + query_panels * QUERIES * width +
                      squares * QUERIES * KEYS + 2 * QUERIES;
     int64_t work = (int64_t)shape->num_segments * shape->heads * shape->max_q_length *

@@ -13,7 +13,7 @@
 typedef struct Forward {
     float *keys, *values; ///< packed
     float *space;         ///< [KEYS,width]
-    float *queries;       ///< [QUERIES,width], scaled
+    float *queries;       ///< [QUERIES,width], loaded with the scale
     float *scores;        ///< [QUERIES,KEYS]
     float *sums;          ///< [QUERIES,width]: weighted values
     float *highest,
@@ -90,22 +90,21 @@ static void add_positions(float *scores, const Part *part, int64_t head, int64_t
 static void forward_block(Forward *f, const Part *part, int64_t member, int64_t first,
                           int64_t rows) {
     int64_t head = part->kv_head * (part->shape->heads / part->shape->kv_heads) + member;
-    int64_t dim = part->dim, width = part->width, padded = round_up(rows, SMALL_ROWS);
+    int64_t width = part->width, padded = round_up(rows, SMALL_ROWS);
     for (int64_t i = 0; i < padded * width; i++) f->sums[i] = 0.0f;
     for (int64_t row = 0; row < rows; row++) f->highest[row] = -INFINITY, f->total[row] = 0.0f;
     int64_t seen = visible_keys(part, first + rows - 1);
     for (int64_t key = hidden_keys(part, first) / KEYS * KEYS; key < seen; key += KEYS) {
         int64_t count = seen - key < KEYS ? seen - key : KEYS,
                 columns = block_columns(part, key, count);
-        tile_product(padded, columns, dim, f->queries, f->keys + key * dim, f->scores,
-                     (TileStrides){width, 1, dim, KEYS}, false);
+        multiply_queries(part, padded, columns, f->queries, f->keys, key, f->scores);
         for (int64_t row = 0; row < rows; row++) {
             KeyRange visible = keys_in_block(part, first + row, key, count);
             if (part->shape->relative.vertical)
                 add_positions(f->scores + row * KEYS, part, head, first + row, key, visible.end);
             softmax_row(f, row, visible, columns, width);
         }
-        tile_product(padded, width, count, f->scores, f->values + key * width, f->sums,
+        tile_product(FLOATS, padded, width, count, f->scores, f->values + key * width, f->sums,
                      (TileStrides){KEYS, 1, KEYS, width}, true);
     }
 }
@@ -193,13 +192,13 @@ static void forward_part(const Forward *memory, const Part *part, int64_t first_
             attend_alone(&f, part, member, q, k, v, y, log_sum_exp);
         return;
     }
-    pack_keys(k, part, f.keys, NULL, f.space);
-    pack_keys(v, part, NULL, f.values, f.space);
+    pack_keys_transposed(k, part, f.keys, f.space);
+    pack_key_rows(v, part, FLOATS, f.values, f.space);
     for (int64_t member = 0; member < group; member++)
         for (int64_t block = first_block; block < end_block; block++) {
             int64_t first = block * QUERIES, rows = chunk_length(part->q_length, QUERIES, block);
-            copy_rows(query_slice(q, part, member), first, rows, part->dim, part->shape->scale,
-                      round_up(rows, SMALL_ROWS), part->width, f.queries);
+            load_rows(part, query_slice(q, part, member), first, rows, part->shape->scale,
+                      round_up(rows, SMALL_ROWS), f.queries);
             forward_block(&f, part, member, first, rows);
             forward_finish(&f, part, member, first, rows, y, log_sum_exp);
         }
@@ -219,7 +218,7 @@ static void attention(const Tensor *q, const Tensor *k, const Tensor *v, const A
     float *memory = q->device->allocate(q->device, bytes);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t task = 0; task < owners * pieces; task++) {
-        Part part = part_of(shape, task / pieces);
+        Part part = part_of(shape, q->dtype, task / pieces);
         Carver mine = {memory + omp_get_thread_num() * count.used, 0};
         Forward f = forward_carve(shape, &mine);
         int64_t blocks = chunk_count(part.q_length, QUERIES), piece = task % pieces;
@@ -249,7 +248,7 @@ static void attention_rows(const Tensor *q, const Tensor *k, const Attention *sh
         int64_t row = index[task / shape->heads], head = task % shape->heads;
         int64_t segment = segment_of(shape, row);
         CHECK(segment >= 0, "attention_rows: row %lld is in no segment", (long long)row);
-        Part part = part_of(shape, segment * shape->kv_heads + head / group);
+        Part part = part_of(shape, q->dtype, segment * shape->kv_heads + head / group);
         RowSoftmax softmax = row_softmax(q, k, &part, head % group, row - part.q_row, out);
         for (int64_t j = softmax.first; j < softmax.end; j++) out[j] /= softmax.total;
         for (int64_t j = 0; j < softmax.first; j++) out[j] = 0.0f;

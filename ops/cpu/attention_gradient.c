@@ -13,10 +13,12 @@ typedef struct Workspace {
     float *key_rows;                 ///< packed by rows
     float *grad_keys, *grad_values;  ///< [k_length,width], sums
     float *space;                    ///< [KEYS,width]
-    float *queries, *grad_y;         ///< [QUERIES,width]; queries scaled
-    float *query_panel, *grad_panel; ///< the same two packed by rows
+    float *queries, *grad_y;         ///< [QUERIES,width], loaded; queries with the scale
+    float *query_panel, *grad_panel; ///< the same two packed by rows, grad_y as floats
     float *grad_queries;             ///< [QUERIES,width]
     float *weights, *grad_scores;    ///< [QUERIES,KEYS]
+    uint16_t *grad_score_rows;       ///< [QUERIES,KEYS]: rounded, pairs are neighbours in a row
+    float *grad_score_pairs;         ///< [QUERIES / 2,KEYS]: pairs are of neighbouring rows
     float *log_sum_exp, *delta;      ///< [QUERIES]
 } Workspace;
 
@@ -36,6 +38,8 @@ static Workspace workspace_carve(const Attention *shape, Carver *carver) {
     w.grad_queries = carve(carver, QUERIES * width);
     w.weights = carve(carver, QUERIES * KEYS);
     w.grad_scores = carve(carver, QUERIES * KEYS);
+    w.grad_score_rows = (uint16_t *)(void *)carve(carver, QUERIES * KEYS / 2);
+    w.grad_score_pairs = carve(carver, QUERIES * KEYS / 2);
     w.log_sum_exp = carve(carver, QUERIES);
     w.delta = carve(carver, QUERIES);
     return w;
@@ -49,13 +53,16 @@ typedef struct Inputs {
 static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64_t member,
                          int64_t first, int64_t rows) {
     int64_t width = part->width, dim = part->dim, padded = round_up(rows, SMALL_ROWS);
-    copy_rows(query_slice(in->q, part, member), first, rows, dim, part->shape->scale, padded, width,
+    load_rows(part, query_slice(in->q, part, member), first, rows, part->shape->scale, padded,
               w->queries);
-    Slice out = query_slice(in->y, part, member);
+    if (part->element == PAIRS)
+        pack_row_pairs((const uint16_t *)(const void *)w->queries, padded / 2, width, QUERIES / 2,
+                       w->query_panel);
+    else
+        pack_rows(w->queries, rows, width, QUERIES, w->query_panel);
+    Slice out = query_slice(in->y, part, member), grad_y = query_slice(in->grad_y, part, member);
     copy_rows(out, first, rows, dim, 1.0f, padded, width, w->grad_queries); // y, for delta only
-    copy_rows(query_slice(in->grad_y, part, member), first, rows, dim, 1.0f, padded, width,
-              w->grad_y);
-    pack_rows(w->queries, rows, width, QUERIES, w->query_panel);
+    copy_rows(grad_y, first, rows, dim, 1.0f, padded, width, w->grad_y);
     pack_rows(w->grad_y, rows, width, QUERIES, w->grad_panel);
     for (int64_t row = 0; row < rows; row++) {
         float delta = 0.0f;
@@ -66,6 +73,7 @@ static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64
         w->log_sum_exp[row] =
             ((const float *)in->log_sum_exp->data)[(out.first + (first + row) * out.stride) / dim];
     }
+    if (part->element == PAIRS) load_rows(part, grad_y, first, rows, 1.0f, padded, w->grad_y);
     for (int64_t i = 0; i < padded * width; i++) w->grad_queries[i] = 0.0f;
 }
 
@@ -82,25 +90,37 @@ static void row_gradient(Workspace *w, int64_t row, KeyRange seen, int64_t colum
     for (int64_t j = whole; j < columns; j++) gradients[j] = 0.0f;
 }
 
+/// grad_keys and grad_queries of one block, by pairs.
+static void multiply_grad_score_pairs(Workspace *w, int64_t columns, int64_t width, int64_t padded,
+                                      int64_t key, int64_t count) {
+    round_to_pairs(w->grad_scores, padded, columns, KEYS, w->grad_score_rows, w->grad_score_pairs);
+    tile_product(PAIRS, columns, width, padded / 2, w->grad_score_pairs, w->query_panel,
+                 w->grad_keys + key * width, (TileStrides){1, KEYS, QUERIES / 2, width}, true);
+    tile_product(PAIRS, padded, width, (count + 1) / 2,
+                 (const float *)(const void *)w->grad_score_rows, w->key_rows + key / 2 * width,
+                 w->grad_queries, (TileStrides){KEYS / 2, 1, KEYS / 2, width}, true);
+}
+
 /// One block of queries against one block of keys.
 static void block_gradient(Workspace *w, const Part *part, int64_t first, int64_t rows, int64_t key,
                            int64_t count) {
-    int64_t dim = part->dim, width = part->width, padded = round_up(rows, SMALL_ROWS);
+    int64_t width = part->width, padded = round_up(rows, SMALL_ROWS);
     int64_t columns = block_columns(part, key, count);
-    TileStrides from_queries = {width, 1, dim, KEYS};
-    tile_product(padded, columns, dim, w->queries, w->keys + key * dim, w->weights, from_queries,
-                 false);
-    tile_product(padded, columns, dim, w->grad_y, w->values + key * dim, w->grad_scores,
-                 from_queries, false);
+    multiply_queries(part, padded, columns, w->queries, w->keys, key, w->weights);
+    multiply_keys(part, padded, columns, w->grad_y, w->values + key * part->depth, w->grad_scores);
     for (int64_t row = 0; row < rows; row++)
         row_gradient(w, row, keys_in_block(part, first + row, key, count), columns);
     TileStrides to_keys = {1, KEYS, QUERIES, width}; // weights and gradients read transposed
-    tile_product(columns, width, rows, w->weights, w->grad_panel, w->grad_values + key * width,
-                 to_keys, true);
-    tile_product(columns, width, rows, w->grad_scores, w->query_panel, w->grad_keys + key * width,
-                 to_keys, true);
-    tile_product(padded, width, count, w->grad_scores, w->key_rows + key * width, w->grad_queries,
-                 (TileStrides){KEYS, 1, KEYS, width}, true);
+    tile_product(FLOATS, columns, width, rows, w->weights, w->grad_panel,
+                 w->grad_values + key * width, to_keys, true);
+    if (part->element == PAIRS) {
+        multiply_grad_score_pairs(w, columns, width, padded, key, count);
+        return;
+    }
+    tile_product(FLOATS, columns, width, rows, w->grad_scores, w->query_panel,
+                 w->grad_keys + key * width, to_keys, true);
+    tile_product(FLOATS, padded, width, count, w->grad_scores, w->key_rows + key * width,
+                 w->grad_queries, (TileStrides){KEYS, 1, KEYS, width}, true);
 }
 
 /// Writes rows [count,width] times factor to a tensor (NULL is allowed) by way of `space`.
@@ -119,8 +139,9 @@ static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tens
                           Tensor *grad_k, Tensor *grad_v) {
     int64_t dim = part->dim, width = part->width,
             group = part->shape->heads / part->shape->kv_heads;
-    pack_keys(in->k, part, w->keys, w->key_rows, w->space);
-    pack_keys(in->v, part, w->values, NULL, w->space);
+    pack_keys_transposed(in->k, part, w->keys, w->space);
+    pack_keys_transposed(in->v, part, w->values, w->space);
+    pack_key_rows(in->k, part, part->element, w->key_rows, w->space);
     for (int64_t i = 0; i < round_up(part->k_length, KEYS) * width; i++)
         w->grad_keys[i] = w->grad_values[i] = 0.0f;
     for (int64_t member = 0; member < group; member++)
@@ -135,7 +156,8 @@ static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tens
                            part->shape->scale, w->grad_queries, w->space);
         }
     Slice keys = key_slice(grad_k ? grad_k : grad_v, part);
-    store_rows(grad_k, keys, 0, part->k_length, dim, width, 1.0f, w->grad_keys, w->space);
+    float factor = part->element == PAIRS ? part->shape->scale : 1.0f; // pairs have no scale yet
+    store_rows(grad_k, keys, 0, part->k_length, dim, width, factor, w->grad_keys, w->space);
     store_rows(grad_v, keys, 0, part->k_length, dim, width, 1.0f, w->grad_values, w->space);
 }
 
@@ -166,7 +188,7 @@ void LEVEL_NAME(attention_gradient)(const Tensor *q, const Tensor *k, const Tens
     float *memory = q->device->allocate(q->device, bytes);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t owner = 0; owner < owners; owner++) {
-        Part part = part_of(shape, owner);
+        Part part = part_of(shape, q->dtype, owner);
         Carver mine = {memory + omp_get_thread_num() * count.used, 0};
         Workspace w = workspace_carve(shape, &mine);
         part_gradient(&w, &part, &in, grad_q, grad_k, grad_v);

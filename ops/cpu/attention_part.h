@@ -15,18 +15,28 @@ typedef struct Part {
     const Attention *shape;
     int64_t q_row, q_length, k_row, k_length, kv_head;
     int64_t dim, width; ///< head_dim, and head_dim rounded up to LANES
+    /// Products of what is stored as BFLOAT16 (q k^T, grad_y v^T) take it as pairs where the processor can. Softmax weights stay
+    /// FLOAT32, so that results are float's, rounded once; the gradients of scores are rounded: they end in gradients that carry the
+    /// rounding of y, which is as large.
+    Element element;
+    int64_t depth, row; ///< elements of a head's row, and from one such row to the next
 } Part;
 
-static inline Part part_of(const Attention *shape, int64_t owner) {
+static inline Part part_of(const Attention *shape, DType type, int64_t owner) {
     const int32_t *s = (const int32_t *)shape->segments->data + owner / shape->kv_heads * 4;
-    return (Part){shape,
-                  s[0],
-                  s[1],
-                  s[2],
-                  s[3],
-                  owner % shape->kv_heads,
-                  shape->head_dim,
-                  round_up(shape->head_dim, LANES)};
+    bool pairs = HAS_PAIRS && type == BFLOAT16;
+    int64_t dim = shape->head_dim, width = round_up(dim, LANES);
+    return (Part){.shape = shape,
+                  .q_row = s[0],
+                  .q_length = s[1],
+                  .k_row = s[2],
+                  .k_length = s[3],
+                  .kv_head = owner % shape->kv_heads,
+                  .dim = dim,
+                  .width = width,
+                  .element = pairs ? PAIRS : FLOATS,
+                  .depth = pairs ? (dim + 1) / 2 : dim,
+                  .row = pairs ? width / 2 : width};
 }
 
 /// Query head number `member` of the part's group, as rows of x (a tensor of all heads).
@@ -69,19 +79,62 @@ static inline KeyRange keys_in_block(const Part *part, int64_t query, int64_t ke
     return first < end ? (KeyRange){first, end} : (KeyRange){0, 0};
 }
 
-/// Packs keys or values block by block: `transposed` for products with queries, `rows` for products with weights; either may be
-/// NULL. `space` holds KEYS * width floats.
-static inline void pack_keys(const Tensor *x, const Part *part, float *transposed, float *rows,
-                             float *space) {
-    Slice slice = key_slice(x, part);
+/// A head's rows of x, times factor, as left operand of a product: [padded][part->row] elements. Pairs are copied as they are.
+static inline void load_rows(const Part *part, Slice x, int64_t first, int64_t rows, float factor,
+                             int64_t padded, float *to) {
+    if (part->element == PAIRS)
+        copy_bfloat16_rows(x, first, rows, part->dim, padded, part->width, (uint16_t *)(void *)to);
+    else
+        copy_rows(x, first, rows, part->dim, factor, padded, part->width, to);
+}
+
+/// Packs keys or values block by block, transposed for products with queries. `space` holds KEYS * width floats.
+static inline void pack_keys_transposed(const Tensor *x, const Part *part, float *packed,
+                                        float *space) {
     for (int64_t key = 0; key < part->k_length; key += KEYS) {
         int64_t count = part->k_length - key < KEYS ? part->k_length - key : KEYS;
         int64_t padded = round_up(count, LANES);
-        copy_rows(slice, key, count, part->dim, 1.0f, padded, part->width, space);
-        if (transposed)
-            pack_transposed(space, padded, part->dim, part->width, transposed + key * part->dim);
-        if (rows) pack_rows(space, count, part->width, KEYS, rows + key * part->width);
+        load_rows(part, key_slice(x, part), key, count, 1.0f, padded, space);
+        pack_transposed(space, padded, part->depth, part->row, packed + key * part->depth);
     }
+}
+
+/// Packs keys or values by rows, as `element`, for products with weights or their gradients.
+static inline void pack_key_rows(const Tensor *x, const Part *part, Element element, float *packed,
+                                 float *space) {
+    for (int64_t key = 0; key < part->k_length; key += KEYS) {
+        int64_t count = part->k_length - key < KEYS ? part->k_length - key : KEYS;
+        int64_t width = part->width;
+        if (element == PAIRS) {
+            uint16_t *rows = (uint16_t *)(void *)space;
+            copy_bfloat16_rows(key_slice(x, part), key, count, part->dim, round_up(count, 2), width,
+                               rows);
+            pack_row_pairs(rows, (count + 1) / 2, width, KEYS / 2, packed + key / 2 * width);
+        } else {
+            copy_rows(key_slice(x, part), key, count, part->dim, 1.0f, count, width, space);
+            pack_rows(space, count, width, KEYS, packed + key * width);
+        }
+    }
+}
+
+/// out [rows,KEYS] = loaded rows times packed keys or values of one block.
+static inline void multiply_keys(const Part *part, int64_t rows, int64_t columns,
+                                 const float *loaded, const float *packed, float *out) {
+    TileStrides strides = {part->row, 1, part->depth, KEYS};
+    if (part->element == PAIRS)
+        tile_product(PAIRS, rows, columns, part->depth, loaded, packed, out, strides, false);
+    else
+        tile_product(FLOATS, rows, columns, part->depth, loaded, packed, out, strides, false);
+}
+
+/// Scores of the block of keys at `key`: queries that were loaded with the scale times packed keys.
+static inline void multiply_queries(const Part *part, int64_t rows, int64_t columns,
+                                    const float *queries, const float *keys, int64_t key,
+                                    float *scores) {
+    multiply_keys(part, rows, columns, queries, keys + key * part->depth, scores);
+    if (part->element == PAIRS) // whose queries have no scale
+        for (int64_t row = 0; row < rows; row++)
+            scale_floats(scores + row * KEYS, columns, part->shape->scale, scores + row * KEYS);
 }
 
 /// Scores of keys that a row does not see, up to a whole vector, so that loops over rows need no remainder: they become weights of

@@ -28,6 +28,7 @@
 DECLARE_LEVEL(v2)
 DECLARE_LEVEL(v3)
 DECLARE_LEVEL(v4)
+void fill_attention_v4_bf16(Kernels *);
 
 static bool has_v4(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -40,11 +41,15 @@ static bool has_v3(void) {
            __builtin_cpu_supports("bmi2");
 }
 
+/// Intel's processors with tiles multiply pairs no faster than floats.
+static bool has_fast_pairs(void) { return onednn_has_bfloat16() && !onednn_has_tiles(); }
+
 /// Fills the table for the level of that name, or for the processor's best (NULL).
 static bool fill(const char *level, Kernels *table) {
-    if ((!level || !strcmp(level, "v4")) && has_v4())
+    if ((!level || !strcmp(level, "v4")) && has_v4()) {
         FILL_LEVEL(v4, table);
-    else if ((!level || !strcmp(level, "v3")) && has_v3())
+        if (has_fast_pairs()) fill_attention_v4_bf16(table);
+    } else if ((!level || !strcmp(level, "v3")) && has_v3())
         FILL_LEVEL(v3, table);
     else if (!level || !strcmp(level, "v2"))
         FILL_LEVEL(v2, table);
