@@ -3,6 +3,7 @@
 
 #include "autograd/block_cache.h"
 #include "ops/cpu/bfloat16_product.h"
+#include "ops/cpu/convolution_product.h"
 #include "ops/kernels.h"
 
 #include <stdlib.h>
@@ -165,7 +166,7 @@ static void count_sum_rows(const Tensor *x, Tensor *sum) {
 /// A convolution's weight is kept prepared on the processor, channels padded to a vector; a large one only while it is used. Returns the
 /// bytes of that.
 static int64_t prepare_convolution(Tensor *weight, DType type, bool gradient) {
-    enum { KEPT_FILTER_ELEMENTS = 1 << 19, LANES = 16 };
+    enum { LANES = 16 };
     int64_t area = weight->shape[1] * weight->shape[2];
     int64_t in = weight->shape[3] < LANES ? weight->shape[3] : round_up(weight->shape[3], LANES);
     int64_t elements = round_up(weight->shape[0], LANES) * in * area;
@@ -181,25 +182,32 @@ static int64_t column_bytes(const Tensor *weight, const Tensor *y) {
     return least(CUDA_COLUMN_BYTES, tensor_rows(y) * columns * (int64_t)dtype_size(y->dtype));
 }
 
-static void work_of_convolution(const Tensor *x, Tensor *weight, bool gradient, const Tensor *y) {
+/// Of an image x and what becomes of it, y, or of their gradients.
+static void work_of_convolution(const Tensor *x, Tensor *weight, const Conv2d *shape, bool gradient,
+                                const Tensor *y) {
     if (plan_device(x)->options.cuda) {
-        work_in(x, CUBLASLT_WORKSPACE + column_bytes(weight, gradient ? x : y) +
-                       converted_bytes(weight, x->dtype));
+        work_in(x,
+                CUBLASLT_WORKSPACE + column_bytes(weight, y) + converted_bytes(weight, x->dtype));
         return;
     }
     DType type = cpu_product_type(x);
-    work_in(x, prepare_convolution(weight, type, gradient) + converted_bytes(x, type) +
-                   converted_bytes(y, type));
+    Convolution convolution = convolution_of(type, x, weight, shape, y);
+    if (weight->dtype == type && convolution_product_is_used(&convolution, gradient))
+        work_in(x, (int64_t)convolution_product_bytes(&convolution, gradient,
+                                                      plan_device(x)->options.threads));
+    else
+        work_in(x, prepare_convolution(weight, type, gradient) + converted_bytes(x, type) +
+                       converted_bytes(y, type));
 }
 
 static void count_conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape,
                          Tensor *y) {
-    work_of_convolution(x, weight, false, y);
+    work_of_convolution(x, weight, shape, false, y);
 }
 
 static void count_conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *shape,
                                         Tensor *grad_x) {
-    work_of_convolution(grad_y, weight, true, grad_x);
+    work_of_convolution(grad_x, weight, shape, true, grad_y);
 }
 
 /// ops/cpu/attention.c and attention_gradient.c: each thread packs one head's keys and values, and has blocks of queries.

@@ -1,5 +1,5 @@
-/// Inside the CPU kernels only. Each file in this folder (but open.c, onednn.c and bfloat16_product.c) is compiled once per x86-64 level; its one
-/// public function fills its part of the table under a name of its own for each level.
+/// Inside the CPU kernels only. Each file in this folder (but open.c, onednn.c, bfloat16_product.c and convolution_product.c) is compiled once
+/// per x86-64 level; its one public function fills its part of the table under a name of its own for each level.
 #pragma once
 #include "ops/kernels.h"
 

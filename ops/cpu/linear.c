@@ -1,8 +1,8 @@
 // Matrix products of linear layers. oneDNN multiplies; this file settles types: a FLOAT32 master beside BFLOAT16 activations is
 // rounded on the way, and on processors where oneDNN has no BFLOAT16 everything is done in FLOAT32.
-#include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/converted.h"
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/product.h"
 
 /// The type in which activations of type x are multiplied.
 static DType product_type(DType x) { return onednn_has_bfloat16() ? x : FLOAT32; }
@@ -32,8 +32,7 @@ static void product(const Tensor *x, Tensor *weight, bool transposed, const Tens
         onednn_matmul_prepared(&shape, a.data, weight, bias_data(bias), c.data);
     } else {
         Converted b = converted_read(weight, type);
-        if (!bfloat16_product(&shape, a.data, b.data, bias_data(bias), c.data, x->device))
-            onednn_matmul(&shape, a.data, b.data, bias_data(bias), c.data);
+        product_in_place(&shape, a.data, b.data, bias_data(bias), c.data, x->device);
         converted_release(weight, &b);
     }
     converted_release(x, &a);

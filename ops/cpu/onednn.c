@@ -342,10 +342,6 @@ static Primitive *convolution_primitive(const Convolution *s, bool bias, bool gr
     return place;
 }
 
-/// Filters of more elements than this are packed at each call: that takes a hundredth of a full-size training step, and a kept copy
-/// of all of Stable Diffusion's takes a gigabyte.
-enum { KEPT_FILTER_ELEMENTS = 1 << 19 };
-
 /// `addresses`: of the ends; b's is left out.
 static void convolution_of_large_filter(const Convolution *s, Primitive *place,
                                         const int names[ENDS], const void *const addresses[],

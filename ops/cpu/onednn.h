@@ -33,7 +33,27 @@ typedef struct Convolution {
     Conv2d shape;
 } Convolution;
 
-/// weight: frozen, of either floating type; its packed form is kept beside the tensor.
+static inline Convolution convolution_of(DType type, const Tensor *x, const Tensor *weight,
+                                         const Conv2d *shape, const Tensor *y) {
+    return (Convolution){
+        .type = type,
+        .batch = x->shape[0],
+        .height = x->shape[1],
+        .width = x->shape[2],
+        .channels_in = x->shape[3],
+        .height_out = y->shape[1],
+        .width_out = y->shape[2],
+        .channels_out = y->shape[3],
+        .kernel_height = weight->shape[1],
+        .kernel_width = weight->shape[2],
+        .shape = *shape,
+    };
+}
+
+/// Filters of more elements than this are packed at each call: a kept copy of all of Stable Diffusion's takes a gigabyte.
+enum { KEPT_FILTER_ELEMENTS = 1 << 19 };
+
+/// weight: frozen, of either floating type; its packed form is kept beside the tensor unless it is large.
 void onednn_convolution(const Convolution *shape, const void *x, Tensor *weight, const float *bias,
                         void *y);
 void onednn_convolution_input_gradient(const Convolution *shape, const void *grad_y, Tensor *weight,
