@@ -1,8 +1,8 @@
 /// Inside the CPU kernels: convolutions of a few pixels with a large BFLOAT16 filter, as matrix products that read the filter as it is stored,
 /// on processors that multiply BFLOAT16 in vectors but not in tiles (as bfloat16_product.h).
 ///
-/// The product library packs such a filter at every call. Measured by tests/bench/bench_products on Zen 4 against oneDNN 2.6, one thread and
-/// two: at 6 x 6 pixels 27 to 44% faster forward and 18 to 56% backward, at 12 x 12 pixels 2 to 11% and 2 to 29%.
+/// The product library packs such a filter at every call. Measured by tests/bench/bench_products on two cores of Zen 4 against oneDNN 2.6,
+/// 3 x 3 kernels: at 6 x 6 pixels 33 to 39% faster forward and 21 to 52% backward, at 12 x 12 pixels 0 to 7% and 3 to 23%.
 #pragma once
 #include "ops/cpu/onednn.h"
 

@@ -17,11 +17,16 @@ typedef struct Case {
 /// Filters of just over half a million elements. Few pixels and many, which different products multiply; strides, and padding of every
 /// side for itself; channels that are no multiple of anything; lines that no window reaches, windows that see nothing but padding.
 static const Case cases[] = {
-    {1, 3, 2, 257, 233, 3, 3, {1, 1, 1, 1, 1}},  {2, 6, 7, 257, 233, 3, 3, {1, 1, 1, 1, 1}},
-    {2, 7, 8, 257, 233, 3, 3, {2, 0, 1, 2, 0}},  {1, 13, 11, 257, 233, 3, 3, {2, 1, 2, 0, 3}},
-    {1, 5, 4, 1031, 171, 1, 3, {1, 0, 2, 0, 1}}, {2, 6, 5, 1031, 129, 2, 2, {3, 0, 0, 0, 0}},
-    {1, 2, 3, 130, 1031, 2, 2, {1, 3, 2, 1, 3}}, {2, 6, 7, 727, 723, 1, 1, {1, 0, 0, 0, 0}},
+    {1, 3, 2, 257, 233, 3, 3, {1, 1, 1, 1, 1}},
+    {2, 6, 7, 257, 233, 3, 3, {1, 1, 1, 1, 1}},
+    {2, 7, 8, 257, 233, 3, 3, {2, 0, 1, 2, 0}},
+    {1, 13, 11, 257, 233, 3, 3, {2, 1, 2, 0, 3}},
+    {1, 5, 4, 1031, 171, 1, 3, {1, 0, 2, 0, 1}},
+    {2, 6, 5, 1031, 129, 2, 2, {3, 0, 0, 0, 0}},
+    {1, 2, 3, 130, 1031, 2, 2, {1, 3, 2, 1, 3}},
+    {2, 6, 7, 727, 723, 1, 1, {1, 0, 0, 0, 0}},
     {2, 5, 6, 727, 723, 1, 1, {2, 0, 0, 0, 0}},
+    {1, 4, 3, 727, 723, 1, 1, {2, 0, 0, 3, 2}}, // an output as large as the image
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
