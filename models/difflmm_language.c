@@ -54,7 +54,8 @@ DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
         packed_tokens_new(batch->samples, batch->num_samples, model->num_visual_tokens,
                           model->options.model_max_length);
     DiffLMMLoss loss = {NULL, packed.num_supervised, packed.total};
-    if (batch->train) packed_tokens_fill(&packed);
+    if (batch->train && model->llama->config.hidden_size < PACKING_FILLED_BELOW)
+        packed_tokens_fill(&packed);
     if (packed.num_supervised > 0 || intermediates) {
         LlamaOptions options = forward_options(model);
         options.train = batch->train;

@@ -4,7 +4,7 @@
 #include "models/llama.h"
 
 /// Stands among the ids for the place of the visual tokens (LLaVA's IMAGE_TOKEN_INDEX).
-enum { PACKING_IMAGE_TOKEN = -200, PACKING_MULTIPLE = 64 };
+enum { PACKING_IMAGE_TOKEN = -200, PACKING_MULTIPLE = 64, PACKING_FILLED_BELOW = 2048 };
 
 typedef struct TokenSample {
     const int32_t *ids; ///< [count], PACKING_IMAGE_TOKEN at most once
@@ -41,9 +41,9 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
 void packed_tokens_free(PackedTokens *packed);
 
 /// Appends rows that belong to no sequence until their number is a multiple of PACKING_MULTIPLE, or of less where that would be more
-/// than a few percent: nobody attends to them, nothing is
-/// predicted from them, no gradient comes from them. Batches of nearly the same size then have the same shapes, and what the
-/// product library prepared for one serves the next.
+/// than a few percent: nobody attends to them, nothing is predicted from them, no gradient comes from them. Batches of nearly the
+/// same size then have the same shapes, and what the product library prepared for one serves the next: worth it for models narrower
+/// than PACKING_FILLED_BELOW; in wider ones a row costs more than preparing does.
 void packed_tokens_fill(PackedTokens *packed);
 
 /// The ends of packed sequences from the first row that predicts a supervised token on: all that a loss needs of the last layer. As
