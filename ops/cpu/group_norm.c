@@ -276,10 +276,14 @@ static void run(GroupNorm norm) {
     norm.strip_rows = STRIP_ELEMENTS / norm.channels;
     if (norm.strip_rows < 1) norm.strip_rows = 1;
     norm.blocks = chunk_count(norm.rows, norm.block_rows);
-    bool whole_samples = norm.batch >= omp_get_max_threads();
-    PARALLEL_FOR(whole_samples ? tensor_numel(norm.x) : 0)
-    for (int64_t sample = 0; sample < norm.batch; sample++)
-        norm_sample(&norm, sample, !whole_samples);
+    // Two loops, for a shared sample's blocks must not be in a region of this one's, even if one thread alone runs it: the region
+    // within would start threads of its own, at every call.
+    if (norm.batch < omp_get_max_threads()) {
+        for (int64_t sample = 0; sample < norm.batch; sample++) norm_sample(&norm, sample, true);
+        return;
+    }
+    PARALLEL_FOR(tensor_numel(norm.x))
+    for (int64_t sample = 0; sample < norm.batch; sample++) norm_sample(&norm, sample, false);
 }
 
 static void group_norm(const Tensor *x, const Tensor *weight, const Tensor *bias, int groups,
