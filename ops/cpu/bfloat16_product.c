@@ -10,9 +10,9 @@
 #include <omp.h>
 
 enum {
-    BLOCK_PAIRS = 128,    ///< of k in a panel at most
+    BLOCK_PAIRS = 160,    ///< of k in a panel at most
     BLOCK_COLUMNS = 1024, ///< whose sums are kept from one block of k to the next
-    FEWEST_ROWS = 64,     ///< below, packing is not worth its while
+    FEWEST_ROWS = 33,     ///< below, packing is not worth its while
     MOST_ROWS = 1024,     ///< at once
     FEWEST_PRODUCTS = 1 << 24
 };
@@ -42,8 +42,8 @@ typedef struct Share {
 } Share;
 
 static Product product_cut(const Matmul *shape) {
-    // With n tiles there are more than 14 (n - 1) rows, and n is at least 5: 71 rows in 6 tiles make the lowest.
-    _Static_assert(FEWEST_ROWS > 4 * TILE_ROWS && (5 * TILE_ROWS + 1) / 6 == LOWEST_TILE,
+    // With n tiles there are more than 14 (n - 1) rows, and n is at least 3: 43 rows in 4 tiles make the lowest.
+    _Static_assert(FEWEST_ROWS / 3 >= LOWEST_TILE && (3 * TILE_ROWS + 1) / 4 == LOWEST_TILE,
                    "heights");
     Product p = {.shape = shape, .pairs = (shape->k + 1) / 2};
     p.tiles = (shape->m + TILE_ROWS - 1) / TILE_ROWS;
@@ -53,6 +53,11 @@ static Product product_cut(const Matmul *shape) {
     p.block_pairs = up_to((p.pairs + p.blocks - 1) / p.blocks, 16); // whole cache lines
     p.blocks = (p.pairs + p.block_pairs - 1) / p.block_pairs;
     return p;
+}
+
+/// How many pairs the block that begins at `pair` has.
+static int64_t pairs_in_block(const Product *p, int64_t pair) {
+    return least(p->pairs - pair, p->block_pairs);
 }
 
 static int64_t tile_rows(const Product *p, int64_t tile) { return p->height + (tile < p->taller); }
@@ -90,8 +95,8 @@ static Share share_of(const Product *p, char *memory, int thread, int threads) {
 static void pack_rows_of_a(const Product *p, const uint16_t *a, int64_t tile) {
     int64_t k = p->shape->k, rows = tile_rows(p, tile);
     int64_t row = tile * p->height + least(tile, p->taller);
-    for (int64_t pair = 0; pair < p->pairs; pair += p->block_pairs) {
-        int64_t pairs = least(p->pairs - pair, p->block_pairs);
+    for (int64_t pair = 0, pairs; pair < p->pairs; pair += pairs) {
+        pairs = pairs_in_block(p, pair);
         pack_tile_rows(a + row * k + 2 * pair, k, rows, least(2 * pairs, k - 2 * pair),
                        p->a + pair * p->shape->m + row * pairs);
     }
@@ -103,7 +108,7 @@ static Panel panel_at(const Product *p, int64_t pair, int64_t column, int64_t en
     int64_t row = transposed ? p->shape->k : p->shape->n;
     Panel panel = {.row = row,
                    .columns = least(TILE_COLUMNS, end - column),
-                   .depth = least(2 * p->block_pairs, p->shape->k - 2 * pair),
+                   .depth = least(2 * pairs_in_block(p, pair), p->shape->k - 2 * pair),
                    .transposed = transposed,
                    .to = to};
     panel.from = transposed ? p->b + column * row + 2 * pair : p->b + 2 * pair * row + column;
@@ -117,7 +122,7 @@ static Panel panel_after(const Product *p, const Share *s, int64_t pair, int64_t
     column += TILE_COLUMNS;
     if (column >= end) {
         column = first;
-        pair += p->block_pairs;
+        pair += pairs_in_block(p, pair);
     }
     if (pair >= p->pairs) {
         pair = 0;
@@ -144,12 +149,11 @@ static void begin_sums(const Product *p, int64_t column, int64_t columns, float 
 
 /// A file's matrix need not begin at a cache line: then a piece ends in lines of its own, and begins in those of the piece before it.
 /// A block's first pieces have none; their beginnings were last read a block of columns ago.
-static void ask_for_piece(const Panel *panel, int64_t piece, Prefetch prefetch[2]) {
+static void ask_for_piece(const Panel *panel, int64_t piece, Tile *t) {
     const char *begin = (const char *)piece_begin(panel, piece);
     int64_t row = panel->row * (int64_t)sizeof(uint16_t);
-    prefetch[0] = (Prefetch){begin + 63, row, 16};
-    if (panel->transposed && piece < 2 && (uintptr_t)begin % 64)
-        prefetch[1] = (Prefetch){begin, row, 16};
+    if (panel->transposed && piece < 2 && (uintptr_t)begin % 64) ask_for_lines(t, begin, row, 16);
+    ask_for_lines(t, begin + 63, row, 16);
 }
 
 /// All rows times the panel in use, which lies at (pair, column); packs the next one.
@@ -157,7 +161,9 @@ static void multiply_panel(const Product *p, const Share *s, int64_t pair, int64
                            float *sums, const Panel *next) {
     const Matmul *shape = p->shape;
     bool begun = p->bias || shape->accumulate;
-    int64_t element = (int64_t)dtype_size(shape->c_type), packed = 0;
+    int64_t element = (int64_t)dtype_size(shape->c_type);
+    // A tile asks for what is packed after the next one: all before the last.
+    int64_t each = (next->pieces + p->tiles - 2) / (p->tiles - 1), packed = 0, asked = 0;
     if (pair == 0 && begun) begin_sums(p, column, least(TILE_COLUMNS, s->end - column), sums);
     Tile t = {.a = p->a + pair * shape->m,
               .b = s->panel[s->in_use],
@@ -165,18 +171,18 @@ static void multiply_panel(const Product *p, const Share *s, int64_t pair, int64
               .c = p->c + column * element,
               .c_row = shape->n * element,
               .columns = first_bits(s->end - column),
-              .pairs = least(p->pairs - pair, p->block_pairs),
+              .pairs = pairs_in_block(p, pair),
               .first = pair == 0 && !begun,
-              .last = pair + p->block_pairs >= p->pairs,
+              .last = pair + pairs_in_block(p, pair) >= p->pairs,
               .float32 = shape->c_type == FLOAT32};
     for (int64_t tile = 0; tile < p->tiles; tile++) {
         int64_t rows = tile_rows(p, tile);
-        t.prefetch[0] = (Prefetch){(const char *)(t.sums + rows * TILE_COLUMNS), 64,
-                                   p->blocks > 1 ? 2 * rows : 0};
-        t.prefetch[1] = t.prefetch[2] = (Prefetch){0};
-        if (tile < next->pieces) ask_for_piece(next, tile, t.prefetch + 1);
+        t.prefetches = 0;
+        if (p->blocks > 1) ask_for_lines(&t, t.sums + rows * TILE_COLUMNS, 64, 2 * rows);
+        int64_t arrived = asked;
+        for (; asked < least(arrived + each, next->pieces); asked++) ask_for_piece(next, asked, &t);
         multiply_tile_of[rows - LOWEST_TILE](&t);
-        if (tile && packed < next->pieces) pack_piece(next, packed++); // asked for a tile ago
+        while (packed < arrived) pack_piece(next, packed++);
         t.a += rows * t.pairs;
         t.sums += rows * TILE_COLUMNS;
         t.c += rows * t.c_row;
@@ -193,7 +199,7 @@ static void multiply_share(const Product *p, Share *s) {
             Panel panel = panel_at(p, 0, first, end, s->panel[s->in_use]);
             for (int64_t i = 0; i < panel.pieces; i++) pack_piece(&panel, i);
         }
-        for (int64_t pair = 0; pair < p->pairs; pair += p->block_pairs)
+        for (int64_t pair = 0; pair < p->pairs; pair += pairs_in_block(p, pair))
             for (int64_t column = first; column < end; column += TILE_COLUMNS) {
                 Panel next = panel_after(p, s, pair, column, first, end);
                 multiply_panel(p, s, pair, column, s->sums + (column - first) * p->shape->m, &next);

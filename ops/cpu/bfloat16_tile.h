@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /// 14 x 2 vectors of sums, two of b and one of a are 31 of the 32 registers.
-enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16, MOST_PREFETCHES = 3 };
+enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16, MOST_PREFETCHES = 12 };
 
 /// Cache lines that are asked for while products run, one per pair.
 typedef struct Prefetch {
@@ -21,10 +21,17 @@ typedef struct Tile {
     int64_t c_row;     ///< bytes
     __mmask32 columns; ///< those that there are
     int64_t pairs;
-    bool first, last;                   ///< block of k: begins at zero; is written to c
-    bool float32;                       ///< what c is, otherwise BFLOAT16
+    bool first, last; ///< block of k: begins at zero; is written to c
+    bool float32;     ///< what c is, otherwise BFLOAT16
+    int prefetches;
     Prefetch prefetch[MOST_PREFETCHES]; ///< one after the other
 } Tile;
+
+/// What does not fit is not asked for.
+static inline void ask_for_lines(Tile *t, const void *line, int64_t step, int64_t count) {
+    if (t->prefetches < MOST_PREFETCHES)
+        t->prefetch[t->prefetches++] = (Prefetch){line, step, count};
+}
 
 static inline __mmask32 first_bits(int64_t count) {
     return count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;
@@ -41,9 +48,9 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
                                  : _mm512_load_ps(t->sums + i * TILE_COLUMNS + v * VECTOR);
     int64_t left = t->pairs;
 #pragma GCC unroll 1
-    for (int run = 0; run <= MOST_PREFETCHES; run++) {
+    for (int run = 0; run <= t->prefetches; run++) {
         Prefetch prefetch =
-            run < MOST_PREFETCHES ? t->prefetch[run] : (Prefetch){(const char *)t, 0, left};
+            run < t->prefetches ? t->prefetch[run] : (Prefetch){(const char *)t, 0, left};
         int64_t count = prefetch.count < left ? prefetch.count : left;
         const uint32_t *end = b + count * TILE_COLUMNS;
         left -= count;
@@ -84,14 +91,15 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
     }
 }
 
-// Heights that occur when 64 rows or more are cut into tiles of nearly equal heights.
-enum { LOWEST_TILE = 11 };
+// Heights that occur when 33 rows or more are cut into tiles of nearly equal heights.
+enum { LOWEST_TILE = 10 };
+static __attribute__((noinline)) void multiply_10(const Tile *t) { multiply_tile(10, t); }
 static __attribute__((noinline)) void multiply_11(const Tile *t) { multiply_tile(11, t); }
 static __attribute__((noinline)) void multiply_12(const Tile *t) { multiply_tile(12, t); }
 static __attribute__((noinline)) void multiply_13(const Tile *t) { multiply_tile(13, t); }
 static __attribute__((noinline)) void multiply_14(const Tile *t) { multiply_tile(14, t); }
-static void (*const multiply_tile_of[])(const Tile *) = {multiply_11, multiply_12, multiply_13,
-                                                         multiply_14};
+static void (*const multiply_tile_of[])(const Tile *) = {multiply_10, multiply_11, multiply_12,
+                                                         multiply_13, multiply_14};
 
 // ---- packing
 

@@ -123,9 +123,9 @@ static void check_weight_gradient(LinearShape s, DType type, DType weight_type) 
 
 /// Sizes at which the processor's product with a large matrix takes over: every height of a tile, and columns, pairs and blocks of k
 /// that are not whole, rows in two parts.
-static const LinearShape large_shapes[] = {{64, 1031, 257}, {71, 33, 7187},  {83, 517, 395},
-                                           {97, 2113, 99},  {103, 256, 641}, {300, 609, 95},
-                                           {1100, 131, 120}};
+static const LinearShape large_shapes[] = {{33, 521, 1024}, {43, 1600, 257}, {64, 1031, 257},
+                                           {71, 33, 7187},  {83, 517, 395},  {97, 2113, 99},
+                                           {103, 256, 641}, {300, 609, 95},  {1100, 131, 120}};
 
 static void for_each_large_linear(LinearCheck check) {
     for (size_t i = 0; i < sizeof large_shapes / sizeof *large_shapes; i++) {
@@ -143,6 +143,34 @@ static void a_large_matrix_multiplies(void **state) {
 static void a_large_matrix_gives_the_gradient_of_its_input(void **state) {
     (void)state;
     for_each_large_linear(check_input_gradient);
+}
+
+/// A file's matrices begin anywhere, and the processor reads them there.
+static void a_large_matrix_need_not_begin_at_a_cache_line(void **state) {
+    (void)state;
+    if (!case_on_cpu()) return;
+    enum { ROWS = 70, K = 704, N = 416 };
+    for (int64_t shift = 1; shift < 32; shift += 5) {
+        case_begin();
+        Tensor *memory = case_normal(BFLOAT16, SHAPE(N * K + 32));
+        uint16_t *first = (uint16_t *)memory->data + shift;
+        Tensor *there = tensor_over(case_device(), BFLOAT16, SHAPE(N, K), first, "weight");
+        Tensor *copy = tensor_from_host(case_device(), BFLOAT16, SHAPE(N, K),
+                                        (const uint16_t *)case_host(memory) + shift);
+        Tensor *x = case_normal(BFLOAT16, SHAPE(ROWS, K)),
+               *grad_y = case_normal(BFLOAT16, SHAPE(ROWS, N));
+        Tensor *y[2], *grad_x[2];
+        for (int i = 0; i < 2; i++) {
+            y[i] = tensor_like(grad_y);
+            grad_x[i] = tensor_like(x);
+            kernels(x)->linear(x, i ? there : copy, NULL, false, y[i]);
+            kernels(x)->linear_input_gradient(grad_y, i ? there : copy, false, grad_x[i]);
+        }
+        case_expect_equal("forward", y[0], y[1]);
+        case_expect_equal("gradient", grad_x[0], grad_x[1]);
+        tensor_release(there);
+        case_end();
+    }
 }
 
 static void linear_adds_to_the_gradients_of_its_parameters(void **state) {
@@ -579,6 +607,7 @@ static int run(void) {
         cmocka_unit_test(linear_gives_the_gradient_of_its_input),
         cmocka_unit_test(a_large_matrix_multiplies),
         cmocka_unit_test(a_large_matrix_gives_the_gradient_of_its_input),
+        cmocka_unit_test(a_large_matrix_need_not_begin_at_a_cache_line),
         cmocka_unit_test(linear_adds_to_the_gradients_of_its_parameters),
         cmocka_unit_test(sums_of_many_rows_or_columns_stay_exact),
         cmocka_unit_test(no_rows_give_no_result_and_no_gradient),
