@@ -154,7 +154,7 @@ static void a_large_matrix_need_not_begin_at_a_cache_line(void **state) {
         case_begin();
         Tensor *memory = case_normal(BFLOAT16, SHAPE(N * K + 32));
         uint16_t *first = (uint16_t *)memory->data + shift;
-        Tensor *there = tensor_over(case_device(), BFLOAT16, SHAPE(N, K), first, "weight");
+        Tensor *there = tensor_over(case_device(), BFLOAT16, SHAPE(N, K), first, NULL);
         Tensor *copy = tensor_from_host(case_device(), BFLOAT16, SHAPE(N, K),
                                         (const uint16_t *)case_host(memory) + shift);
         Tensor *x = case_normal(BFLOAT16, SHAPE(ROWS, K)),
