@@ -143,8 +143,8 @@ static inline const Kernels *kernels(const Tensor *x) { return x->device->kernel
 /// thread pool (0: one thread per core available to the process). Returns the device.
 Device *ops_cpu_open(int threads);
 
-/// Chooses the kernels of one x86-64 level ("v2", "v3", "v4"; "generic" elsewhere) instead of the processor's best, as the
-/// environment variable DIFFLMM_CPU_LEVEL does. False if this processor lacks the level. Call it before anything ran: the product
+/// Chooses the kernels of one x86-64 level ("v2", "v3", "v4", "v4_bf16", which is v4 with attention in pairs of bfloat16; "generic"
+/// elsewhere) instead of the processor's best, as the environment variable DIFFLMM_CPU_LEVEL does. False if this processor lacks the level. Call it before anything ran: the product
 /// library keeps its first choice.
 bool ops_cpu_use_level(const char *level);
 

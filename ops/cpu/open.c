@@ -41,15 +41,21 @@ static bool has_v3(void) {
            __builtin_cpu_supports("bmi2");
 }
 
-/// Intel's processors with tiles multiply pairs no faster than floats.
-static bool has_fast_pairs(void) { return onednn_has_bfloat16() && !onednn_has_tiles(); }
+/// Whether v4_bf16 is meant: by name wherever it runs, otherwise only where it was measured, on processors without tiles.
+static bool takes_pairs(const char *level) {
+    if (level) return !strcmp(level, "v4_bf16") && has_v4() && onednn_has_bfloat16();
+    return has_v4() && onednn_has_bfloat16() && !onednn_has_tiles();
+}
 
 /// Fills the table for the level of that name, or for the processor's best (NULL).
 static bool fill(const char *level, Kernels *table) {
-    if ((!level || !strcmp(level, "v4")) && has_v4()) {
+    if (takes_pairs(level)) {
         FILL_LEVEL(v4, table);
-        if (has_fast_pairs()) fill_attention_v4_bf16(table);
-    } else if ((!level || !strcmp(level, "v3")) && has_v3())
+        fill_attention_v4_bf16(table);
+        table->name = "cpu v4_bf16";
+    } else if ((!level || !strcmp(level, "v4")) && has_v4())
+        FILL_LEVEL(v4, table);
+    else if ((!level || !strcmp(level, "v3")) && has_v3())
         FILL_LEVEL(v3, table);
     else if (!level || !strcmp(level, "v2"))
         FILL_LEVEL(v2, table);

@@ -372,15 +372,13 @@ static void attention_passes_gradients_to_queries_keys_and_values(void **state) 
     }
 }
 
-static void results_are_the_same_bits_again_and_with_any_number_of_threads(void **state) {
-    (void)state;
+static void check_threads(DType type) {
     case_begin();
     int threads = omp_get_max_threads();
     Tensor *results[2][4];
     Attention shape = attention_packed(case_device(), 3, (int[]){200, 31, 150}, 6, 3, 20, true);
-    Tensor *q = case_normal(FLOAT32, SHAPE(381, 120)), *k = case_normal(FLOAT32, SHAPE(381, 60));
-    Tensor *v = case_normal(FLOAT32, SHAPE(381, 60)),
-           *grad_y = case_normal(FLOAT32, SHAPE(381, 120));
+    Tensor *q = case_normal(type, SHAPE(381, 120)), *k = case_normal(type, SHAPE(381, 60));
+    Tensor *v = case_normal(type, SHAPE(381, 60)), *grad_y = case_normal(type, SHAPE(381, 120));
     for (int run = 0; run < 2; run++) {
         omp_set_num_threads(run ? 3 : 1);
         Tensor **r = results[run];
@@ -394,6 +392,12 @@ static void results_are_the_same_bits_again_and_with_any_number_of_threads(void 
     omp_set_num_threads(threads);
     for (int i = 0; i < 4; i++) case_expect_equal("1 and 3 threads", results[0][i], results[1][i]);
     case_end();
+}
+
+static void results_are_the_same_bits_again_and_with_any_number_of_threads(void **state) {
+    (void)state;
+    check_threads(FLOAT32);
+    check_threads(BFLOAT16);
 }
 
 static void large_scores_do_not_overflow(void **state) {

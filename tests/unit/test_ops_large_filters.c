@@ -3,20 +3,16 @@
 // against float64. test_ops_products.c has the small ones.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
+#include "tests/unit/product_reference.h"
 #ifndef DIFFLMM_TEST_WITHOUT_CPU
 #include "ops/cpu/convolution_product.h"
 #endif
 
 #include <omp.h>
 
-typedef struct Case {
-    int64_t batch, height, width, in, out, kernel_height, kernel_width;
-    Conv2d shape;
-} Case;
-
 /// Filters of just over half a million elements. Few pixels and many, which different products multiply; strides, and padding of every
 /// side for itself; channels that are no multiple of anything; lines that no window reaches, windows that see nothing but padding.
-static const Case cases[] = {
+static const ConvolutionCase cases[] = {
     {1, 3, 2, 257, 233, 3, 3, {1, 1, 1, 1, 1}},
     {2, 6, 7, 257, 233, 3, 3, {1, 1, 1, 1, 1}},
     {2, 7, 8, 257, 233, 3, 3, {2, 0, 1, 2, 0}},
@@ -34,89 +30,31 @@ typedef struct Tensors {
     Tensor *x, *weight, *bias, *y, *grad_y, *grad_x;
 } Tensors;
 
-static Tensors random_tensors(const Case *c) {
+static Tensors random_tensors(const ConvolutionCase *c) {
     Tensors t = {.x = case_normal(BFLOAT16, SHAPE(c->batch, c->height, c->width, c->in)),
                  .weight =
                      case_normal(BFLOAT16, SHAPE(c->out, c->kernel_height, c->kernel_width, c->in)),
                  .bias = case_normal(FLOAT32, SHAPE(c->out))};
-    int64_t height = c->height + c->shape.pad_top + c->shape.pad_bottom - c->kernel_height;
-    int64_t width = c->width + c->shape.pad_left + c->shape.pad_right - c->kernel_width;
-    t.grad_y = case_normal(BFLOAT16, SHAPE(c->batch, height / c->shape.stride + 1,
-                                           width / c->shape.stride + 1, c->out));
+    int64_t height = output_size(c->height, c->shape.pad_top, c->shape.pad_bottom, c->kernel_height,
+                                 c->shape.stride);
+    int64_t width = output_size(c->width, c->shape.pad_left, c->shape.pad_right, c->kernel_width,
+                                c->shape.stride);
+    t.grad_y = case_normal(BFLOAT16, SHAPE(c->batch, height, width, c->out));
     return t;
 }
 
 /// Fills y and grad_x.
-static void convolve(Tensors *t, const Case *c) {
+static void convolve(Tensors *t, const ConvolutionCase *c) {
     t->y = conv2d(t->x, t->weight, t->bias, c->shape);
     t->grad_x = tensor_like(t->x);
     kernels(t->x)->conv2d_input_gradient(t->grad_y, t->weight, &c->shape, t->grad_x);
-}
-
-/// A float64 sum of products, with the sum of absolute values.
-typedef struct Reference {
-    double *value, *magnitude;
-} Reference;
-
-static Reference reference_new(const Tensor *like) {
-    return (Reference){case_zeros(tensor_numel(like)), case_zeros(tensor_numel(like))};
-}
-
-static void reference_add(Reference r, int64_t i, double term) {
-    r.value[i] += term;
-    r.magnitude[i] += fabs(term);
-}
-
-typedef struct Sums {
-    const double *x, *weight, *grad_y;
-    Reference y, grad_x;
-} Sums;
-
-/// All channels that one tap of the filter joins.
-static void add_tap(const Case *c, const Sums *s, int64_t in, int64_t tap, int64_t out) {
-    int64_t taps = c->kernel_height * c->kernel_width;
-    for (int64_t o = 0; o < c->out; o++)
-        for (int64_t i = 0; i < c->in; i++) {
-            double w = s->weight[(o * taps + tap) * c->in + i];
-            reference_add(s->y, out * c->out + o, w * s->x[in * c->in + i]);
-            reference_add(s->grad_x, in * c->in + i, w * s->grad_y[out * c->out + o]);
-        }
-}
-
-static void add_window(const Case *c, const Sums *s, int64_t image, int64_t top, int64_t left,
-                       int64_t out) {
-    for (int64_t tap = 0; tap < c->kernel_height * c->kernel_width; tap++) {
-        int64_t row = top + tap / c->kernel_width, column = left + tap % c->kernel_width;
-        if (row >= 0 && row < c->height && column >= 0 && column < c->width)
-            add_tap(c, s, (image * c->height + row) * c->width + column, tap, out);
-    }
-}
-
-static void check(const Case *c) {
-    Tensors t = random_tensors(c);
-    convolve(&t, c);
-    assert_true(same_shape(t.y, t.grad_y));
-    Sums s = {case_doubles(t.x), case_doubles(t.weight), case_doubles(t.grad_y), reference_new(t.y),
-              reference_new(t.x)};
-    int64_t height = t.y->shape[1], width = t.y->shape[2];
-    const double *bias = case_doubles(t.bias);
-    for (int64_t i = 0; i < c->batch * height * width; i++) {
-        for (int64_t o = 0; o < c->out; o++) reference_add(s.y, i * c->out + o, bias[o]);
-        int64_t top = i / width % height * c->shape.stride - c->shape.pad_top;
-        int64_t left = i % width * c->shape.stride - c->shape.pad_left;
-        add_window(c, &s, i / width / height, top, left, i);
-    }
-    double taps = (double)(c->kernel_height * c->kernel_width);
-    case_expect("conv2d", t.y, s.y.value, s.y.magnitude, taps * (double)c->in);
-    case_expect("input gradient", t.grad_x, s.grad_x.value, s.grad_x.magnitude,
-                taps * (double)c->out);
 }
 
 static void a_large_filter_matches_its_definition_both_ways(void **state) {
     (void)state;
     for (int i = 0; i < CASES; i++) {
         case_begin();
-        check(&cases[i]);
+        check_convolution(&cases[i], BFLOAT16, BFLOAT16);
         case_end();
     }
 }
@@ -146,7 +84,7 @@ static void these_filters_are_read_as_they_are_stored(void **state) {
     if (!case_on_cpu() || !onednn_has_bfloat16() || onednn_has_tiles()) skip();
     for (int i = 0; i < CASES; i++) {
         case_begin();
-        const Case *c = &cases[i];
+        const ConvolutionCase *c = &cases[i];
         Tensors t = random_tensors(c);
         Convolution shape = convolution_of(BFLOAT16, t.x, t.weight, &c->shape, t.grad_y);
         Device *device = t.x->device;

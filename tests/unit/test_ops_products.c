@@ -2,22 +2,11 @@
 // Linear layers, convolutions and rotary embedding against float64, in every type, at every kernel level.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
+#include "tests/unit/product_reference.h"
 
 static const DType floating[] = {FLOAT32, BFLOAT16};
 
 // ---- linear
-
-/// A float64 sum of products, with the sum of absolute values.
-typedef struct Reference {
-    double *value, *magnitude;
-} Reference;
-
-static Reference reference_new(int64_t n) { return (Reference){case_zeros(n), case_zeros(n)}; }
-
-static void reference_add(Reference r, int64_t i, double term) {
-    r.value[i] += term;
-    r.magnitude[i] += fabs(term);
-}
 
 /// c [m,n] += a b with element (i,l) of a at a[i * a_row + l * a_column], and so on.
 static void reference_product(Reference c, int64_t m, int64_t n, int64_t k, const double *a,
@@ -28,11 +17,6 @@ static void reference_product(Reference c, int64_t m, int64_t n, int64_t k, cons
             for (int64_t l = 0; l < k; l++)
                 reference_add(c, i * n + j,
                               a[i * a_row + l * a_column] * b[l * b_row + j * b_column]);
-}
-
-static void reference_add_rows(Reference c, int64_t m, int64_t n, const double *row, int64_t step) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) reference_add(c, i * n + j, row[i * step + j]);
 }
 
 typedef struct LinearShape {
@@ -415,11 +399,6 @@ static void low_rank_update_is_the_sum_of_two_layers(void **state) {
 
 // ---- convolution
 
-typedef struct ConvolutionCase {
-    int64_t batch, height, width, in, out, kernel_height, kernel_width;
-    Conv2d shape;
-} ConvolutionCase;
-
 static const ConvolutionCase convolutions[] = {
     {2, 9, 7, 5, 6, 3, 3, {1, 1, 1, 1, 1}},
     {1, 8, 8, 16, 32, 3, 3, {1, 1, 1, 1, 1}},
@@ -440,75 +419,6 @@ static const ConvolutionCase convolutions[] = {
      3,
      {1, 1, 1, 1, 1}}, // a filter too large to be kept packed for the gradient
 };
-
-static int64_t output_size(int64_t size, int before, int after, int64_t kernel, int stride) {
-    return (size + before + after - kernel) / stride + 1;
-}
-
-/// Calls for every pair of an input and an output element that a weight joins.
-typedef void (*Joined)(void *context, int64_t x, int64_t weight, int64_t y);
-
-static void for_each_joined(const ConvolutionCase *c, int64_t height, int64_t width, Joined joined,
-                            void *context) {
-    for (int64_t b = 0; b < c->batch; b++)
-        for (int64_t i = 0; i < height * width; i++)
-            for (int64_t o = 0; o < c->out; o++)
-                for (int64_t kh = 0; kh < c->kernel_height; kh++)
-                    for (int64_t kw = 0; kw < c->kernel_width; kw++) {
-                        int64_t row = i / width * c->shape.stride + kh - c->shape.pad_top;
-                        int64_t column = i % width * c->shape.stride + kw - c->shape.pad_left;
-                        if (row < 0 || row >= c->height || column < 0 || column >= c->width)
-                            continue;
-                        int64_t pixel = (b * c->height + row) * c->width + column;
-                        int64_t tap = (o * c->kernel_height + kh) * c->kernel_width + kw;
-                        for (int64_t ci = 0; ci < c->in; ci++)
-                            joined(context, pixel * c->in + ci, tap * c->in + ci,
-                                   (b * height * width + i) * c->out + o);
-                    }
-}
-
-typedef struct Convolved {
-    const double *from, *weight;
-    Reference to;
-} Convolved;
-
-static void forward_term(void *context, int64_t x, int64_t weight, int64_t y) {
-    Convolved *c = context;
-    reference_add(c->to, y, c->from[x] * c->weight[weight]);
-}
-
-static void backward_term(void *context, int64_t x, int64_t weight, int64_t y) {
-    Convolved *c = context;
-    reference_add(c->to, x, c->from[y] * c->weight[weight]);
-}
-
-static void check_convolution(const ConvolutionCase *c, DType type, DType weight_type) {
-    int64_t height = output_size(c->height, c->shape.pad_top, c->shape.pad_bottom, c->kernel_height,
-                                 c->shape.stride);
-    int64_t width = output_size(c->width, c->shape.pad_left, c->shape.pad_right, c->kernel_width,
-                                c->shape.stride);
-    double taps = (double)(c->kernel_height * c->kernel_width * c->in);
-    Tensor *x = case_normal(type, SHAPE(c->batch, c->height, c->width, c->in));
-    Tensor *weight =
-        case_normal(weight_type, SHAPE(c->out, c->kernel_height, c->kernel_width, c->in));
-    Tensor *bias = case_normal(FLOAT32, SHAPE(c->out));
-    Tensor *y = conv2d(x, weight, bias, c->shape);
-    assert_int_equal(y->shape[1], height);
-    assert_int_equal(y->shape[2], width);
-
-    Convolved forward = {case_doubles(x), case_doubles(weight), reference_new(tensor_numel(y))};
-    reference_add_rows(forward.to, c->batch * height * width, c->out, case_doubles(bias), 0);
-    for_each_joined(c, height, width, forward_term, &forward);
-    case_expect("conv2d", y, forward.to.value, forward.to.magnitude, taps);
-    case_expect_equal("the second time, weight prepared", conv2d(x, weight, bias, c->shape), y);
-
-    Tensor *grad_y = case_normal(type, y->rank, y->shape), *grad_x = tensor_like(x);
-    Convolved back = {case_doubles(grad_y), forward.weight, reference_new(tensor_numel(x))};
-    for_each_joined(c, height, width, backward_term, &back);
-    kernels(x)->conv2d_input_gradient(grad_y, weight, &c->shape, grad_x);
-    case_expect("input gradient", grad_x, back.to.value, back.to.magnitude,
-                taps / (double)c->in * (double)c->out);
-}
 
 static void convolution_matches_its_definition_both_ways(void **state) {
     (void)state;
