@@ -1,7 +1,7 @@
 // Blocks as in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for large b and few rows: a is
-// packed once and read from the outer caches; a panel of 32 columns of b and 256 of k lies in the first-level cache while all rows are
-// multiplied with it. The next panel is packed meanwhile, 16 cache lines after each tile, which the tile before has asked for: packing
-// at one go costs four times as much, for the rows of b lie a power of two apart and fall into few sets of the cache.
+// packed once and read from the outer caches; a panel of 32 columns of b and 320 of k lies in the first-level cache while all rows are
+// multiplied with it. The next panel is packed meanwhile, in pieces of 16 cache lines after each tile, which the tile before has asked
+// for: packing at one go costs four times as much, for the rows of b lie a power of two apart and fall into few sets of the cache.
 #include "ops/cpu/bfloat16_product.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__)

@@ -2,8 +2,9 @@
 /// BFLOAT16 in vectors (AVX512_BF16) but not in tiles (AMX).
 ///
 /// The product library packs such a matrix in pieces at every call; here each element is packed once, beside the products. Measured by
-/// tests/bench/bench_products on two cores of Zen 4 against oneDNN 2.6: with W^T as fast at 616 rows of a 7B model (0.98 to 1.06), with W
-/// 7 to 19% faster, CLIP's layers 35 to 76% faster; up to 13% slower for few rows or short k, which make little of a step.
+/// tests/bench/bench_products on two cores of Zen 4 against oneDNN 2.6, in three runs: at 616 rows of a 7B model 3 to 6% faster with W^T and
+/// 10 to 21% with W, CLIP's layers 28 to 53%, the U-Net's -4 to 21%; 40 rows, which make little of a step, 6 to 15% slower with W^T and 3
+/// to 35% faster with W.
 #pragma once
 #include "ops/cpu/onednn.h"
 

@@ -2,7 +2,7 @@
 /// on processors that multiply BFLOAT16 in vectors but not in tiles (as bfloat16_product.h).
 ///
 /// The product library packs such a filter at every call. Measured by tests/bench/bench_products on two cores of Zen 4 against oneDNN 2.6,
-/// 3 x 3 kernels: at 6 x 6 pixels 33 to 39% faster forward and 21 to 52% backward, at 12 x 12 pixels 0 to 7% and 3 to 23%.
+/// 3 x 3 kernels, in two runs: at 6 x 6 pixels 57 to 65% faster forward and 79 to 109% backward, at 12 x 12 pixels 8 to 16% and 17 to 33%.
 #pragma once
 #include "ops/cpu/onednn.h"
 
