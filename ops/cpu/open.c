@@ -3,6 +3,7 @@
 #include "ops/cpu/onednn.h"
 
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,7 +91,12 @@ Device *ops_cpu_open(int threads) {
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
     if (!table.name) {
         const char *level = getenv("DIFFLMM_CPU_LEVEL");
-        if (!level || !ops_cpu_use_level(level)) fill(NULL, &table);
+        if (level && !ops_cpu_use_level(level))
+            fprintf(stderr,
+                    "DIFFLMM_CPU_LEVEL: no kernels of level '%s' for this processor; its best are "
+                    "used\n",
+                    level);
+        if (!table.name) fill(NULL, &table);
     }
     device->kernels = &table;
     device->accumulate = accumulate;
