@@ -4,6 +4,7 @@
 
 #include "autograd/clock.h"
 
+#include <errno.h>
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -51,11 +52,13 @@ struct RankWatch {
 
 // ---- processes of this machine
 
+/// -1 with errno where it cannot be, ESRCH: it has ended.
 static int open_process(pid_t pid) {
 #ifdef SYS_pidfd_open
     return (int)syscall(SYS_pidfd_open, pid, 0);
 #else
     (void)pid;
+    errno = ENOSYS;
     return -1;
 #endif
 }
@@ -75,9 +78,11 @@ static void open_processes(RankWatch *watch, MPI_Comm node) {
     for (size_t i = 0; i < count; i++) {
         bool known =
             mine.name_space && cards[i].name_space == mine.name_space && cards[i].rank != mine.rank;
-        watch->processes[i] =
-            (Process){.rank = (int)cards[i].rank,
-                      .descriptor = known ? open_process((pid_t)cards[i].pid) : -1};
+        Process *process = &watch->processes[i];
+        *process = (Process){.rank = (int)cards[i].rank, .descriptor = -1};
+        if (!known) continue;
+        process->descriptor = open_process((pid_t)cards[i].pid);
+        if (process->descriptor < 0 && errno == ESRCH) process->ended = clock_seconds();
     }
     free(cards);
 }
@@ -87,8 +92,8 @@ static int ended_rank(RankWatch *watch, double time) {
     for (int i = 0; i < watch->process_count; i++) {
         Process *process = &watch->processes[i];
         struct pollfd ending = {.fd = process->descriptor, .events = POLLIN};
-        if (process->descriptor < 0) continue;
-        if (process->ended == 0 && poll(&ending, 1, 0) == 1) process->ended = time;
+        if (process->ended == 0 && process->descriptor >= 0 && poll(&ending, 1, 0) == 1)
+            process->ended = time;
         if (process->ended != 0 && time - process->ended > GRACE) return process->rank;
     }
     return -1;
