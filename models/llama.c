@@ -186,7 +186,7 @@ typedef struct RecomputedLayer {
     Tensor *rotations, *dropout_rows;
     const Tensor *segments;
     uint64_t seed, pass;
-    int64_t pairs;
+    int64_t pairs, rows;
     float scale;
     int num_segments, max_length;
     uint16_t index;
@@ -210,6 +210,8 @@ static Tensor *run_recomputed_layer(const void *saved, Tensor *x) {
                        .max_q_length = layer->max_length,
                        .max_k_length = layer->max_length,
                        .pairs = layer->pairs,
+                       .q_rows = layer->rows,
+                       .k_rows = layer->rows,
                        .segments = layer->segments};
     LayerContext context = {layer->llama, &options, layer->rotations, &shape, layer->index};
     return decoder_layer(&context, x);
@@ -228,6 +230,7 @@ static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
                              .index = (uint16_t)context->index,
                              .scale = shape->scale,
                              .pairs = shape->pairs,
+                             .rows = shape->q_rows,
                              .num_segments = shape->num_segments,
                              .max_length = shape->max_q_length,
                              .train = options->train};

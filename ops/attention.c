@@ -34,6 +34,8 @@ Attention attention_segments(Device *device, int num_segments, const int32_t (*s
         if (s[1] > shape.max_q_length) shape.max_q_length = s[1];
         if (s[3] > shape.max_k_length) shape.max_k_length = s[3];
         shape.pairs += pairs_of(s[1], s[3], causal);
+        shape.q_rows += s[1];
+        shape.k_rows += s[3];
     }
     shape.segments = tensor_from_host(device, INT32, SHAPE(num_segments, 4), segments);
     return shape;

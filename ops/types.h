@@ -42,6 +42,7 @@ typedef struct Attention {
     int max_q_length, max_k_length;
     int64_t
         pairs; ///< of a query and a key that it sees, over all segments: what the work is counted by
+    int64_t q_rows, k_rows; ///< in segments, of queries and of keys
     const Tensor *segments; ///< INT32 [num_segments,4]: q_offset, q_length, k_offset, k_length
     RelativePositions relative;
     int window; ///< 0: none; only with causal, from attention_in_window()

@@ -1,7 +1,7 @@
 // Attention in tiles of queries and keys, after FlashAttention (Dao et al. 2022, arXiv 2205.14135): scores exist for one pair of tiles
 // at a time, so memory grows with the length and not with its square. A row keeps its greatest score so far, the sum of exponentials
 // under it, and the sum of values weighted by them; what was summed under a smaller one shrinks when a greater score comes.
-#include "ops/cuda/attention_wmma.h"
+#include "ops/cuda/attention_tiles.h"
 
 namespace {
 
@@ -88,148 +88,125 @@ void launch_fma(const Forward<T> &f, const Attention *shape, cudaStream_t stream
 
 // ---- tensor cores
 
-enum {
-    WMMA_WARPS = 4,
-    WMMA_THREADS = 32 * WMMA_WARPS,
-    WMMA_QUERIES = 16 * WMMA_WARPS,
-    WMMA_KEYS = 32,
+enum { TILE_KEYS = 64 };
+
+/// What a lane knows of its two rows.
+template <bool RELATIVE> struct LaneRows {
+    ScoreRow<RELATIVE> score[2];
+    int visible[2];            ///< keys
+    RunningSoftmax softmax[2]; ///< totals are of the lane's own columns
+
+    __device__ __forceinline__ LaneRows(const AttentionShape &shape, const AttentionPart &part,
+                                        int query)
+        : score{{shape, part, query}, {shape, part, query + 8}} {
+        for (int h = 0; h < 2; h++)
+            visible[h] = query + 8 * h < part.q_length ? part.visible(query + 8 * h) : 0;
+    }
 };
 
-/// The scores of a lane's half of a row to weights, in their place; returns what the row's sums shrink by.
-template <bool RELATIVE>
-__device__ __forceinline__ float softmax_half_row(float *scores,
-                                                  const ScoreRow<RELATIVE> &score_row, int key,
-                                                  int visible, int window,
-                                                  RunningSoftmax &softmax) {
-    HalfRow<WMMA_KEYS> row(scores);
-    float maximum = -INFINITY, sum = 0.0f;
-    UNROLL
-    for (int i = 0; i < WMMA_KEYS / 2; i++) {
-        int column = key + row.column(i);
-        row.values[i] =
-            in_window(column, visible, window) ? score_row.score(row.values[i], column) : -INFINITY;
-        maximum = fmaxf(maximum, row.values[i]);
-    }
-    maximum = fmaxf(maximum, __shfl_xor_sync(0xffffffffu, maximum, 1));
-    float shrink = softmax.raise(maximum);
-    UNROLL
-    for (int i = 0; i < WMMA_KEYS / 2; i++) sum += row.values[i] = softmax.weight(row.values[i]);
-    softmax.total += sum + __shfl_xor_sync(0xffffffffu, sum, 1);
-    __syncwarp();
-    row.put<2>(scores);
-    return shrink;
+/// Over the four lanes of a row.
+__device__ __forceinline__ float quad_max(float x) {
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+__device__ __forceinline__ float quad_sum(float x) {
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-/// sums *= a factor for each row, `factors` of which the warp's lanes have written.
-template <int N>
-__device__ __forceinline__ void scale_rows(const SumPlaces &places, const float *factors,
-                                           SumFragment (&sums)[N]) {
-    float factor[SumFragment::num_elements];
+/// Products of the lane's rows to weights; `shrink` is what the rows' sums shrink by. With MASKED keys may be hidden.
+template <bool MASKED, bool RELATIVE>
+__device__ __forceinline__ void softmax_tile(int key, int window, LaneRows<RELATIVE> &rows,
+                                             Tile<TILE_KEYS / 8> &scores, float (&shrink)[2]) {
+    float maximum[2] = {-INFINITY, -INFINITY};
     UNROLL
-    for (int i = 0; i < SumFragment::num_elements; i++) factor[i] = factors[places.row(i)];
+    for (int i = 0; i < TILE_KEYS / 2; i++) {
+        int h = i / 2 % 2, column = key + i / 4 * 8 + lane_column() + i % 2;
+        float &score = scores[i / 4][i % 4];
+        score = MASKED && !in_window(column, rows.visible[h], window)
+                    ? -INFINITY
+                    : rows.score[h].score(score, column);
+        maximum[h] = fmaxf(maximum[h], score);
+    }
     UNROLL
-    for (int d = 0; d < N; d++) {
-        UNROLL
-        for (int i = 0; i < SumFragment::num_elements; i++) sums[d].x[i] *= factor[i];
+    for (int h = 0; h < 2; h++) shrink[h] = rows.softmax[h].raise(quad_max(maximum[h]));
+    UNROLL
+    for (int i = 0; i < TILE_KEYS / 2; i++) {
+        float &score = scores[i / 4][i % 4];
+        score = rows.softmax[i / 2 % 2].weight(score);
+        rows.softmax[i / 2 % 2].total += score;
     }
 }
 
-/// How many blocks of a multiprocessor should find registers; relative positions take some more.
-template <int D, bool RELATIVE>
-constexpr int wmma_blocks = D <= 64 && !RELATIVE ? 4
-                            : D <= 128           ? 3
-                                                 : 2;
+/// How many blocks of a multiprocessor should find registers.
+template <int D, bool RELATIVE> constexpr int tile_blocks = D <= (RELATIVE ? 48 : 64) ? 3 : 2;
 
-template <int D> constexpr size_t wmma_shared() {
-    return (WMMA_QUERIES + 2 * WMMA_KEYS) * staged_pitch<D> * sizeof(bfloat16) +
-           WMMA_WARPS * score_floats<WMMA_KEYS> * sizeof(float);
+template <int D> constexpr size_t tile_shared() {
+    return (TILE_OWN + 2 * TILE_KEYS) * staged_pitch<D> * sizeof(bfloat16);
 }
 
-/// A block: 64 queries of one head, 16 a warp. The next tile of keys or values is fetched while the warps multiply.
+/// A block: 64 queries of one head, 16 a warp. Values are fetched while keys are worked on, and the next keys while values are.
 template <int D, bool RELATIVE>
-__global__ void __launch_bounds__(WMMA_THREADS, wmma_blocks<D, RELATIVE>)
-    attend_wmma(Forward<bfloat16> f, int tiles) {
+__global__ void __launch_bounds__(TILE_THREADS, (tile_blocks<D, RELATIVE>))
+    attend_tiles(Forward<bfloat16> f, int tiles) {
     DYNAMIC_SHARED(bfloat16, queries);
-    SHARED_ARRAY(float, factors, WMMA_QUERIES);
-    bfloat16 *keys = queries + WMMA_QUERIES * staged_pitch<D>;
-    bfloat16 *values = keys + WMMA_KEYS * staged_pitch<D>;
+    bfloat16 *keys = queries + TILE_OWN * staged_pitch<D>;
+    bfloat16 *values = keys + TILE_KEYS * staged_pitch<D>;
     AttentionPart part = attention_block(f.shape, f.shape.heads, tiles);
-    int first = part.tile * WMMA_QUERIES, warp = (int)threadIdx.x / 32;
+    int first = part.tile * TILE_OWN, own = (int)threadIdx.x / 32 * 16, query = first + own;
     if (first >= part.q_length) return;
-    int lane = (int)threadIdx.x % 32, warp_query = first + 16 * warp, query = warp_query + lane / 2;
-    const bfloat16 *warp_queries = queries + 16 * warp * staged_pitch<D>;
-    float *scores = reinterpret_cast<float *>(values + WMMA_KEYS * staged_pitch<D>) +
-                    warp * score_floats<WMMA_KEYS>;
-    float *row_factors = factors + 16 * warp;
     HeadRows<const bfloat16> k = key_rows(f.k, f.shape, part), v = key_rows(f.v, f.shape, part);
-    {
-        HeadRows<const bfloat16> q = query_rows(f.q, f.shape, part);
-        StagedRows<D, WMMA_QUERIES, WMMA_THREADS> rows;
-        rows.fetch(q, first, f.shape);
-        rows.put(q, first, f.shape, queries);
-    }
-    StagedRows<D, WMMA_KEYS, WMMA_THREADS> staged;
     int begin = part.hidden(first);
-    staged.fetch(k, begin, f.shape);
-    staged.put(k, begin, f.shape, keys);
-    SumPlaces places(scores);
-    ScoreRow<RELATIVE> score_row(f.shape, part, query);
-    RunningSoftmax softmax;
-    SumFragment sums[D / 16];
-    UNROLL
-    for (int d = 0; d < D / 16; d++) wmma::fill_fragment(sums[d], 0.0f);
-    int seen = part.visible(min(first + WMMA_QUERIES, part.q_length) - 1);
-    int warp_seen = part.visible(min(warp_query + 16, part.q_length) - 1);
-    if (warp_query >= part.q_length) warp_seen = 0;
-    int visible = query < part.q_length ? part.visible(query) : 0;
-    for (int key = begin; key < seen; key += WMMA_KEYS) {
+    int seen = part.visible(min(first + TILE_OWN, part.q_length) - 1);
+    stage_rows<D, TILE_OWN>(query_rows(f.q, f.shape, part), first, f.shape, queries);
+    stage_rows<D, TILE_KEYS>(k, begin, f.shape, keys);
+    queries += own * staged_pitch<D>; // the warp's own from here on
+    int warp_seen = query < part.q_length ? part.visible(min(query + 16, part.q_length) - 1) : 0;
+    // Between these every one of the warp's queries sees every key.
+    int whole_begin = part.hidden(min(query + 16, part.q_length) - 1),
+        whole_end = query < part.q_length ? part.visible(query) : 0;
+    LaneRows<RELATIVE> rows(f.shape, part, query + lane_row());
+    Tile<D / 8> sums = {};
+    for (int key = begin; key < seen; key += TILE_KEYS) {
+        Tile<TILE_KEYS / 8> scores;
+        wait_for_copies();
         __syncthreads();
-        staged.fetch(v, key, f.shape);
+        stage_rows<D, TILE_KEYS>(v, key, f.shape, values);
         if (key < warp_seen) {
-            SumFragment tile[WMMA_KEYS / 16];
-            product_of_tiles<D>(warp_queries, keys, tile);
-            UNROLL
-            for (int t = 0; t < WMMA_KEYS / 16; t++)
-                wmma::store_matrix_sync(scores + 16 * t, tile[t], score_pitch<WMMA_KEYS>,
-                                        wmma::mem_row_major);
+            float shrink[2];
+            product_of_tiles<D>(queries, keys, scores);
+            if (key >= whole_begin && key + TILE_KEYS <= whole_end)
+                softmax_tile<false>(key, part.window, rows, scores, shrink);
+            else
+                softmax_tile<true>(key, part.window, rows, scores, shrink);
+            if (__any_sync(0xffffffffu, shrink[0] != 1.0f || shrink[1] != 1.0f))
+                scale_tile(shrink, sums);
         }
-        staged.put(v, key, f.shape, values);
-        if (key < warp_seen) {
-            __syncwarp();
-            float shrink = softmax_half_row(scores, score_row, key, visible, part.window, softmax);
-            if (__any_sync(0xffffffffu, shrink != 1.0f)) {
-                if (lane % 2 == 0) row_factors[lane / 2] = shrink;
-                __syncwarp();
-                scale_rows(places, row_factors, sums);
-            }
-        }
-        if (key + WMMA_KEYS < seen) staged.fetch(k, key + WMMA_KEYS, f.shape);
+        wait_for_copies();
         __syncthreads();
-        if (key < warp_seen)
-            add_weighted_tiles<D, WMMA_KEYS / 16, 2>(reinterpret_cast<bfloat16 *>(scores), values,
-                                                     sums);
-        if (key + WMMA_KEYS < seen) staged.put(k, key + WMMA_KEYS, f.shape, keys);
+        if (key + TILE_KEYS < seen) stage_rows<D, TILE_KEYS>(k, key + TILE_KEYS, f.shape, keys);
+        if (key < warp_seen) add_weighted_tiles<D, 2>(scores, values, sums);
     }
-    __syncwarp();
-    if (lane % 2 == 0) row_factors[lane / 2] = softmax.inverse();
-    __syncwarp();
-    scale_rows(places, row_factors, sums);
-    write_tiles<D, WMMA_KEYS>(sums, 1.0f, scores, query_rows(f.y, f.shape, part), warp_query,
-                              f.shape);
-    if (lane % 2 == 0) f.write_log_sum(part, query, softmax);
+    wait_for_copies(); // of queries, where no key is seen
+    __syncthreads();
+    float inverse[2];
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        rows.softmax[h].total = quad_sum(rows.softmax[h].total);
+        inverse[h] = rows.softmax[h].inverse();
+        if (lane_of_thread() % 4 == 0)
+            f.write_log_sum(part, query + lane_row() + 8 * h, rows.softmax[h]);
+    }
+    scale_tile(inverse, sums);
+    write_tile<D>(sums, queries, query_rows(f.y, f.shape, part), query, f.shape);
 }
 
-template <int D>
-void launch_wmma(const Forward<bfloat16> &f, const Attention *shape, cudaStream_t stream) {
-    int tiles = (int)ceil_divide(shape->max_q_length, WMMA_QUERIES);
+template <int D, bool RELATIVE>
+void launch_tiles(const Forward<bfloat16> &f, const Attention *shape, cudaStream_t stream) {
+    int tiles = (int)ceil_divide(shape->max_q_length, TILE_OWN);
     unsigned blocks = attention_blocks(tiles, shape->heads, shape->num_segments);
-    if (shape->relative.vertical) {
-        allow_shared(attend_wmma<D, true>, wmma_shared<D>());
-        LAUNCH((attend_wmma<D, true>), blocks, WMMA_THREADS, wmma_shared<D>(), stream, f, tiles);
-    } else {
-        allow_shared(attend_wmma<D, false>, wmma_shared<D>());
-        LAUNCH((attend_wmma<D, false>), blocks, WMMA_THREADS, wmma_shared<D>(), stream, f, tiles);
-    }
+    allow_shared(attend_tiles<D, RELATIVE>, tile_shared<D>());
+    LAUNCH((attend_tiles<D, RELATIVE>), blocks, TILE_THREADS, tile_shared<D>(), stream, f, tiles);
 }
 
 // ---- the table
@@ -237,8 +214,10 @@ void launch_wmma(const Forward<bfloat16> &f, const Attention *shape, cudaStream_
 template <typename T>
 void launch(const Forward<T> &f, const Attention *shape, cudaStream_t stream) {
     if constexpr (std::is_same_v<T, bfloat16>) {
-        if (shape->head_dim <= WMMA_MAX_HEAD_DIM)
-            WITH_WMMA_WIDTH(shape->head_dim, D, launch_wmma<D>(f, shape, stream));
+        if (shape->head_dim <= TILE_MAX_HEAD_DIM && shape->relative.vertical)
+            WITH_TILE_WIDTH(shape->head_dim, D, launch_tiles<D, true>(f, shape, stream));
+        else if (shape->head_dim <= TILE_MAX_HEAD_DIM)
+            WITH_TILE_WIDTH(shape->head_dim, D, launch_tiles<D, false>(f, shape, stream));
         else
             launch_fma<T, FMA_WIDE>(f, shape, stream);
     } else if (shape->head_dim <= FMA_SLICE) {
@@ -253,7 +232,7 @@ enum { FEW_QUERIES = 4 };
 
 void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape, Tensor *y,
                Tensor *log_sum_exp) {
-    zero_unless_covered(y, shape, 1);
+    zero_unless_covered(y, shape->q_rows);
     if (shape->max_q_length == 0) return;
     if (shape->max_q_length <= FEW_QUERIES && !shape->relative.vertical) {
         attention_few_queries(q, k, v, shape, y, log_sum_exp);

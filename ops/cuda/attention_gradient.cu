@@ -5,7 +5,7 @@
 // P comes back from the scores and the log of the sum of their exponentials. All three are one scheme: a block owns rows of an output, goes
 // over the rows at the other side (for keys: of every query head of the group), makes a tile of P or dS, and adds the rows it
 // weighs. What is computed more than once so needs no atomics, and each output's bits do not depend on which others are asked for.
-#include "ops/cuda/attention_wmma.h"
+#include "ops/cuda/attention_tiles.h"
 
 namespace {
 
@@ -67,22 +67,24 @@ struct alignas(16) QueryNumbers {
 
     /// P of the query and a key, from its score in units of log 2.
     __device__ __forceinline__ float weight(int key, int window, float score) const {
-        return in_window(key, visible, window) ? exp2f(score - log_sum_exp) : 0.0f;
+        return in_window(key, visible, window) ? power_of_two(score - log_sum_exp) : 0.0f;
     }
 };
+
+template <typename T>
+__device__ __forceinline__ QueryNumbers query_numbers(const Backward<T> &g,
+                                                      const AttentionPart &part, int query) {
+    if (query >= part.q_length) return {0.0f, 0, 0.0f};
+    int64_t at = (part.q_row + query) * g.shape.heads + part.head;
+    return {g.log_sum_exp[at] * LOG2_E, part.visible(query), g.delta[at]};
+}
 
 /// Of `count` queries from `first` on. No barrier.
 template <typename T>
 __device__ __forceinline__ void load_numbers(const Backward<T> &g, const AttentionPart &part,
                                              int first, int count, QueryNumbers *numbers) {
-    int query = first + (int)threadIdx.x;
-    if ((int)threadIdx.x >= count) return;
-    QueryNumbers own = {0.0f, 0, 0.0f};
-    if (query < part.q_length) {
-        int64_t at = (part.q_row + query) * g.shape.heads + part.head;
-        own = {g.log_sum_exp[at] * LOG2_E, part.visible(query), g.delta[at]};
-    }
-    numbers[threadIdx.x] = own;
+    if ((int)threadIdx.x < count)
+        numbers[threadIdx.x] = query_numbers(g, part, first + (int)threadIdx.x);
 }
 
 /// Field by field: a choice of whole structures goes by way of local memory.
@@ -199,161 +201,205 @@ void launch_fma(const Backward<T> &g, const Attention *shape, cudaStream_t strea
 
 // ---- tensor cores
 
-enum { GRADIENT_WARPS = 4, GRADIENT_THREADS = 32 * GRADIENT_WARPS };
-enum { GRADIENT_OWN = 16 * GRADIENT_WARPS, GRADIENT_OTHER = 32, GRADIENT_TILES = 2 };
+enum { TILE_OTHER = 32 }; ///< rows that a block goes over at a time
+
+/// P of a query and a key from a product of theirs, and dS from P and a product with the gradient.
+struct Weigh {
+    float scale; ///< to units of log 2
+    int window;
+
+    __device__ __forceinline__ float weight(const QueryNumbers &query, int key,
+                                            float product) const {
+        return query.weight(key, window, product * scale);
+    }
+};
+
+/// Two tiles of other rows, one worked on while the other is fetched; each has rows for the scores and for grad_y v^T.
+template <int D> struct OtherTiles {
+    bfloat16 *space;
+
+    __device__ __forceinline__ bfloat16 *rows(int slot) const {
+        return space + slot * 2 * TILE_OTHER * staged_pitch<D>;
+    }
+    __device__ __forceinline__ bfloat16 *grads(int slot) const {
+        return rows(slot) + TILE_OTHER * staged_pitch<D>;
+    }
+    __device__ __forceinline__ void stage(int slot, const Sides<bfloat16> &sides, int row,
+                                          const AttentionShape &shape) const {
+        stage_rows<D, TILE_OTHER>(sides.other, row, shape, rows(slot));
+        stage_rows<D, TILE_OTHER>(sides.other_grad, row, shape, grads(slot));
+    }
+    static constexpr int elements = 4 * TILE_OTHER * staged_pitch<D>;
+};
 
 template <int D> constexpr size_t gradient_shared() {
-    return 2 * (GRADIENT_OWN + GRADIENT_OTHER) * staged_pitch<D> * sizeof(bfloat16) +
-           GRADIENT_WARPS * score_floats<GRADIENT_OTHER> * sizeof(float);
+    return (2 * TILE_OWN * staged_pitch<D> + OtherTiles<D>::elements) * sizeof(bfloat16);
 }
 
-/// A warp's scores to its 16 rows of P.
-template <bool KEYS>
-__device__ __forceinline__ void weigh_tile(const QueryNumbers *numbers, const SumPlaces &places,
-                                           int own, int first_key, int window, float scale,
-                                           SumFragment (&scores)[GRADIENT_TILES]) {
-    UNROLL
-    for (int t = 0; t < GRADIENT_TILES; t++) {
-        UNROLL
-        for (int i = 0; i < SumFragment::num_elements; i++) {
-            int row = own + places.row(i), col = 16 * t + places.column(i);
-            const QueryNumbers &query = numbers[KEYS ? col : row];
-            scores[t].x[i] =
-                query.weight(first_key + (KEYS ? row : col), window, scores[t].x[i] * scale);
-        }
-    }
-}
+/// How many blocks of a multiprocessor should find registers.
+template <int D> constexpr int query_gradient_blocks = D <= 128 ? 3 : 2;
 
-/// P to dS.
-template <bool KEYS>
-__device__ __forceinline__ void weigh_gradients(const QueryNumbers *numbers,
-                                                const SumPlaces &places, int own,
-                                                const SumFragment (&grads)[GRADIENT_TILES],
-                                                SumFragment (&weights)[GRADIENT_TILES]) {
-    UNROLL
-    for (int t = 0; t < GRADIENT_TILES; t++) {
-        UNROLL
-        for (int i = 0; i < SumFragment::num_elements; i++) {
-            int query = KEYS ? 16 * t + places.column(i) : own + places.row(i);
-            weights[t].x[i] *= grads[t].x[i] - numbers[query].delta;
-        }
-    }
-}
-
-/// sums += weights other, the weights by way of the warp's place for scores, in PARTS parts.
-template <int D, int PARTS>
-__device__ __forceinline__ void add_weighted(const SumFragment (&weights)[GRADIENT_TILES],
-                                             float *space, const bfloat16 *other,
-                                             SumFragment (&sums)[D / 16]) {
-    UNROLL
-    for (int t = 0; t < GRADIENT_TILES; t++)
-        wmma::store_matrix_sync(space + 16 * t, weights[t], score_pitch<GRADIENT_OTHER>,
-                                wmma::mem_row_major);
-    __syncwarp();
-    HalfRow<GRADIENT_OTHER> row(space);
-    __syncwarp();
-    row.template put<PARTS>(space);
-    __syncwarp();
-    add_weighted_tiles<D, GRADIENT_TILES, PARTS>(reinterpret_cast<bfloat16 *>(space), other, sums);
-}
-
-/// How many blocks of a multiprocessor should find registers. 0: as the compiler likes, which for the narrowest heads is four, and a spill.
-template <int D> constexpr int gradient_blocks = D <= 48 ? 3 : D <= 128 ? 0 : 2;
-
-/// A block: 64 rows of the output, 16 a warp. It goes over 32 other rows at a time, which are fetched while the warps multiply.
-template <int D, Output OUTPUT>
-__global__ void __launch_bounds__(GRADIENT_THREADS, gradient_blocks<D>)
-    gradient_wmma(Backward<bfloat16> g, int tiles) {
-    constexpr bool keys = OUTPUT != OF_QUERIES;
+/// grad_q. A block: 64 queries of one head, 16 a warp.
+template <int D>
+__global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
+    query_gradient(Backward<bfloat16> g, int tiles) {
     constexpr int pitch = staged_pitch<D>;
     DYNAMIC_SHARED(bfloat16, own);
-    SHARED_ARRAY(QueryNumbers, numbers, GRADIENT_OWN);
-    bfloat16 *own_grad = own + GRADIENT_OWN * pitch, *other = own_grad + GRADIENT_OWN * pitch;
-    bfloat16 *other_grad = other + GRADIENT_OTHER * pitch;
-    int warp = (int)threadIdx.x / 32, own_row = 16 * warp;
-    float *space = reinterpret_cast<float *>(other_grad + GRADIENT_OTHER * pitch) +
-                   warp * score_floats<GRADIENT_OTHER>;
-    AttentionPart part = gradient_block(g.shape, keys, tiles);
-    int first = part.tile * GRADIENT_OWN, length = keys ? part.k_length : part.q_length;
-    if (first >= length) return;
-    SumPlaces places(space);
-    SumFragment sums[D / 16];
+    bfloat16 *own_grad = own + TILE_OWN * pitch;
+    OtherTiles<D> other = {own_grad + TILE_OWN * pitch};
+    AttentionPart part = gradient_block(g.shape, false, tiles);
+    int first = part.tile * TILE_OWN, warp_row = (int)threadIdx.x / 32 * 16;
+    if (first >= part.q_length) return;
+    Sides<bfloat16> sides(g, part, false, first, TILE_OWN);
+    stage_rows<D, TILE_OWN>(sides.own, first, g.shape, own);
+    stage_rows<D, TILE_OWN>(sides.own_grad, first, g.shape, own_grad);
+    own += warp_row * pitch; // the warp's own from here on
+    own_grad += warp_row * pitch;
+    QueryNumbers numbers[2];
     UNROLL
-    for (int d = 0; d < D / 16; d++) wmma::fill_fragment(sums[d], 0.0f);
-    Sides<bfloat16> sides(g, part, keys, first, GRADIENT_OWN);
-    {
-        StagedRows<D, GRADIENT_OWN, GRADIENT_THREADS> staged;
-        staged.fetch(sides.own, first, g.shape);
-        staged.put(sides.own, first, g.shape, own);
-        if (OUTPUT != OF_VALUES) {
-            staged.fetch(sides.own_grad, first, g.shape);
-            staged.put(sides.own_grad, first, g.shape, own_grad);
+    for (int h = 0; h < 2; h++)
+        numbers[h] = query_numbers(g, part, first + warp_row + lane_row() + 8 * h);
+    Weigh weigh = {g.shape.scale * LOG2_E, part.window};
+    Tile<D / 8> sums = {};
+    if (sides.begin < sides.end) other.stage(0, sides, sides.begin, g.shape);
+    for (int row = sides.begin, slot = 0; row < sides.end; row += TILE_OTHER, slot ^= 1) {
+        wait_for_copies();
+        __syncthreads();
+        if (row + TILE_OTHER < sides.end) other.stage(slot ^ 1, sides, row + TILE_OTHER, g.shape);
+        Tile<TILE_OTHER / 8> weights, grads;
+        product_of_tiles<D>(own, other.rows(slot), weights);
+        product_of_tiles<D>(own_grad, other.grads(slot), grads);
+        UNROLL
+        for (int i = 0; i < TILE_OTHER / 2; i++) {
+            int key = row + i / 4 * 8 + lane_column() + i % 2;
+            float &weight = weights[i / 4][i % 4];
+            weight = weigh.weight(numbers[i / 2 % 2], key, weight) *
+                     (grads[i / 4][i % 4] - numbers[i / 2 % 2].delta);
         }
+        add_weighted_tiles<D, 1>(weights, other.rows(slot), sums);
     }
-    if (!keys) load_numbers(g, part, first, GRADIENT_OWN, numbers);
-    int first_head = part.head, members = keys ? g.shape.heads / g.shape.kv_heads : 1;
-    for (int member = 0; member < members; member++) {
-        part.head = first_head + member;
-        sides = Sides<bfloat16>(g, part, keys, first, GRADIENT_OWN);
-        StagedRows<D, GRADIENT_OTHER, GRADIENT_THREADS> staged;
-        if (sides.begin < sides.end) staged.fetch(sides.other, sides.begin, g.shape);
-        for (int row = sides.begin; row < sides.end; row += GRADIENT_OTHER) {
-            __syncthreads();
-            staged.put(sides.other, row, g.shape, other);
-            if (keys) load_numbers(g, part, row, GRADIENT_OTHER, numbers);
-            __syncthreads();
-            staged.fetch(sides.other_grad, row, g.shape);
-            SumFragment scores[GRADIENT_TILES];
-            product_of_tiles<D>(own + own_row * pitch, other, scores);
-            weigh_tile<keys>(numbers, places, own_row, keys ? first : row, part.window,
-                             g.shape.scale * LOG2_E, scores);
-            staged.put(sides.other_grad, row, g.shape, other_grad);
-            __syncthreads();
-            int next = row + GRADIENT_OTHER;
-            if (next < sides.end) staged.fetch(sides.other, next, g.shape);
-            if (OUTPUT == OF_VALUES) {
-                add_weighted<D, 2>(scores, space, other_grad, sums);
-            } else {
-                SumFragment grads[GRADIENT_TILES];
-                product_of_tiles<D>(own_grad + own_row * pitch, other_grad, grads);
-                weigh_gradients<keys>(numbers, places, own_row, grads, scores);
-                add_weighted<D, 1>(scores, space, other, sums);
-            }
-        }
-    }
-    part.head = first_head;
-    bfloat16 *to = g.grad[OUTPUT];
-    write_tiles<D, GRADIENT_OTHER>(
-        sums, OUTPUT == OF_VALUES ? 1.0f : g.shape.scale, space,
-        choose_rows(keys, key_rows(to, g.shape, part), query_rows(to, g.shape, part)),
-        first + own_row, g.shape);
+    wait_for_copies();
+    __syncthreads();
+    const float factors[2] = {g.shape.scale, g.shape.scale};
+    scale_tile(factors, sums);
+    write_tile<D>(sums, own, query_rows(g.grad[OF_QUERIES], g.shape, part), first + warp_row,
+                  g.shape);
 }
 
-template <int D, Output OUTPUT>
-void launch_wmma_output(const Backward<bfloat16> &g, const Attention *shape, cudaStream_t stream) {
-    bool keys = OUTPUT != OF_QUERIES;
-    int longest = keys ? shape->max_k_length : shape->max_q_length;
-    if (!g.grad[OUTPUT] || longest == 0) return;
-    int tiles = (int)ceil_divide(longest, GRADIENT_OWN);
-    unsigned blocks =
-        attention_blocks(tiles, keys ? shape->kv_heads : shape->heads, shape->num_segments);
-    allow_shared(gradient_wmma<D, OUTPUT>, gradient_shared<D>());
-    LAUNCH((gradient_wmma<D, OUTPUT>), blocks, GRADIENT_THREADS, gradient_shared<D>(), stream, g,
+/// What a block of keys makes: the widest heads' gradients do not both find registers.
+enum KeyOutputs { KEYS_ALONE, VALUES_ALONE, KEYS_AND_VALUES };
+
+template <int D> constexpr int key_gradient_blocks = D <= 64 ? 3 : 2;
+
+/// grad_k and grad_v, of which one may not be wanted. A block: 64 keys of one head, 16 a warp.
+template <int D, KeyOutputs OUTPUTS>
+__global__ void __launch_bounds__(TILE_THREADS, key_gradient_blocks<D>)
+    key_gradient(Backward<bfloat16> g, int tiles) {
+    constexpr int pitch = staged_pitch<D>;
+    constexpr bool keys = OUTPUTS != VALUES_ALONE, values = OUTPUTS != KEYS_ALONE;
+    DYNAMIC_SHARED(bfloat16, own);
+    SHARED_ARRAY(QueryNumbers, numbers, 2 * TILE_OTHER);
+    bfloat16 *own_value = own + TILE_OWN * pitch;
+    OtherTiles<D> other = {own_value + TILE_OWN * pitch};
+    AttentionPart part = gradient_block(g.shape, true, tiles);
+    int first = part.tile * TILE_OWN, warp_row = (int)threadIdx.x / 32 * 16;
+    if (first >= part.k_length) return;
+    Sides<bfloat16> sides(g, part, true, first, TILE_OWN);
+    stage_rows<D, TILE_OWN>(sides.own, first, g.shape, own);
+    stage_rows<D, TILE_OWN>(sides.own_grad, first, g.shape, own_value);
+    own += warp_row * pitch; // the warp's own from here on
+    own_value += warp_row * pitch;
+    Weigh weigh = {g.shape.scale * LOG2_E, part.window};
+    Tile<keys ? D / 8 : 1> key_sums = {};
+    Tile<values ? D / 8 : 1> value_sums = {};
+    int first_head = part.head, key = first + warp_row + lane_row();
+    for (int member = 0; member < g.shape.heads / g.shape.kv_heads; member++) {
+        part.head = first_head + member;
+        sides = Sides<bfloat16>(g, part, true, first, TILE_OWN);
+        __syncthreads();
+        if (sides.begin < sides.end) {
+            other.stage(0, sides, sides.begin, g.shape);
+            load_numbers(g, part, sides.begin, TILE_OTHER, numbers);
+        }
+        for (int row = sides.begin, slot = 0; row < sides.end; row += TILE_OTHER, slot ^= 1) {
+            wait_for_copies();
+            __syncthreads();
+            int next = row + TILE_OTHER;
+            if (next < sides.end) {
+                other.stage(slot ^ 1, sides, next, g.shape);
+                load_numbers(g, part, next, TILE_OTHER, numbers + (slot ^ 1) * TILE_OTHER);
+            }
+            const QueryNumbers *queries = numbers + slot * TILE_OTHER;
+            Tile<TILE_OTHER / 8> weights;
+            product_of_tiles<D>(own, other.rows(slot), weights);
+            UNROLL
+            for (int i = 0; i < TILE_OTHER / 2; i++) {
+                const QueryNumbers &query = queries[i / 4 * 8 + lane_column() + i % 2];
+                float &weight = weights[i / 4][i % 4];
+                weight = weigh.weight(query, key + i / 2 % 2 * 8, weight);
+            }
+            if constexpr (keys) {
+                Tile<TILE_OTHER / 8> grads;
+                product_of_tiles<D>(own_value, other.grads(slot), grads);
+                UNROLL
+                for (int i = 0; i < TILE_OTHER / 2; i++) {
+                    const QueryNumbers &query = queries[i / 4 * 8 + lane_column() + i % 2];
+                    grads[i / 4][i % 4] =
+                        weights[i / 4][i % 4] * (grads[i / 4][i % 4] - query.delta);
+                }
+                add_weighted_tiles<D, 1>(grads, other.rows(slot), key_sums);
+            }
+            if constexpr (values) add_weighted_tiles<D, 2>(weights, other.grads(slot), value_sums);
+        }
+    }
+    wait_for_copies();
+    __syncthreads();
+    part.head = first_head;
+    if constexpr (keys) {
+        const float factors[2] = {g.shape.scale, g.shape.scale};
+        scale_tile(factors, key_sums);
+        if (g.grad[OF_KEYS])
+            write_tile<D>(key_sums, own, key_rows(g.grad[OF_KEYS], g.shape, part), first + warp_row,
+                          g.shape);
+    }
+    if constexpr (values) {
+        if (g.grad[OF_VALUES])
+            write_tile<D>(value_sums, own_value, key_rows(g.grad[OF_VALUES], g.shape, part),
+                          first + warp_row, g.shape);
+    }
+}
+
+template <int D, KeyOutputs OUTPUTS>
+void launch_keys(const Backward<bfloat16> &g, const Attention *shape, cudaStream_t stream) {
+    int tiles = (int)ceil_divide(shape->max_k_length, TILE_OWN);
+    unsigned blocks = attention_blocks(tiles, shape->kv_heads, shape->num_segments);
+    allow_shared(key_gradient<D, OUTPUTS>, gradient_shared<D>());
+    LAUNCH((key_gradient<D, OUTPUTS>), blocks, TILE_THREADS, gradient_shared<D>(), stream, g,
            tiles);
 }
 
 template <int D>
-void launch_wmma(const Backward<bfloat16> &g, const Attention *shape, cudaStream_t stream) {
-    launch_wmma_output<D, OF_QUERIES>(g, shape, stream);
-    launch_wmma_output<D, OF_KEYS>(g, shape, stream);
-    launch_wmma_output<D, OF_VALUES>(g, shape, stream);
+void launch_tiles(const Backward<bfloat16> &g, const Attention *shape, cudaStream_t stream) {
+    if (g.grad[OF_QUERIES] && shape->max_q_length > 0) {
+        int tiles = (int)ceil_divide(shape->max_q_length, TILE_OWN);
+        unsigned blocks = attention_blocks(tiles, shape->heads, shape->num_segments);
+        allow_shared(query_gradient<D>, gradient_shared<D>());
+        LAUNCH(query_gradient<D>, blocks, TILE_THREADS, gradient_shared<D>(), stream, g, tiles);
+    }
+    if (shape->max_k_length == 0) return;
+    if constexpr (D > 128) {
+        if (g.grad[OF_KEYS]) launch_keys<D, KEYS_ALONE>(g, shape, stream);
+        if (g.grad[OF_VALUES]) launch_keys<D, VALUES_ALONE>(g, shape, stream);
+    } else if (g.grad[OF_KEYS] || g.grad[OF_VALUES]) {
+        launch_keys<D, KEYS_AND_VALUES>(g, shape, stream);
+    }
 }
 
 template <typename T>
 void launch(const Backward<T> &g, const Attention *shape, cudaStream_t stream) {
     if constexpr (std::is_same_v<T, bfloat16>) {
-        if (shape->head_dim <= WMMA_MAX_HEAD_DIM)
-            WITH_WMMA_WIDTH(shape->head_dim, D, launch_wmma<D>(g, shape, stream));
+        if (shape->head_dim <= TILE_MAX_HEAD_DIM)
+            WITH_TILE_WIDTH(shape->head_dim, D, launch_tiles<D>(g, shape, stream));
         else
             launch_fma<T, FMA_WIDE>(g, shape, stream);
     } else if (shape->head_dim <= FMA_SLICE) {
@@ -369,9 +415,9 @@ void attention_gradient_cuda(const Tensor *q, const Tensor *k, const Tensor *v, 
                              const Tensor *log_sum_exp, const Tensor *grad_y,
                              const Attention *shape, Tensor *grad_q, Tensor *grad_k,
                              Tensor *grad_v) {
-    zero_unless_covered(grad_q, shape, 1);
-    zero_unless_covered(grad_k, shape, 3);
-    zero_unless_covered(grad_v, shape, 3);
+    zero_unless_covered(grad_q, shape->q_rows);
+    zero_unless_covered(grad_k, shape->k_rows);
+    zero_unless_covered(grad_v, shape->k_rows);
     if (shape->num_segments == 0) return;
     WITH_TYPE(q->dtype, T, {
         Backward<T> g = {};

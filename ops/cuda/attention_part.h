@@ -14,6 +14,17 @@
 /// exp(x) is computed as exp2(x LOG2_E): scores are scaled by it once.
 static constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
+/// 2^x; 0 where that is denormal, which exp2f() takes instructions for.
+static __device__ __forceinline__ float power_of_two(float x) {
+#ifdef __CUDACC__
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+#else
+    return exp2f(x);
+#endif
+}
+
 /// What every kernel knows of a call.
 struct AttentionShape {
     const int32_t *segments; ///< on the device
@@ -151,12 +162,14 @@ struct RunningSoftmax {
     __device__ __forceinline__ float raise(float maximum) {
         float before = highest;
         highest = fmaxf(highest, maximum);
-        float shrink = exp2f(before - shift());
+        float shrink = power_of_two(before - shift());
         total *= shrink;
         return shrink;
     }
     /// A score's weight; 0 for one that is not seen (-INFINITY).
-    __device__ __forceinline__ float weight(float score) const { return exp2f(score - shift()); }
+    __device__ __forceinline__ float weight(float score) const {
+        return power_of_two(score - shift());
+    }
     __device__ __forceinline__ float inverse() const { return total > 0.0f ? 1.0f / total : 0.0f; }
     __device__ __forceinline__ float log_sum() const {
         return total > 0.0f ? highest * LN_2 + logf(total) : -INFINITY;
@@ -186,32 +199,12 @@ template <typename T> struct Forward {
     }
 };
 
-/// Zeroes x unless the segments' lengths (at `which`: 1 queries, 3 keys) add up to its rows.
-static __global__ void zero_unless_covered_kernel(const int32_t *segments, int num_segments,
-                                                  int which, int64_t rows, int64_t words,
-                                                  uint16_t *x) {
-    SHARED_ARRAY(int64_t, lengths, ELEMENT_THREADS);
-    int64_t covered = 0;
-    for (int i = (int)threadIdx.x; i < num_segments; i += ELEMENT_THREADS)
-        covered += segments[4 * (int64_t)i + which];
-    lengths[threadIdx.x] = covered;
-    __syncthreads();
-    covered = 0;
-    for (int i = 0; i < ELEMENT_THREADS; i++) covered += lengths[i];
-    if (covered >= rows) return;
-    FOR_COLUMNS(i, words) x[i] = 0;
-}
-
-/// Zeroes x (NULL allowed) if the segments may leave out some of its rows.
-static inline void zero_unless_covered(Tensor *x, const Attention *shape, int which) {
-    if (!x || tensor_numel(x) == 0) return;
-    int64_t longest = which == 1 ? shape->max_q_length : shape->max_k_length;
-    int64_t rows = tensor_rows(x);
-    if (shape->num_segments == 1 && longest == rows) return;
-    int64_t words = tensor_numel(x) * (int64_t)dtype_size(x->dtype) / 2;
-    LAUNCH(zero_unless_covered_kernel, blocks_for(x, words, ELEMENT_THREADS), ELEMENT_THREADS, 0,
-           stream_of(x), data_of<int32_t>(shape->segments), shape->num_segments, which, rows, words,
-           data_of<uint16_t>(x));
+/// Zeroes x (NULL allowed), of `rows` rows that segments cover, if these may leave out some of its rows.
+static inline void zero_unless_covered(Tensor *x, int64_t rows) {
+    if (x && rows < tensor_rows(x))
+        cuda_check(cudaMemsetAsync(x->data, 0, (size_t)tensor_numel(x) * dtype_size(x->dtype),
+                                   stream_of(x)),
+                   "zeroing a result");
 }
 
 // ---- products of tiles, in float32 arithmetic: for float32, and for heads too wide for the tensor cores' kernels.

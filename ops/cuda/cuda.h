@@ -3,7 +3,7 @@
 /// The files in this folder are written against a small subset of CUDA and compile twice: with nvcc for a GPU, and as plain C++
 /// against tests/cuda_on_cpu, where every kernel is executed on the host. So: kernels are launched with LAUNCH(), all shared
 /// memory comes from SHARED_ARRAY() or DYNAMIC_SHARED(), warps have 32 lanes that all take part in every shuffle and in every
-/// wmma call, and nothing else than this header and what it includes is used.
+/// call of warp_matrix.h, and nothing else than this header and what it includes is used.
 ///
 /// Kernels are deterministic: no atomics on floating point, every sum in a fixed order.
 #pragma once
@@ -59,7 +59,7 @@ class Workspace {
         (kernel)<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__); \
         cuda_check(cudaGetLastError(), #kernel);                              \
     } while (0)
-/// An array of a block's shared memory, its size known when compiled, 32-byte aligned as wmma needs it.
+/// An array of a block's shared memory, its size known when compiled, 32-byte aligned.
 #define SHARED_ARRAY(type, name, count) __shared__ __align__(32) type name[count]
 /// The block's dynamic shared memory (32-byte aligned). More than 48 KiB must be asked for with allow_shared() before.
 #define DYNAMIC_SHARED(type, name)                                \

@@ -9,6 +9,7 @@
 #include "autograd/error.h"
 #include "fiber.h"
 #include "sanitizers.h"
+#include "warp_instructions.h"
 
 #include <algorithm>
 #include <cstdarg>
@@ -45,6 +46,13 @@ struct SharedArray {
 };
 const size_t shared_guard = 64, shared_space = 256 * 1024;
 
+/// Of 16 bytes, zeros if there is nothing to copy.
+struct AsyncCopy {
+    void *to;
+    const void *from;
+    bool exists;
+};
+
 /// Threads that can go on, first come first; never more than a block has.
 class Queue {
   public:
@@ -69,6 +77,7 @@ struct Executor {
     uint64_t block, blocks;
     std::vector<Thread *> at_barrier, all;
     std::vector<Warp> warps;
+    std::vector<std::vector<AsyncCopy>> copies; // of each thread, that it has not waited for
 
     unsigned char *shared = nullptr;
     size_t shared_used, shared_asked;
@@ -176,6 +185,7 @@ void begin_block(Executor *e) {
                 (unsigned)(e->block / n.x / n.y)};
     e->started = e->ended = 0;
     e->descending = (e->grid->number ^ e->block) & 1;
+    for (auto &copies : e->copies) copies.clear();
     begin_shared(e);
 }
 
@@ -265,6 +275,7 @@ void grid_run(const Grid &grid) {
     e->block = 0;
     e->blocks = (uint64_t)grid.blocks.x * grid.blocks.y * grid.blocks.z;
     e->warps.assign((e->threads + lanes - 1) / lanes, Warp());
+    e->copies.resize(e->threads);
     begin_block(e);
     Fiber *first = choose(e);
     e->running = static_cast<Thread *>(first);
@@ -367,6 +378,26 @@ unsigned __ballot_sync(unsigned mask, int predicate) {
         for (int lane = 0; lane < lanes; lane++) votes[lane]->all = all;
     });
     return mine.all;
+}
+
+void cuda_on_cpu_copy_async(void *to, const void *from, bool exists) {
+    enum { bytes = 16 };
+    if ((uintptr_t)to % bytes || (uintptr_t)from % bytes)
+        kernel_failed("cp.async from %p to %p: both must be multiples of %d", from, to, bytes);
+    memset(to, 0xff, bytes);
+    MARK_UNDEFINED(to, bytes);
+    current->copies[current->running->index].push_back({to, from, exists});
+}
+
+void cuda_on_cpu_wait_for_copies() {
+    std::vector<AsyncCopy> &copies = current->copies[current->running->index];
+    for (const AsyncCopy &copy : copies) {
+        if (copy.exists)
+            memcpy(copy.to, copy.from, 16);
+        else
+            memset(copy.to, 0, 16);
+    }
+    copies.clear();
 }
 
 bool grid_fiber_overflowed(const void *address) {

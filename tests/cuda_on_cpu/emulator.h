@@ -2,7 +2,7 @@
 ///
 /// A kernel's blocks run one after another, a block's threads as fibers. What a GPU would leave undefined is made to show:
 ///
-/// - A barrier, shuffle or wmma call that not every thread (lane) reaches stops the program with the kernel's name.
+/// - A barrier, shuffle or call of ops/cuda/warp_matrix.h that not every thread (lane) reaches stops the program with the kernel's name.
 /// - Shared memory starts as NaN (0xff bytes) in every block, with guards that are checked when the block ends; so does device memory.
 ///   Under the address sanitizer what lies beyond an array is poisoned.
 /// - Threads run in ascending order in one block and in descending order in the next one, so that a missing barrier gives NaN.

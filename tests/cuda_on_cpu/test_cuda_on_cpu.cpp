@@ -1,8 +1,7 @@
 // What kernels do: the emulator finds what a GPU would leave undefined, and computes what is defined.
 #include "device_cases.h"
+#include "ops/cuda/warp_matrix.h"
 #include "sanitizers.h"
-
-#include <mma.h>
 
 static const bool address_sanitizer = WITH_ADDRESS_SANITIZER;
 
@@ -79,62 +78,60 @@ static void every_thread_of_every_block_runs_once(void **) {
     assert_success(cudaStreamDestroy(stream));
 }
 
-using namespace nvcuda::wmma;
+enum { MATRIX_PITCH = 24 }; ///< elements from one staged row to the next
 
-template <typename LayoutA, typename LayoutB>
+/// c += a b; b is [16,8], or its transpose [8,16]. Without `barrier` rows may be loaded before they are written.
 static __global__ void product_kernel(const bfloat16 *a, const bfloat16 *b, float *c,
-                                      layout_t layout) {
-    fragment<matrix_a, 16, 16, 16, bfloat16, LayoutA> fragment_a;
-    fragment<matrix_b, 16, 16, 16, bfloat16, LayoutB> fragment_b;
-    fragment<accumulator, 16, 16, 16, float> sum;
-    fill_fragment(sum, 0.0f);
-    for (int k = 0; k < 32; k += 16) {
-        load_matrix_sync(fragment_a, a + (std::is_same_v<LayoutA, row_major> ? k : k * 16),
-                         std::is_same_v<LayoutA, row_major> ? 32 : 16);
-        load_matrix_sync(fragment_b, b + (std::is_same_v<LayoutB, row_major> ? k * 16 : k),
-                         std::is_same_v<LayoutB, row_major> ? 16 : 32);
-        mma_sync(sum, fragment_a, fragment_b, sum);
-    }
-    for (int i = 0; i < sum.num_elements; i++) sum.x[i] *= 2;
-    store_matrix_sync(c, sum, 16, layout);
+                                      bool transposed, bool barrier) {
+    SHARED_ARRAY(bfloat16, left, 16 * MATRIX_PITCH);
+    SHARED_ARRAY(bfloat16, right, 16 * MATRIX_PITCH);
+    int lane = (int)threadIdx.x, width = transposed ? 16 : 8;
+    for (int i = lane; i < 256; i += 32) left[i / 16 * MATRIX_PITCH + i % 16] = a[i];
+    for (int i = lane; i < 128; i += 32) right[i / width * MATRIX_PITCH + i % width] = b[i];
+    if (barrier) __syncwarp();
+    unsigned a_matrices[4], b_matrices[4];
+    load_matrices(a_matrices, left + lane % 16 * MATRIX_PITCH + lane / 16 * 8);
+    if (transposed) // the last two matrices are the first two again
+        load_matrices(b_matrices, right + lane % 8 * MATRIX_PITCH + lane / 8 % 2 * 8);
+    else
+        load_transposed(b_matrices, right + lane % 16 * MATRIX_PITCH);
+    float sums[4];
+    for (int i = 0; i < 4; i++) sums[i] = c[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2];
+    multiply_add(sums, a_matrices, b_matrices[0], b_matrices[1]);
+    for (int i = 0; i < 4; i++) c[(lane / 4 + i / 2 * 8) * 8 + lane % 4 * 2 + i % 2] = sums[i];
 }
 
-template <typename LayoutA, typename LayoutB>
-static void check_product(cudaStream_t stream, layout_t layout) {
-    std::vector<bfloat16> a(16 * 32), b(32 * 16);
-    std::vector<float> expected(16 * 16);
+/// How many elements of the product are wrong.
+static int count_wrong_products(cudaStream_t stream, bool transposed, bool barrier) {
+    std::vector<bfloat16> a(16 * 16), b(16 * 8);
+    std::vector<float> c(16 * 8), expected(16 * 8);
     auto value = [](int i) { return (float)(i * 37 % 19 - 9); }; // small integers: sums are exact
-    for (int row = 0; row < 16; row++)
-        for (int k = 0; k < 32; k++) {
-            a[std::is_same_v<LayoutA, row_major> ? row * 32 + k : k * 16 + row] =
-                __float2bfloat16(value(row * 32 + k));
-            b[std::is_same_v<LayoutB, row_major> ? k * 16 + row : row * 32 + k] =
-                __float2bfloat16(value(row + k * 16 + 3));
-        }
-    for (int row = 0; row < 16; row++)
-        for (int column = 0; column < 16; column++)
-            for (int k = 0; k < 32; k++)
-                expected[layout == mem_row_major ? row * 16 + column : column * 16 + row] +=
-                    2 * value(row * 32 + k) * value(column + k * 16 + 3);
+    for (int i = 0; i < 256; i++) a[i] = __float2bfloat16(value(i));
+    for (int k = 0; k < 16; k++)
+        for (int n = 0; n < 8; n++)
+            b[transposed ? n * 16 + k : k * 8 + n] = __float2bfloat16(value(k * 8 + n + 3));
+    for (int i = 0; i < 128; i++) {
+        c[i] = expected[i] = (float)i;
+        for (int k = 0; k < 16; k++)
+            expected[i] += value(i / 8 * 16 + k) * value(k * 8 + i % 8 + 3);
+    }
     bfloat16 *device_a = on_device(stream, a), *device_b = on_device(stream, b);
-    float *device_c = on_device(stream, std::vector<float>(256));
-    LAUNCH((product_kernel<LayoutA, LayoutB>), 1, 32, 0, stream, device_a, device_b, device_c,
-           layout);
-    std::vector<float> c = to_host(stream, device_c, 256);
-    assert_memory_equal(c.data(), expected.data(), 256 * sizeof(float));
+    float *device_c = on_device(stream, c);
+    LAUNCH(product_kernel, 1, 32, 0, stream, device_a, device_b, device_c, transposed, barrier);
+    c = to_host(stream, device_c, 128);
+    MARK_DEFINED(c.data(), 128 * sizeof(float)); // looked at on purpose
+    int wrong = 0;
+    for (int i = 0; i < 128; i++) wrong += c[i] != expected[i];
     assert_success(cudaFree(device_a));
     assert_success(cudaFree(device_b));
     assert_success(cudaFree(device_c));
+    return wrong;
 }
 
-static void fragments_multiply_in_every_layout(void **) {
+static void matrices_multiply_either_way_round(void **) {
     cudaStream_t stream = make_stream();
-    for (layout_t layout : {mem_row_major, mem_col_major}) {
-        check_product<row_major, row_major>(stream, layout);
-        check_product<row_major, col_major>(stream, layout);
-        check_product<col_major, row_major>(stream, layout);
-        check_product<col_major, col_major>(stream, layout);
-    }
+    assert_int_equal(count_wrong_products(stream, false, true), 0);
+    assert_int_equal(count_wrong_products(stream, true, true), 0);
     assert_success(cudaStreamDestroy(stream));
 }
 
@@ -182,32 +179,37 @@ static void a_missing_barrier_gives_nan_in_either_direction(void **) {
     assert_success(cudaStreamDestroy(stream));
 }
 
-static __global__ void tile_kernel(float *y, bool before, bool after) {
-    SHARED_ARRAY(float, tile, 256);
-    for (int i = threadIdx.x; i < 256; i += 32) tile[i] = (float)i;
-    if (before) __syncwarp();
-    fragment<accumulator, 16, 16, 16, float> sum;
-    load_matrix_sync(sum, tile, 16, mem_row_major);
-    for (int i = 0; i < sum.num_elements; i++) sum.x[i] += 1;
-    store_matrix_sync(tile, sum, 16, mem_row_major);
-    if (after) __syncwarp();
-    for (int i = threadIdx.x; i < 256; i += 32) y[i] = tile[i];
+static void matrices_need_a_barrier_before_loads(void **) {
+    cudaStream_t stream = make_stream();
+    assert_true(count_wrong_products(stream, false, false) > 0);
+    assert_true(count_wrong_products(stream, true, false) > 0);
+    assert_success(cudaStreamDestroy(stream));
 }
 
-static void fragments_need_a_barrier_before_loads_and_after_stores(void **) {
+/// Threads copy four floats each, every other thread none. y: what is there before the wait, and after it.
+static __global__ void copy_kernel(const float *x, float *y) {
+    SHARED_ARRAY(float, values, 128);
+    float *mine = values + threadIdx.x * 4;
+    for (int i = 0; i < 4; i++) mine[i] = -1;
+    copy_async(mine, x + threadIdx.x * 4, threadIdx.x % 2 == 0);
+    for (int i = 0; i < 4; i++) y[threadIdx.x * 4 + i] = mine[i];
+    wait_for_copies();
+    for (int i = 0; i < 4; i++) y[128 + threadIdx.x * 4 + i] = mine[i];
+}
+
+static void copies_come_when_they_are_waited_for(void **) {
     cudaStream_t stream = make_stream();
-    float *device_y = on_device(stream, std::vector<float>(256));
-    for (int missing = 0; missing < 3; missing++) {
-        LAUNCH(tile_kernel, 1, 32, 0, stream, device_y, missing != 1, missing != 2);
-        std::vector<float> y = to_host(stream, device_y, 256);
-        MARK_DEFINED(y.data(), 256 * sizeof(float)); // looked at on purpose
-        int wrong = 0;
-        for (int i = 0; i < 256; i++) wrong += y[i] != (float)(i + 1);
-        if (missing)
-            assert_true(wrong > 0);
-        else
-            assert_int_equal(wrong, 0);
+    std::vector<float> x(128);
+    for (int i = 0; i < 128; i++) x[i] = (float)(i + 1);
+    float *device_x = on_device(stream, x), *device_y = on_device(stream, std::vector<float>(256));
+    LAUNCH(copy_kernel, 1, 32, 0, stream, device_x, device_y);
+    std::vector<float> y = to_host(stream, device_y, 256);
+    assert_int_equal(count_nan({y.begin(), y.begin() + 128}), 128);
+    for (int i = 0; i < 128; i++) {
+        int expected = i / 4 % 2 ? 0 : i + 1;
+        assert_float_equal(y[128 + i], expected, 0);
     }
+    assert_success(cudaFree(device_x));
     assert_success(cudaFree(device_y));
     assert_success(cudaStreamDestroy(stream));
 }
@@ -259,9 +261,13 @@ static __global__ void deep_kernel(float *y, int depth) {
     if (depth) deep_kernel(y, depth - 1);
     y[0] = values[depth];
 }
-static __global__ void misaligned_load_kernel(const float *x, unsigned leading) {
-    fragment<accumulator, 16, 16, 16, float> sum;
-    load_matrix_sync(sum, x, leading, mem_row_major);
+static __global__ void misaligned_load_kernel(const bfloat16 *x) {
+    unsigned matrices[4];
+    load_matrices(matrices, x);
+}
+static __global__ void misaligned_copy_kernel(const float *x) {
+    SHARED_ARRAY(float, values, 8);
+    copy_async(values + 2, x, true);
 }
 
 static void touches_of_what_is_not_theirs_are_found(void **) {
@@ -297,10 +303,10 @@ static void touches_of_what_is_not_theirs_are_found(void **) {
     expect_death([] { launch_and_wait(read_kernel, 1, on_host, some_ints()); }, "argument 1: 0x");
     expect_death([] { launch_and_wait(write_kernel, 1, (int *)nullptr, 0); },
                  address_sanitizer ? "null pointer" : "a thread touched no memory");
-    expect_death([] { launch_and_wait(misaligned_load_kernel, 32, (float *)some_ints() + 4, 16u); },
-                 "not a multiple of 32");
-    expect_death([] { launch_and_wait(misaligned_load_kernel, 32, (float *)some_ints(), 18u); },
-                 "not a multiple of 16 bytes");
+    expect_death([] { launch_and_wait(misaligned_load_kernel, 32, (bfloat16 *)some_ints() + 4); },
+                 "not a multiple of 16");
+    expect_death([] { launch_and_wait(misaligned_copy_kernel, 1, (float *)some_ints()); },
+                 "must be multiples of 16");
     if (!address_sanitizer) // which has a message of its own
         expect_death([] { launch_and_wait(deep_kernel, 2, (float *)some_ints(), 50); },
                      "a thread's stack is full");
@@ -360,10 +366,11 @@ int main() {
         cmocka_unit_test(blocks_sum_with_shuffles_and_barriers),
         cmocka_unit_test(shuffles_move_values_between_lanes),
         cmocka_unit_test(every_thread_of_every_block_runs_once),
-        cmocka_unit_test(fragments_multiply_in_every_layout),
+        cmocka_unit_test(matrices_multiply_either_way_round),
         cmocka_unit_test(bfloat16_rounds_to_nearest_even),
         cmocka_unit_test(a_missing_barrier_gives_nan_in_either_direction),
-        cmocka_unit_test(fragments_need_a_barrier_before_loads_and_after_stores),
+        cmocka_unit_test(matrices_need_a_barrier_before_loads),
+        cmocka_unit_test(copies_come_when_they_are_waited_for),
         cmocka_unit_test(barriers_that_not_all_reach_are_found),
         cmocka_unit_test(touches_of_what_is_not_theirs_are_found),
         cmocka_unit_test(fresh_memory_is_nan),
