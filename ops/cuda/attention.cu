@@ -115,12 +115,12 @@ __device__ __forceinline__ float quad_sum(float x) {
 }
 
 /// Products of the lane's rows to weights; `shrink` is what the rows' sums shrink by. With MASKED keys may be hidden.
-template <bool MASKED, bool RELATIVE>
+template <bool MASKED, bool RELATIVE, int N>
 __device__ __forceinline__ void softmax_tile(int key, int window, LaneRows<RELATIVE> &rows,
-                                             Tile<TILE_KEYS / 8> &scores, float (&shrink)[2]) {
+                                             Tile<N> &scores, float (&shrink)[2]) {
     float maximum[2] = {-INFINITY, -INFINITY};
     UNROLL
-    for (int i = 0; i < TILE_KEYS / 2; i++) {
+    for (int i = 0; i < 4 * N; i++) {
         int h = i / 2 % 2, column = key + i / 4 * 8 + lane_column() + i % 2;
         float &score = scores[i / 4][i % 4];
         score = MASKED && !in_window(column, rows.visible[h], window)
@@ -131,15 +131,28 @@ __device__ __forceinline__ void softmax_tile(int key, int window, LaneRows<RELAT
     UNROLL
     for (int h = 0; h < 2; h++) shrink[h] = rows.softmax[h].raise(quad_max(maximum[h]));
     UNROLL
-    for (int i = 0; i < TILE_KEYS / 2; i++) {
+    for (int i = 0; i < 4 * N; i++) {
         float &score = scores[i / 4][i % 4];
         score = rows.softmax[i / 2 % 2].weight(score);
         rows.softmax[i / 2 % 2].total += score;
     }
 }
 
+/// The inverse of the rows' totals; writes their log.
+template <bool RELATIVE>
+__device__ __forceinline__ void finish_rows(const Forward<bfloat16> &f, const AttentionPart &part,
+                                            int query, LaneRows<RELATIVE> &rows,
+                                            float (&inverse)[2]) {
+    UNROLL
+    for (int h = 0; h < 2; h++) {
+        rows.softmax[h].total = quad_sum(rows.softmax[h].total);
+        inverse[h] = rows.softmax[h].inverse();
+        if (lane_of_thread() % 4 == 0) f.write_log_sum(part, query + 8 * h, rows.softmax[h]);
+    }
+}
+
 /// How many blocks of a multiprocessor should find registers.
-template <int D, bool RELATIVE> constexpr int tile_blocks = D <= (RELATIVE ? 48 : 64) ? 3 : 2;
+template <int D, bool RELATIVE> constexpr int tile_blocks = D == 64 && !RELATIVE ? 3 : 2;
 
 template <int D> constexpr size_t tile_shared() {
     return (TILE_OWN + 2 * TILE_KEYS) * staged_pitch<D> * sizeof(bfloat16);
@@ -190,13 +203,7 @@ __global__ void __launch_bounds__(TILE_THREADS, (tile_blocks<D, RELATIVE>))
     wait_for_copies(); // of queries, where no key is seen
     __syncthreads();
     float inverse[2];
-    UNROLL
-    for (int h = 0; h < 2; h++) {
-        rows.softmax[h].total = quad_sum(rows.softmax[h].total);
-        inverse[h] = rows.softmax[h].inverse();
-        if (lane_of_thread() % 4 == 0)
-            f.write_log_sum(part, query + lane_row() + 8 * h, rows.softmax[h]);
-    }
+    finish_rows(f, part, query + lane_row(), rows, inverse);
     scale_tile(inverse, sums);
     write_tile<D>(sums, queries, query_rows(f.y, f.shape, part), query, f.shape);
 }
@@ -209,6 +216,67 @@ void launch_tiles(const Forward<bfloat16> &f, const Attention *shape, cudaStream
     LAUNCH((attend_tiles<D, RELATIVE>), blocks, TILE_THREADS, tile_shared<D>(), stream, f, tiles);
 }
 
+// ---- tensor cores, heads of up to 512 (the VAE's): sums of a row are two warps', which both make its scores
+
+enum {
+    WIDE_HEAD_DIM = 512,
+    WIDE_COLUMNS = WIDE_HEAD_DIM / 2, ///< of a warp's sums
+    WIDE_THREADS = 2 * TILE_THREADS,
+    WIDE_KEYS = 32,
+    WIDE_PITCH = staged_pitch<WIDE_HEAD_DIM>,
+};
+/// 97.5 KiB, of 99 that every GPU from sm_80 on has for a block.
+constexpr size_t WIDE_SHARED = (TILE_OWN + WIDE_KEYS) * WIDE_PITCH * sizeof(bfloat16);
+
+/// A block: 64 queries of one head. Keys and values take turns in one place.
+__global__ void __launch_bounds__(WIDE_THREADS, 1) attend_wide(Forward<bfloat16> f, int tiles) {
+    DYNAMIC_SHARED(bfloat16, queries);
+    bfloat16 *others = queries + TILE_OWN * WIDE_PITCH;
+    AttentionPart part = attention_block(f.shape, f.shape.heads, tiles);
+    int warp = (int)threadIdx.x / 32, own = warp % TILE_WARPS * 16;
+    int first = part.tile * TILE_OWN, query = first + own,
+        column = warp / TILE_WARPS * WIDE_COLUMNS;
+    if (first >= part.q_length) return;
+    HeadRows<const bfloat16> k = key_rows(f.k, f.shape, part), v = key_rows(f.v, f.shape, part);
+    int seen = part.visible(min(first + TILE_OWN, part.q_length) - 1);
+    stage_rows<WIDE_HEAD_DIM, TILE_OWN, WIDE_THREADS>(query_rows(f.q, f.shape, part), first,
+                                                      f.shape, queries);
+    queries += own * WIDE_PITCH;
+    LaneRows<false> rows(f.shape, part, query + lane_row());
+    Tile<WIDE_COLUMNS / 8> sums = {};
+    for (int key = part.hidden(first); key < seen; key += WIDE_KEYS) {
+        stage_rows<WIDE_HEAD_DIM, WIDE_KEYS, WIDE_THREADS>(k, key, f.shape, others);
+        wait_for_copies();
+        __syncthreads();
+        Tile<WIDE_KEYS / 8> scores;
+        float shrink[2];
+        product_of_tiles<WIDE_HEAD_DIM>(queries, others, scores);
+        __syncthreads();
+        stage_rows<WIDE_HEAD_DIM, WIDE_KEYS, WIDE_THREADS>(v, key, f.shape, others);
+        softmax_tile<true>(key, part.window, rows, scores, shrink);
+        if (__any_sync(0xffffffffu, shrink[0] != 1.0f || shrink[1] != 1.0f))
+            scale_tile(shrink, sums);
+        wait_for_copies();
+        __syncthreads();
+        add_weighted_tiles<WIDE_COLUMNS, 2, WIDE_PITCH>(scores, others + column, sums);
+        __syncthreads();
+    }
+    wait_for_copies(); // of queries, where no key is seen
+    __syncthreads();
+    float inverse[2];
+    finish_rows(f, part, query + lane_row(), rows, inverse);
+    scale_tile(inverse, sums);
+    write_tile<WIDE_COLUMNS, WIDE_PITCH>(sums, queries + column, query_rows(f.y, f.shape, part),
+                                         query, f.shape, column);
+}
+
+void launch_wide(const Forward<bfloat16> &f, const Attention *shape, cudaStream_t stream) {
+    int tiles = (int)ceil_divide(shape->max_q_length, TILE_OWN);
+    unsigned blocks = attention_blocks(tiles, shape->heads, shape->num_segments);
+    allow_shared(attend_wide, WIDE_SHARED);
+    LAUNCH(attend_wide, blocks, WIDE_THREADS, WIDE_SHARED, stream, f, tiles);
+}
+
 // ---- the table
 
 template <typename T>
@@ -218,6 +286,8 @@ void launch(const Forward<T> &f, const Attention *shape, cudaStream_t stream) {
             WITH_TILE_WIDTH(shape->head_dim, D, launch_tiles<D, true>(f, shape, stream));
         else if (shape->head_dim <= TILE_MAX_HEAD_DIM)
             WITH_TILE_WIDTH(shape->head_dim, D, launch_tiles<D, false>(f, shape, stream));
+        else if (shape->head_dim <= WIDE_HEAD_DIM && !shape->relative.vertical)
+            launch_wide(f, shape, stream);
         else
             launch_fma<T, FMA_WIDE>(f, shape, stream);
     } else if (shape->head_dim <= FMA_SLICE) {

@@ -289,11 +289,9 @@ __global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
 /// What a block of keys makes: the widest heads' gradients do not both find registers.
 enum KeyOutputs { KEYS_ALONE, VALUES_ALONE, KEYS_AND_VALUES };
 
-template <int D> constexpr int key_gradient_blocks = D <= 64 ? 3 : 2;
-
 /// grad_k and grad_v, of which one may not be wanted. A block: 64 keys of one head, 16 a warp.
 template <int D, KeyOutputs OUTPUTS>
-__global__ void __launch_bounds__(TILE_THREADS, key_gradient_blocks<D>)
+__global__ void __launch_bounds__(TILE_THREADS, 2)
     key_gradient(Backward<bfloat16> g, int tiles) {
     constexpr int pitch = staged_pitch<D>;
     constexpr bool keys = OUTPUTS != VALUES_ALONE, values = OUTPUTS != KEYS_ALONE;

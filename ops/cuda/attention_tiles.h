@@ -52,13 +52,13 @@ static __device__ __forceinline__ int lane_column() { return lane_of_thread() % 
 
 /// Rows `first` and on of a head on their way to shared memory, zeros where the head or the segment ends. They are there after
 /// wait_for_copies() and a barrier.
-template <int D, int ROWS>
+template <int D, int ROWS, int THREADS = TILE_THREADS>
 static __device__ __forceinline__ void stage_rows(const HeadRows<const bfloat16> &from, int first,
                                                   const AttentionShape &shape, bfloat16 *to) {
-    constexpr int team = 8, step = TILE_THREADS / team; // threads that take a row; rows at a time
+    constexpr int team = 8, step = THREADS / team; // threads that take a row; rows at a time
     static_assert(ROWS % step == 0, "every team takes as many rows");
     if (!shape.packs) {
-        for (int i = (int)threadIdx.x; i < ROWS * D; i += TILE_THREADS) {
+        for (int i = (int)threadIdx.x; i < ROWS * D; i += THREADS) {
             int row = i / D, column = i % D;
             bool exists = first + row < from.length && column < shape.dim;
             to[row * staged_pitch<D> + column] =
@@ -105,12 +105,12 @@ static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const
     }
 }
 
-/// sums += weights b: 8 N staged rows of b, the weights in PARTS parts. The weights are used up.
-template <int D, int PARTS, int N>
+/// sums += weights b: D columns of 8 N staged rows of b, the weights in PARTS parts. The weights are used up.
+template <int D, int PARTS, int PITCH = staged_pitch<D>, int N>
 static __device__ __forceinline__ void add_weighted_tiles(Tile<N> &weights, const bfloat16 *b,
                                                           Tile<D / 8> &sums) {
     int lane = lane_of_thread();
-    b += lane % 16 * staged_pitch<D> + lane / 16 * 8;
+    b += lane % 16 * PITCH + lane / 16 * 8;
     UNROLL
     for (int n = 0; n < N; n += 2) {
         unsigned left[PARTS][4];
@@ -124,7 +124,9 @@ static __device__ __forceinline__ void add_weighted_tiles(Tile<N> &weights, cons
         UNROLL
         for (int d = 0; d < D / 8; d += 2) {
             unsigned right[4];
-            load_transposed(right, b + n * 8 * staged_pitch<D> + d * 8);
+            // Or so much is loaded ahead that the widest heads run out of registers.
+            if (D >= 128 && d % 8 == 0) __syncwarp();
+            load_transposed(right, b + n * 8 * PITCH + d * 8);
             UNROLL
             for (int p = 0; p < PARTS; p++) {
                 multiply_add(sums[d], left[p], right[0], right[1]);
@@ -141,30 +143,30 @@ static __device__ __forceinline__ void scale_tile(const float (&factors)[2], Til
     for (int i = 0; i < 4 * N; i++) sums[i / 4][i % 4] *= factors[i / 2 % 2];
 }
 
-/// Writes a warp's 16 rows of sums to rows `first` and on, by way of `space`, the warp's own: 16 staged rows.
-template <int D>
+/// Writes a warp's 16 rows of sums to rows `first` and on, columns `column` and on, by way of `space`, the warp's own: 16 rows.
+template <int D, int PITCH = staged_pitch<D>>
 static __device__ __forceinline__ void write_tile(const Tile<D / 8> &sums, bfloat16 *space,
                                                   const HeadRows<bfloat16> &to, int first,
-                                                  const AttentionShape &shape) {
+                                                  const AttentionShape &shape, int column = 0) {
     __syncwarp();
-    bfloat16 *mine = space + lane_row() * staged_pitch<D> + lane_column();
+    bfloat16 *mine = space + lane_row() * PITCH + lane_column();
     UNROLL
     for (int i = 0; i < D / 4; i++) {
         float left = sums[i / 2][i % 2 * 2], right = sums[i / 2][i % 2 * 2 + 1];
-        *reinterpret_cast<unsigned *>(mine + i % 2 * 8 * staged_pitch<D> + i / 2 * 8) =
+        *reinterpret_cast<unsigned *>(mine + i % 2 * 8 * PITCH + i / 2 * 8) =
             round_pair(left, right);
     }
     __syncwarp();
     constexpr int across = D / 8;
     for (int i = lane_of_thread(); i < 16 * across; i += 32) {
-        int row = i / across, column = i % across * 8;
-        if (first + row >= to.length || column >= shape.dim) continue;
-        const bfloat16 *from = space + row * staged_pitch<D> + column;
-        bfloat16 *target = to.row(first + row) + column;
+        int row = i / across, at = i % across * 8;
+        if (first + row >= to.length || column + at >= shape.dim) continue;
+        const bfloat16 *from = space + row * PITCH + at;
+        bfloat16 *target = to.row(first + row) + column + at;
         if (shape.packs)
             *reinterpret_cast<Pack<unsigned, 4> *>(target) =
                 *reinterpret_cast<const Pack<unsigned, 4> *>(from);
         else
-            for (int j = 0; j < 8 && column + j < shape.dim; j++) target[j] = from[j];
+            for (int j = 0; j < 8 && column + at + j < shape.dim; j++) target[j] = from[j];
     }
 }
