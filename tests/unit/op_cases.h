@@ -232,7 +232,7 @@ static double case_product_unit(DType dtype) {
 ///     unit(got's type) |want[i]|  +  (4 + sqrt(terms)) unit(FLOAT32) magnitude[i]:
 /// one rounding on storing, and `terms` roundings of partial results no larger than magnitude[i] that add up as a random walk
 /// does. For a sum, magnitude is the sum of the absolute values of what is added and `terms` their number. magnitude NULL: |want|.
-/// `stored` (NULL: nothing): what case_product_unit() is a part of; that error is there when the result is rounded.
+/// `stored` (NULL: nothing): the size of the sums that case_product_unit() is the rounding of; the result is rounded with those errors in it.
 static void case_expect_product(const char *what, const Tensor *got, const double *want,
                                 const double *magnitude, double terms, const double *stored) {
     double unit = case_unit(got->dtype);
