@@ -282,6 +282,7 @@ bool cublaslt_open(Error *error) {
 void multiply(const Tensor *like, const Product &product, const void *a, const void *b,
               const void *bias, void *c) {
     CHECK(library.open, "cublaslt_open() comes first");
+    CHECK(!product.gelu_tanh || product.c_type == BFLOAT16, "GELU is too coarse for float32 here");
     plan_for(product, a, b, bias, c).run(like, product, a, b, bias, c);
 }
 

@@ -49,9 +49,9 @@ struct Product {
                (uint32_t)CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
     }
 
-    float *on_device(const std::vector<float> &values) {
-        float *pointer;
-        size_t bytes = values.size() * sizeof(float);
+    template <typename T> T *on_device(const std::vector<T> &values) {
+        T *pointer;
+        size_t bytes = values.size() * sizeof(T);
         assert_int_equal(cudaMalloc(&pointer, bytes), cudaSuccess);
         assert_int_equal(
             cudaMemcpyAsync(pointer, values.data(), bytes, cudaMemcpyHostToDevice, stream),
@@ -234,6 +234,60 @@ static void gelu_comes_after_the_bias(void **) {
     assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
 }
 
+/// One element of a product in BFLOAT16, (1, 1) times (2^-8, 2^-17): 2^-8 when rounded, which 1 loses, while of the exact sum it keeps
+/// 1 + 2^-7.
+struct ShortProduct : Product {
+    static constexpr uint16_t ONE = 0x3f80, NEXT = 0x3f81, SMALL = 0x3b80, SMALLER = 0x3700;
+    uint16_t *short_a, *short_b, *short_d, *short_bias;
+
+    explicit ShortProduct(cudaDataType type) {
+        short_a = on_device(std::vector<uint16_t>{ONE, ONE});
+        short_b = on_device(std::vector<uint16_t>{SMALL, SMALLER});
+        short_d = on_device(std::vector<uint16_t>{ONE, 0});
+        short_bias = on_device(std::vector<uint16_t>{ONE});
+        assert_success(cublasLtMatrixLayoutCreate(&a_layout, CUDA_R_16BF, 1, 2, 1));
+        assert_success(cublasLtMatrixLayoutCreate(&b_layout, CUDA_R_16BF, 2, 1, 2));
+        assert_success(cublasLtMatrixLayoutCreate(&d_layout, type, 1, 1, 1));
+        a = reinterpret_cast<float *>(short_a);
+        b = reinterpret_cast<float *>(short_b);
+        if (type == CUDA_R_16BF) d = reinterpret_cast<float *>(short_d);
+    }
+
+    void add_bias(const void *values, cublasLtEpilogue_t epilogue) {
+        set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)epilogue);
+        set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, values);
+    }
+
+    template <typename T> T run_for(float beta) {
+        T value;
+        assert_success(choose());
+        assert_success(run(beta));
+        assert_int_equal(cudaMemcpyAsync(&value, d, sizeof value, cudaMemcpyDeviceToHost, stream),
+                         cudaSuccess);
+        assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
+        return value;
+    }
+};
+
+static void a_product_into_bfloat16_is_rounded_before_anything_is_added(void **) {
+    ShortProduct p(CUDA_R_16BF);
+    assert_int_equal(p.run_for<uint16_t>(1), p.ONE);
+    assert_int_equal(p.run_for<uint16_t>(0), p.SMALL);
+    p.add_bias(p.short_bias, CUBLASLT_EPILOGUE_BIAS);
+    assert_int_equal(p.run_for<uint16_t>(0), p.ONE);
+    p.add_bias(p.short_bias, CUBLASLT_EPILOGUE_GELU_BIAS);
+    assert_int_equal(p.run_for<uint16_t>(0),
+                     0x3f57); // GELU of 1, 0.8412; that of 1 + 2^-7 is 0.8496
+}
+
+static void a_product_into_float32_is_not(void **) {
+    ShortProduct p(CUDA_R_32F);
+    std::vector<float> one(1, 1.0f);
+    p.add_bias(p.on_device(one), CUBLASLT_EPILOGUE_BIAS);
+    assert_true(p.run_for<float>(0) == 1 + 0x1p-8f + 0x1p-17f);
+    assert_true(p.run_for<float>(1) == 2 + 0x1p-7f + 0x1p-16f);
+}
+
 static void a_bias_has_the_outputs_type(void **) {
     Product p;
     p.set(CUBLASLT_MATMUL_DESC_EPILOGUE, (uint32_t)CUBLASLT_EPILOGUE_BIAS);
@@ -289,6 +343,8 @@ int main() {
         cmocka_unit_test(host_memory_and_overlaps_are_refused),
         cmocka_unit_test(a_bias_needs_its_epilogue_and_an_epilogue_its_bias),
         cmocka_unit_test(gelu_comes_after_the_bias),
+        cmocka_unit_test(a_product_into_bfloat16_is_rounded_before_anything_is_added),
+        cmocka_unit_test(a_product_into_float32_is_not),
         cmocka_unit_test(a_bias_has_the_outputs_type),
         cmocka_unit_test(a_bias_lies_on_the_device_as_long_and_aligned_as_was_told),
         cmocka_unit_test(what_was_destroyed_is_gone),

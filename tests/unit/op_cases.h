@@ -221,22 +221,38 @@ static Tensor *case_convert(const Tensor *x, DType dtype) {
 /// The unit roundoff: the largest relative error of rounding to nearest.
 static double case_unit(DType dtype) { return dtype == BFLOAT16 ? 0x1p-8 : 0x1p-24; }
 
+/// The unit of the roundings that a product into `dtype` has before a bias or an earlier value is added to it, 0 where it has none. The
+/// processor's products are rounded once, with everything added. A GPU's library may round a product into BFLOAT16 before it adds, by
+/// which it then errs by a unit of the product's own magnitude, whatever of the product the addition cancels.
+static double case_product_unit(DType dtype) {
+    return dtype == BFLOAT16 && !case_on_cpu() ? case_unit(BFLOAT16) : 0;
+}
+
 /// Compares `got` with a float64 reference. The error allowed for element i is
 ///     unit(got's type) |want[i]|  +  (4 + sqrt(terms)) unit(FLOAT32) magnitude[i]:
 /// one rounding on storing, and `terms` roundings of partial results no larger than magnitude[i] that add up as a random walk
 /// does. For a sum, magnitude is the sum of the absolute values of what is added and `terms` their number. magnitude NULL: |want|.
-static void case_expect(const char *what, const Tensor *got, const double *want,
-                        const double *magnitude, double terms) {
+/// `stored` (NULL: nothing): the size of the sums that case_product_unit() is the rounding of; the result is rounded with those errors in it.
+static void case_expect_product(const char *what, const Tensor *got, const double *want,
+                                const double *magnitude, double terms, const double *stored) {
+    double unit = case_unit(got->dtype);
+    double product_unit = stored ? case_product_unit(got->dtype) * (1 + unit) : 0;
     int64_t n = tensor_numel(got);
     const double *values = case_doubles(got);
     double rounding = (4 + sqrt(terms)) * case_unit(FLOAT32);
     for (int64_t i = 0; i < n; i++) {
         double size = magnitude ? magnitude[i] : fabs(want[i]);
-        double allowed = case_unit(got->dtype) * fabs(want[i]) + rounding * size + 1e-37;
+        double allowed = unit * fabs(want[i]) + rounding * size + 1e-37;
+        if (stored) allowed += product_unit * stored[i];
         if (!(fabs(values[i] - want[i]) <= allowed))
             fail_msg("%s, %s: element %lld is %.9g, expected %.9g +- %.2g", what,
                      tensor_describe(got), (long long)i, values[i], want[i], allowed);
     }
+}
+
+static void case_expect(const char *what, const Tensor *got, const double *want,
+                        const double *magnitude, double terms) {
+    case_expect_product(what, got, want, magnitude, terms, NULL);
 }
 
 /// Bit for bit the same.

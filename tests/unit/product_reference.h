@@ -6,22 +6,42 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 
-/// A float64 sum of products, with the sum of absolute values.
+/// A float64 sum of products, with the sum of absolute values, and the absolute values of what the sum was before each addition of rows:
+/// what a device may have rounded then (case_product_unit()).
 typedef struct Reference {
-    double *value, *magnitude;
+    double *value, *magnitude, *stored;
 } Reference;
 
-static Reference reference_new(int64_t n) { return (Reference){case_zeros(n), case_zeros(n)}; }
+static Reference reference_new(int64_t n) {
+    return (Reference){case_zeros(n), case_zeros(n), case_zeros(n)};
+}
+
+static Reference reference_copy(Reference from, int64_t n) {
+    Reference copy = reference_new(n);
+    for (int64_t i = 0; i < n; i++) {
+        copy.value[i] = from.value[i];
+        copy.magnitude[i] = from.magnitude[i];
+        copy.stored[i] = from.stored[i];
+    }
+    return copy;
+}
+
+static void reference_expect(const char *what, const Tensor *got, Reference want, double terms) {
+    case_expect_product(what, got, want.value, want.magnitude, terms, want.stored);
+}
 
 static void reference_add(Reference r, int64_t i, double term) {
     r.value[i] += term;
     r.magnitude[i] += fabs(term);
 }
 
-/// c [m,n] += row, of which element j of row i is at row[i * step + j].
+/// c [m,n] += row, of which element j of row i is at row[i * step + j]. After the products, in the order of the device's additions.
 static void reference_add_rows(Reference c, int64_t m, int64_t n, const double *row, int64_t step) {
     for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) reference_add(c, i * n + j, row[i * step + j]);
+        for (int64_t j = 0; j < n; j++) {
+            c.stored[i * n + j] += fabs(c.value[i * n + j]);
+            reference_add(c, i * n + j, row[i * step + j]);
+        }
 }
 
 typedef struct ConvolutionCase {
@@ -86,17 +106,16 @@ static void check_convolution(const ConvolutionCase *c, DType type, DType weight
     assert_int_equal(y->shape[2], width);
 
     Convolved forward = {case_doubles(x), case_doubles(weight), reference_new(tensor_numel(y))};
-    reference_add_rows(forward.to, c->batch * height * width, c->out, case_doubles(bias), 0);
     for_each_joined(c, height, width, forward_term, &forward);
-    case_expect("conv2d", y, forward.to.value, forward.to.magnitude, taps);
+    reference_add_rows(forward.to, c->batch * height * width, c->out, case_doubles(bias), 0);
+    reference_expect("conv2d", y, forward.to, taps);
     case_expect_equal("the second time, weight prepared", conv2d(x, weight, bias, c->shape), y);
 
     Tensor *grad_y = case_normal(type, y->rank, y->shape), *grad_x = tensor_like(x);
     Convolved back = {case_doubles(grad_y), forward.weight, reference_new(tensor_numel(x))};
     for_each_joined(c, height, width, backward_term, &back);
     kernels(x)->conv2d_input_gradient(grad_y, weight, &c->shape, grad_x);
-    case_expect("input gradient", grad_x, back.to.value, back.to.magnitude,
-                taps / (double)c->in * (double)c->out);
+    reference_expect("input gradient", grad_x, back.to, taps / (double)c->in * (double)c->out);
 }
 
 #pragma GCC diagnostic pop
