@@ -10,7 +10,7 @@
 typedef struct Node Node;
 typedef void (*Backward)(Node *node, Tensor *grad_output);
 
-enum { NODE_INPUTS = 6, NODE_SAVED = 10, NODE_ARGUMENT_BYTES = 112 };
+enum { NODE_INPUTS = 6, NODE_SAVED = 10, NODE_ARGUMENT_BYTES = 128 };
 
 /// One end of a node: whose gradient, and the shape under which the op saw the tensor (a reshape shares its gradient).
 typedef struct NodeEnd {

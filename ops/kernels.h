@@ -14,8 +14,8 @@
 typedef struct Kernels {
     const char *name;
 
-    // products: x [rows,K], weight [N,K], bias [N] or NULL, y [rows,N]. A product is rounded to y's type with the bias and the
-    // earlier y added. A device may round the bias first, and where y is BFLOAT16 also the sum before the earlier y or the bias is added
+    // products: x [rows,K], weight [N,K], bias [N] or NULL (with accumulate always), y [rows,N]. A product is rounded to y's type with
+    // the bias or the earlier y added. A device may round the bias first, and where y is BFLOAT16 also the sum before either is added
     void (*linear)(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
                    Tensor *y); ///< y may be FLOAT32 beside BFLOAT16 x
     /// y, of x's type, = activation GELU_TANH of the product; what is between may be rounded to y's type or not

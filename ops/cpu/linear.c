@@ -21,6 +21,7 @@ static const float *bias_data(const Tensor *bias) { return bias ? bias->data : N
 /// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias.
 static void product(const Tensor *x, Tensor *weight, bool transposed, const Tensor *bias,
                     bool accumulate, Tensor *y) {
+    CHECK(!bias || !accumulate, "linear: a bias and an earlier y");
     DType type = product_type(x->dtype);
     // A product in BFLOAT16 writes either type; one in FLOAT32 only its own.
     DType y_type = type == FLOAT32 ? FLOAT32 : y->dtype;

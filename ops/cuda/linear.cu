@@ -17,6 +17,7 @@ void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const
                    bool accumulate, bool gelu_tanh, Tensor *y) {
     if (tensor_numel(y) == 0) return;
     check_types(x, weight, y);
+    CHECK(!bias || !accumulate, "linear: a bias and an earlier y");
     ProductOperand matrix(x, weight, x->dtype), added(x, bias, y->dtype);
     Product product = {tensor_rows(x), tensor_columns(y), tensor_columns(x), x->dtype, y->dtype,
                        false,          transposed,        accumulate,        gelu_tanh};
