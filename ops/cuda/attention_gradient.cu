@@ -248,7 +248,7 @@ __global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
     bfloat16 *own_grad = own + TILE_OWN * pitch;
     OtherTiles<D> other = {own_grad + TILE_OWN * pitch};
     AttentionPart part = gradient_block(g.shape, false, tiles);
-    int first = part.tile * TILE_OWN, warp_row = (int)threadIdx.x / 32 * 16;
+    int first = part.tile * TILE_OWN, warp_row = (int)(threadIdx.x / 32) * 16;
     if (first >= part.q_length) return;
     Sides<bfloat16> sides(g, part, false, first, TILE_OWN);
     stage_rows<D, TILE_OWN>(sides.own, first, g.shape, own);
@@ -291,8 +291,7 @@ enum KeyOutputs { KEYS_ALONE, VALUES_ALONE, KEYS_AND_VALUES };
 
 /// grad_k and grad_v, of which one may not be wanted. A block: 64 keys of one head, 16 a warp.
 template <int D, KeyOutputs OUTPUTS>
-__global__ void __launch_bounds__(TILE_THREADS, 2)
-    key_gradient(Backward<bfloat16> g, int tiles) {
+__global__ void __launch_bounds__(TILE_THREADS, 2) key_gradient(Backward<bfloat16> g, int tiles) {
     constexpr int pitch = staged_pitch<D>;
     constexpr bool keys = OUTPUTS != VALUES_ALONE, values = OUTPUTS != KEYS_ALONE;
     DYNAMIC_SHARED(bfloat16, own);
@@ -300,7 +299,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 2)
     bfloat16 *own_value = own + TILE_OWN * pitch;
     OtherTiles<D> other = {own_value + TILE_OWN * pitch};
     AttentionPart part = gradient_block(g.shape, true, tiles);
-    int first = part.tile * TILE_OWN, warp_row = (int)threadIdx.x / 32 * 16;
+    int first = part.tile * TILE_OWN, warp_row = (int)(threadIdx.x / 32) * 16;
     if (first >= part.k_length) return;
     Sides<bfloat16> sides(g, part, true, first, TILE_OWN);
     stage_rows<D, TILE_OWN>(sides.own, first, g.shape, own);

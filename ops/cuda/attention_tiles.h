@@ -44,36 +44,37 @@ template <int D> constexpr int staged_pitch = D + 8;
         }                                 \
     } while (0)
 
-static __device__ __forceinline__ int lane_of_thread() { return (int)threadIdx.x % 32; }
+static __device__ __forceinline__ unsigned lane_of_thread() { return threadIdx.x % 32; }
 /// Of a lane's rows, the first.
-static __device__ __forceinline__ int lane_row() { return lane_of_thread() / 4; }
+static __device__ __forceinline__ int lane_row() { return (int)(lane_of_thread() / 4); }
 /// Of a lane's columns, the first.
-static __device__ __forceinline__ int lane_column() { return lane_of_thread() % 4 * 2; }
+static __device__ __forceinline__ int lane_column() { return (int)(lane_of_thread() % 4 * 2); }
 
 /// Rows `first` and on of a head on their way to shared memory, zeros where the head or the segment ends. They are there after
 /// wait_for_copies() and a barrier.
 template <int D, int ROWS, int THREADS = TILE_THREADS>
 static __device__ __forceinline__ void stage_rows(const HeadRows<const bfloat16> &from, int first,
                                                   const AttentionShape &shape, bfloat16 *to) {
-    constexpr int team = 8, step = THREADS / team; // threads that take a row; rows at a time
+    constexpr unsigned team = 8;
+    constexpr int step = THREADS / team; // rows at a time, by so many threads each
     static_assert(ROWS % step == 0, "every team takes as many rows");
     if (!shape.packs) {
-        for (int i = (int)threadIdx.x; i < ROWS * D; i += THREADS) {
-            int row = i / D, column = i % D;
+        for (unsigned i = threadIdx.x; i < ROWS * D; i += THREADS) {
+            int row = (int)(i / D), column = (int)(i % D);
             bool exists = first + row < from.length && column < shape.dim;
             to[row * staged_pitch<D> + column] =
                 exists ? from.row(first + row)[column] : from_float<bfloat16>(0.0f);
         }
         return;
     }
-    int lane = (int)threadIdx.x % team;
+    int lane = (int)(threadIdx.x % team);
     UNROLL
     for (int r = 0; r < ROWS / step; r++) {
-        int row = (int)threadIdx.x / team + r * step;
+        int row = (int)(threadIdx.x / team) + r * step;
         const bfloat16 *source = from.row(first + row);
         UNROLL
-        for (int c = 0; c < (D + 8 * team - 1) / (8 * team); c++) {
-            int column = 8 * (lane + c * team);
+        for (int c = 0; c < (int)((D + 8 * team - 1) / (8 * team)); c++) {
+            int column = 8 * (lane + c * (int)team);
             bool exists = first + row < from.length && column < shape.dim;
             if (D % (8 * team) == 0 || column < D)
                 copy_async(to + row * staged_pitch<D> + column,
@@ -86,12 +87,12 @@ static __device__ __forceinline__ void stage_rows(const HeadRows<const bfloat16>
 template <int D, int N>
 static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const bfloat16 *b,
                                                         Tile<N> &scores) {
-    int lane = lane_of_thread();
+    unsigned lane = lane_of_thread();
     a += lane % 16 * staged_pitch<D> + lane / 16 * 8;
     b += (lane / 16 * 8 + lane % 8) * staged_pitch<D> + lane / 8 % 2 * 8;
     UNROLL
     for (int i = 0; i < 4 * N; i++) scores[i / 4][i % 4] = 0.0f;
-    UNROLL_BY(2)
+    UNROLL_BY(1)
     for (int d = 0; d < D; d += 16) {
         unsigned left[4];
         load_matrices(left, a + d);
@@ -109,7 +110,7 @@ static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const
 template <int D, int PARTS, int PITCH = staged_pitch<D>, int N>
 static __device__ __forceinline__ void add_weighted_tiles(Tile<N> &weights, const bfloat16 *b,
                                                           Tile<D / 8> &sums) {
-    int lane = lane_of_thread();
+    unsigned lane = lane_of_thread();
     b += lane % 16 * PITCH + lane / 16 * 8;
     UNROLL
     for (int n = 0; n < N; n += 2) {
@@ -157,9 +158,9 @@ static __device__ __forceinline__ void write_tile(const Tile<D / 8> &sums, bfloa
             round_pair(left, right);
     }
     __syncwarp();
-    constexpr int across = D / 8;
-    for (int i = lane_of_thread(); i < 16 * across; i += 32) {
-        int row = i / across, at = i % across * 8;
+    constexpr unsigned across = D / 8;
+    for (unsigned i = lane_of_thread(); i < 16 * across; i += 32) {
+        int row = (int)(i / across), at = (int)(i % across * 8);
         if (first + row >= to.length || column + at >= shape.dim) continue;
         const bfloat16 *from = space + row * PITCH + at;
         bfloat16 *target = to.row(first + row) + column + at;
