@@ -158,7 +158,8 @@ __device__ __forceinline__ void finish_rows(const Forward<bfloat16> &f, const At
 }
 
 /// How many blocks of a multiprocessor should find registers.
-template <int D, bool RELATIVE> constexpr int tile_blocks = D <= (RELATIVE ? 64 : 128) ? 3 : 2;
+template <int D, bool RELATIVE>
+constexpr int tile_blocks = D <= 64 || (D == 128 && !RELATIVE) ? 3 : 2;
 
 template <int D> constexpr size_t tile_shared() {
     return (TILE_OWN + 2 * tile_keys<D>)*staged_pitch<D> * sizeof(bfloat16);

@@ -260,15 +260,16 @@ __global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
     for (int h = 0; h < 2; h++)
         numbers[h] = query_numbers(g, part, first + warp_row + lane_row() + 8 * h);
     Weigh weigh = {g.shape.scale * LOG2_E, part.window};
+    int warp_seen = part.visible(min(first + warp_row + 16, part.q_length) - 1);
     Tile<D / 8> sums = {};
     if (sides.begin < sides.end) other.stage(0, sides, sides.begin, g.shape);
     for (int row = sides.begin, slot = 0; row < sides.end; row += TILE_OTHER, slot ^= 1) {
         wait_for_copies();
         __syncthreads();
         if (row + TILE_OTHER < sides.end) other.stage(slot ^ 1, sides, row + TILE_OTHER, g.shape);
+        if (row >= warp_seen) continue;
         Tile<TILE_OTHER / 8> weights, grads;
-        product_of_tiles<D>(own, other.rows(slot), weights);
-        product_of_tiles<D>(own_grad, other.grads(slot), grads);
+        products_of_tiles<D>(own, other.rows(slot), weights, own_grad, other.grads(slot), grads);
         UNROLL
         for (int i = 0; i < TILE_OTHER / 2; i++) {
             int key = row + i / 4 * 8 + lane_column() + i % 2;
@@ -310,6 +311,8 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) key_gradient(Backward<bfloat1
     Tile<keys ? D / 8 : 1> key_sums = {};
     Tile<values ? D / 8 : 1> value_sums = {};
     int first_head = part.head, key = first + warp_row + lane_row();
+    // That sees one of the warp's keys.
+    int first_query = part.causal ? first + warp_row - (part.k_length - part.q_length) : 0;
     for (int member = 0; member < g.shape.heads / g.shape.kv_heads; member++) {
         part.head = first_head + member;
         sides = Sides<bfloat16>(g, part, true, first, TILE_OWN);
@@ -326,26 +329,22 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) key_gradient(Backward<bfloat1
                 other.stage(slot ^ 1, sides, next, g.shape);
                 load_numbers(g, part, next, TILE_OTHER, numbers + (slot ^ 1) * TILE_OTHER);
             }
+            if (next <= first_query) continue;
             const QueryNumbers *queries = numbers + slot * TILE_OTHER;
-            Tile<TILE_OTHER / 8> weights;
-            product_of_tiles<D>(own, other.rows(slot), weights);
+            Tile<TILE_OTHER / 8> weights, grads;
+            if constexpr (keys)
+                products_of_tiles<D>(own, other.rows(slot), weights, own_value, other.grads(slot),
+                                     grads);
+            else
+                product_of_tiles<D>(own, other.rows(slot), weights);
             UNROLL
             for (int i = 0; i < TILE_OTHER / 2; i++) {
                 const QueryNumbers &query = queries[i / 4 * 8 + lane_column() + i % 2];
                 float &weight = weights[i / 4][i % 4];
                 weight = weigh.weight(query, key + i / 2 % 2 * 8, weight);
+                if (keys) grads[i / 4][i % 4] = weight * (grads[i / 4][i % 4] - query.delta);
             }
-            if constexpr (keys) {
-                Tile<TILE_OTHER / 8> grads;
-                product_of_tiles<D>(own_value, other.grads(slot), grads);
-                UNROLL
-                for (int i = 0; i < TILE_OTHER / 2; i++) {
-                    const QueryNumbers &query = queries[i / 4 * 8 + lane_column() + i % 2];
-                    grads[i / 4][i % 4] =
-                        weights[i / 4][i % 4] * (grads[i / 4][i % 4] - query.delta);
-                }
-                add_weighted_tiles<D, 1>(grads, other.rows(slot), key_sums);
-            }
+            if constexpr (keys) add_weighted_tiles<D, 1>(grads, other.rows(slot), key_sums);
             if constexpr (values) add_weighted_tiles<D, 2>(weights, other.grads(slot), value_sums);
         }
     }

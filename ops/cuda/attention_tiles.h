@@ -83,17 +83,17 @@ static __device__ __forceinline__ void stage_rows(const HeadRows<const bfloat16>
     }
 }
 
-/// scores = a b^T: a warp's 16 staged rows of a, 8 N of b.
-template <int D, int N>
-static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const bfloat16 *b,
-                                                        Tile<N> &scores) {
-    unsigned lane = lane_of_thread();
-    a += lane % 16 * staged_pitch<D> + lane / 16 * 8;
-    b += (lane / 16 * 8 + lane % 8) * staged_pitch<D> + lane / 8 % 2 * 8;
-    UNROLL
-    for (int i = 0; i < 4 * N; i++) scores[i / 4][i % 4] = 0.0f;
-    UNROLL_BY(1)
-    for (int d = 0; d < D; d += 16) {
+/// Of a lane, in products a b^T of a warp's 16 staged rows of a and 8 N of b: where its matrices begin.
+template <int D> struct TileProduct {
+    const bfloat16 *a, *b;
+
+    __device__ __forceinline__ TileProduct(const bfloat16 *a_, const bfloat16 *b_) {
+        unsigned lane = lane_of_thread();
+        a = a_ + lane % 16 * staged_pitch<D> + lane / 16 * 8;
+        b = b_ + (lane / 16 * 8 + lane % 8) * staged_pitch<D> + lane / 8 % 2 * 8;
+    }
+    /// scores += the products of columns d to d + 15.
+    template <int N> __device__ __forceinline__ void add(int d, Tile<N> &scores) const {
         unsigned left[4];
         load_matrices(left, a + d);
         UNROLL
@@ -103,6 +103,36 @@ static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const
             multiply_add(scores[n], left, right[0], right[1]);
             multiply_add(scores[n + 1], left, right[2], right[3]);
         }
+    }
+};
+
+template <int N> static __device__ __forceinline__ void clear_tile(Tile<N> &tile) {
+    UNROLL
+    for (int i = 0; i < 4 * N; i++) tile[i / 4][i % 4] = 0.0f;
+}
+
+/// scores = a b^T
+template <int D, int N>
+static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const bfloat16 *b,
+                                                        Tile<N> &scores) {
+    TileProduct<D> product(a, b);
+    clear_tile(scores);
+    UNROLL_BY(1)
+    for (int d = 0; d < D; d += 16) product.add(d, scores);
+}
+
+/// Two products that do not wait for one another: scores = a b^T, grads = c d^T.
+template <int D, int N>
+static __device__ __forceinline__ void products_of_tiles(const bfloat16 *a, const bfloat16 *b,
+                                                         Tile<N> &scores, const bfloat16 *c,
+                                                         const bfloat16 *d, Tile<N> &grads) {
+    TileProduct<D> first(a, b), second(c, d);
+    clear_tile(scores);
+    clear_tile(grads);
+    UNROLL_BY(1)
+    for (int at = 0; at < D; at += 16) {
+        first.add(at, scores);
+        second.add(at, grads);
     }
 }
 
@@ -125,8 +155,8 @@ static __device__ __forceinline__ void add_weighted_tiles(Tile<N> &weights, cons
         UNROLL
         for (int d = 0; d < D / 8; d += 2) {
             unsigned right[4];
-            // Or so much is loaded ahead that the widest heads run out of registers.
-            if (D >= 128 && d % 8 == 0) __syncwarp();
+            // Or so much is loaded ahead that wide heads run out of registers.
+            if (D >= 80 && d % 8 == 0) __syncwarp();
             load_transposed(right, b + n * 8 * PITCH + d * 8);
             UNROLL
             for (int p = 0; p < PARTS; p++) {
