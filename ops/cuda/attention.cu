@@ -88,8 +88,7 @@ void launch_fma(const Forward<T> &f, const Attention *shape, cudaStream_t stream
 
 // ---- tensor cores
 
-/// At a time: as many as registers are found for.
-template <int D> constexpr int tile_keys = D == 128 ? 48 : 64;
+enum { TILE_KEYS = 64 };
 
 /// What a lane knows of its two rows.
 template <bool RELATIVE> struct LaneRows {
@@ -158,43 +157,40 @@ __device__ __forceinline__ void finish_rows(const Forward<bfloat16> &f, const At
 }
 
 /// How many blocks of a multiprocessor should find registers.
-template <int D, bool RELATIVE>
-constexpr int tile_blocks = D <= 64 || (D == 128 && !RELATIVE) ? 3 : 2;
+template <int D, bool RELATIVE> constexpr int tile_blocks = D == 64 && !RELATIVE ? 3 : 2;
 
 template <int D> constexpr size_t tile_shared() {
-    return (TILE_OWN + 2 * tile_keys<D>)*staged_pitch<D> * sizeof(bfloat16);
+    return (TILE_OWN + 2 * TILE_KEYS) * staged_pitch<D> * sizeof(bfloat16);
 }
 
 /// A block: 64 queries of one head, 16 a warp. Values are fetched while keys are worked on, and the next keys while values are.
 template <int D, bool RELATIVE>
 __global__ void __launch_bounds__(TILE_THREADS, (tile_blocks<D, RELATIVE>))
     attend_tiles(Forward<bfloat16> f, int tiles) {
-    constexpr int count = tile_keys<D>;
     DYNAMIC_SHARED(bfloat16, queries);
     bfloat16 *keys = queries + TILE_OWN * staged_pitch<D>;
-    bfloat16 *values = keys + count * staged_pitch<D>;
+    bfloat16 *values = keys + TILE_KEYS * staged_pitch<D>;
     AttentionPart part = attention_block(f.shape, f.shape.heads, tiles);
     int first = part.tile * TILE_OWN, own = (int)(threadIdx.x / 32) * 16, query = first + own;
     if (first >= part.q_length) return;
-    HeadRows<const bfloat16> k = key_rows(f.k, f.shape, part);
+    HeadRows<const bfloat16> k = key_rows(f.k, f.shape, part), v = key_rows(f.v, f.shape, part);
     int begin = part.hidden(first);
     int seen = part.visible(min(first + TILE_OWN, part.q_length) - 1);
     stage_rows<D, TILE_OWN>(query_rows(f.q, f.shape, part), first, f.shape, queries);
-    stage_rows<D, count>(k, begin, f.shape, keys);
+    stage_rows<D, TILE_KEYS>(k, begin, f.shape, keys);
     queries += own * staged_pitch<D>; // the warp's own from here on
     int warp_seen = query < part.q_length ? part.visible(min(query + 16, part.q_length) - 1) : 0;
     LaneRows<RELATIVE> rows(f.shape, part, query + lane_row());
     Tile<D / 8> sums = {};
-    for (int key = begin; key < seen; key += count) {
-        Tile<count / 8> scores;
+    for (int key = begin; key < seen; key += TILE_KEYS) {
+        Tile<TILE_KEYS / 8> scores;
         wait_for_copies();
         __syncthreads();
-        HeadRows<const bfloat16> v = {f.v + (k.data - f.k), k.stride, k.length};
-        stage_rows<D, count>(v, key, f.shape, values);
+        stage_rows<D, TILE_KEYS>(v, key, f.shape, values);
         if (key < warp_seen) {
             float shrink[2];
             product_of_tiles<D>(queries, keys, scores);
-            if (__all_sync(0xffffffffu, rows.see_all(key, count, part.window)))
+            if (__all_sync(0xffffffffu, rows.see_all(key, TILE_KEYS, part.window)))
                 softmax_tile<false>(key, part.window, rows, scores, shrink);
             else
                 softmax_tile<true>(key, part.window, rows, scores, shrink);
@@ -203,14 +199,11 @@ __global__ void __launch_bounds__(TILE_THREADS, (tile_blocks<D, RELATIVE>))
         }
         wait_for_copies();
         __syncthreads();
-        if (key + count < seen) stage_rows<D, count>(k, key + count, f.shape, keys);
+        if (key + TILE_KEYS < seen) stage_rows<D, TILE_KEYS>(k, key + TILE_KEYS, f.shape, keys);
         if (key < warp_seen) add_weighted_tiles<D, 2>(scores, values, sums);
     }
     wait_for_copies(); // of queries, where no key is seen
     __syncthreads();
-    part = attention_block(f.shape, f.shape.heads,
-                           recomputed(tiles)); // the loop has no registers to keep it
-    query = part.tile * TILE_OWN + (int)(threadIdx.x / 32) * 16;
     float inverse[2];
     finish_rows(f, part, query + lane_row(), rows, inverse);
     scale_tile(inverse, sums);

@@ -14,14 +14,6 @@
 /// exp(x) is computed as exp2(x LOG2_E): scores are scaled by it once.
 static constexpr float LOG2_E = 1.4426950408889634f, LN_2 = 0.6931471805599453f;
 
-/// x, from which the compiler then computes again what it would otherwise keep in registers.
-static __device__ __forceinline__ int recomputed(int x) {
-#ifdef __CUDACC__
-    asm volatile("" : "+r"(x));
-#endif
-    return x;
-}
-
 /// 2^x; 0 where that is denormal, which exp2f() takes instructions for.
 static __device__ __forceinline__ float power_of_two(float x) {
 #ifdef __CUDACC__

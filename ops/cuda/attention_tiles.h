@@ -117,7 +117,7 @@ static __device__ __forceinline__ void product_of_tiles(const bfloat16 *a, const
                                                         Tile<N> &scores) {
     TileProduct<D> product(a, b);
     clear_tile(scores);
-    UNROLL_BY(1)
+    UNROLL_BY(2)
     for (int d = 0; d < D; d += 16) product.add(d, scores);
 }
 
