@@ -156,17 +156,13 @@ __device__ __forceinline__ void finish_rows(const Forward<bfloat16> &f, const At
     }
 }
 
-/// How many blocks of a multiprocessor should find registers.
-template <int D, bool RELATIVE> constexpr int tile_blocks = D == 64 && !RELATIVE ? 3 : 2;
-
 template <int D> constexpr size_t tile_shared() {
     return (TILE_OWN + 2 * TILE_KEYS) * staged_pitch<D> * sizeof(bfloat16);
 }
 
 /// A block: 64 queries of one head, 16 a warp. Values are fetched while keys are worked on, and the next keys while values are.
 template <int D, bool RELATIVE>
-__global__ void __launch_bounds__(TILE_THREADS, (tile_blocks<D, RELATIVE>))
-    attend_tiles(Forward<bfloat16> f, int tiles) {
+__global__ void __launch_bounds__(TILE_THREADS, 2) attend_tiles(Forward<bfloat16> f, int tiles) {
     DYNAMIC_SHARED(bfloat16, queries);
     bfloat16 *keys = queries + TILE_OWN * staged_pitch<D>;
     bfloat16 *values = keys + TILE_KEYS * staged_pitch<D>;
