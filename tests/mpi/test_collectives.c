@@ -460,7 +460,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     int failed = run(argv[2]);
-    if (failed) process_group_abort(group, 1); // the others may wait for this rank
+    if (failed) process_group_abort(group, 1);          // the others may wait for this rank
     if (!strcmp(argv[2], "unattended_death")) _Exit(0); // MPI_Finalize may wait for who is gone
     process_group_close(group);
     return 0;
