@@ -4,7 +4,8 @@
 //
 // P comes back from the scores and the log of the sum of their exponentials. All three are one scheme: a block owns rows of an output, goes
 // over the rows at the other side (for keys: of every query head of the group), makes a tile of P or dS, and adds the rows it
-// weighs. What is computed more than once so needs no atomics, and each output's bits do not depend on which others are asked for.
+// weighs; on tensor cores the gradients of keys and values are made together. What is computed more than once so needs no atomics,
+// and each output's bits do not depend on which others are asked for.
 #include "ops/cuda/attention_tiles.h"
 
 namespace {
@@ -203,17 +204,6 @@ void launch_fma(const Backward<T> &g, const Attention *shape, cudaStream_t strea
 
 enum { TILE_OTHER = 32 }; ///< rows that a block goes over at a time
 
-/// P of a query and a key from a product of theirs, and dS from P and a product with the gradient.
-struct Weigh {
-    float scale; ///< to units of log 2
-    int window;
-
-    __device__ __forceinline__ float weight(const QueryNumbers &query, int key,
-                                            float product) const {
-        return query.weight(key, window, product * scale);
-    }
-};
-
 /// Two tiles of other rows, one worked on while the other is fetched; each has rows for the scores and for grad_y v^T.
 template <int D> struct OtherTiles {
     bfloat16 *space;
@@ -259,7 +249,7 @@ __global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
     UNROLL
     for (int h = 0; h < 2; h++)
         numbers[h] = query_numbers(g, part, first + warp_row + lane_row() + 8 * h);
-    Weigh weigh = {g.shape.scale * LOG2_E, part.window};
+    float scale = g.shape.scale * LOG2_E; // to units of log 2
     int warp_seen = part.visible(min(first + warp_row + 16, part.q_length) - 1);
     Tile<D / 8> sums = {};
     if (sides.begin < sides.end) other.stage(0, sides, sides.begin, g.shape);
@@ -274,8 +264,9 @@ __global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
         for (int i = 0; i < TILE_OTHER / 2; i++) {
             int key = row + i / 4 * 8 + lane_column() + i % 2;
             float &weight = weights[i / 4][i % 4];
-            weight = weigh.weight(numbers[i / 2 % 2], key, weight) *
-                     (grads[i / 4][i % 4] - numbers[i / 2 % 2].delta);
+            const QueryNumbers &query = numbers[i / 2 % 2];
+            weight = query.weight(key, part.window, weight * scale) *
+                     (grads[i / 4][i % 4] - query.delta);
         }
         add_weighted_tiles<D, 1>(weights, other.rows(slot), sums);
     }
@@ -307,7 +298,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) key_gradient(Backward<bfloat1
     stage_rows<D, TILE_OWN>(sides.own_grad, first, g.shape, own_value);
     own += warp_row * pitch; // the warp's own from here on
     own_value += warp_row * pitch;
-    Weigh weigh = {g.shape.scale * LOG2_E, part.window};
+    float scale = g.shape.scale * LOG2_E; // to units of log 2
     Tile<keys ? D / 8 : 1> key_sums = {};
     Tile<values ? D / 8 : 1> value_sums = {};
     int first_head = part.head, key = first + warp_row + lane_row();
@@ -341,7 +332,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) key_gradient(Backward<bfloat1
             for (int i = 0; i < TILE_OTHER / 2; i++) {
                 const QueryNumbers &query = queries[i / 4 * 8 + lane_column() + i % 2];
                 float &weight = weights[i / 4][i % 4];
-                weight = weigh.weight(query, key + i / 2 % 2 * 8, weight);
+                weight = query.weight(key + i / 2 % 2 * 8, part.window, weight * scale);
                 if (keys) grads[i / 4][i % 4] = weight * (grads[i / 4][i % 4] - query.delta);
             }
             if constexpr (keys) add_weighted_tiles<D, 1>(grads, other.rows(slot), key_sums);
@@ -431,7 +422,7 @@ void attention_gradient_cuda(const Tensor *q, const Tensor *k, const Tensor *v, 
         g.rows = tensor_rows(q);
         Workspace workspace(q, (size_t)(g.rows * shape->heads) * sizeof(float));
         g.delta = workspace.as<float>();
-        if ((grad_q || grad_k) && g.rows > 0) compute_delta(g, q);
+        if (g.rows > 0) compute_delta(g, q);
         launch(g, shape, stream_of(q));
     });
 }
