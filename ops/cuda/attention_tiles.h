@@ -2,7 +2,7 @@
 /// 2307.08691): a warp has 16 rows of its own, whose scores, weights and sums stay in its registers.
 ///
 /// Products are of bfloat16 and added in float32. Softmax weights are not rounded to bfloat16 but split in two, a number and what
-/// rounding it left (two products in place of one, over the same loaded values), so that results are float32's, rounded once.
+/// rounding it left (two products in place of one, over the same loaded values), which keeps 16 bits of them.
 /// The gradients of scores are rounded: they end in gradients that carry the rounding of y, which is as large.
 ///
 /// A lane's part of a tile of 16 rows is of rows lane / 4 and lane / 4 + 8, and of every 8 columns 2 (lane % 4) and the next.
