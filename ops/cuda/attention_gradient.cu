@@ -204,6 +204,14 @@ void launch_fma(const Backward<T> &g, const Attention *shape, cudaStream_t strea
 
 enum { TILE_OTHER = 32 }; ///< rows that a block goes over at a time
 
+/// A block's own rows and, behind them, those for grad_y v^T, on their way to shared memory.
+template <int D>
+__device__ __forceinline__ void stage_own(const Sides<bfloat16> &sides, int first,
+                                          const AttentionShape &shape, bfloat16 *own) {
+    stage_rows<D, TILE_OWN>(sides.own, first, shape, own);
+    stage_rows<D, TILE_OWN>(sides.own_grad, first, shape, own + TILE_OWN * staged_pitch<D>);
+}
+
 /// Two tiles of other rows, one worked on while the other is fetched; each has rows for the scores and for grad_y v^T.
 template <int D> struct OtherTiles {
     bfloat16 *space;
@@ -241,8 +249,7 @@ __global__ void __launch_bounds__(TILE_THREADS, query_gradient_blocks<D>)
     int first = part.tile * TILE_OWN, warp_row = (int)(threadIdx.x / 32) * 16;
     if (first >= part.q_length) return;
     Sides<bfloat16> sides(g, part, false, first, TILE_OWN);
-    stage_rows<D, TILE_OWN>(sides.own, first, g.shape, own);
-    stage_rows<D, TILE_OWN>(sides.own_grad, first, g.shape, own_grad);
+    stage_own<D>(sides, first, g.shape, own);
     own += warp_row * pitch; // the warp's own from here on
     own_grad += warp_row * pitch;
     QueryNumbers numbers[2];
@@ -294,8 +301,7 @@ __global__ void __launch_bounds__(TILE_THREADS, 2) key_gradient(Backward<bfloat1
     int first = part.tile * TILE_OWN, warp_row = (int)(threadIdx.x / 32) * 16;
     if (first >= part.k_length) return;
     Sides<bfloat16> sides(g, part, true, first, TILE_OWN);
-    stage_rows<D, TILE_OWN>(sides.own, first, g.shape, own);
-    stage_rows<D, TILE_OWN>(sides.own_grad, first, g.shape, own_value);
+    stage_own<D>(sides, first, g.shape, own);
     own += warp_row * pitch; // the warp's own from here on
     own_value += warp_row * pitch;
     float scale = g.shape.scale * LOG2_E; // to units of log 2
