@@ -1,14 +1,12 @@
 #include "data/llava_dataset.h"
 #include "data/text.h"
+#include "data/text_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct Record {
@@ -16,32 +14,25 @@ typedef struct Record {
     int32_t bytes;
     int32_t words; ///< negative: text only (LLaVA's convention, one word at least)
     int64_t position;
+    uint64_t checksum; ///< of its bytes: a file that is rewritten in place may keep its length
 } Record;
 
 struct Dataset {
     char *path;
     char *image_folder;
     MissingImage missing_image;
-    const char *text; ///< the mapped file
-    size_t bytes;
+    TextFile *file;
     Record *records;
     int64_t count;
     int64_t capacity;
     int64_t skipped;
 };
 
-/// Line of a byte; only for messages, so counting from the start each time is good enough.
-static int64_t line_at(const Dataset *dataset, int64_t offset) {
-    int64_t line = 1;
-    for (int64_t i = 0; i < offset; i++) line += dataset->text[i] == '\n';
-    return line;
-}
-
 static const char *describe(const Dataset *dataset, const Record *record, const char *id,
                             char *buffer, size_t size) {
     snprintf(buffer, size, "%s: sample %lld (id '%.100s', line %lld)", dataset->path,
              (long long)record->position, id ? id : "",
-             (long long)line_at(dataset, record->offset));
+             (long long)text_file_line(dataset->file, record->offset));
     return buffer;
 }
 
@@ -139,88 +130,93 @@ static bool add_sample(Dataset *dataset, Record record, json_t *json, Error *err
     return valid;
 }
 
-static size_t skip_space(const Dataset *dataset, size_t i) {
-    while (i < dataset->bytes && strchr(" \t\r\n", dataset->text[i]) && dataset->text[i]) i++;
-    return i;
+/// FNV-1a on words: to find differences that nobody made on purpose.
+static uint64_t checksum_of(const char *text, size_t bytes) {
+    uint64_t hash = 0xcbf29ce484222325ull, word = 0;
+    for (size_t i = 0; i < bytes; i += sizeof word, word = 0) {
+        size_t rest = bytes - i;
+        memcpy(&word, text + i, rest < sizeof word ? rest : sizeof word);
+        hash = (hash ^ word) * 0x100000001b3ull;
+        hash ^= hash >> 29;
+    }
+    return hash;
 }
 
-static bool syntax_error(const Dataset *dataset, size_t offset, const char *expected,
+/// The first byte that is not white space, or -1; nothing before it is kept.
+static int skip_space(TextReader *reader) {
+    int byte;
+    while ((byte = text_reader_peek(reader)) == ' ' || byte == '\t' || byte == '\r' || byte == '\n')
+        reader->at++;
+    reader->mark = reader->at;
+    return byte;
+}
+
+static bool syntax_error(const Dataset *dataset, const TextReader *reader, const char *expected,
                          Error *error) {
-    return error_set(error, "%s:%lld: not valid JSON: expected %s%s", dataset->path,
-                     (long long)line_at(dataset, (int64_t)offset), expected,
-                     offset >= dataset->bytes ? ", but the file ends here (cut off?)" : "");
+    if (reader->has_failed) return error_set(error, "%s", reader->failure.message);
+    return error_set(
+        error, "%s:%lld: not valid JSON: expected %s%s", dataset->path,
+        (long long)text_file_line(dataset->file, reader->at), expected,
+        reader->at >= text_file_size(dataset->file) ? ", but the file ends here (cut off?)" : "");
 }
 
-/// Reads the object at `offset`; *end receives the offset behind it.
-static bool scan_sample(Dataset *dataset, size_t offset, int64_t position, size_t *end,
-                        Error *error) {
+/// Reads the object that begins at the reader's place, and goes on behind it.
+static bool scan_sample(Dataset *dataset, TextReader *reader, int64_t position, Error *error) {
     json_error_t json_error;
-    if (offset >= dataset->bytes || dataset->text[offset] != '{')
-        return syntax_error(dataset, offset, "a sample, { ... }", error);
-    json_t *json = json_loadb(dataset->text + offset, dataset->bytes - offset,
-                              JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &json_error);
+    if (text_reader_peek(reader) != '{')
+        return syntax_error(dataset, reader, "a sample, { ... }", error);
+    Record record = {.offset = reader->at, .position = position};
+    json_t *json = json_load_callback(text_reader_take, reader,
+                                      JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &json_error);
+    if (!json && reader->has_failed) return error_set(error, "%s", reader->failure.message);
     if (!json)
         return error_set(error, "%s:%lld: not valid JSON, in sample %lld: %s", dataset->path,
-                         (long long)line_at(dataset, (int64_t)offset) + json_error.line - 1,
+                         (long long)text_file_line(dataset->file, record.offset) + json_error.line -
+                             1,
                          (long long)position, json_error.text);
-    *end = offset + (size_t)json_error.position;
-    if (*end - offset > INT32_MAX) {
-        json_decref(json);
-        return syntax_error(dataset, offset, "a sample of at most 2 GB", error);
+    record.bytes = json_error.position; // jansson reads ahead
+    record.checksum = checksum_of(text_reader_marked(reader), (size_t)record.bytes);
+    reader->at = record.offset + record.bytes;
+    return add_sample(dataset, record, json, error);
+}
+
+static bool scan_samples(Dataset *dataset, TextReader *reader, Error *error) {
+    static const char byte_order_mark[] = "\xef\xbb\xbf";
+    char first[3];
+    if (text_reader_take(first, 3, reader) < 3 || memcmp(first, byte_order_mark, 3) != 0)
+        reader->at = 0;
+    if (skip_space(reader) != '[')
+        return syntax_error(dataset, reader, "an array of samples, [ ... ]", error);
+    reader->at++;
+    bool more = skip_space(reader) != ']';
+    for (int64_t position = 0; more; position++) {
+        if (!scan_sample(dataset, reader, position, error)) return false;
+        more = skip_space(reader) == ',';
+        if (more) reader->at++;
+        if (more) skip_space(reader);
     }
-    return add_sample(dataset,
-                      (Record){.offset = (int64_t)offset,
-                               .bytes = (int32_t)(*end - offset),
-                               .position = position},
-                      json, error);
+    if (text_reader_peek(reader) != ']')
+        return syntax_error(dataset, reader, "',' or ']' after a sample", error);
+    reader->at++;
+    return (skip_space(reader) < 0 && !reader->has_failed) ||
+           syntax_error(dataset, reader, "nothing after the array", error);
 }
 
 static bool scan(Dataset *dataset, Error *error) {
-    static const char byte_order_mark[] = "\xef\xbb\xbf";
-    size_t i = dataset->bytes >= 3 && memcmp(dataset->text, byte_order_mark, 3) == 0 ? 3 : 0;
-    int64_t position = 0;
-    i = skip_space(dataset, i);
-    if (i >= dataset->bytes || dataset->text[i] != '[')
-        return syntax_error(dataset, i, "an array of samples, [ ... ]", error);
-    i = skip_space(dataset, i + 1);
-    bool more = !(i < dataset->bytes && dataset->text[i] == ']');
-    while (more) {
-        if (!scan_sample(dataset, i, position++, &i, error)) return false;
-        i = skip_space(dataset, i);
-        more = i < dataset->bytes && dataset->text[i] == ',';
-        if (more) i = skip_space(dataset, i + 1);
-    }
-    if (i >= dataset->bytes || dataset->text[i] != ']')
-        return syntax_error(dataset, i, "',' or ']' after a sample", error);
-    i = skip_space(dataset, i + 1);
-    if (i < dataset->bytes) return syntax_error(dataset, i, "nothing after the array", error);
-    return true;
+    // A little less than what fits into jansson's and a record's numbers.
+    TextReader reader = {.file = dataset->file,
+                         .block = {.limit = INT32_MAX - (1 << 21), .name = "a sample"}};
+    bool valid = scan_samples(dataset, &reader, error);
+    text_reader_free(&reader);
+    return valid;
 }
 
-static bool map_file(Dataset *dataset, Error *error) {
-    bool mapped = false;
-    struct stat status;
-    int descriptor = open(dataset->path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
-        error_set(error, "%s: the data set cannot be read: %s", dataset->path, strerror(errno));
-    } else if (!S_ISREG(status.st_mode)) {
-        error_set(error, "%s: not a file; expected a JSON file in LLaVA's format", dataset->path);
-    } else if (status.st_size == 0) {
-        error_set(error, "%s: the file is empty; expected a JSON file in LLaVA's format",
-                  dataset->path);
-    } else {
-        void *mapping = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_PRIVATE, descriptor, 0);
-        mapped = mapping != MAP_FAILED;
-        if (mapped) {
-            dataset->text = mapping;
-            dataset->bytes = (size_t)status.st_size;
-        } else {
-            error_set(error, "%s: the data set cannot be mapped: %s", dataset->path,
-                      strerror(errno));
-        }
-    }
-    if (descriptor >= 0) close(descriptor);
-    return mapped;
+static bool open_file(Dataset *dataset, Error *error) {
+    dataset->file = text_file_open(dataset->path, error);
+    if (!dataset->file) return error_context(error, "the data set, a JSON file in LLaVA's format");
+    return text_file_size(dataset->file) > 0 ||
+           error_set(error, "%s: the file is empty; expected a JSON file in LLaVA's format",
+                     dataset->path);
 }
 
 static bool check_not_empty(const Dataset *dataset, Error *error) {
@@ -239,7 +235,7 @@ Dataset *dataset_open(const DatasetOptions *options, Error *error) {
     dataset->path = checked_strdup(options->annotations);
     dataset->image_folder = checked_strdup(options->image_folder ? options->image_folder : ".");
     dataset->missing_image = options->missing_image;
-    if (map_file(dataset, error) && scan(dataset, error) && check_not_empty(dataset, error))
+    if (open_file(dataset, error) && scan(dataset, error) && check_not_empty(dataset, error))
         return dataset;
     dataset_close(dataset);
     return NULL;
@@ -247,7 +243,7 @@ Dataset *dataset_open(const DatasetOptions *options, Error *error) {
 
 void dataset_close(Dataset *dataset) {
     if (!dataset) return;
-    if (dataset->text) munmap((void *)dataset->text, dataset->bytes);
+    text_file_close(dataset->file);
     free(dataset->records);
     free(dataset->image_folder);
     free(dataset->path);
@@ -255,14 +251,13 @@ void dataset_close(Dataset *dataset) {
 }
 
 const char *dataset_path(const Dataset *dataset) { return dataset->path; }
-/// FNV-1a on words: to find differences that nobody made on purpose.
+
 uint64_t dataset_checksum(const Dataset *dataset) {
-    uint64_t hash = 0xcbf29ce484222325ull ^ (uint64_t)dataset->count, word = 0;
-    for (size_t i = 0; i < dataset->bytes; i += sizeof word, word = 0) {
-        size_t rest = dataset->bytes - i;
-        memcpy(&word, dataset->text + i, rest < sizeof word ? rest : sizeof word);
-        hash = (hash ^ word) * 0x100000001b3ull;
-        hash ^= hash >> 29;
+    uint64_t hash = (uint64_t)dataset->count;
+    for (int64_t i = 0; i < dataset->count; i++) {
+        const Record *record = &dataset->records[i];
+        uint64_t words[] = {hash, (uint64_t)record->position, record->checksum};
+        hash = checksum_of((const char *)words, sizeof words);
     }
     return hash;
 }
@@ -292,15 +287,29 @@ int64_t dataset_position_in_file(const Dataset *dataset, int64_t index) {
     return record_at(dataset, index)->position;
 }
 
+/// The sample's JSON object as it was when the data set was opened, or NULL.
+static json_t *read_again(const Dataset *dataset, const Record *record, Error *error) {
+    json_error_t json_error;
+    const size_t bytes = (size_t)record->bytes;
+    json_t *json = NULL;
+    char *text = checked_malloc(bytes);
+    if (text_file_read(dataset->file, record->offset, bytes, text, error)) {
+        if (checksum_of(text, bytes) == record->checksum)
+            json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json_error);
+        char what[64];
+        snprintf(what, sizeof what, "sample %lld is no longer what it was",
+                 (long long)record->position);
+        if (!json) text_file_changed(dataset->file, what, error);
+    }
+    free(text);
+    return json;
+}
+
 bool dataset_sample(const Dataset *dataset, int64_t index, Sample *sample, Error *error) {
     const Record *record = record_at(dataset, index);
-    json_error_t json_error;
-    json_t *json = json_loadb(dataset->text + record->offset, (size_t)record->bytes,
-                              JSON_REJECT_DUPLICATES, &json_error);
     *sample = (Sample){0};
-    if (!json)
-        return error_set(error, "%s: sample %lld is no longer there: the file was changed",
-                         dataset->path, (long long)record->position);
+    json_t *json = read_again(dataset, record, error);
+    if (!json) return false;
     if (read_sample(dataset, json, sample, error)) return true;
     char where[1024];
     error_context(error, "%s", describe(dataset, record, sample->id, where, sizeof where));

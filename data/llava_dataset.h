@@ -1,7 +1,8 @@
 /// Data sets in LLaVA's format: a JSON array of {"id", "image" (optional), "conversations": [{"from", "value"}, ...]}.
 ///
-/// The file is mapped and checked from end to end when it is opened, one sample at a time; what stays in memory is 24
-/// bytes per sample, and a sample is parsed again when it is asked for. A data set may be read by several threads.
+/// The file is read and checked from end to end when it is opened, one sample at a time; what stays in memory is 32 bytes per
+/// sample, and a sample is read and parsed again when it is asked for: a file that was changed in between is an error. A data set
+/// may be read by several threads.
 #pragma once
 #include "data/conversation.h"
 
@@ -22,7 +23,7 @@ typedef struct Dataset Dataset;
 Dataset *dataset_open(const DatasetOptions *options, Error *error);
 void dataset_close(Dataset *dataset);
 const char *dataset_path(const Dataset *dataset);
-/// Of the file's bytes and of which samples are used: the same numbers on two machines mean the same data.
+/// Of the bytes of the samples that are used and of which these are: the same numbers on two machines mean the same data.
 uint64_t dataset_checksum(const Dataset *dataset);
 
 /// Samples that can be used.

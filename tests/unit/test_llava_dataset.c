@@ -5,11 +5,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "autograd/byte_buffer.h"
 #include "data/llava_dataset.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -126,6 +128,74 @@ static void data_sets_that_are_not_valid_say_where_and_what_was_expected(void **
         &(DatasetOptions){temporary_folder, temporary_folder, MISSING_IMAGE_FAIL}, &error));
 }
 
+/// Writes the text over the beginning of the file, whose other bytes stay, or becomes the whole of it.
+static void rewrite(const char *text, bool cut) {
+    int descriptor = open(in_folder("data.json"), O_WRONLY | (cut ? O_TRUNC : 0));
+    assert_true(descriptor >= 0);
+    assert_int_equal(write(descriptor, text, strlen(text)), strlen(text));
+    assert_int_equal(close(descriptor), 0);
+}
+
+static void a_file_that_changes_while_it_is_open_is_an_error(void **state) {
+    (void)state;
+    static const char text[] = "[{\"id\": \"a\", " TEXT_TURNS "},{\"id\": \"b\", " TEXT_TURNS "}]";
+    Error error = {0};
+    Sample sample;
+    Dataset *dataset = open_text(text, MISSING_IMAGE_FAIL, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    rewrite("[{\"id\": \"x\"", false); // of the same length
+    assert_false(dataset_sample(dataset, 0, &sample, &error));
+    assert_non_null(strstr(error.message, "data.json: the file was changed while it was in use: "
+                                          "sample 0 is no longer what it was"));
+    assert_true(dataset_sample(dataset, 1, &sample, &error));
+    assert_string_equal(sample.id, "b");
+    sample_free(&sample);
+    rewrite("[]", true);
+    assert_false(dataset_sample(dataset, 1, &sample, &error));
+    assert_non_null(strstr(error.message, "data.json: the file was changed while it was in use: it "
+                                          "has become shorter"));
+    rewrite(text, true); // what it was
+    assert_true(dataset_sample(dataset, 0, &sample, &error));
+    sample_free(&sample);
+    dataset_close(dataset);
+}
+
+/// An array of text-only samples, of which every third is longer than the pieces in which a file is read.
+static char *long_text(int count) {
+    ByteBuffer text = {0};
+    for (int i = 0; i < count; i++) {
+        byte_buffer_print(&text, "%s{\"id\": %d, \"note\": \"", i ? ",\n" : "[", i);
+        for (int k = 0; k < (i % 3 == 2 ? 1500000 : 400000 + i); k++)
+            byte_buffer_put_byte(&text, 'n');
+        byte_buffer_print(&text, "\", " TEXT_TURNS "}");
+    }
+    byte_buffer_put_text(&text, "]");
+    return byte_buffer_take(&text);
+}
+
+static void samples_may_be_longer_than_the_pieces_that_are_read(void **state) {
+    (void)state;
+    enum { COUNT = 9 };
+    Error error = {0};
+    char *text = long_text(COUNT), where[1024], expected[64];
+    Dataset *dataset = open_text(text, MISSING_IMAGE_FAIL, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    assert_int_equal(dataset_count(dataset), COUNT);
+    for (int i = COUNT - 1; i >= 0; i--) {
+        Sample sample;
+        if (!dataset_sample(dataset, i, &sample, &error)) fail_msg("%s", error.message);
+        assert_int_equal(atoi(sample.id), i);
+        sample_free(&sample);
+        snprintf(expected, sizeof expected, "sample %d (id '', line %d)", i, i + 1);
+        assert_non_null(strstr(dataset_describe(dataset, i, NULL, where, sizeof where), expected));
+    }
+    dataset_close(dataset);
+    text[strlen(text) - 1] = '\0';
+    assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
+    assert_non_null(strstr(error.message, "data.json:9: not valid JSON: expected ',' or ']'"));
+    free(text);
+}
+
 static void deep_nesting_is_an_error(void **state) {
     (void)state;
     char *text = malloc(200001);
@@ -176,6 +246,8 @@ int main(void) {
         cmocka_unit_test(samples_are_read_one_by_one),
         cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
         cmocka_unit_test(data_sets_that_are_not_valid_say_where_and_what_was_expected),
+        cmocka_unit_test(a_file_that_changes_while_it_is_open_is_an_error),
+        cmocka_unit_test(samples_may_be_longer_than_the_pieces_that_are_read),
         cmocka_unit_test(deep_nesting_is_an_error),
         cmocka_unit_test(the_shared_photographs_are_a_valid_data_set),
     };
