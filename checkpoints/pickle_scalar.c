@@ -1,6 +1,6 @@
 // The instructions that read one number or one string.
+#include "autograd/utf8.h"
 #include "checkpoints/pickle_internal.h"
-#include "checkpoints/utf8.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 // The values of a pickle: where they live, and what is checked once the whole tree is there. A pickle can build any graph, for it may put a
 // list into itself or the same list into many places: who walks the tree afterwards must neither recurse without end nor visit 2^n nodes.
+#include "autograd/utf8.h"
 #include "checkpoints/pickle_internal.h"
-#include "checkpoints/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,6 +6,7 @@
 // where a storage is the persistent id ('storage', torch.FloatStorage, "<record>", 'cpu', numel). Zip: [PKWARE APPNOTE 6.3].
 #include "checkpoints/torch_archive_write.h"
 
+#include "autograd/byte_buffer.h"
 #include "autograd/output_file.h"
 
 #include <stdlib.h>
@@ -14,32 +15,6 @@
 
 enum { ALIGNMENT = 64, LOCAL_HEADER = 30, EXTRA_HEADER = 4, PADDING_ID = 0x4246 };
 static const uint64_t LARGEST_ARCHIVE = 0xfffffffe; // more would need zip64
-
-// ---- bytes
-
-typedef struct Bytes {
-    unsigned char *data;
-    size_t size, capacity;
-} Bytes;
-
-static void put(Bytes *bytes, const void *data, size_t size) {
-    if (bytes->size + size > bytes->capacity) {
-        bytes->capacity = 2 * (bytes->size + size);
-        bytes->data = checked_realloc(bytes->data, bytes->capacity);
-    }
-    memcpy(bytes->data + bytes->size, data, size);
-    bytes->size += size;
-}
-
-static void put_text(Bytes *bytes, const char *text) { put(bytes, text, strlen(text)); }
-
-static void put_little_endian(Bytes *bytes, uint64_t value, int size) {
-    unsigned char data[8];
-    for (int i = 0; i < size; i++) data[i] = (unsigned char)(value >> (8 * i));
-    put(bytes, data, (size_t)size);
-}
-
-static void put_byte(Bytes *bytes, char byte) { put(bytes, &byte, 1); }
 
 // ---- the pickle
 
@@ -70,26 +45,26 @@ static const char *storage_class(ElementType type) {
     }
 }
 
-static void pickle_integer(Bytes *pickle, int64_t value) {
+static void pickle_integer(ByteBuffer *pickle, int64_t value) {
     if (value <= INT32_MAX) {
-        put_byte(pickle, 'J'); // BININT
-        put_little_endian(pickle, (uint64_t)value, 4);
+        byte_buffer_put_byte(pickle, 'J'); // BININT
+        byte_buffer_put_little_endian(pickle, (uint64_t)value, 4);
     } else {
-        put(pickle, "\x8a\x08", 2); // LONG1 of 8 bytes
-        put_little_endian(pickle, (uint64_t)value, 8);
+        byte_buffer_put(pickle, "\x8a\x08", 2); // LONG1 of 8 bytes
+        byte_buffer_put_little_endian(pickle, (uint64_t)value, 8);
     }
 }
 
-static void pickle_string(Bytes *pickle, const char *text) {
-    put_byte(pickle, 'X'); // BINUNICODE
-    put_little_endian(pickle, strlen(text), 4);
-    put_text(pickle, text);
+static void pickle_string(ByteBuffer *pickle, const char *text) {
+    byte_buffer_put_byte(pickle, 'X'); // BINUNICODE
+    byte_buffer_put_little_endian(pickle, strlen(text), 4);
+    byte_buffer_put_text(pickle, text);
 }
 
-static void pickle_tuple(Bytes *pickle, const int64_t *values, int count) {
-    put_byte(pickle, '('); // MARK
+static void pickle_tuple(ByteBuffer *pickle, const int64_t *values, int count) {
+    byte_buffer_put_byte(pickle, '('); // MARK
     for (int i = 0; i < count; i++) pickle_integer(pickle, values[i]);
-    put_byte(pickle, 't'); // TUPLE
+    byte_buffer_put_byte(pickle, 't'); // TUPLE
 }
 
 static int64_t numel_of(const SafetensorsTensor *tensor) {
@@ -102,39 +77,40 @@ static size_t bytes_of(const SafetensorsTensor *tensor) {
     return (size_t)numel_of(tensor) * element_size(tensor->type);
 }
 
-static void pickle_tensor(Bytes *pickle, const SafetensorsTensor *tensor, const char *record) {
+static void pickle_tensor(ByteBuffer *pickle, const SafetensorsTensor *tensor, const char *record) {
     int64_t strides[STORED_MAX_RANK], stride = 1;
     for (int i = tensor->rank - 1; i >= 0; i--) {
         strides[i] = stride;
         stride *= tensor->shape[i] > 0 ? tensor->shape[i] : 1;
     }
-    put_text(pickle, "ctorch._utils\n_rebuild_tensor_v2\n(("); // GLOBAL, MARK, MARK
+    byte_buffer_put_text(pickle, "ctorch._utils\n_rebuild_tensor_v2\n(("); // GLOBAL, MARK, MARK
     pickle_string(pickle, "storage");
-    put_text(pickle, "ctorch\n");
-    put_text(pickle, storage_class(tensor->type));
-    put_byte(pickle, '\n');
+    byte_buffer_put_text(pickle, "ctorch\n");
+    byte_buffer_put_text(pickle, storage_class(tensor->type));
+    byte_buffer_put_byte(pickle, '\n');
     pickle_string(pickle, record);
     pickle_string(pickle, "cpu");
     pickle_integer(pickle, numel_of(tensor));
-    put_text(pickle, "tQ"); // TUPLE, BINPERSID
+    byte_buffer_put_text(pickle, "tQ"); // TUPLE, BINPERSID
     pickle_integer(pickle, 0);
     pickle_tuple(pickle, tensor->shape, tensor->rank);
     pickle_tuple(pickle, strides, tensor->rank);
-    put_text(pickle,
-             "\x89"
-             "ccollections\nOrderedDict\n)RtR"); // NEWFALSE, an empty OrderedDict; TUPLE, REDUCE
+    byte_buffer_put_text(
+        pickle,
+        "\x89"
+        "ccollections\nOrderedDict\n)RtR"); // NEWFALSE, an empty OrderedDict; TUPLE, REDUCE
 }
 
-static Bytes pickle_dict(const SafetensorsTensor *tensors, int64_t count) {
-    Bytes pickle = {0};
-    put_text(&pickle, "\x80\x02}("); // PROTO 2, EMPTY_DICT, MARK
+static ByteBuffer pickle_dict(const SafetensorsTensor *tensors, int64_t count) {
+    ByteBuffer pickle = {0};
+    byte_buffer_put_text(&pickle, "\x80\x02}("); // PROTO 2, EMPTY_DICT, MARK
     for (int64_t i = 0; i < count; i++) {
         char *record = format_string("%lld", (long long)i);
         pickle_string(&pickle, tensors[i].name);
         pickle_tensor(&pickle, &tensors[i], record);
         free(record);
     }
-    put_text(&pickle, "u."); // SETITEMS, STOP
+    byte_buffer_put_text(&pickle, "u."); // SETITEMS, STOP
     return pickle;
 }
 
@@ -144,7 +120,7 @@ typedef struct Archive {
     OutputFile *file;
     char *folder; ///< all records lie in it: PyTorch names it after the file
     uint64_t offset;
-    Bytes central_directory;
+    ByteBuffer central_directory;
     int records;
 } Archive;
 
@@ -154,42 +130,42 @@ static bool append(Archive *archive, const void *data, size_t size, Error *error
 }
 
 /// What the local and the central header of a record have in common. Stored, made on 1 January 1980, names in UTF-8.
-static void put_description(Bytes *header, uint32_t checksum, size_t size, size_t name_length,
+static void put_description(ByteBuffer *header, uint32_t checksum, size_t size, size_t name_length,
                             size_t extra) {
-    put_little_endian(header, 0, 2);      // version needed
-    put_little_endian(header, 0x0800, 2); // names are UTF-8
-    put_little_endian(header, 0, 2);      // stored
-    put_little_endian(header, 0, 2);      // time
-    put_little_endian(header, 0x0021, 2); // date
-    put_little_endian(header, checksum, 4);
-    put_little_endian(header, size, 4);
-    put_little_endian(header, size, 4);
-    put_little_endian(header, name_length, 2);
-    put_little_endian(header, extra, 2);
+    byte_buffer_put_little_endian(header, 0, 2);      // version needed
+    byte_buffer_put_little_endian(header, 0x0800, 2); // names are UTF-8
+    byte_buffer_put_little_endian(header, 0, 2);      // stored
+    byte_buffer_put_little_endian(header, 0, 2);      // time
+    byte_buffer_put_little_endian(header, 0x0021, 2); // date
+    byte_buffer_put_little_endian(header, checksum, 4);
+    byte_buffer_put_little_endian(header, size, 4);
+    byte_buffer_put_little_endian(header, size, 4);
+    byte_buffer_put_little_endian(header, name_length, 2);
+    byte_buffer_put_little_endian(header, extra, 2);
 }
 
 static void put_central_header(Archive *archive, const char *name, uint32_t checksum, size_t size) {
-    Bytes *directory = &archive->central_directory;
-    put_text(directory, "PK\x01\x02");
-    put_little_endian(directory, 0, 2); // made by
+    ByteBuffer *directory = &archive->central_directory;
+    byte_buffer_put_text(directory, "PK\x01\x02");
+    byte_buffer_put_little_endian(directory, 0, 2); // made by
     put_description(directory, checksum, size, strlen(name), 0);
-    put_little_endian(directory, 0, 6); // comment, disk, internal attributes
-    put_little_endian(directory, 0, 4); // external attributes
-    put_little_endian(directory, archive->offset, 4);
-    put_text(directory, name);
+    byte_buffer_put_little_endian(directory, 0, 6); // comment, disk, internal attributes
+    byte_buffer_put_little_endian(directory, 0, 4); // external attributes
+    byte_buffer_put_little_endian(directory, archive->offset, 4);
+    byte_buffer_put_text(directory, name);
     archive->records++;
 }
 
-/// Bytes of the extra field that moves a record, whose local header begins at `offset`, to a multiple of ALIGNMENT.
+/// ByteBuffer of the extra field that moves a record, whose local header begins at `offset`, to a multiple of ALIGNMENT.
 static size_t extra_length(uint64_t offset, size_t name_length) {
     uint64_t start = offset + LOCAL_HEADER + name_length + EXTRA_HEADER;
     return EXTRA_HEADER + (size_t)((ALIGNMENT - start % ALIGNMENT) % ALIGNMENT);
 }
 
-static void put_extra(Bytes *header, size_t length) {
-    put_little_endian(header, PADDING_ID, 2);
-    put_little_endian(header, length - EXTRA_HEADER, 2);
-    for (size_t i = EXTRA_HEADER; i < length; i++) put_byte(header, 'Z');
+static void put_extra(ByteBuffer *header, size_t length) {
+    byte_buffer_put_little_endian(header, PADDING_ID, 2);
+    byte_buffer_put_little_endian(header, length - EXTRA_HEADER, 2);
+    for (size_t i = EXTRA_HEADER; i < length; i++) byte_buffer_put_byte(header, 'Z');
 }
 
 static uint32_t checksum_of(const void *data, size_t size) {
@@ -201,35 +177,35 @@ static bool add_record(Archive *archive, const char *record, const void *data, s
     char *name = format_string("%s/%s", archive->folder, record);
     size_t name_length = strlen(name), extra = extra_length(archive->offset, name_length);
     uint32_t checksum = checksum_of(data, size);
-    Bytes header = {0};
-    put_text(&header, "PK\x03\x04");
+    ByteBuffer header = {0};
+    byte_buffer_put_text(&header, "PK\x03\x04");
     put_description(&header, checksum, size, name_length, extra);
-    put_text(&header, name);
+    byte_buffer_put_text(&header, name);
     put_extra(&header, extra);
     put_central_header(archive, name, checksum, size);
     bool written =
         append(archive, header.data, header.size, error) && append(archive, data, size, error);
-    free(header.data);
+    byte_buffer_free(&header);
     free(name);
     return written;
 }
 
 static bool write_end(Archive *archive, Error *error) {
-    Bytes *directory = &archive->central_directory;
+    ByteBuffer *directory = &archive->central_directory;
     uint64_t start = archive->offset, size = directory->size;
-    put_text(directory, "PK\x05\x06");
-    put_little_endian(directory, 0, 4); // disks
-    put_little_endian(directory, (uint64_t)archive->records, 2);
-    put_little_endian(directory, (uint64_t)archive->records, 2);
-    put_little_endian(directory, size, 4);
-    put_little_endian(directory, start, 4);
-    put_little_endian(directory, 0, 2); // comment
+    byte_buffer_put_text(directory, "PK\x05\x06");
+    byte_buffer_put_little_endian(directory, 0, 4); // disks
+    byte_buffer_put_little_endian(directory, (uint64_t)archive->records, 2);
+    byte_buffer_put_little_endian(directory, (uint64_t)archive->records, 2);
+    byte_buffer_put_little_endian(directory, size, 4);
+    byte_buffer_put_little_endian(directory, start, 4);
+    byte_buffer_put_little_endian(directory, 0, 2); // comment
     return append(archive, directory->data, directory->size, error);
 }
 
 static bool write_archive(Archive *archive, const SafetensorsTensor *tensors, int64_t count,
                           Error *error) {
-    Bytes pickle = pickle_dict(tensors, count);
+    ByteBuffer pickle = pickle_dict(tensors, count);
     bool written = add_record(archive, "data.pkl", pickle.data, pickle.size, error) &&
                    add_record(archive, "byteorder", "little", 6, error);
     for (int64_t i = 0; written && i < count; i++) {
@@ -237,7 +213,7 @@ static bool write_archive(Archive *archive, const SafetensorsTensor *tensors, in
         written = add_record(archive, record, tensors[i].data, bytes_of(&tensors[i]), error);
         free(record);
     }
-    free(pickle.data);
+    byte_buffer_free(&pickle);
     return written && add_record(archive, "version", "3\n", 2, error) && write_end(archive, error);
 }
 
@@ -281,6 +257,6 @@ bool torch_archive_write(const char *path, const SafetensorsTensor *tensors, int
     else
         output_abandon(archive.file);
     free(archive.folder);
-    free(archive.central_directory.data);
+    byte_buffer_free(&archive.central_directory);
     return written;
 }

@@ -1,5 +1,5 @@
 #include "checkpoints/zip_directory.h"
-#include "checkpoints/utf8.h"
+#include "autograd/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

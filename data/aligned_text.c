@@ -1,12 +1,10 @@
 #include "data/aligned_text.h"
 #include "autograd/error.h"
-#include "data/text.h"
+#include "autograd/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <utf8proc.h>
-
-static const char REPLACEMENT_CHARACTER[] = "\xef\xbf\xbd"; // U+FFFD
 
 void aligned_text_free(AlignedText *text) {
     free(text->bytes);
@@ -44,19 +42,6 @@ void aligned_text_append_slice(AlignedText *text, const AlignedText *from, size_
     text->length += count;
 }
 
-size_t broken_character_length(const char *text, size_t length) {
-    const unsigned char *c = (const unsigned char *)text;
-    const size_t whole = c[0] < 0xc2 ? 1 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 1;
-    if (whole == 1 || length < 2) return 1;
-    // What the second byte may be depends on the first: no overlong forms, no surrogates, at most U+10FFFF.
-    const unsigned low = c[0] == 0xe0 ? 0xa0 : c[0] == 0xf0 ? 0x90 : 0x80;
-    const unsigned high = c[0] == 0xed ? 0x9f : c[0] == 0xf4 ? 0x8f : 0xbf;
-    if (c[1] < low || c[1] > high) return 1;
-    size_t count = 2;
-    while (count < whole && count < length && (c[count] & 0xc0) == 0x80) count++;
-    return count;
-}
-
 AlignedText aligned_text_of(const char *text, size_t length) {
     AlignedText result = {0};
     for (size_t i = 0; i < length;) {
@@ -64,9 +49,9 @@ AlignedText aligned_text_of(const char *text, size_t length) {
         for (size_t k = 0; k < count; k++, i++)
             aligned_text_append(&result, text + i, 1, (int32_t)i, (int32_t)(i + 1));
         if (count > 0) continue;
-        const size_t broken = broken_character_length(text + i, length - i);
-        aligned_text_append(&result, REPLACEMENT_CHARACTER, strlen(REPLACEMENT_CHARACTER),
-                            (int32_t)i, (int32_t)(i + broken));
+        const size_t broken = utf8_broken_length(text + i, length - i);
+        aligned_text_append(&result, UTF8_REPLACEMENT, strlen(UTF8_REPLACEMENT), (int32_t)i,
+                            (int32_t)(i + broken));
         i += broken;
     }
     return result;

@@ -30,7 +30,3 @@ AlignedText aligned_text_replaced(const AlignedText *from, size_t begin, size_t 
 /// from[begin, end) in Unicode's normalization form C, of the Unicode that utf8proc knows: marks newer than another library's tables
 /// may be put in another order there. Runs without ASCII that change as a whole stand for the run as a whole.
 AlignedText aligned_text_nfc(const AlignedText *from, size_t begin, size_t end);
-
-/// How many bytes of text[0, length), length > 0, a decoder replaces together by one U+FFFD where no character begins: the
-/// longest start of a character, at least 1 (The Unicode Standard, 3.9, "U+FFFD Substitution of Maximal Subparts").
-size_t broken_character_length(const char *text, size_t length);

@@ -1,7 +1,7 @@
 // Neighbouring symbols are a doubly linked list in an array; candidate merges wait in a binary heap, earliest-learned
 // first, leftmost first among equals. A candidate whose symbols have changed meanwhile is recognised when it comes up.
 #include "data/byte_pair_encoding.h"
-#include "data/text.h"
+#include "autograd/utf8.h"
 #include "data/vocabulary.h"
 
 #include <stdio.h>

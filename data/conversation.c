@@ -1,5 +1,6 @@
 // A conversation is first written out as one text, remembering which bytes are supervised and where the image is; then
 // the text is tokenized, and a token is supervised if it stands for supervised bytes.
+#include "autograd/byte_buffer.h"
 #include "data/conversation_template.h"
 #include "data/text.h"
 
@@ -14,9 +15,7 @@ typedef struct Span {
 } Span;
 
 typedef struct Prompt {
-    char *text;
-    size_t length;
-    size_t capacity;
+    ByteBuffer text;
     int64_t image; ///< byte at which the image goes (between two bytes of text); -1 without one
     Span *spans;   ///< supervised bytes, in order
     int span_count;
@@ -76,28 +75,22 @@ bool conversation_check(const Turn *turns, int count, bool has_image, Error *err
 }
 
 static void append_bytes(Prompt *prompt, const char *bytes, size_t count) {
-    if (count == 0) return;
-    if (prompt->length + count > prompt->capacity) {
-        prompt->capacity = 2 * (prompt->length + count);
-        prompt->text = checked_realloc(prompt->text, prompt->capacity);
-    }
-    memcpy(prompt->text + prompt->length, bytes, count);
-    prompt->length += count;
+    byte_buffer_put(&prompt->text, bytes, count);
 }
 
-static void append(Prompt *prompt, const char *text) { append_bytes(prompt, text, strlen(text)); }
+static void append(Prompt *prompt, const char *text) { byte_buffer_put_text(&prompt->text, text); }
 
-static void append_image(Prompt *prompt) { prompt->image = (int64_t)prompt->length; }
+static void append_image(Prompt *prompt) { prompt->image = (int64_t)prompt->text.size; }
 
 /// The bytes from `begin` to the end so far are supervised.
 static void supervise_from(Prompt *prompt, size_t begin) {
     prompt->spans =
         checked_realloc(prompt->spans, (size_t)(prompt->span_count + 1) * sizeof *prompt->spans);
-    prompt->spans[prompt->span_count++] = (Span){(int32_t)begin, (int32_t)prompt->length};
+    prompt->spans[prompt->span_count++] = (Span){(int32_t)begin, (int32_t)prompt->text.size};
 }
 
 static void prompt_free(Prompt *prompt) {
-    free(prompt->text);
+    byte_buffer_free(&prompt->text);
     free(prompt->spans);
 }
 
@@ -181,7 +174,7 @@ static void write_human(const Writer *writer, const char *text, bool is_first) {
 
 static void write_answer(const Writer *writer, const char *text) {
     write_part(writer, writer->template->answer_begin);
-    const size_t begin = writer->prompt->length;
+    const size_t begin = writer->prompt->text.size;
     write_part(writer, writer->template->answer_lead);
     write_message(writer, text, writer->template->strips);
     write_part(writer, writer->template->answer_end);
@@ -229,7 +222,7 @@ static bool check_template(const Tokenizer *tokenizer, ConversationTemplate kind
 
 static void write_plain(Prompt *prompt, const char *answer, bool has_image) {
     if (has_image) append_image(prompt);
-    size_t begin = prompt->length;
+    size_t begin = prompt->text.size;
     append(prompt, answer);
     append(prompt, "\n");
     supervise_from(prompt, begin);
@@ -247,7 +240,8 @@ static bool is_supervised(const Prompt *prompt, int32_t begin, int32_t end) {
 static bool tokenize_chunk(const Tokenizer *tokenizer, const Prompt *prompt, size_t begin,
                            size_t end, TokenList *list, Error *error) {
     int first = list->count;
-    if (!tokenizer_encode(tokenizer, prompt->text + begin, end - begin, list, error)) return false;
+    if (!tokenizer_encode(tokenizer, prompt->text.data + begin, end - begin, list, error))
+        return false;
     for (int i = first; i < list->count; i++) {
         list->begin[i] += (int32_t)begin;
         list->end[i] += (int32_t)begin;
@@ -283,9 +277,9 @@ static void fill_sequence(const Prompt *prompt, const ConversationFormat *format
 
 static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
                             const Prompt *prompt, TokenSequence *sequence, Error *error) {
-    if (prompt->length > INT_MAX / 4)
+    if (prompt->text.size > INT_MAX / 4)
         return error_set(error, "the conversation has %zu bytes, which is too long",
-                         prompt->length);
+                         prompt->text.size);
     if (format->model_max_length <= format->visual_tokens + 1)
         return error_set(error, "model_max_length is %d, but an image alone takes %d tokens",
                          format->model_max_length, format->visual_tokens);
@@ -297,14 +291,14 @@ static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat
         token_list_append(&list, tokenizer_bos(tokenizer), 0, 0);
     bool tokenized;
     if (prompt->image < 0) {
-        tokenized = tokenize_chunk(tokenizer, prompt, 0, prompt->length, &list, error);
+        tokenized = tokenize_chunk(tokenizer, prompt, 0, prompt->text.size, &list, error);
     } else {
         const size_t image = (size_t)prompt->image;
         tokenized = tokenize_chunk(tokenizer, prompt, 0, image, &list, error);
         image_position = list.count;
         token_list_append(&list, IMAGE_TOKEN, (int32_t)image, (int32_t)image);
         tokenized =
-            tokenized && tokenize_chunk(tokenizer, prompt, image, prompt->length, &list, error);
+            tokenized && tokenize_chunk(tokenizer, prompt, image, prompt->text.size, &list, error);
     }
     if (tokenized) fill_sequence(prompt, format, &list, image_position, sequence);
     token_list_free(&list);

@@ -1,3 +1,4 @@
+#include "autograd/byte_buffer.h"
 #include "autograd/output_file.h"
 #include "data/image_codecs.h"
 
@@ -82,25 +83,13 @@ bool png_decode(const uint8_t *bytes, size_t size, const char *name, Image *imag
     return decoded;
 }
 
-typedef struct Writing {
-    uint8_t *bytes;
-    size_t size;
-    size_t capacity;
-} Writing;
-
 static void write_bytes(png_structp png, png_bytep source, size_t count) {
-    Writing *writing = png_get_io_ptr(png);
-    if (writing->size + count > writing->capacity) {
-        writing->capacity = 2 * (writing->size + count);
-        writing->bytes = checked_realloc(writing->bytes, writing->capacity);
-    }
-    memcpy(writing->bytes + writing->size, source, count);
-    writing->size += count;
+    byte_buffer_put(png_get_io_ptr(png), source, count);
 }
 
 static void flush_bytes(png_structp png) { (void)png; }
 
-static bool encode(Writing *writing, png_structp png, png_infop info, const Image *image,
+static bool encode(ByteBuffer *writing, png_structp png, png_infop info, const Image *image,
                    const char *message, Error *error) {
     if (setjmp(png_jmpbuf(png)) != 0)
         return error_set(error, "an image could not be encoded as PNG: %s", message);
@@ -116,18 +105,17 @@ static bool encode(Writing *writing, png_structp png, png_infop info, const Imag
 
 bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *error) {
     char message[sizeof((Reading *)0)->message] = "";
-    Writing writing = {0};
+    ByteBuffer writing = {0};
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     bool encoded = info && encode(&writing, png, info, image, message, error);
     if (!info) error_set(error, "libpng could not be started");
     png_destroy_write_struct(&png, &info);
     if (encoded) {
-        *bytes = writing.bytes;
         *size = writing.size;
-    } else {
-        free(writing.bytes);
+        *bytes = byte_buffer_take(&writing);
     }
+    byte_buffer_free(&writing);
     return encoded;
 }
 

@@ -1,13 +1,13 @@
 #include "data/llama_tokenizer.h"
+#include "autograd/byte_buffer.h"
+#include "autograd/utf8.h"
 #include "data/sentence_piece.h"
-#include "data/text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char SPACE_MARK[] = "\xe2\x96\x81";            // U+2581
-static const char REPLACEMENT_CHARACTER[] = "\xef\xbf\xbd"; // U+FFFD
+static const char SPACE_MARK[] = "\xe2\x96\x81"; // U+2581
 
 enum { SPECIAL_COUNT = 3 };
 
@@ -102,25 +102,9 @@ bool llama_tokenizer_encode(const LlamaTokenizer *tokenizer, const char *text, s
     return true;
 }
 
-typedef struct Text {
-    char *bytes;
-    size_t length;
-    size_t capacity;
-} Text;
-
-static void append(Text *text, const char *bytes, size_t count) {
-    if (text->length + count + 1 > text->capacity) {
-        text->capacity = 2 * (text->length + count) + 64;
-        text->bytes = checked_realloc(text->bytes, text->capacity);
-    }
-    memcpy(text->bytes + text->length, bytes, count);
-    text->length += count;
-    text->bytes[text->length] = '\0';
-}
-
 /// Appends the run of byte pieces that starts at token `first`; returns the token after it.
 static int append_bytes(const LlamaTokenizer *tokenizer, const int32_t *ids, int first,
-                        DecodedText *decoded, Text *text) {
+                        DecodedText *decoded, ByteBuffer *text) {
     int end = first;
     unsigned char *bytes = checked_malloc((size_t)(decoded->count - first));
     while (end < decoded->count && in_vocabulary(tokenizer, ids[end]) &&
@@ -133,34 +117,34 @@ static int append_bytes(const LlamaTokenizer *tokenizer, const int32_t *ids, int
         int length =
             (int)utf8_character_length((const char *)bytes + (i - first), (size_t)(end - i));
         for (int k = 0; k < (length ? length : 1); k++, i++) {
-            decoded->begin[i] = (int32_t)text->length;
+            decoded->begin[i] = (int32_t)text->size;
             if (length)
-                append(text, (const char *)bytes + (i - first), 1);
+                byte_buffer_put(text, (const char *)bytes + (i - first), 1);
             else
-                append(text, REPLACEMENT_CHARACTER, strlen(REPLACEMENT_CHARACTER));
-            decoded->end[i] = (int32_t)text->length;
+                byte_buffer_put_text(text, UTF8_REPLACEMENT);
+            decoded->end[i] = (int32_t)text->size;
         }
     }
     free(bytes);
     return end;
 }
 
-static void append_text_piece(const char *piece, bool first, Text *text) {
+static void append_text_piece(const char *piece, bool first, ByteBuffer *text) {
     size_t mark = strlen(SPACE_MARK);
     if (first && strncmp(piece, SPACE_MARK, mark) == 0) piece += mark;
     for (const char *space; (space = strstr(piece, SPACE_MARK)); piece = space + mark) {
-        append(text, piece, (size_t)(space - piece));
-        append(text, " ", 1);
+        byte_buffer_put(text, piece, (size_t)(space - piece));
+        byte_buffer_put_byte(text, ' ');
     }
-    append(text, piece, strlen(piece));
+    byte_buffer_put_text(text, piece);
 }
 
 DecodedText llama_tokenizer_decode(const LlamaTokenizer *tokenizer, const int32_t *ids, int count) {
     DecodedText decoded = {.count = count};
     decoded.begin = checked_calloc((size_t)count + 1, sizeof *decoded.begin);
     decoded.end = checked_calloc((size_t)count + 1, sizeof *decoded.end);
-    Text text = {0};
-    append(&text, "", 0);
+    ByteBuffer text = {0};
+    byte_buffer_put(&text, "", 0);
     bool first = true;
     for (int i = 0; i < count;) {
         PieceKind kind = in_vocabulary(tokenizer, ids[i])
@@ -171,13 +155,13 @@ DecodedText llama_tokenizer_decode(const LlamaTokenizer *tokenizer, const int32_
             first = false;
             continue;
         }
-        decoded.begin[i] = (int32_t)text.length;
+        decoded.begin[i] = (int32_t)text.size;
         if (kind == PIECE_TEXT) {
             append_text_piece(sentence_piece_text(tokenizer->model, ids[i]), first, &text);
             first = false;
         }
-        decoded.end[i++] = (int32_t)text.length;
+        decoded.end[i++] = (int32_t)text.size;
     }
-    decoded.text = text.bytes;
+    decoded.text = byte_buffer_take(&text);
     return decoded;
 }

@@ -1,5 +1,5 @@
 #include "data/split_pattern.h"
-#include "data/text.h"
+#include "autograd/utf8.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>

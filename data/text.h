@@ -1,10 +1,6 @@
-/// UTF-8 text: where characters end, and what Python's str methods do to the white space of annotations.
+/// What Python's str methods do to the white space of UTF-8 text.
 #pragma once
 #include <stddef.h>
-
-/// Bytes of the well-formed character (shortest form, no surrogate, at most U+10FFFF) at the start of text[0, count), count > 0;
-/// 0 if there is none.
-size_t utf8_character_length(const char *text, size_t count);
 
 /// Bytes of the white-space character (str.isspace) at the start of `text`, or 0.
 size_t space_length(const char *text);

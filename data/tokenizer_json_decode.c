@@ -1,28 +1,10 @@
-#include "data/aligned_text.h"
-#include "data/text.h"
+#include "autograd/byte_buffer.h"
+#include "autograd/utf8.h"
 #include "data/tokenizer_json_internal.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
-
-static const char REPLACEMENT_CHARACTER[] = "\xef\xbf\xbd"; // U+FFFD
-
-typedef struct Bytes {
-    char *bytes;
-    size_t length;
-    size_t capacity;
-} Bytes;
-
-static void append(Bytes *to, const char *bytes, size_t count) {
-    if (to->length + count + 1 > to->capacity) {
-        to->capacity = 2 * (to->length + count) + 64;
-        to->bytes = checked_realloc(to->bytes, to->capacity);
-    }
-    memcpy(to->bytes + to->length, bytes, count);
-    to->length += count;
-    to->bytes[to->length] = '\0';
-}
 
 /// The token's text if it is one that stands for text, or NULL.
 static const char *text_of(const TokenizerJson *tokenizer, int32_t id) {
@@ -35,16 +17,16 @@ static const char *text_of(const TokenizerJson *tokenizer, int32_t id) {
 }
 
 /// The bytes that GPT-2's letters stand for; a token with another character in it is its own text.
-static void append_letters(Bytes *to, const char *text) {
-    const size_t length = strlen(text), before = to->length;
+static void append_letters(ByteBuffer *to, const char *text) {
+    const size_t length = strlen(text), before = to->size;
     for (size_t i = 0, count = 0; i < length; i += count) {
         const int byte = byte_of_letter(text + i, length - i, &count);
         if (byte < 0) {
-            to->length = before;
-            append(to, text, length);
+            to->size = before;
+            byte_buffer_put(to, text, length);
             return;
         }
-        append(to, &(char){(char)byte}, 1);
+        byte_buffer_put_byte(to, byte);
     }
 }
 
@@ -56,54 +38,46 @@ static int fallback_byte(const char *text) {
                : -1;
 }
 
-static bool is_utf8(const char *text, size_t length) {
-    for (size_t i = 0, count = 0; i < length; i += count) {
-        count = utf8_character_length(text + i, length - i);
-        if (count == 0) return false;
-    }
-    return true;
-}
-
 /// Appends the run of byte tokens that begins at `first`, and returns the token after it. A run that is not UTF-8 as a whole
 /// is one U+FFFD for each byte. Special tokens do not end a run.
 static int append_fallback_bytes(const TokenizerJson *tokenizer, const int32_t *ids, int first,
-                                 int count, Bytes *to, int32_t *ends) {
+                                 int count, ByteBuffer *to, int32_t *ends) {
     int end = first;
-    Bytes run = {0};
-    append(&run, "", 0);
+    ByteBuffer run = {0};
+    byte_buffer_put(&run, "", 0);
     for (; end < count; end++) {
         const char *text = text_of(tokenizer, ids[end]);
         const int byte = fallback_byte(text);
         if (text && byte < 0) break;
-        if (text) append(&run, &(char){(char)byte}, 1);
+        if (text) byte_buffer_put_byte(&run, byte);
     }
-    const bool valid = is_utf8(run.bytes, run.length);
+    const bool valid = is_utf8(run.data, run.size);
     for (int i = first, k = 0; i < end; i++) {
         if (text_of(tokenizer, ids[i])) {
-            append(to, valid ? run.bytes + k : REPLACEMENT_CHARACTER,
-                   valid ? 1 : strlen(REPLACEMENT_CHARACTER));
+            byte_buffer_put(to, valid ? run.data + k : UTF8_REPLACEMENT,
+                            valid ? 1 : strlen(UTF8_REPLACEMENT));
             k++;
         }
-        ends[i] = (int32_t)to->length;
+        ends[i] = (int32_t)to->size;
     }
-    free(run.bytes);
+    byte_buffer_free(&run);
     return end;
 }
 
-static void append_visible(const char *text, const char *space, Bytes *to) {
+static void append_visible(const char *text, const char *space, ByteBuffer *to) {
     const size_t count = strlen(space);
     for (const char *mark; (mark = strstr(text, space)); text = mark + count) {
-        append(to, text, (size_t)(mark - text));
-        append(to, " ", 1);
+        byte_buffer_put(to, text, (size_t)(mark - text));
+        byte_buffer_put_byte(to, ' ');
     }
-    append(to, text, strlen(text));
+    byte_buffer_put_text(to, text);
 }
 
 /// The tokens' bytes one after another, and where in them each ends.
-static Bytes join_tokens(const TokenizerJson *tokenizer, const int32_t *ids, int count,
-                         int32_t *ends) {
-    Bytes bytes = {0};
-    append(&bytes, "", 0);
+static ByteBuffer join_tokens(const TokenizerJson *tokenizer, const int32_t *ids, int count,
+                              int32_t *ends) {
+    ByteBuffer bytes = {0};
+    byte_buffer_put(&bytes, "", 0);
     for (int i = 0; i < count;) {
         const char *text = text_of(tokenizer, ids[i]);
         if (tokenizer->decodes_fallback && fallback_byte(text) >= 0) {
@@ -114,30 +88,30 @@ static Bytes join_tokens(const TokenizerJson *tokenizer, const int32_t *ids, int
             append_letters(&bytes, text);
         else if (text)
             append_visible(text, tokenizer->visible_space, &bytes);
-        ends[i++] = (int32_t)bytes.length;
+        ends[i++] = (int32_t)bytes.size;
     }
     return bytes;
 }
 
 /// What the bytes are as text; at[i]: where in it byte i begins, [length + 1].
-static Bytes readable(const Bytes *bytes, bool strips_first_space, int32_t *at) {
-    Bytes text = {0};
-    append(&text, "", 0);
+static ByteBuffer readable(const ByteBuffer *bytes, bool strips_first_space, int32_t *at) {
+    ByteBuffer text = {0};
+    byte_buffer_put(&text, "", 0);
     size_t i = 0;
-    if (strips_first_space && bytes->bytes[0] == ' ') at[i++] = 0;
-    while (i < bytes->length) {
-        size_t count = utf8_character_length(bytes->bytes + i, bytes->length - i);
-        const size_t begin = text.length, valid = count;
+    if (strips_first_space && bytes->data[0] == ' ') at[i++] = 0;
+    while (i < bytes->size) {
+        size_t count = utf8_character_length(bytes->data + i, bytes->size - i);
+        const size_t begin = text.size, valid = count;
         if (valid) {
-            append(&text, bytes->bytes + i, count);
+            byte_buffer_put(&text, bytes->data + i, count);
         } else {
-            append(&text, REPLACEMENT_CHARACTER, strlen(REPLACEMENT_CHARACTER));
-            count = broken_character_length(bytes->bytes + i, bytes->length - i);
+            byte_buffer_put_text(&text, UTF8_REPLACEMENT);
+            count = utf8_broken_length(bytes->data + i, bytes->size - i);
         }
         for (size_t k = 0; k < count; k++)
-            at[i++] = (int32_t)(valid || k == 0 ? begin + k : text.length);
+            at[i++] = (int32_t)(valid || k == 0 ? begin + k : text.size);
     }
-    at[i] = (int32_t)text.length;
+    at[i] = (int32_t)text.size;
     return text;
 }
 
@@ -145,14 +119,14 @@ DecodedText tokenizer_json_decode(const TokenizerJson *tokenizer, const int32_t 
     DecodedText decoded = {.count = count};
     decoded.begin = checked_calloc((size_t)count + 1, sizeof *decoded.begin);
     decoded.end = checked_calloc((size_t)count + 1, sizeof *decoded.end);
-    Bytes bytes = join_tokens(tokenizer, ids, count, decoded.end);
-    int32_t *at = checked_malloc((bytes.length + 1) * sizeof *at);
-    decoded.text = readable(&bytes, tokenizer->strips_first_space, at).bytes;
+    ByteBuffer bytes = join_tokens(tokenizer, ids, count, decoded.end);
+    int32_t *at = checked_malloc((bytes.size + 1) * sizeof *at);
+    decoded.text = readable(&bytes, tokenizer->strips_first_space, at).data;
     for (int i = 0; i < count; i++) {
         decoded.begin[i] = i > 0 ? decoded.end[i - 1] : 0;
         decoded.end[i] = at[decoded.end[i]];
     }
     free(at);
-    free(bytes.bytes);
+    byte_buffer_free(&bytes);
     return decoded;
 }

@@ -1,7 +1,7 @@
 #include "eval/html_report.h"
 
 #include "autograd/output_file.h"
-#include "data/text.h"
+#include "autograd/utf8.h"
 #include "eval/html_style.h"
 
 #include <stdio.h>
@@ -53,7 +53,7 @@ static const char *entity(unsigned char c) {
         break;
     }
     bool is_control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
-    return is_control ? "\xef\xbf\xbd" : NULL;
+    return is_control ? UTF8_REPLACEMENT : NULL;
 }
 
 char *html_escape(const char *text) {
@@ -62,7 +62,7 @@ char *html_escape(const char *text) {
     const char *c = text, *stop = text + strlen(text);
     while (c < stop) {
         size_t length = utf8_character_length(c, (size_t)(stop - c));
-        const char *replacement = length ? entity((unsigned char)*c) : "\xef\xbf\xbd";
+        const char *replacement = length ? entity((unsigned char)*c) : UTF8_REPLACEMENT;
         if (replacement) {
             end = stpcpy(end, replacement);
             c += length ? length : 1;

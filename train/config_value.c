@@ -1,8 +1,8 @@
 // Single values: from a YAML scalar into the typed field, and back.
+#include "autograd/utf8.h"
 #include "train/config_schema.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -90,17 +90,11 @@ static bool parse_enum(const ConfigField *field, const ConfigScalar *scalar, int
     return false;
 }
 
-static bool is_utf8(const char *text) {
-    json_t *string = json_string(text);
-    json_decref(string);
-    return string != NULL;
-}
-
 static bool set_text(char **value, const ConfigField *field, const ConfigScalar *scalar,
                      Error *error) {
     bool is_null = means_null(scalar);
     if (is_null && field->fallback) return refuse_value(field, scalar, error);
-    if (!is_utf8(scalar->text))
+    if (!is_utf8(scalar->text, strlen(scalar->text)))
         return config_refuse_at(scalar->place, error, "the value of %s.%s is not UTF-8",
                                 field->section, field->name);
     free(*value);
@@ -155,7 +149,8 @@ bool config_append_to_list(Config *config, const ConfigField *field, const Confi
         integers->values[integers->count++] = element;
         return true;
     }
-    if (means_null(scalar) || !is_utf8(scalar->text)) return refuse_value(field, scalar, error);
+    if (means_null(scalar) || !is_utf8(scalar->text, strlen(scalar->text)))
+        return refuse_value(field, scalar, error);
     strings->values =
         checked_realloc(strings->values, (unsigned long)(count + 1) * sizeof *strings->values);
     strings->values[strings->count++] = checked_strdup(scalar->text);

@@ -3,8 +3,9 @@
 // oldest forms, which every TensorBoard shows. Text has no such form: it is a string tensor of rank 0 that names the plugin.
 #include "train/event_file.h"
 
+#include "autograd/byte_buffer.h"
+#include "autograd/utf8.h"
 #include "checkpoints/training_state.h"
-#include "data/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,7 +24,6 @@ enum { TENSOR_DTYPE = 1, TENSOR_SHAPE = 2, TENSOR_STRINGS = 8, DT_STRING = 7 };
 enum { IMAGE_HEIGHT = 1, IMAGE_WIDTH, IMAGE_CHANNELS, IMAGE_ENCODED };
 
 static const char FILE_NAME_BEGIN[] = "events.out.tfevents.";
-static const char REPLACEMENT_CHARACTER[] = "\xef\xbf\xbd"; // U+FFFD
 /// What a value may have, so that its event stays below the 2 GiB of a protocol buffer.
 static const size_t LARGEST_VALUE = ((size_t)1 << 31) - 1024;
 
@@ -34,80 +34,59 @@ struct EventFile {
     bool has_part_left; ///< of a record that could be neither finished nor taken back
 };
 
-typedef struct Bytes {
-    unsigned char *data;
-    size_t length, capacity;
-} Bytes;
-
-static void put(Bytes *bytes, const void *data, size_t size) {
-    if (size == 0) return;
-    if (size > bytes->capacity - bytes->length) {
-        bytes->capacity = 2 * bytes->length + size;
-        bytes->data = checked_realloc(bytes->data, bytes->capacity);
-    }
-    memcpy(bytes->data + bytes->length, data, size);
-    bytes->length += size;
-}
-
-/// Little-endian, 4 or 8 bytes.
-static void put_fixed(Bytes *bytes, uint64_t value, int size) {
-    for (int i = 0; i < size; i++) put(bytes, &(unsigned char){(unsigned char)(value >> 8 * i)}, 1);
-}
-
-static void put_varint(Bytes *bytes, uint64_t value) {
-    for (; value >= 0x80; value >>= 7)
-        put(bytes, &(unsigned char){(unsigned char)(value | 0x80)}, 1);
-    put(bytes, &(unsigned char){(unsigned char)value}, 1);
+static void put_varint(ByteBuffer *bytes, uint64_t value) {
+    for (; value >= 0x80; value >>= 7) byte_buffer_put_byte(bytes, (int)(value & 0x7f) | 0x80);
+    byte_buffer_put_byte(bytes, (int)value);
 }
 
 /// Wire types of protocol buffers.
 typedef enum Wire { WIRE_VARINT = 0, WIRE_64_BITS = 1, WIRE_BYTES = 2, WIRE_32_BITS = 5 } Wire;
 
-static void put_key(Bytes *message, int field, Wire wire) {
+static void put_key(ByteBuffer *message, int field, Wire wire) {
     put_varint(message, (uint64_t)field << 3 | wire);
 }
 
 /// A field that is absent is read as 0.
-static void put_integer(Bytes *message, int field, int64_t value) {
+static void put_integer(ByteBuffer *message, int field, int64_t value) {
     if (value == 0) return;
     put_key(message, field, WIRE_VARINT);
     put_varint(message, (uint64_t)value);
 }
 
-static void put_double(Bytes *message, int field, double value) {
+static void put_double(ByteBuffer *message, int field, double value) {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
     put_key(message, field, WIRE_64_BITS);
-    put_fixed(message, bits, sizeof bits);
+    byte_buffer_put_little_endian(message, bits, sizeof bits);
 }
 
-static void put_float(Bytes *message, int field, float value) {
+static void put_float(ByteBuffer *message, int field, float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     put_key(message, field, WIRE_32_BITS);
-    put_fixed(message, bits, sizeof bits);
+    byte_buffer_put_little_endian(message, bits, sizeof bits);
 }
 
-static void put_bytes(Bytes *message, int field, const void *data, size_t size) {
+static void put_bytes(ByteBuffer *message, int field, const void *data, size_t size) {
     put_key(message, field, WIRE_BYTES);
     put_varint(message, size);
-    put(message, data, size);
+    byte_buffer_put(message, data, size);
 }
 
 /// Puts a message into another and frees it.
-static void put_message(Bytes *message, int field, Bytes inner) {
-    put_bytes(message, field, inner.data, inner.length);
-    free(inner.data);
+static void put_message(ByteBuffer *message, int field, ByteBuffer inner) {
+    put_bytes(message, field, inner.data, inner.size);
+    byte_buffer_free(&inner);
 }
 
-static void put_text(Bytes *message, int field, const char *text) {
-    Bytes valid = {0};
+static void put_text(ByteBuffer *message, int field, const char *text) {
+    ByteBuffer valid = {0};
     for (size_t left = strlen(text); left > 0;) {
         size_t length = utf8_character_length(text, left);
         if (length > 0)
-            put(&valid, text, length);
+            byte_buffer_put(&valid, text, length);
         else
-            put(&valid, REPLACEMENT_CHARACTER, strlen(REPLACEMENT_CHARACTER));
+            byte_buffer_put_text(&valid, UTF8_REPLACEMENT);
         text += length ? length : 1;
         left -= length ? length : 1;
     }
@@ -134,10 +113,10 @@ static bool drop_part(EventFile *file, Error *error) {
                      strerror(errno));
 }
 
-static bool append(EventFile *file, const Bytes *record, Error *error) {
+static bool append(EventFile *file, const ByteBuffer *record, Error *error) {
     if (file->has_part_left && !drop_part(file, error)) return false;
-    for (size_t done = 0; done < record->length;) {
-        ssize_t written = write(file->descriptor, record->data + done, record->length - done);
+    for (size_t done = 0; done < record->size;) {
+        ssize_t written = write(file->descriptor, record->data + done, record->size - done);
         if (written < 0 && errno == EINTR) continue;
         if (written <= 0) {
             error_set(error, "%s: cannot be written: %s", file->path,
@@ -147,35 +126,36 @@ static bool append(EventFile *file, const Bytes *record, Error *error) {
         }
         done += (size_t)written;
     }
-    file->length += (off_t)record->length;
+    file->length += (off_t)record->size;
     return true;
 }
 
 /// Writes an event that has that one field, and frees the field's content.
-static bool write_event(EventFile *file, int64_t step, int field, Bytes content, Error *error) {
-    Bytes event = {0}, record = {0};
+static bool write_event(EventFile *file, int64_t step, int field, ByteBuffer content,
+                        Error *error) {
+    ByteBuffer event = {0}, record = {0};
     put_double(&event, EVENT_WALL_TIME, wall_time());
     put_integer(&event, EVENT_STEP, step);
     put_message(&event, field, content);
-    put_fixed(&record, event.length, 8);
-    put_fixed(&record, masked_crc32c(record.data, 8), 4);
-    put(&record, event.data, event.length);
-    put_fixed(&record, masked_crc32c(event.data, event.length), 4);
+    byte_buffer_put_little_endian(&record, event.size, 8);
+    byte_buffer_put_little_endian(&record, masked_crc32c(record.data, 8), 4);
+    byte_buffer_put(&record, event.data, event.size);
+    byte_buffer_put_little_endian(&record, masked_crc32c(event.data, event.size), 4);
     bool is_written = append(file, &record, error);
-    free(event.data);
-    free(record.data);
+    byte_buffer_free(&event);
+    byte_buffer_free(&record);
     return is_written;
 }
 
 /// Writes one value of a summary and frees it.
-static bool write_value(EventFile *file, int64_t step, Bytes value, Error *error) {
+static bool write_value(EventFile *file, int64_t step, ByteBuffer value, Error *error) {
     CHECK(step >= 0, "event file: step %lld", (long long)step);
-    if (value.length > LARGEST_VALUE) {
-        free(value.data);
+    if (value.size > LARGEST_VALUE) {
+        byte_buffer_free(&value);
         return error_set(error, "%s: a text or picture of %zu bytes; an event file takes %zu",
-                         file->path, value.length, LARGEST_VALUE);
+                         file->path, value.size, LARGEST_VALUE);
     }
-    Bytes summary = {0};
+    ByteBuffer summary = {0};
     put_message(&summary, SUMMARY_VALUE, value);
     return write_event(file, step, EVENT_SUMMARY, summary, error);
 }
@@ -227,10 +207,10 @@ static bool create_file(EventFile *file, const char *folder, Error *error) {
 /// own on, at the second one that it finds in a run and at later ones; so the first file must have one as well.
 static bool write_beginning(EventFile *file, int64_t first_step, Error *error) {
     static const char VERSION[] = "brain.Event:2";
-    Bytes version = {0};
-    put(&version, VERSION, strlen(VERSION));
+    ByteBuffer version = {0};
+    byte_buffer_put_text(&version, VERSION);
     if (!write_event(file, 0, EVENT_FILE_VERSION, version, error)) return false;
-    Bytes session = {0};
+    ByteBuffer session = {0};
     put_integer(&session, SESSION_STATUS, SESSION_START);
     return write_event(file, first_step, EVENT_SESSION, session, error);
 }
@@ -250,7 +230,7 @@ EventFile *event_file_open(const char *folder, int64_t resumed_step, Error *erro
 const char *event_file_path(const EventFile *file) { return file->path; }
 
 bool event_file_scalar(EventFile *file, const char *tag, int64_t step, double value, Error *error) {
-    Bytes message = {0};
+    ByteBuffer message = {0};
     put_text(&message, VALUE_TAG, tag);
     put_float(&message, VALUE_SIMPLE, (float)value);
     return write_value(file, step, message, error);
@@ -259,11 +239,11 @@ bool event_file_scalar(EventFile *file, const char *tag, int64_t step, double va
 bool event_file_text(EventFile *file, const char *tag, int64_t step, const char *text,
                      Error *error) {
     static const char TEXT_PLUGIN[] = "text";
-    Bytes message = {0}, metadata = {0}, plugin = {0}, tensor = {0};
+    ByteBuffer message = {0}, metadata = {0}, plugin = {0}, tensor = {0};
     put_bytes(&plugin, PLUGIN_NAME, TEXT_PLUGIN, strlen(TEXT_PLUGIN));
     put_message(&metadata, METADATA_PLUGIN, plugin);
     put_integer(&tensor, TENSOR_DTYPE, DT_STRING);
-    put_message(&tensor, TENSOR_SHAPE, (Bytes){0}); // no dimensions
+    put_message(&tensor, TENSOR_SHAPE, (ByteBuffer){0}); // no dimensions
     put_text(&tensor, TENSOR_STRINGS, text);
     put_text(&message, VALUE_TAG, tag);
     put_message(&message, VALUE_METADATA, metadata);
@@ -297,7 +277,7 @@ bool event_file_image_png(EventFile *file, const char *tag, int64_t step, const 
     const unsigned char *bytes = png;
     if (size < HEADER_END || memcmp(bytes, BEGIN, WIDTH_AT) != 0)
         return error_set(error, "%s: the picture for '%s' is not a PNG file", file->path, tag);
-    Bytes message = {0}, image = {0};
+    ByteBuffer message = {0}, image = {0};
     put_integer(&image, IMAGE_HEIGHT, big_endian_32(bytes + HEIGHT_AT));
     put_integer(&image, IMAGE_WIDTH, big_endian_32(bytes + WIDTH_AT));
     put_integer(&image, IMAGE_CHANNELS, channels_of_color_type(bytes[COLOR_TYPE_AT]));

@@ -1,5 +1,6 @@
 #include "train/metrics.h"
 
+#include "autograd/byte_buffer.h"
 #include "autograd/output_file.h"
 
 #include <errno.h>
@@ -14,8 +15,7 @@
 struct MetricsWriter {
     char *path;
     int descriptor;
-    char *pending; ///< lines that are not in the file yet
-    size_t pending_length;
+    ByteBuffer pending; ///< lines that are not in the file yet
 };
 
 struct MetricsLog {
@@ -135,18 +135,19 @@ static char *format_line(const char *kind, int64_t step, const Metric *metrics, 
 }
 
 static bool write_pending(MetricsWriter *writer, Error *error) {
+    ByteBuffer *pending = &writer->pending;
     off_t before = lseek(writer->descriptor, 0, SEEK_END);
-    ssize_t written = write(writer->descriptor, writer->pending, writer->pending_length);
-    if (written == (ssize_t)writer->pending_length) {
-        writer->pending_length = 0;
+    ssize_t written = write(writer->descriptor, pending->data, pending->size);
+    if (written == (ssize_t)pending->size) {
+        byte_buffer_clear(pending);
         return true;
     }
     error_set(error, "%s: cannot be written: %s", writer->path,
               written < 0 ? strerror(errno) : "the disk is full");
     // Half a line would spoil the next. Where it cannot be taken back, what is missing of it follows.
     if (written > 0 && ftruncate(writer->descriptor, before) != 0) {
-        writer->pending_length -= (size_t)written;
-        memmove(writer->pending, writer->pending + written, writer->pending_length);
+        pending->size -= (size_t)written;
+        memmove(pending->data, pending->data + written, pending->size);
     }
     return false;
 }
@@ -155,18 +156,16 @@ bool metrics_write(MetricsWriter *writer, const char *kind, int64_t step, const 
                    int count, Error *error) {
     size_t length = 0;
     char *line = format_line(kind, step, metrics, count, &length);
-    writer->pending = checked_realloc(writer->pending, writer->pending_length + length);
-    memcpy(writer->pending + writer->pending_length, line, length);
-    writer->pending_length += length;
+    byte_buffer_put(&writer->pending, line, length);
     free(line);
     return write_pending(writer, error);
 }
 
 void metrics_close(MetricsWriter *writer) {
     if (!writer) return;
-    if (writer->pending_length) write_pending(writer, NULL);
+    if (writer->pending.size) write_pending(writer, NULL);
     close(writer->descriptor);
-    free(writer->pending);
+    byte_buffer_free(&writer->pending);
     free(writer->path);
     free(writer);
 }

@@ -44,35 +44,35 @@ static void add_pretrain(Annotations *annotations, const Scene *scene, const cha
         "<image>\nProvide a brief description of the given image.",
         "Describe the image concisely.\n<image>", "<image>\nWhat is in the photo?"};
     Caption caption;
-    Text text = {0};
+    ByteBuffer text = {0};
     caption_make(&caption, scene, draws, false);
     caption_append(&caption, &text);
     json_t *turns = json_array();
     json_array_append_new(turns, turn("human", REQUESTS[draw_below(draws, 3)]));
     json_array_append_new(turns, turn("gpt", text.data));
     json_array_append_new(annotations->pretrain, sample(id, image, turns));
-    text_free(&text);
+    byte_buffer_free(&text);
 }
 
-static void add_turn(json_t *turns, const char *prefix, Text *question, Text *answer) {
+static void add_turn(json_t *turns, const char *prefix, ByteBuffer *question, ByteBuffer *answer) {
     char *human = format_string("%s%s", prefix, question->data);
     json_array_append_new(turns, turn("human", human));
     json_array_append_new(turns, turn("gpt", answer->data));
     free(human);
-    text_clear(question);
-    text_clear(answer);
+    byte_buffer_clear(question);
+    byte_buffer_clear(answer);
 }
 
 /// Half of the conversations describe the image, the others ask about it or about one object, in up to three turns.
 static void add_instruct(Annotations *annotations, const Scene *scene, const char *id,
                          const char *image, Draws *draws) {
-    Text question = {0}, answer = {0};
+    ByteBuffer question = {0}, answer = {0};
     json_t *turns = json_array();
     float kind = draw_between(draws, 0, 1);
     if (kind < 0.5f) {
         Caption caption;
         caption_make(&caption, scene, draws, false);
-        text_append(&question, "%s", DESCRIBE_PROMPT);
+        byte_buffer_print(&question, "%s", DESCRIBE_PROMPT);
         caption_append(&caption, &answer);
         add_turn(turns, "<image>\n", &question, &answer);
     }
@@ -83,27 +83,27 @@ static void add_instruct(Annotations *annotations, const Scene *scene, const cha
         add_turn(turns, json_array_size(turns) ? "" : "<image>\n", &question, &answer);
     }
     json_array_append_new(annotations->instruct, sample(id, image, turns));
-    text_free(&question);
-    text_free(&answer);
+    byte_buffer_free(&question);
+    byte_buffer_free(&answer);
 }
 
 /// A conversation about a scene that is told in words.
 static void add_text_only(Annotations *annotations, const Scene *scene, const char *id,
                           Draws *draws) {
-    Text question = {0}, answer = {0};
+    ByteBuffer question = {0}, answer = {0};
     Caption caption;
     char *text_id = format_string("%s-text", id);
     json_t *turns = json_array();
     caption_make(&caption, scene, draws, false);
     caption_append(&caption, &question);
-    text_append(&question, "\n");
+    byte_buffer_print(&question, "\n");
     question_make(scene, draws, true, &question, &answer);
     add_turn(turns, "", &question, &answer);
     question_make(scene, draws, true, &question, &answer);
     add_turn(turns, "", &question, &answer);
     json_array_append_new(annotations->instruct, sample(text_id, NULL, turns));
-    text_free(&question);
-    text_free(&answer);
+    byte_buffer_free(&question);
+    byte_buffer_free(&answer);
     free(text_id);
 }
 
@@ -145,7 +145,7 @@ static void add_instances(Annotations *annotations, const Scene *scene, int imag
 static void add_gcg(Annotations *annotations, const Scene *scene, int image_id,
                     const char *file_name, Draws *draws) {
     Caption caption;
-    Text text = {0};
+    ByteBuffer text = {0};
     char id[16];
     json_t *labels = json_array();
     snprintf(id, sizeof id, "%012d", image_id);
@@ -167,7 +167,7 @@ static void add_gcg(Annotations *annotations, const Scene *scene, int image_id,
     json_array_append_new(annotations->gcg_captions,
                           json_pack("{s:i, s:s, s:s, s:o}", "id", image_id, "image_id", id,
                                     "caption", text.data, "labels", labels));
-    text_free(&text);
+    byte_buffer_free(&text);
 }
 
 static json_t *words_of(const char *sentence) {
@@ -213,7 +213,7 @@ static void add_refcoco(Annotations *annotations, const Scene *scene, int image_
 static void add_narrative(Annotations *annotations, const Scene *scene, int image_id,
                           Draws *draws) {
     Caption caption;
-    Text text = {0};
+    ByteBuffer text = {0};
     char id[16];
     json_t *segments = json_array();
     caption_make(&caption, scene, draws, true);
@@ -236,7 +236,7 @@ static void add_narrative(Annotations *annotations, const Scene *scene, int imag
     json_array_append_new(annotations->narratives,
                           json_pack("{s:s, s:i, s:s, s:o}", "image_id", id, "annotator_id", 0,
                                     "caption", text.data, "segments", segments));
-    text_free(&text);
+    byte_buffer_free(&text);
 }
 
 static void add_panoptic(Annotations *annotations, const Scene *scene, int image_id) {

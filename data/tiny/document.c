@@ -8,7 +8,7 @@ static const char SYSTEM[] =
     "gives helpful, detailed, and polite answers to the user's questions. ";
 
 /// "ring small red at the top left, square blue large in the middle; sand"
-static void append_notes(const Scene *scene, Draws *draws, bool positions, Text *text) {
+static void append_notes(const Scene *scene, Draws *draws, bool positions, ByteBuffer *text) {
     int start = draw_below(draws, scene->num_objects);
     for (int i = 0; i < scene->num_objects; i++) {
         const Object *object = &scene->objects[(start + i) % scene->num_objects];
@@ -21,63 +21,64 @@ static void append_notes(const Scene *scene, Draws *draws, bool positions, Text 
             words[j] = words[k];
             words[k] = kept;
         }
-        if (i) text_append(text, ",");
+        if (i) byte_buffer_print(text, ",");
         for (int j = 0; j < 5; j++)
-            if (*words[j]) text_append(text, "%s%s", text->length ? " " : "", words[j]);
+            if (*words[j]) byte_buffer_print(text, "%s%s", text->size ? " " : "", words[j]);
     }
-    text_append(text, "; %s", GROUND_NAMES[scene->ground]);
+    byte_buffer_print(text, "; %s", GROUND_NAMES[scene->ground]);
 }
 
-static void append_caption(const Scene *scene, Draws *draws, Text *text) {
+static void append_caption(const Scene *scene, Draws *draws, ByteBuffer *text) {
     Caption caption;
     caption_make(&caption, scene, draws, false);
     caption_append(&caption, text);
 }
 
-static void append_turn(const Scene *scene, Draws *draws, bool positions, Text *text) {
-    Text question = {0}, answer = {0};
+static void append_turn(const Scene *scene, Draws *draws, bool positions, ByteBuffer *text) {
+    ByteBuffer question = {0}, answer = {0};
     float kind = draw_between(draws, 0, 1);
     if (kind < 0.45f) {
-        text_append(&question, "%s", DESCRIBE_PROMPT);
+        byte_buffer_print(&question, "%s", DESCRIBE_PROMPT);
         append_caption(scene, draws, &answer);
     } else if (kind > 0.8f && positions && referring_make(scene, draws, &question, &answer)) {
         // made
     } else {
         question_make(scene, draws, !positions, &question, &answer);
     }
-    text_append(text, "%s ASSISTANT: %s</s>", question.data, answer.data);
-    text_free(&question);
-    text_free(&answer);
+    byte_buffer_print(text, "%s ASSISTANT: %s</s>", question.data, answer.data);
+    byte_buffer_free(&question);
+    byte_buffer_free(&answer);
 }
 
-void document_make(uint64_t seed, uint64_t index, Text *document) {
+void document_make(uint64_t seed, uint64_t index, ByteBuffer *document) {
     Draws draws = draws_begin(seed, WORLD_DOCUMENT, SPLIT_TRAIN, index);
     Scene scene;
     scene_sample_from(&scene, &draws, SPLIT_TRAIN);
     bool notes = draw_chance(&draws, 0.6f), positions = notes && draw_chance(&draws, 0.6f);
     bool conversation = draw_chance(&draws, 0.6f);
-    text_clear(document);
-    if (conversation) text_append(document, "%sUSER: ", draw_chance(&draws, 0.4f) ? SYSTEM : "");
-    Text context = {0};
+    byte_buffer_clear(document);
+    if (conversation)
+        byte_buffer_print(document, "%sUSER: ", draw_chance(&draws, 0.4f) ? SYSTEM : "");
+    ByteBuffer context = {0};
     if (notes)
         append_notes(&scene, &draws, positions, &context);
     else
         append_caption(&scene, &draws, &context);
-    text_append(document, "%s", context.data);
-    text_free(&context);
+    byte_buffer_print(document, "%s", context.data);
+    byte_buffer_free(&context);
     if (conversation) {
-        text_append(document, "\n");
+        byte_buffer_print(document, "\n");
         append_turn(&scene, &draws, positions, document);
         for (int more = draw_below(&draws, 3); more > 0; more--) {
-            text_append(document, "USER: ");
+            byte_buffer_print(document, "USER: ");
             append_turn(&scene, &draws, positions, document);
         }
     } else {
         int first = 1 + draw_below(&draws, 2);
         for (int i = first; i > 0; i--) {
-            text_append(document, i == first ? " " : "");
+            byte_buffer_print(document, i == first ? " " : "");
             append_caption(&scene, &draws, document);
-            text_append(document, "\n");
+            byte_buffer_print(document, "\n");
         }
     }
 }

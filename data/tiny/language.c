@@ -14,31 +14,6 @@ static const char *const POSITIONS[3][3] = {
     {"at the left", "in the middle", "at the right"},
     {"at the bottom left", "at the bottom", "at the bottom right"}};
 
-void text_append(Text *text, const char *format, ...) {
-    va_list arguments, again;
-    va_start(arguments, format);
-    va_copy(again, arguments);
-    int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    if (text->length + length + 1 > text->capacity) {
-        text->capacity = 2 * (text->length + length + 1);
-        text->data = checked_realloc(text->data, (unsigned long)text->capacity);
-    }
-    vsnprintf(text->data + text->length, (size_t)length + 1, format, again);
-    va_end(again);
-    text->length += length;
-}
-
-void text_clear(Text *text) {
-    text->length = 0;
-    if (text->data) text->data[0] = 0;
-}
-
-void text_free(Text *text) {
-    free(text->data);
-    *text = (Text){0};
-}
-
 static void shuffle(int *values, int count, Draws *draws) {
     for (int i = count - 1; i > 0; i--) {
         int j = draw_below(draws, i + 1), kept = values[i];
@@ -124,11 +99,11 @@ void caption_make(Caption *caption, const Scene *scene, Draws *draws, bool group
     add_segment(caption, ".");
 }
 
-void caption_append(const Caption *caption, Text *text) {
+void caption_append(const Caption *caption, ByteBuffer *text) {
     for (int i = 0; i < caption->num_segments; i++) {
         const char *words = caption->segments[i].words;
         bool glued = i == 0 || words[0] == ',' || words[0] == '.';
-        text_append(text, "%s%s", glued ? "" : " ", words);
+        byte_buffer_print(text, "%s%s", glued ? "" : " ", words);
     }
 }
 
@@ -181,36 +156,38 @@ static bool plain_expression(const Scene *scene, int object, Draws *draws,
     return true;
 }
 
-static void ask_count(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+static void ask_count(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer) {
     if (draw_chance(draws, 0.4f)) {
         bool single = scene->num_objects == 1;
-        text_append(question, "How many objects are there?");
-        text_append(answer, "There %s %s object%s.", single ? "is" : "are",
-                    NUMBERS[scene->num_objects], single ? "" : "s");
+        byte_buffer_print(question, "How many objects are there?");
+        byte_buffer_print(answer, "There %s %s object%s.", single ? "is" : "are",
+                          NUMBERS[scene->num_objects], single ? "" : "s");
         return;
     }
     int shape = draw_chance(draws, 0.85f)
                     ? scene->objects[draw_below(draws, scene->num_objects)].shape
                     : draw_below(draws, NUM_SHAPES);
     int count = count_shape(scene, shape);
-    text_append(question, "How many %s%s are there?", SHAPE_NAMES[shape], plural_ending(shape));
-    text_append(answer, "There %s %s %s%s.", count == 1 ? "is" : "are", NUMBERS[count],
-                SHAPE_NAMES[shape], count == 1 ? "" : plural_ending(shape));
+    byte_buffer_print(question, "How many %s%s are there?", SHAPE_NAMES[shape],
+                      plural_ending(shape));
+    byte_buffer_print(answer, "There %s %s %s%s.", count == 1 ? "is" : "are", NUMBERS[count],
+                      SHAPE_NAMES[shape], count == 1 ? "" : plural_ending(shape));
 }
 
-static void ask_presence(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+static void ask_presence(const Scene *scene, Draws *draws, ByteBuffer *question,
+                         ByteBuffer *answer) {
     int object = draw_below(draws, scene->num_objects);
     int shape =
         draw_chance(draws, 0.5f) ? scene->objects[object].shape : draw_below(draws, NUM_SHAPES);
-    text_append(question, "Is there a %s in the image?", SHAPE_NAMES[shape]);
+    byte_buffer_print(question, "Is there a %s in the image?", SHAPE_NAMES[shape]);
     if (!count_shape(scene, shape)) {
-        text_append(answer, "No, there is no %s.", SHAPE_NAMES[shape]);
+        byte_buffer_print(answer, "No, there is no %s.", SHAPE_NAMES[shape]);
         return;
     }
     char phrase[UTTERANCE_SIZE];
     while (scene->objects[object].shape != shape) object = (object + 1) % scene->num_objects;
     object_phrase(&scene->objects[object], phrase);
-    text_append(answer, "Yes, there is a %s.", phrase);
+    byte_buffer_print(answer, "Yes, there is a %s.", phrase);
 }
 
 static const char *relation(const Object *a, const Object *b) {
@@ -220,38 +197,39 @@ static const char *relation(const Object *a, const Object *b) {
 }
 
 /// Position or relation of objects that an expression can name; false if there are none.
-static bool ask_place(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+static bool ask_place(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer) {
     int order[MAX_OBJECTS] = {0};
     char first[UTTERANCE_SIZE], second[UTTERANCE_SIZE];
     int count = shuffled_objects(scene, draws, order);
     const Object *a = &scene->objects[order[0]];
     if (!plain_expression(scene, order[0], draws, first)) return false;
     if (count > 1 && draw_chance(draws, 0.5f) && plain_expression(scene, order[1], draws, second)) {
-        text_append(question, "Is the %s left of, right of, above or below the %s?", first, second);
-        text_append(answer, "The %s is %s the %s.", first, relation(a, &scene->objects[order[1]]),
-                    second);
+        byte_buffer_print(question, "Is the %s left of, right of, above or below the %s?", first,
+                          second);
+        byte_buffer_print(answer, "The %s is %s the %s.", first,
+                          relation(a, &scene->objects[order[1]]), second);
     } else {
-        text_append(question, "Where is the %s?", first);
-        text_append(answer, "The %s is %s of the image.", first, object_position(a));
+        byte_buffer_print(question, "Where is the %s?", first);
+        byte_buffer_print(answer, "The %s is %s of the image.", first, object_position(a));
     }
     return true;
 }
 
-static void ask_color(const Scene *scene, int object, Text *question, Text *answer) {
+static void ask_color(const Scene *scene, int object, ByteBuffer *question, ByteBuffer *answer) {
     const char *shape = SHAPE_NAMES[scene->objects[object].shape];
-    text_append(question, "What color is the %s?", shape);
-    text_append(answer, "The %s is %s.", shape, COLOR_NAMES[scene->objects[object].color]);
+    byte_buffer_print(question, "What color is the %s?", shape);
+    byte_buffer_print(answer, "The %s is %s.", shape, COLOR_NAMES[scene->objects[object].color]);
 }
 
-void question_make(const Scene *scene, Draws *draws, bool from_words, Text *question,
-                   Text *answer) {
+void question_make(const Scene *scene, Draws *draws, bool from_words, ByteBuffer *question,
+                   ByteBuffer *answer) {
     int kind = draw_below(draws, 8), object = draw_below(draws, scene->num_objects);
     if (kind >= 6 && !from_words && ask_place(scene, draws, question, answer)) return;
     if (kind >= 3 && count_shape(scene, scene->objects[object].shape) == 1) {
         ask_color(scene, object, question, answer);
     } else if (kind == 0) {
-        text_append(question, "What is the ground?");
-        text_append(answer, "The ground is %s.", GROUND_NAMES[scene->ground]);
+        byte_buffer_print(question, "What is the ground?");
+        byte_buffer_print(answer, "The ground is %s.", GROUND_NAMES[scene->ground]);
     } else if (kind <= 2 || kind == 4) {
         ask_presence(scene, draws, question, answer);
     } else {
@@ -259,7 +237,7 @@ void question_make(const Scene *scene, Draws *draws, bool from_words, Text *ques
     }
 }
 
-bool referring_make(const Scene *scene, Draws *draws, Text *question, Text *answer) {
+bool referring_make(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer) {
     char expressions[16][UTTERANCE_SIZE];
     int object = draw_below(draws, scene->num_objects);
     int count = object_expressions(scene, object, expressions, 16);
@@ -268,7 +246,8 @@ bool referring_make(const Scene *scene, Draws *draws, Text *question, Text *answ
     const char *words = expressions[draw_below(draws, count)];
     char phrase[UTTERANCE_SIZE];
     object_phrase(named, phrase);
-    text_append(question, "Describe the \"%s\".", words);
-    text_append(answer, "The %s is a %s %s of the image.", words, phrase, object_position(named));
+    byte_buffer_print(question, "Describe the \"%s\".", words);
+    byte_buffer_print(answer, "The %s is a %s %s of the image.", words, phrase,
+                      object_position(named));
     return true;
 }

@@ -1,16 +1,8 @@
 /// What can be said about a scene: captions, expressions that name one object, questions with answers, and documents
 /// of words alone. One grammar of about a hundred words, used by every annotation that the world is written with.
 #pragma once
+#include "autograd/byte_buffer.h"
 #include "data/tiny/scene.h"
-
-typedef struct Text {
-    char *data; ///< NULL or a terminated string
-    int length, capacity;
-} Text;
-
-void text_append(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
-void text_clear(Text *text);
-void text_free(Text *text);
 
 enum { MAX_SEGMENTS = 4 * MAX_OBJECTS + 8, UTTERANCE_SIZE = 96 };
 
@@ -30,7 +22,7 @@ typedef struct Caption {
 /// All objects in random order, each as its own phrase. With `grouped`, objects of a shape that occurs more than once
 /// may be named together ("two rings").
 void caption_make(Caption *caption, const Scene *scene, Draws *draws, bool grouped);
-void caption_append(const Caption *caption, Text *text);
+void caption_append(const Caption *caption, ByteBuffer *text);
 
 /// "small red striped ring": the noun phrase without its article.
 void object_phrase(const Object *object, char words[UTTERANCE_SIZE]);
@@ -44,14 +36,15 @@ int object_expressions(const Scene *scene, int object, char (*expressions)[UTTER
                        int limit);
 
 /// A question about the scene and its answer. `from_words` restricts it to what a caption tells (no positions).
-void question_make(const Scene *scene, Draws *draws, bool from_words, Text *question, Text *answer);
+void question_make(const Scene *scene, Draws *draws, bool from_words, ByteBuffer *question,
+                   ByteBuffer *answer);
 
 /// `Describe the "red ring".` and "The red ring is a small striped ring at the top left of the image." False if no
 /// object of the scene can be named by an expression.
-bool referring_make(const Scene *scene, Draws *draws, Text *question, Text *answer);
+bool referring_make(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer);
 
 /// A document in which later words follow from earlier ones: a scene told as a caption or as notes, then told again in
 /// other orders or asked about. "</s>" marks the end of an answer, as in the vicuna_v1 template.
-void document_make(uint64_t seed, uint64_t index, Text *document);
+void document_make(uint64_t seed, uint64_t index, ByteBuffer *document);
 
 extern const char DESCRIBE_PROMPT[];

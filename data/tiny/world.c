@@ -68,7 +68,7 @@ static bool write_split(const char *root, const WorldOptions *options, Split spl
 static bool write_documents(const char *root, const WorldOptions *options, Error *error) {
     if (options->num_documents == 0) return true;
     json_t *documents = json_array();
-    Text text = {0};
+    ByteBuffer text = {0};
     for (int i = 0; i < options->num_documents; i++) {
         document_make(options->seed, (uint64_t)i, &text);
         json_array_append_new(documents, json_string(text.data));
@@ -76,7 +76,7 @@ static bool write_documents(const char *root, const WorldOptions *options, Error
             options->progress(options->progress_context, "documents", i + 1,
                               options->num_documents);
     }
-    text_free(&text);
+    byte_buffer_free(&text);
     char *path = format_string("%s/train/documents.json", root);
     bool written = write_json(path, documents, error);
     free(path);
