@@ -23,7 +23,8 @@ typedef struct Dataset Dataset;
 Dataset *dataset_open(const DatasetOptions *options, Error *error);
 void dataset_close(Dataset *dataset);
 const char *dataset_path(const Dataset *dataset);
-/// Of the bytes of the samples that are used and of which these are: the same numbers on two machines mean the same data.
+/// Of the bytes of the samples that are used and of which these are: the same numbers on two machines, or on two days, mean
+/// the same conversations in the same order. What is in the images is not looked at.
 uint64_t dataset_checksum(const Dataset *dataset);
 
 /// Samples that can be used.

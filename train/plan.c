@@ -54,8 +54,8 @@ Plan *plan_make(const Config *config, const PlanOptions *options) {
     PlanModel model = {0};
     PlanBatches batches = {0};
     plan_model_open(plan, &model);
-    plan_resume(plan, &model);
     plan_data(plan, &model, &batches);
+    plan_resume(plan, &model);
     plan_memory(plan, &model, &batches);
     plan_disk(plan, &model);
     plan_batches_free(&batches);

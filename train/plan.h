@@ -5,6 +5,7 @@
 #pragma once
 #include "autograd/device.h"
 #include "train/config.h"
+#include "train/training_checkpoint.h"
 
 #include <stdio.h>
 
@@ -35,6 +36,7 @@ typedef struct PlanProblem {
 
 typedef struct PlanData {
     bool known; ///< the data set could be read
+    DataIdentity train, eval;
     int64_t samples, with_image, missing_images, held_out_samples;
     bool lengths_known;         ///< and the tokenizer and the number of visual tokens
     bool every_sample_measured; ///< tokenized all; otherwise some, and the rest by their words

@@ -24,7 +24,7 @@ typedef struct Lengths {
 // ---- opening
 
 static Dataset *open_data(Plan *plan, const char *key, const char *folder_key, const char *path,
-                          const char *folder, int64_t *missing) {
+                          const char *folder, DataIdentity *identity, int64_t *missing) {
     Error error = {0};
     struct stat status;
     bool has_folder = folder && !stat(folder, &status) && S_ISDIR(status.st_mode);
@@ -39,6 +39,7 @@ static Dataset *open_data(Plan *plan, const char *key, const char *folder_key, c
     int64_t images = 0, count = dataset_count(data);
     for (int64_t i = 0; i < count; i++) images += dataset_has_image(data, i);
     *missing = dataset_skipped(data);
+    *identity = (DataIdentity){count, dataset_checksum(data)};
     plan_add_file(plan, key, path, true,
                   format_string("%lld samples, %lld with an image%s", (long long)count,
                                 (long long)images, *missing ? "; images are missing" : ""));
@@ -288,7 +289,7 @@ static void read_held_out(Plan *plan, const PlanModel *model, PlanBatches *batch
     int64_t missing = 0, limit = plan->config->training.eval_samples;
     if (!section->eval) return;
     Dataset *data = open_data(plan, "data.eval", "data.eval_image_folder", section->eval,
-                              section->eval_image_folder, &missing);
+                              section->eval_image_folder, &plan->data.eval, &missing);
     if (!data) return;
     check_missing(plan, "data.eval", section->eval, section->eval_image_folder, missing);
     int64_t count = dataset_count(data);
@@ -305,7 +306,7 @@ static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batch
     const DataSection *section = &plan->config->data;
     if (!section->train) return;
     Dataset *data = open_data(plan, "data.train", "data.image_folder", section->train,
-                              section->image_folder, &plan->data.missing_images);
+                              section->image_folder, &plan->data.train, &plan->data.missing_images);
     if (!data) return;
     check_missing(plan, "data.train", section->train, section->image_folder,
                   plan->data.missing_images);

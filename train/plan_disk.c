@@ -32,9 +32,11 @@ static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
 /// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from it.
 static void check_changes(Plan *plan, const char *path) {
     const TrainingSection *training = &plan->config->training;
-    int64_t global_batch = training->per_device_train_batch_size *
-                           training->gradient_accumulation_steps * plan->options.processes;
-    TrainingPosition then;
+    TrainingPosition then,
+        now = {.global_batch = training->per_device_train_batch_size *
+                               training->gradient_accumulation_steps * plan->options.processes,
+               .train = plan->data.train,
+               .eval = plan->data.eval};
     Error error;
     size_t size;
     char *written = training_checkpoint_config(path, &error);
@@ -42,8 +44,7 @@ static void check_changes(Plan *plan, const char *path) {
     bool ok = written && training_checkpoint_position(path, &then, &error);
     if (ok) {
         plan->schedule.first_step = then.step;
-        ok = resume_check(plan->config, written, path, global_batch, then.global_batch, changes,
-                          &error);
+        ok = resume_check(plan->config, written, path, &now, &then, changes, &error);
     }
     if (changes) fclose(changes);
     if (!ok) plan_add_problem(plan, "training.resume", error.message);

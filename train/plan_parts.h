@@ -50,7 +50,7 @@ void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches);
 void plan_batches_free(PlanBatches *batches);
 
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches);
-/// Checkpoints that would be gone on from, and what will be written. Before plan_data(), which counts the steps.
+/// Checkpoints that would be gone on from. After plan_data(), which knows the data.
 void plan_resume(Plan *plan, PlanModel *model);
 void plan_disk(Plan *plan, const PlanModel *model);
 void plan_time(Plan *plan);

@@ -7,7 +7,7 @@
 static const char *const HARMLESS[] = {"data.cache_features",
                                        "data.dataloader_num_workers",
                                        "data.dataloader_prefetch_factor",
-                                       "data.eval",
+                                       "data.eval", // by what is in it
                                        "data.eval_image_folder",
                                        "model.adapters", // read before step 0 only
                                        "model.recompute",
@@ -40,10 +40,16 @@ static bool is_one_of(const char *key, const char *const *keys, size_t count) {
     return false;
 }
 
-static bool is_harmless(const char *key, bool same_global_batch) {
+/// What the positions say: batches may be cut anew, and data may move.
+typedef struct Same {
+    bool global_batch, train;
+} Same;
+
+static bool is_harmless(const char *key, const Same *same) {
     return !strncmp(key, "eval.", 5) ||
            is_one_of(key, HARMLESS, sizeof HARMLESS / sizeof *HARMLESS) ||
-           (same_global_batch &&
+           (same->train && !strcmp(key, "data.train")) ||
+           (same->global_batch &&
             is_one_of(key, BATCH_KEYS, sizeof BATCH_KEYS / sizeof *BATCH_KEYS));
 }
 
@@ -90,35 +96,71 @@ static bool same_value(const Walk *a, const Walk *b) {
            !memcmp(a->value, b->value, (size_t)a->value_length);
 }
 
-bool resume_check(const Config *config, const char *written_yaml, const char *checkpoint,
-                  int64_t global_batch, int64_t written_global_batch, FILE *out, Error *error) {
-    char *yaml = config_to_yaml(config), meaningful[MAX_KEY] = {0};
-    int count = 0;
+/// What makes the run another one: how much does, and what is the first.
+typedef struct Changes {
+    const char *checkpoint;
+    FILE *out;
+    int count;
+    char first[MAX_KEY];
+} Changes;
+
+static void note(Changes *changes, const char *key) {
+    if (!changes->count++) snprintf(changes->first, sizeof changes->first, "%s", key);
+}
+
+static void compare_settings(Changes *changes, const char *yaml, const char *written_yaml,
+                             const Same *same) {
     Walk now = {.at = yaml}, then;
     while (next_key(&now)) {
         if (!find_key(written_yaml, now.key, &then) || same_value(&now, &then)) continue;
-        bool harmless = is_harmless(now.key, global_batch == written_global_batch);
-        if (out)
-            fprintf(out, "since %s: %s was %.*s, is %.*s%s\n", checkpoint, now.key,
-                    then.value_length, then.value, now.value_length, now.value,
+        bool harmless = is_harmless(now.key, same);
+        if (changes->out)
+            fprintf(changes->out, "since %s: %s was %.*s, is %.*s%s\n", changes->checkpoint,
+                    now.key, then.value_length, then.value, now.value_length, now.value,
                     harmless ? "" : " (another run)");
-        if (!harmless && !count++) snprintf(meaningful, sizeof meaningful, "%s", now.key);
+        if (!harmless) note(changes, now.key);
     }
+}
+
+static bool is_same_data(const DataIdentity *a, const DataIdentity *b) {
+    return a->samples == b->samples && a->checksum == b->checksum;
+}
+
+static void compare_data(Changes *changes, const char *key, const DataIdentity *now,
+                         const DataIdentity *then) {
+    if (!now->samples || !then->samples || is_same_data(now, then)) return;
+    if (changes->out)
+        fprintf(changes->out,
+                "since %s: the data of %s was %lld samples (checksum %016llx), is %lld (%016llx) "
+                "(another run)\n",
+                changes->checkpoint, key, (long long)then->samples,
+                (unsigned long long)then->checksum, (long long)now->samples,
+                (unsigned long long)now->checksum);
+    note(changes, key);
+}
+
+bool resume_check(const Config *config, const char *written_yaml, const char *checkpoint,
+                  const TrainingPosition *now, const TrainingPosition *then, FILE *out,
+                  Error *error) {
+    Changes changes = {.checkpoint = checkpoint, .out = out};
+    Same same = {now->global_batch == then->global_batch, is_same_data(&now->train, &then->train)};
+    char *yaml = config_to_yaml(config);
+    compare_settings(&changes, yaml, written_yaml, &same);
     free(yaml);
-    if (global_batch != written_global_batch && !count++)
-        snprintf(meaningful, sizeof meaningful, "training.per_device_train_batch_size");
-    if (!count || config->training.accept_changes) return true;
-    if (global_batch != written_global_batch)
-        return config_refuse(config, meaningful, error,
+    compare_data(&changes, "data.train", &now->train, &then->train);
+    compare_data(&changes, "data.eval", &now->eval, &then->eval);
+    if (!same.global_batch) note(&changes, "training.per_device_train_batch_size");
+    if (!changes.count || config->training.accept_changes) return true;
+    if (!same.global_batch)
+        return config_refuse(config, changes.first, error,
                              "a step of %s had %lld samples and would now have %lld; use batch "
                              "size x accumulation x processes of %lld, start anew in another "
                              "training.output_dir, or set training.accept_changes=true",
-                             checkpoint, (long long)written_global_batch, (long long)global_batch,
-                             (long long)written_global_batch);
-    return config_refuse(
-        config, meaningful, error,
-        "%d setting(s) differ from those of %s and would make it another run (each "
-        "is listed above); change them back, start anew in another "
-        "training.output_dir, or set training.accept_changes=true",
-        count, checkpoint);
+                             checkpoint, (long long)then->global_batch,
+                             (long long)now->global_batch, (long long)then->global_batch);
+    return config_refuse(config, changes.first, error,
+                         "%d of the settings and data differ from those of %s and would make it "
+                         "another run (each is listed above); change them back, start anew in "
+                         "another training.output_dir, or set training.accept_changes=true",
+                         changes.count, checkpoint);
 }

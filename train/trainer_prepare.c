@@ -113,19 +113,20 @@ static bool is_same_run(Trainer *trainer, const char *path, Error *error) {
     TrainingPosition then;
     char *written = training_checkpoint_config(path, error);
     bool same = written && training_checkpoint_position(path, &then, error) &&
-                resume_check(trainer->config, written, path, trainer->position.global_batch,
-                             then.global_batch, trainer->is_first ? stderr : NULL, error);
+                resume_check(trainer->config, written, path, &trainer->position, &then,
+                             trainer->is_first ? stderr : NULL, error);
     free(written);
     return same;
 }
 
 static bool load_checkpoint(Trainer *trainer, const char *path, Error *error) {
-    TrainingPosition *position = &trainer->position;
-    int64_t global_batch = position->global_batch;
+    TrainingPosition *position = &trainer->position, now = *position;
     if (!is_same_run(trainer, path, error) ||
         !training_checkpoint_load(path, &trainer->optimizer, position, error))
         return false;
-    position->global_batch = global_batch;
+    position->global_batch = now.global_batch;
+    position->train = now.train;
+    position->eval = now.eval;
     if (trainer->is_first)
         fprintf(stderr, "going on from %s, step %lld\n", path, (long long)position->step);
     return detector_restore(&trainer->loss_detector, &position->loss_detector, error) &&
@@ -148,6 +149,11 @@ static bool find_newest(Trainer *trainer, char *path, size_t size, Error *error)
            process_group_broadcast(trainer->group, 0, path, size, error);
 }
 
+static DataIdentity identify(const Dataset *dataset) {
+    if (!dataset) return (DataIdentity){0};
+    return (DataIdentity){dataset_count(dataset), dataset_checksum(dataset)};
+}
+
 static void new_position(Trainer *trainer) {
     double threshold = trainer->config->training.outlier_zscore;
     trainer->loss_detector = trainer->norm_detector =
@@ -158,7 +164,9 @@ static void new_position(Trainer *trainer) {
                                                            training->gradient_accumulation_steps *
                                                            process_count(trainer->group),
                                            .best_loss = NAN,
-                                           .best_step = -1};
+                                           .best_step = -1,
+                                           .train = identify(trainer->data),
+                                           .eval = identify(trainer->held_out)};
 }
 
 static bool lies_in(const char *path, const char *folder) {
@@ -194,7 +202,6 @@ static bool start_or_resume(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
     bool automatic = !strcmp(training->resume, "auto"), never = !strcmp(training->resume, "never");
     char newest[4096];
-    new_position(trainer);
     if (!automatic && !never) return load_checkpoint(trainer, training->resume, error);
     if (!find_newest(trainer, newest, sizeof newest, error)) return false;
     if (newest[0] && never)
@@ -252,21 +259,22 @@ static bool read_everything(Trainer *trainer, Error *error) {
 
 /// Settings and data must be the same on every rank; what is about this machine alone may differ.
 static bool is_one_job(Trainer *trainer, Error *error) {
-    uint64_t data[2] = {dataset_checksum(trainer->data),
-                        trainer->held_out ? dataset_checksum(trainer->held_out) : 0};
+    const TrainingPosition *position = &trainer->position;
     return process_group_same(trainer->group, "the configuration", trainer->config_yaml,
                               strlen(trainer->config_yaml), error) &&
-           process_group_same(trainer->group, "the training data (data.train)", &data[0],
-                              sizeof data[0], error) &&
-           process_group_same(trainer->group, "the held-out data (data.eval)", &data[1],
-                              sizeof data[1], error);
+           process_group_same(trainer->group, "the training data (data.train)", &position->train,
+                              sizeof position->train, error) &&
+           process_group_same(trainer->group, "the held-out data (data.eval)", &position->eval,
+                              sizeof position->eval, error);
 }
 
 bool trainer_prepare(Trainer *trainer, Error *error) {
     ProcessGroup *group = trainer->group;
     if (!open_device(trainer, error) ||
-        !process_group_agree(group, read_everything(trainer, error), error) ||
-        !is_one_job(trainer, error) ||
+        !process_group_agree(group, read_everything(trainer, error), error))
+        return false;
+    new_position(trainer);
+    if (!is_one_job(trainer, error) ||
         !process_group_use_device(group, trainer->setup.device, error))
         return false;
     trainer->buckets =

@@ -157,6 +157,17 @@ static bool write_detector(StateWriter *writer, const char *name, const Detector
     return ok;
 }
 
+static bool write_data(StateWriter *writer, const char *name, const DataIdentity *data,
+                       Error *error) {
+    char *samples = format_string("data/%s_samples", name),
+         *checksum = format_string("data/%s_checksum", name);
+    bool ok = state_write_attribute_int(writer, samples, data->samples, error) &&
+              state_write_attribute_int(writer, checksum, (int64_t)data->checksum, error);
+    free(samples);
+    free(checksum);
+    return ok;
+}
+
 static bool write_position(StateWriter *writer, const TrainingPosition *position, Error *error) {
     return state_write_attribute_int(writer, "position/step", position->step, error) &&
            state_write_attribute_int(writer, "position/position", position->position, error) &&
@@ -166,6 +177,8 @@ static bool write_position(StateWriter *writer, const TrainingPosition *position
                                      error) &&
            state_write_attribute_double(writer, "position/best_loss", position->best_loss, error) &&
            state_write_attribute_int(writer, "position/best_step", position->best_step, error) &&
+           write_data(writer, "train", &position->train, error) &&
+           write_data(writer, "eval", &position->eval, error) &&
            write_detector(writer, "loss", &position->loss_detector, error) &&
            write_detector(writer, "grad_norm", &position->norm_detector, error);
 }
@@ -305,6 +318,21 @@ static bool read_detector(const StateFile *file, const char *name, DetectorState
     return ok;
 }
 
+/// Files that do not say it are read as well.
+static bool read_data(const StateFile *file, const char *name, DataIdentity *data, Error *error) {
+    char *samples = format_string("data/%s_samples", name),
+         *checksum = format_string("data/%s_checksum", name);
+    int64_t bits = 0;
+    *data = (DataIdentity){0};
+    bool ok = !state_has_attribute(file, samples) ||
+              (state_read_attribute_int(file, samples, &data->samples, error) &&
+               state_read_attribute_int(file, checksum, &bits, error));
+    data->checksum = (uint64_t)bits;
+    free(samples);
+    free(checksum);
+    return ok;
+}
+
 static bool read_position(const StateFile *file, TrainingPosition *position, Error *error) {
     return state_read_attribute_int(file, "position/step", &position->step, error) &&
            state_read_attribute_int(file, "position/position", &position->position, error) &&
@@ -314,6 +342,8 @@ static bool read_position(const StateFile *file, TrainingPosition *position, Err
                                     error) &&
            state_read_attribute_double(file, "position/best_loss", &position->best_loss, error) &&
            state_read_attribute_int(file, "position/best_step", &position->best_step, error) &&
+           read_data(file, "train", &position->train, error) &&
+           read_data(file, "eval", &position->eval, error) &&
            read_detector(file, "loss", &position->loss_detector, error) &&
            read_detector(file, "grad_norm", &position->norm_detector, error);
 }

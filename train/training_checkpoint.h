@@ -5,6 +5,12 @@
 #include "train/outlier_detector.h"
 #include "train/process_group.h"
 
+/// What data a run has come to know. samples 0: there is none, or (of a checkpoint older than this) it is not known.
+typedef struct DataIdentity {
+    int64_t samples;   ///< that are used
+    uint64_t checksum; ///< dataset_checksum()
+} DataIdentity;
+
 typedef struct TrainingPosition {
     int64_t step;     ///< steps done
     int64_t position; ///< samples of the data order consumed (global)
@@ -13,6 +19,7 @@ typedef struct TrainingPosition {
     int64_t global_batch; ///< samples of a step, of all processes
     double best_loss;     ///< lowest loss on held-out data so far; NAN before the first
     int64_t best_step;    ///< where that was; -1 before the first
+    DataIdentity train, eval; ///< data.train, data.eval
     DetectorState loss_detector, norm_detector;
 } TrainingPosition;
 

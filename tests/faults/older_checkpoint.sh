@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A run that is made to go on from an older checkpoint leaves the later ones behind: when it is killed and resumed automatically, it is the
-# new branch that goes on, to the bits of one that never had the old.
+# new branch that goes on, to the bits of one that never had the old. A run does not go on from a checkpoint with other data.
 #
 #   tests/faults/older_checkpoint.sh [BUILD]
 set -euo pipefail
@@ -60,3 +60,21 @@ prepare 1 other "${branch[@]}" "training.resume=$folder/expected/checkpoint-5.h5
 says other '^40 checkpoint(s) in .* do not come from .*expected/checkpoint-5.h5 and are set aside in' || fail "other does not say what is set aside"
 "$build/tests/faults/compare_checkpoints" "$folder/expected/checkpoint-$steps.h5" "$folder/other/checkpoint-$steps.h5" || fail "other is not expected"
 echo "another run's checkpoint: what was there is set aside, same bits"
+
+# other data under the same name
+"$build/data/tiny/make_tiny_world" "$folder/replaced" --seed 6 --train 60 --test 2 --quiet
+cp -r "$folder/replaced/train/." "$folder/world/train/"
+begin_at 3 replaced-data
+prepare 1 replaced-data
+code=0
+"${command[@]}" >"$folder/replaced-data.log" 2>&1 || code=$?
+[ $code = 2 ] || fail "a run whose data was replaced ended with $code"
+says replaced-data '^since .*checkpoint-3.h5: the data of data.train was [0-9]* samples .*, is [0-9]* .* (another run)$' || fail "the replaced data is not listed"
+says replaced-data 'data.train.*another run' || fail "the replaced data is not refused"
+planned=("${command[@]}")
+planned[1]=plan
+code=0
+"${planned[@]}" >"$folder/plan.log" 2>&1 || code=$?
+[ $code != 0 ] && says plan 'the data of data.train was' || fail "the plan does not say that the data was replaced"
+finish 1 replaced-data training.accept_changes=true
+echo "other data under the same name: refused, listed, in the plan too; goes on with accept_changes"

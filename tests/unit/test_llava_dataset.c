@@ -79,6 +79,27 @@ static void missing_images_fail_or_are_skipped_and_counted(void **state) {
     assert_non_null(strstr(error.message, "right image folder"));
 }
 
+/// The checksum where only `present` exists of the images a.png and b.png.
+static uint64_t checksum_with(const char *present) {
+    Error error = {0};
+    write_text(present, "");
+    Dataset *dataset =
+        open_text("[{\"image\": \"a.png\", " TURNS "}, {\"image\": \"b.png\", " TURNS "}]",
+                  MISSING_IMAGE_SKIP, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    assert_int_equal(dataset_count(dataset), 1);
+    uint64_t checksum = dataset_checksum(dataset);
+    dataset_close(dataset);
+    unlink(in_folder(present));
+    return checksum;
+}
+
+static void machines_that_each_miss_another_image_do_not_have_the_same_data(void **state) {
+    (void)state;
+    assert_true(checksum_with("a.png") == checksum_with("a.png"));
+    assert_true(checksum_with("a.png") != checksum_with("b.png"));
+}
+
 typedef struct Bad {
     const char *text;
     const char *message;
@@ -245,6 +266,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_are_read_one_by_one),
         cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
+        cmocka_unit_test(machines_that_each_miss_another_image_do_not_have_the_same_data),
         cmocka_unit_test(data_sets_that_are_not_valid_say_where_and_what_was_expected),
         cmocka_unit_test(a_file_that_changes_while_it_is_open_is_an_error),
         cmocka_unit_test(samples_may_be_longer_than_the_pieces_that_are_read),

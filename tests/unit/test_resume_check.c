@@ -22,15 +22,26 @@ static Config *configure(const char *setting) {
     return config;
 }
 
-/// Whether a run of batches of 12 goes on with this setting and batches of `global_batch`.
-static bool goes_on(const char *setting, int64_t global_batch, Error *error) {
+/// What the checkpoint was trained on, with batches of 12.
+static const TrainingPosition THEN = {.global_batch = 12, .train = {40, 0xabc}, .eval = {8, 0xdef}};
+
+/// Whether the run goes on with this setting and from `now`.
+static bool goes_on_from(const char *setting, const TrainingPosition *now,
+                         const TrainingPosition *then, Error *error) {
     Config *config = configure(setting);
     memset(listed, 0, sizeof listed);
     FILE *out = fmemopen(listed, sizeof listed - 1, "w");
-    bool same = resume_check(config, written, "checkpoint-3.h5", global_batch, 12, out, error);
+    bool same = resume_check(config, written, "checkpoint-3.h5", now, then, out, error);
     fclose(out);
     config_free(config);
     return same;
+}
+
+/// Whether it goes on with this setting and batches of `global_batch`.
+static bool goes_on(const char *setting, int64_t global_batch, Error *error) {
+    TrainingPosition now = THEN;
+    now.global_batch = global_batch;
+    return goes_on_from(setting, &now, &THEN, error);
 }
 
 static void the_same_configuration_goes_on_silently(void **state) {
@@ -82,6 +93,45 @@ static void batches_may_be_cut_anew_but_not_change_their_size(void **state) {
     assert_false(goes_on(NULL, 24, &error)); // the number of processes alone
 }
 
+static void data_that_changed_makes_another_run_whatever_its_name(void **state) {
+    (void)state;
+    TrainingPosition now = THEN;
+    Error error = {0};
+    now.train.samples = 120;
+    assert_false(goes_on_from(NULL, &now, &THEN, &error));
+    assert_true(error.is_configuration);
+    assert_non_null(strstr(error.message, "data.train"));
+    assert_non_null(strstr(listed, "the data of data.train was 40 samples"));
+    assert_non_null(strstr(listed, "is 120"));
+    now = THEN;
+    now.eval.checksum++;
+    assert_false(goes_on_from(NULL, &now, &THEN, &error));
+    assert_non_null(strstr(error.message, "data.eval"));
+    assert_true(goes_on_from("training.accept_changes=true", &now, &THEN, &error));
+    assert_non_null(strstr(listed, "the data of data.eval"));
+}
+
+static void data_may_move_and_held_out_data_may_come_and_go(void **state) {
+    (void)state;
+    TrainingPosition now = THEN;
+    Error error = {0};
+    assert_true(goes_on("data.train=elsewhere.json", 12, &error));
+    assert_non_null(strstr(listed, "data.train was "));
+    assert_true(goes_on("data.eval=elsewhere.json", 12, &error));
+    now.eval = (DataIdentity){0};
+    assert_true(goes_on_from(NULL, &now, &THEN, &error));
+    assert_true(goes_on_from(NULL, &THEN, &now, &error));
+}
+
+static void a_checkpoint_that_does_not_know_its_data_goes_by_the_name(void **state) {
+    (void)state;
+    TrainingPosition then = {.global_batch = 12};
+    Error error = {0};
+    assert_true(goes_on_from(NULL, &THEN, &then, &error));
+    assert_string_equal(listed, "");
+    assert_false(goes_on_from("data.train=elsewhere.json", &THEN, &then, &error));
+}
+
 int main(void) {
     Config *config = configure(NULL);
     written = config_to_yaml(config);
@@ -91,6 +141,9 @@ int main(void) {
         cmocka_unit_test(what_decides_nothing_may_change_and_is_listed),
         cmocka_unit_test(what_is_learned_must_not_change),
         cmocka_unit_test(batches_may_be_cut_anew_but_not_change_their_size),
+        cmocka_unit_test(data_that_changed_makes_another_run_whatever_its_name),
+        cmocka_unit_test(data_may_move_and_held_out_data_may_come_and_go),
+        cmocka_unit_test(a_checkpoint_that_does_not_know_its_data_goes_by_the_name),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(written);
