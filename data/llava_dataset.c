@@ -17,6 +17,8 @@ typedef struct Record {
     uint64_t checksum; ///< of its bytes: a file that is rewritten in place may keep its length
 } Record;
 
+_Static_assert(sizeof(Record) == DATASET_BYTES_PER_SAMPLE, "what the header promises");
+
 struct Dataset {
     char *path;
     char *image_folder;

@@ -1,7 +1,7 @@
 /// Data sets in LLaVA's format: a JSON array of {"id", "image" (optional), "conversations": [{"from", "value"}, ...]}.
 ///
-/// The file is read and checked from end to end when it is opened, one sample at a time; what stays in memory is 32 bytes per
-/// sample, and a sample is read and parsed again when it is asked for: a file that was changed in between is an error. A data set
+/// The file is read and checked from end to end when it is opened, one sample at a time; what stays in memory is
+/// DATASET_BYTES_PER_SAMPLE, and a sample is read and parsed again when it is asked for: a file that was changed in between is an error. A data set
 /// may be read by several threads.
 #pragma once
 #include "data/conversation.h"
@@ -17,6 +17,8 @@ typedef struct DatasetOptions {
 } DatasetOptions;
 
 typedef struct Dataset Dataset;
+
+enum { DATASET_BYTES_PER_SAMPLE = 32 };
 
 /// NULL on failure: bad JSON (file and line), a sample that is not valid (file, line, number, id, what was expected), a
 /// missing image (unless skipped), or nothing to train on.

@@ -189,7 +189,8 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
                   (config->training.shard_optimizer && plan->options.processes > 1);
     if (copied)
         memory->snapshot = 3 * parameters_count_elements(parameters) * (int64_t)sizeof(float);
-    memory->data_index = 24 * (plan->data.samples + plan->data.held_out_samples);
+    memory->data_index =
+        DATASET_BYTES_PER_SAMPLE * (plan->data.samples + plan->data.held_out_samples);
     memory->program = PROGRAM_BYTES;
     memory->host = memory->program + memory->feature_cache + memory->loader + memory->snapshot +
                    memory->data_index;
