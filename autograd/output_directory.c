@@ -32,8 +32,10 @@ static bool make_folder(OutputDirectory *directory, Error *error) {
                          directory->path, strerror(errno));
     mode_t mask = umask(0); // mkdtemp makes it private; the user's umask is what is meant
     umask(mask);
-    return !chmod(directory->temporary_path, 0777 & ~mask) ||
-           error_set(error, "%s: %s", directory->temporary_path, strerror(errno));
+    if (!chmod(directory->temporary_path, 0777 & ~mask)) return true;
+    error_set(error, "%s: %s", directory->temporary_path, strerror(errno));
+    rmdir(directory->temporary_path);
+    return false;
 }
 
 OutputDirectory *output_directory_create(const char *path, Error *error) {

@@ -60,19 +60,36 @@ OutputFile *output_create(const char *path, Error *error) {
 
 const char *output_temporary_path(const OutputFile *file) { return file->temporary_path; }
 
-bool output_write(OutputFile *file, const void *data, size_t bytes, Error *error) {
+static bool write_all(int descriptor, const char *path, const void *data, size_t bytes,
+                      Error *error) {
     const char *next = data;
     while (bytes > 0) {
-        ssize_t written = write(file->descriptor, next, bytes);
+        ssize_t written = write(descriptor, next, bytes);
         if (written < 0 && errno == EINTR) continue;
         if (written <= 0) {
-            return error_set(error, "%s: writing failed: %s", file->path,
+            return error_set(error, "%s: writing failed: %s", path,
                              written < 0 ? strerror(errno) : "no space was left");
         }
         next += written;
         bytes -= (size_t)written;
     }
     return true;
+}
+
+bool output_write(OutputFile *file, const void *data, size_t bytes, Error *error) {
+    return write_all(file->descriptor, file->path, data, bytes, error);
+}
+
+bool output_append(const char *path, const void *data, size_t bytes, Error *error) {
+    int descriptor = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
+    if (descriptor < 0) return error_set(error, "%s: cannot be written: %s", path, strerror(errno));
+    off_t before = lseek(descriptor, 0, SEEK_END);
+    bool written = write_all(descriptor, path, data, bytes, error);
+    if (!written && ftruncate(descriptor, before) != 0)
+        error_context(error, "a part of a line is left in it");
+    if (close(descriptor) != 0 && written)
+        written = error_set(error, "%s: writing failed: %s", path, strerror(errno));
+    return written;
 }
 
 /// Makes the rename itself durable. File systems that cannot sync a folder (some network ones) order it themselves.

@@ -20,5 +20,8 @@ void output_abandon(OutputFile *file);
 /// Removes what writes of `path` left behind that a kill cut short. Nobody may be writing it.
 void output_remove_remains(const char *path);
 
+/// Appends bytes to a file, which need not be there: all of them, or none where the disk is full.
+bool output_append(const char *path, const void *data, size_t bytes, Error *error);
+
 /// All three in one: the whole content of `path`.
 bool output_whole_file(const char *path, const void *data, size_t bytes, Error *error);

@@ -1,6 +1,9 @@
 #include "train/command.h"
 
+#include "autograd/utf8.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool command_asks_for_help(int argc, char **argv) {
@@ -13,6 +16,14 @@ int command_refuse(const char *verb, const Error *error, int exit_code) {
     fflush(stdout);
     fprintf(stderr, "difflmm %s: %s\n", verb, error->message);
     return error->is_configuration ? EXIT_USAGE : exit_code;
+}
+
+bool command_check_text(const char *name, const char *text, Error *error) {
+    if (!text || is_utf8(text, strlen(text))) return true;
+    char *shown = utf8_escape(text);
+    error_set(error, "%s is not UTF-8, which the model's text is: '%.200s'", name, shown);
+    free(shown);
+    return false;
 }
 
 Config *command_load_config(int argc, char **argv, Error *error) {

@@ -34,6 +34,9 @@ bool command_asks_for_help(int argc, char **argv);
 /// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`, or EXIT_USAGE if the configuration is to blame.
 int command_refuse(const char *verb, const Error *error, int exit_code);
 
+/// Whether a text for the model is one: UTF-8. `name` says which, for the message: "--text". NULL is no text, and right.
+bool command_check_text(const char *name, const char *text, Error *error);
+
 /// Loads the configuration from arguments of the form CONFIG [section.key=value ...], argv[0] being the verb. NULL: the
 /// error says what was wrong (exit with EXIT_USAGE).
 Config *command_load_config(int argc, char **argv, Error *error);

@@ -61,10 +61,10 @@ static bool parse_arguments(int argc, char **argv, FeatureArguments *out, Error 
         else
             out->overrides[out->num_overrides++] = argv[i];
     }
-    if (out->config && out->image && out->out) return true;
-    return error_set(
-        error,
-        "expected a configuration, an image and --out FILE; 'difflmm features --help' explains");
+    if (!out->config || !out->image || !out->out)
+        return error_set(error, "expected a configuration, an image and --out FILE; 'difflmm "
+                                "features --help' explains");
+    return command_check_text("--text", out->text, error);
 }
 
 // ---- what is written

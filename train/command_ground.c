@@ -70,10 +70,12 @@ static bool parse_arguments(int argc, char **argv, GroundArguments *out, Error *
                 argv[i]);
         }
     }
-    if (out->config && out->image && out->out) return true;
-    return error_set(
-        error,
-        "expected a configuration, an image and --out DIR; 'difflmm ground --help' explains");
+    if (!out->config || !out->image || !out->out)
+        return error_set(
+            error,
+            "expected a configuration, an image and --out DIR; 'difflmm ground --help' explains");
+    return command_check_text("the prompt", out->prompt, error) &&
+           command_check_text("--words", out->words, error);
 }
 
 // ---- results

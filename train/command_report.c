@@ -2,6 +2,7 @@
 #include "autograd/output_file.h"
 #include "eval/html_report.h"
 #include "train/command.h"
+#include "train/json_text.h"
 #include "train/progress.h"
 #include "train/report_compare.h"
 #include "train/report_parts.h"
@@ -273,8 +274,8 @@ static bool report_several(const ReportRun *runs, int count, const char *path, E
     HtmlReport *page = report_compare(runs, (const char *const *)names, count);
     json_t *summary = json_object();
     for (int i = 0; i < count; i++)
-        json_object_set_new(summary, names[i],
-                            report_run_summary(&runs[i], report_run_seconds(&runs[i])));
+        json_set_outside(summary, names[i],
+                         report_run_summary(&runs[i], report_run_seconds(&runs[i])));
     bool ok = html_report_save(page, path, error) && write_summary(summary, NULL, error);
     if (ok) fprintf(stderr, "%s\n", path);
     html_report_free(page);

@@ -1,4 +1,5 @@
 #include "train/inspection.h"
+#include "train/json_text.h"
 
 #include "checkpoints/model_directory.h"
 #include "checkpoints/training_state.h"
@@ -37,10 +38,9 @@ static uint32_t checksum_of(const StoredTensor *tensor) {
 static void add_tensor(json_t *inspection, const char *name, const char *type, int rank,
                        const int64_t *shape, size_t bytes, const char *file,
                        const uint32_t *checksum) {
-    json_t *tensor = json_pack("{s:s, s:s, s:o, s:I}", "name", name, "type", type, "shape",
-                               shape_of(rank, shape), "bytes", (json_int_t)bytes);
-    if (!tensor) return; // a name that is not UTF-8: no reader lets one through
-    if (file) json_object_set_new(tensor, "file", json_string(file));
+    json_t *tensor = json_pack("{s:o, s:s, s:o, s:I}", "name", json_text(name), "type", type,
+                               "shape", shape_of(rank, shape), "bytes", (json_int_t)bytes);
+    if (file) json_object_set_new(tensor, "file", json_text(file));
     if (checksum) json_object_set_new(tensor, "crc32c", checksum_text(*checksum));
     json_array_append_new(json_object_get(inspection, "tensors"), tensor);
 }
@@ -117,7 +117,7 @@ static bool inspect_directory(json_t *inspection, const char *path, bool checksu
     for (int i = 0; intact && i < model_directory_file_count(directory); i++) {
         const WeightFile *file = model_directory_file(directory, i);
         const char *name = strrchr(weight_file_path(file), '/') + 1;
-        json_array_append_new(files, json_string(name));
+        json_array_append_new(files, json_text(name));
         if (i == 0) add_metadata(inspection, file);
         intact = !checksums || verify(file, error);
         if (intact) add_weights(inspection, file, name, checksums);
@@ -180,7 +180,7 @@ static void add_attributes(json_t *metadata, const StateFile *file) {
     char *text;
     if (state_has_attribute(file, "training/format") &&
         state_read_attribute_string(file, "training/format", &text, NULL)) {
-        json_object_set_new(metadata, "training/format", json_string(text));
+        json_object_set_new(metadata, "training/format", json_text(text));
         free(text);
     }
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
@@ -255,13 +255,8 @@ static void add_total(json_t *inspection) {
 
 json_t *inspect_path(const char *path, bool checksums, Error *error) {
     struct stat status;
-    json_t *name = json_string(path);
-    if (!name) {
-        error_set(error, "a path that is not UTF-8 cannot be shown");
-        return NULL;
-    }
-    json_t *inspection =
-        json_pack("{s:o, s:n, s:{}, s:[]}", "path", name, "format", "metadata", "tensors");
+    json_t *inspection = json_pack("{s:o, s:n, s:{}, s:[]}", "path", json_text(path), "format",
+                                   "metadata", "tensors");
     bool is_directory = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
     bool read = is_directory ? inspect_directory(inspection, path, checksums, error)
                              : inspect_file(inspection, path, checksums, error);

@@ -1,6 +1,7 @@
 #include "train/inspection.h"
 
 #include "checkpoints/torch_archive.h"
+#include "train/json_text.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -62,7 +63,7 @@ static json_t *describe(const PickleValue *value, int levels) {
     case PICKLE_DICT:
         return describe_container(value, levels);
     case PICKLE_GLOBAL:
-        return json_string(value->text);
+        return json_text(value->text);
     default:
         return json_string(torch_value_is_tensor(value) ? "a tensor"
                                                         : pickle_kind_name(value->kind));

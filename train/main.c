@@ -3,6 +3,7 @@
 #include "train/command.h"
 #include "train/version.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,8 +61,10 @@ static int run_verb(int argc, char **argv) {
 
 /// Results that did not reach the disk or the pipe are a failure too.
 static int after_output(int exit_code) {
-    if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
-    perror("difflmm: standard output");
+    const bool had_failed = ferror(stdout); // why is no longer known
+    if (fflush(stdout) == 0 && !had_failed) return exit_code;
+    fprintf(stderr, "difflmm: standard output: %s\n",
+            had_failed ? "not everything could be written" : strerror(errno));
     return exit_code == EXIT_DONE ? EXIT_FAILED : exit_code;
 }
 

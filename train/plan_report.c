@@ -1,6 +1,7 @@
 // The plan for people and for programs.
 #include "train/plan.h"
 
+#include "train/json_text.h"
 #include "train/progress.h"
 
 #include <jansson.h>
@@ -222,10 +223,8 @@ static void put_bool(json_t *object, const char *key, bool value) {
     json_object_set_new(object, key, json_boolean(value));
 }
 
-/// File names need not be UTF-8.
 static void put_text(json_t *object, const char *key, const char *value) {
-    json_t *text = json_string(value);
-    json_object_set_new(object, key, text ? text : json_string_nocheck("?"));
+    json_object_set_new(object, key, json_text(value));
 }
 
 static json_t *parts_to_json(const Plan *plan) {
@@ -262,7 +261,9 @@ static json_t *changes_to_json(const Plan *plan) {
     json_t *list = json_array();
     for (const char *line = plan->changes; line && *line;) {
         size_t length = strcspn(line, "\n");
-        json_array_append_new(list, json_stringn(line, length));
+        char *change = format_string("%.*s", (int)length, line);
+        json_array_append_new(list, json_text(change));
+        free(change);
         line += length + (line[length] == '\n');
     }
     return list;

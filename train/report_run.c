@@ -1,4 +1,5 @@
 #include "train/report_run.h"
+#include "train/json_text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -334,7 +335,7 @@ static json_t *accuracies(const ReportRun *run, const char *key) {
             json_object_set(figures, "random_point", json_object_get(results, "random_point"));
             json_object_set(figures, "centre", json_object_get(results, "centre"));
         }
-        if (name) json_object_set(figures, name, json_object_get(results, key));
+        if (name) json_set_outside(figures, name, json_incref(json_object_get(results, key)));
     }
     return figures;
 }
@@ -362,8 +363,7 @@ json_t *report_run_summary(const ReportRun *run, double seconds_total) {
     json_t *summary = json_pack("{s:f, s:I}", "seconds_total", seconds, "peak_memory_bytes",
                                 (json_int_t)report_run_peak_memory(run));
     for (int i = 0; i < run->num_trainings; i++)
-        json_object_set_new(summary, run->trainings[i].name,
-                            summarise_training(&run->trainings[i]));
+        json_set_outside(summary, run->trainings[i].name, summarise_training(&run->trainings[i]));
     static const char *const KEYS[] = {"point_accuracy", "point_accuracy_of_all_nouns",
                                        "noun_precision"};
     for (int i = 0; i < 3; i++) json_object_set_new(summary, KEYS[i], accuracies(run, KEYS[i]));

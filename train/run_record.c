@@ -1,11 +1,11 @@
 #include "train/run_record.h"
 
+#include "autograd/byte_buffer.h"
 #include "autograd/output_file.h"
+#include "train/json_text.h"
 #include "train/version.h"
 
-#include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,46 +16,54 @@
 
 extern char **environ;
 
-enum { MAX_COMMAND = 1 << 16 };
-
-/// The arguments of this process, each ended by a zero; returns their length.
-static size_t read_arguments(char *arguments, size_t size) {
-    int file = open("/proc/self/cmdline", O_RDONLY);
-    ssize_t length = file < 0 ? 0 : read(file, arguments, size - 1);
+/// The arguments of this process, each ended by a zero. The kernel allows some megabytes of them.
+static ByteBuffer read_arguments(void) {
+    enum { PIECE = 1 << 16 };
+    ByteBuffer arguments = {0};
+    int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t count = 1;
+    while (file >= 0 && count > 0) {
+        char *place = byte_buffer_reserve(&arguments, PIECE);
+        count = read(file, place, PIECE);
+        if (count > 0) arguments.size += (size_t)count;
+    }
     if (file >= 0) close(file);
-    arguments[length > 0 ? length : 0] = 0;
-    return length > 0 ? (size_t)length : 0;
+    byte_buffer_put(&arguments, "", 0); // a zero behind all
+    return arguments;
 }
 
-/// Appends an argument as a shell reads it back.
-static void append_quoted(char *command, size_t size, const char *argument) {
+/// Appends an argument as a shell reads it back, whatever its bytes.
+static void put_quoted(ByteBuffer *command, const char *argument) {
     static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
                                 "-_./=:,+@%[]";
-    size_t used = strlen(command);
     if (*argument && strspn(argument, PLAIN) == strlen(argument)) {
-        snprintf(command + used, size - used, " %s", argument);
+        byte_buffer_put_text(command, argument);
         return;
     }
-    used += (size_t)snprintf(command + used, size - used, " '");
-    for (; *argument && used + 8 < size; argument++)
-        used += (size_t)snprintf(command + used, size - used, *argument == '\'' ? "'\\''" : "%c",
-                                 *argument);
-    snprintf(command + used, size - used, "'");
+    byte_buffer_put_byte(command, '\'');
+    for (size_t length; *argument; argument += length) {
+        length = strcspn(argument, "'");
+        if (length > 0)
+            byte_buffer_put(command, argument, length);
+        else
+            byte_buffer_put_text(command, "'\\''");
+        if (length == 0) length = 1;
+    }
+    byte_buffer_put_byte(command, '\'');
 }
 
 /// "mpirun -n 2 build/difflmm train configs/a.yaml": the caller frees it.
 static char *command_line(const ProcessGroup *group) {
-    char *arguments = checked_malloc(MAX_COMMAND), *command = checked_calloc(MAX_COMMAND, 1);
-    size_t length = read_arguments(arguments, MAX_COMMAND);
+    ByteBuffer arguments = read_arguments(), command = {0};
     if (process_count(group) > 1)
-        snprintf(command, MAX_COMMAND, " %s -n %d", getenv("SLURM_JOB_ID") ? "srun" : "mpirun",
-                 process_count(group));
-    for (size_t i = 0; i < length; i += strlen(arguments + i) + 1)
-        append_quoted(command, MAX_COMMAND, arguments + i);
-    char *result = checked_strdup(command[0] == ' ' ? command + 1 : command);
-    free(arguments);
-    free(command);
-    return result;
+        byte_buffer_print(&command, "%s -n %d", getenv("SLURM_JOB_ID") ? "srun" : "mpirun",
+                          process_count(group));
+    for (size_t i = 0; i < arguments.size; i += strlen(arguments.data + i) + 1) {
+        if (command.size > 0) byte_buffer_put_byte(&command, ' ');
+        put_quoted(&command, arguments.data + i);
+    }
+    byte_buffer_free(&arguments);
+    return byte_buffer_take(&command);
 }
 
 static json_t *environment(void) {
@@ -68,7 +76,7 @@ static json_t *environment(void) {
             matters = matters || !strncmp(*entry, PREFIXES[i], strlen(PREFIXES[i]));
         if (!equals || !matters) continue;
         char *name = format_string("%.*s", (int)(equals - *entry), *entry);
-        json_object_set_new(object, name, json_string(equals + 1));
+        json_set_outside(object, name, json_text(equals + 1));
         free(name);
     }
     return object;
@@ -89,48 +97,52 @@ static void processor_name(char *name, size_t size, const char *fallback) {
 }
 
 static json_t *describe(const ProcessGroup *group, const Device *device, const char *command,
-                        int64_t first_step) {
-    char started[64], folder[4096] = "?", processor[256];
+                        const char *folder, int64_t first_step) {
+    char started[64], processor[256];
     time_t now = time(NULL);
     struct tm parts;
     struct utsname machine = {0};
     strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
-    if (!getcwd(folder, sizeof folder)) snprintf(folder, sizeof folder, "?");
     uname(&machine);
     processor_name(processor, sizeof processor, machine.machine);
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:o}", "started",
-                     started, "version", DIFFLMM_REVISION, "first_step", (json_int_t)first_step,
-                     "command", command, "folder", folder, "host", machine.nodename, "system",
-                     machine.release, "processor", processor, "device", device->name, "processes",
-                     process_count(group), "cores", (int)sysconf(_SC_NPROCESSORS_ONLN),
-                     "environment", environment());
+    json_t *record = json_pack(
+        "{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:i, s:o}", "started", started,
+        "version", DIFFLMM_REVISION, "first_step", (json_int_t)first_step, "command",
+        json_text(command), "folder", json_text(folder), "host", json_text(machine.nodename),
+        "system", json_text(machine.release), "processor", json_text(processor), "device",
+        json_text(device->name), "processes", process_count(group), "cores",
+        (int)sysconf(_SC_NPROCESSORS_ONLN), "environment", environment());
+    CHECK(record, "a run cannot be described");
+    return record;
 }
 
-static bool append_line(const char *path, json_t *object, Error *error) {
-    FILE *file = fopen(path, "a");
-    bool ok = file && json_dumpf(object, file, JSON_COMPACT) == 0 && fputc('\n', file) != EOF;
-    if (file && fclose(file) != 0) ok = false;
-    return ok || error_set(error, "%s: cannot be written: %s", path, strerror(errno));
-}
-
-static bool write_script(const char *path, const json_t *record, Error *error) {
-    char *folder = checked_calloc(MAX_COMMAND, 1);
-    append_quoted(folder, MAX_COMMAND, json_string_value(json_object_get(record, "folder")));
-    char *text = format_string("#!/bin/sh\n# difflmm %s\ncd%s && exec %s\n", DIFFLMM_REVISION,
-                               folder, json_string_value(json_object_get(record, "command")));
-    bool ok = output_whole_file(path, text, strlen(text), error) && (chmod(path, 0755), true);
+static bool append_record(const char *path, const json_t *record, Error *error) {
+    char *text = json_dumps(record, JSON_COMPACT), *line = format_string("%s\n", text);
+    bool ok = output_append(path, line, strlen(line), error);
+    free(line);
     free(text);
-    free(folder);
+    return ok;
+}
+
+static bool write_script(const char *path, const char *command, const char *folder, Error *error) {
+    ByteBuffer script = {0};
+    byte_buffer_print(&script, "#!/bin/sh\n# difflmm %s\ncd ", DIFFLMM_REVISION);
+    put_quoted(&script, folder);
+    byte_buffer_print(&script, " && exec %s\n", command);
+    bool ok = output_whole_file(path, script.data, script.size, error) && (chmod(path, 0755), true);
+    byte_buffer_free(&script);
     return ok;
 }
 
 bool run_record_write(const char *folder, const ProcessGroup *group, const Device *device,
                       int64_t first_step, Error *error) {
     char *command = command_line(group), *runs = format_string("%s/runs.jsonl", folder),
-         *script = format_string("%s/command.sh", folder);
-    json_t *record = describe(group, device, command, first_step);
-    bool ok = append_line(runs, record, error) && write_script(script, record, error);
+         *script = format_string("%s/command.sh", folder), *here = getcwd(NULL, 0);
+    if (!here) here = checked_strdup("?"); // removed, or not to be looked at
+    json_t *record = describe(group, device, command, here, first_step);
+    bool ok = append_record(runs, record, error) && write_script(script, command, here, error);
     json_decref(record);
+    free(here);
     free(command);
     free(runs);
     free(script);
