@@ -1,4 +1,4 @@
-// A checkpoint may come from anywhere. Arrays are found by walking hard links only, to a limited depth, and must be plain
+// A checkpoint may come from anywhere. Arrays are found by walking hard links only, to a limited depth and number, and must be plain
 // contiguous data within this file: links to other files, external storage, virtual data sets and filters are refused.
 #include "checkpoints/training_state_internal.h"
 
@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_DEPTH = 8, MAX_ARRAYS = 1000000 };
+enum { MAX_DEPTH = 8, MAX_LINKS = 100000 };
 
 struct StateFile {
     char *path;
@@ -23,33 +23,55 @@ typedef struct Walk {
     StateFile *file;
     const char *prefix;
     int depth;
+    /// Links that were followed so far, and why the walk ended where HDF5 itself found nothing wrong: shared by all depths.
+    int *links;
+    const char **refusal;
 } Walk;
+
+static herr_t visit(hid_t group, const char *name, const H5L_info_t *info, void *context);
+
+static herr_t refuse(const Walk *walk, const char *why) {
+    *walk->refusal = why;
+    return -1;
+}
+
+static void keep_name(StateFile *file, char *name) {
+    if ((file->count & (file->count - 1)) == 0) {
+        size_t capacity = file->count ? 2 * (size_t)file->count : 1;
+        file->names = checked_realloc(file->names, capacity * sizeof *file->names);
+    }
+    file->names[file->count++] = name;
+}
+
+/// Looks at an object, of which the file has the one link of this path, and at all below it.
+static herr_t visit_object(const Walk *walk, hid_t object, const char *path) {
+    H5O_info_t about;
+    if (H5Oget_info2(object, &about, H5O_INFO_BASIC) < 0) return -1;
+    if (about.rc != 1) return refuse(walk, "an object has several names in it");
+    if (about.type == H5O_TYPE_DATASET) {
+        keep_name(walk->file, checked_strdup(path));
+        return 0;
+    }
+    if (about.type != H5O_TYPE_GROUP) return refuse(walk, "it has more than groups and arrays");
+    if (walk->depth == MAX_DEPTH) return refuse(walk, "its groups are nested too deeply");
+    Walk inner = *walk;
+    char *prefix = format_string("%s/", path);
+    inner.prefix = prefix;
+    inner.depth++;
+    herr_t status = H5Literate(object, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit, &inner);
+    free(prefix);
+    return status;
+}
 
 static herr_t visit(hid_t group, const char *name, const H5L_info_t *info, void *context) {
     const Walk *walk = context;
-    if (info->type != H5L_TYPE_HARD || walk->file->count >= MAX_ARRAYS) return -1;
+    if (info->type != H5L_TYPE_HARD) return refuse(walk, "it links to elsewhere");
+    // How many links an object has is only what the file says.
+    if (++*walk->links > MAX_LINKS) return refuse(walk, "it has too many groups and arrays");
     hid_t object = H5Oopen(group, name, H5P_DEFAULT);
     if (object < 0) return -1;
-    herr_t status = 0;
     char *path = format_string("%s%s", walk->prefix, name);
-    StateFile *file = walk->file;
-    if (H5Iget_type(object) == H5I_GROUP) {
-        char *prefix = format_string("%s/", path);
-        Walk inner = {file, prefix, walk->depth + 1};
-        status = -1;
-        if (inner.depth <= MAX_DEPTH)
-            status = H5Literate(object, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit, &inner);
-        free(prefix);
-    } else if (H5Iget_type(object) == H5I_DATASET) {
-        if ((file->count & (file->count - 1)) == 0) {
-            size_t capacity = file->count ? 2 * (size_t)file->count : 1;
-            file->names = checked_realloc(file->names, capacity * sizeof *file->names);
-        }
-        file->names[file->count++] = path;
-        path = NULL;
-    } else {
-        status = -1;
-    }
+    herr_t status = visit_object(walk, object, path);
     free(path);
     H5Oclose(object);
     return status < 0 ? -1 : 0;
@@ -57,6 +79,20 @@ static herr_t visit(hid_t group, const char *name, const H5L_info_t *info, void 
 
 static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool list_arrays(StateFile *file, Error *error) {
+    static const char damaged[] = "damaged: its list of arrays cannot be read";
+    int links = 0;
+    const char *refusal = NULL;
+    Walk walk = {file, "", 0, &links, &refusal};
+    if (H5Literate(file->file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit, &walk) < 0)
+        return refusal
+                   ? error_set(error, "%s: no checkpoint of this program: %s", file->path, refusal)
+                   : state_hdf5_error(error, file->path, damaged);
+    if (file->count > 0)
+        qsort(file->names, (size_t)file->count, sizeof *file->names, compare_names);
+    return true;
 }
 
 static bool check_format(StateFile *file, Error *error) {
@@ -86,13 +122,7 @@ static bool open_hdf5(StateFile *file, Error *error) {
     H5Pclose(access);
     if (file->file < 0)
         return state_hdf5_error(error, file->path, "not an HDF5 checkpoint, or damaged or cut off");
-    if (!check_format(file, error)) return false;
-    Walk walk = {file, "", 0};
-    if (H5Literate(file->file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, visit, &walk) < 0)
-        return state_hdf5_error(error, file->path, "damaged: its list of arrays cannot be read");
-    if (file->count > 0)
-        qsort(file->names, (size_t)file->count, sizeof *file->names, compare_names);
-    return true;
+    return check_format(file, error) && list_arrays(file, error);
 }
 
 StateFile *state_open(const char *path, Error *error) {

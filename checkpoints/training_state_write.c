@@ -18,14 +18,8 @@ struct StateWriter {
     hid_t make_groups; ///< link creation property: create the groups on the way
 };
 
-void state_prepare_hdf5(void) {
-    H5dont_atexit(); // takes effect only before the library's first other call
-    H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
-}
-
-static bool flush_and_close(hid_t file) {
-    return H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 && H5Fclose(file) >= 0;
-}
+/// Why the last call of HDF5 on this thread failed. Kept when it fails, for the next call, if only one that closes something, forgets.
+static _Thread_local char failure[256];
 
 /// The stack runs from the call that was made (0) to the cause; the last description seen is the cause.
 static herr_t keep_description(unsigned level, const H5E_error2_t *entry, void *context) {
@@ -35,11 +29,32 @@ static herr_t keep_description(unsigned level, const H5E_error2_t *entry, void *
     return 0;
 }
 
-bool state_hdf5_error(Error *error, const char *path, const char *what) {
+/// Called by HDF5 in place of printing. A failed read or write is described there by time, file, errno, addresses and sizes, on two
+/// lines; what the system said of it is among them.
+static herr_t keep_failure(hid_t stack, void *context) {
+    static const char begin[] = "error message = '";
+    (void)context;
     const char *cause = "unknown cause";
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_DOWNWARD, keep_description, &cause);
-    error_set(error, "%s: %s: %s", path, what, cause);
-    H5Eclear2(H5E_DEFAULT);
+    H5Ewalk2(stack, H5E_WALK_DOWNWARD, keep_description, &cause);
+    const char *quoted = strstr(cause, begin);
+    if (quoted) cause = quoted + strlen(begin);
+    int length = (int)strcspn(cause, quoted ? "'\n" : "\n");
+    snprintf(failure, sizeof failure, "%.*s", length, cause);
+    return 0;
+}
+
+void state_prepare_hdf5(void) {
+    H5dont_atexit(); // takes effect only before the library's first other call
+    H5Eset_auto2(H5E_DEFAULT, keep_failure, NULL); // of this thread
+}
+
+static bool flush_and_close(hid_t file) {
+    return H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 && H5Fclose(file) >= 0;
+}
+
+bool state_hdf5_error(Error *error, const char *path, const char *what) {
+    error_set(error, "%s: %s: %s", path, what, failure[0] ? failure : "unknown cause");
+    failure[0] = '\0';
     return false;
 }
 

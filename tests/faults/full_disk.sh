@@ -33,6 +33,9 @@ wait $pid || code=$?
 says never "the last checkpoint was not written" || fail "it does not say that the last checkpoint was not written"
 warned never 10 || fail "no warnings"
 [ "$(losses never | wc -l)" = "$steps" ] || fail "training did not go on"
+[ "$(grep -c 'training goes on: .*: File too large$' "$folder/never.log")" = "$(warnings never)" ] || fail "a warning does not end with the reason"
+strangers=$(grep -vcE '^(computing on|step |training |warning: a checkpoint|difflmm train: the last checkpoint)' "$folder/never.log" || true)
+[ "$strangers" = 0 ] || fail "a library speaks for itself"
 [ -z "$(find "$folder/never" -name 'checkpoint-*')" ] || fail "half a checkpoint was left"
 finish 1 never
 same reference-1 never
@@ -78,6 +81,7 @@ for processes in 1 2; do
     code=0
     wait $pid || code=$?
     [ $code -eq 1 ] || fail "exit code $code on a disk that stays full"
+    says $run 'training goes on: .*: No space left on device$' || fail "no warning says why"
     saved=$(newest $run/)
     if [ "$saved" -lt 3 ] || [ "$saved" -ge "$steps" ]; then fail "checkpoints were lost: step $saved is the newest"; fi
     : >"$folder/disk/filler"

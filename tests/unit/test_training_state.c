@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <hdf5.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,7 +188,9 @@ static void a_disk_that_fills_up_at_any_byte_loses_nothing(void **state) {
         Error error = {0};
         if (write_under_limit(path, limit, &error)) continue;
         failures++;
-        if (!strstr(error.message, "full.h5"))
+        size_t length = strlen(error.message), said = strlen(": File too large");
+        if (!strstr(error.message, "full.h5") || strchr(error.message, '\n') || length < said ||
+            strcmp(error.message + length - said, ": File too large") != 0)
             fail_msg("limit %llu: %s", (unsigned long long)limit, error.message);
         assert_int_equal(files_in_folder(), before);
         StateFile *file = state_open(path, &error);
@@ -266,6 +269,79 @@ static void a_checkpoint_cut_off_is_refused(void **state) {
         assert_non_null(strstr(error.message, "cut.h5"));
     }
     free(bytes);
+}
+
+/// Opens a checkpoint as HDF5, to be changed as no writer would.
+static hid_t open_to_change(const char *path) {
+    state_close(open_written(path));
+    hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    assert_true(file >= 0);
+    return file;
+}
+
+static void expect_no_checkpoint(const char *path, const char *why) {
+    Error error = {0};
+    assert_null(state_open(path, &error));
+    if (!strstr(error.message, path) || !strstr(error.message, why)) fail_msg("%s", error.message);
+}
+
+static void hard_links_cannot_lead_in_circles(void **state) {
+    (void)state;
+    enum { LINKS = 40 }; // 40^8 paths
+    const char *path = in_folder("circle.h5");
+    hid_t file = open_to_change(path), group = H5Gopen2(file, "weights", H5P_DEFAULT);
+    for (int i = 0; i < LINKS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "again%d", i);
+        assert_true(H5Lcreate_hard(group, ".", group, name, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+    }
+    H5Gclose(group);
+    assert_true(H5Fclose(file) >= 0);
+    expect_no_checkpoint(path, "an object has several names");
+}
+
+static void links_are_counted_where_a_file_lies_about_them(void **state) {
+    (void)state;
+    const char *path = in_folder("lies.h5");
+    hid_t file = open_to_change(path);
+    // A tree of groups, each with links to all of the next level; H5Odecr_refcount makes each seem to have one.
+    hid_t level = H5Gopen2(file, "weights", H5P_DEFAULT);
+    for (int depth = 0; depth < 6; depth++) {
+        hid_t next = H5Gcreate2(level, "n", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+        for (int i = 0; i < 15; i++) {
+            char name[16];
+            snprintf(name, sizeof name, "%d", i);
+            assert_true(H5Lcreate_hard(level, "n", level, name, H5P_DEFAULT, H5P_DEFAULT) >= 0);
+            assert_true(H5Odecr_refcount(next) >= 0);
+        }
+        H5Gclose(level);
+        level = next;
+    }
+    H5Gclose(level);
+    assert_true(H5Fclose(file) >= 0);
+    expect_no_checkpoint(path, "too many groups and arrays");
+}
+
+static void links_to_elsewhere_and_other_objects_are_refused(void **state) {
+    (void)state;
+    const char *path = in_folder("other.h5");
+    hid_t file = open_to_change(path);
+    H5Lcreate_soft("/counts", file, "soft", H5P_DEFAULT, H5P_DEFAULT);
+    assert_true(H5Fclose(file) >= 0);
+    expect_no_checkpoint(path, "links to elsewhere");
+    file = open_to_change(path);
+    hid_t type = H5Tcopy(H5T_NATIVE_INT);
+    H5Tcommit2(file, "type", type, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    H5Tclose(type);
+    assert_true(H5Fclose(file) >= 0);
+    expect_no_checkpoint(path, "more than groups and arrays");
+    file = open_to_change(path);
+    hid_t create = H5Pcreate(H5P_LINK_CREATE);
+    H5Pset_create_intermediate_group(create, 1);
+    H5Gclose(H5Gcreate2(file, "1/2/3/4/5/6/7/8/9", create, H5P_DEFAULT, H5P_DEFAULT));
+    H5Pclose(create);
+    assert_true(H5Fclose(file) >= 0);
+    expect_no_checkpoint(path, "nested too deeply");
 }
 
 static void count_warning(const char *message, void *context) {
@@ -406,6 +482,9 @@ int main(void) {
         IN_FOLDER(a_damaged_newest_checkpoint_does_not_cost_the_intact_ones_before_it),
         IN_FOLDER(a_checkpoint_cut_off_is_refused),
         IN_FOLDER(the_newest_intact_checkpoint_is_found),
+        IN_FOLDER(hard_links_cannot_lead_in_circles),
+        IN_FOLDER(links_are_counted_where_a_file_lies_about_them),
+        IN_FOLDER(links_to_elsewhere_and_other_objects_are_refused),
         cmocka_unit_test(the_checksum_is_crc32c),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
