@@ -5,30 +5,107 @@
 #include <stdlib.h>
 #include <string.h>
 
+// ---- text that may be anything
+
+/// Bytes to the end of the character at text[at], at most to `end`: UTF-8's continuation bytes belong to what they continue.
+static size_t next_character(const char *text, size_t at, size_t end) {
+    do at++;
+    while (at < end && ((unsigned char)text[at] & 0xc0) == 0x80);
+    return at;
+}
+
+/// Writes one character, escaped if it is a control character, as far as `room` bytes and a zero allow; returns the bytes written.
+static size_t put_character(char *to, size_t room, const char *from, size_t length) {
+    char escaped[8];
+    const unsigned char c = (unsigned char)*from;
+    if (c < 0x20 || c == 0x7f) {
+        length = (size_t)(c == '\n'   ? snprintf(escaped, sizeof escaped, "\\n")
+                          : c == '\t' ? snprintf(escaped, sizeof escaped, "\\t")
+                                      : snprintf(escaped, sizeof escaped, "\\x%02x", c));
+        from = escaped;
+    }
+    if (length > room) return 0;
+    memcpy(to, from, length);
+    return length;
+}
+
+Quoted quote(const char *text) {
+    enum { KEPT = 80 };
+    Quoted quoted = {""};
+    size_t used = 0, at = 0, length = text ? strlen(text) : 0;
+    while (at < length && used < KEPT) {
+        size_t next = next_character(text, at, length);
+        used += put_character(quoted.text + used, sizeof quoted.text - 8 - used, text + at, next - at);
+        at = next;
+    }
+    memcpy(quoted.text + used, at < length ? "..." : "", at < length ? 4 : 1);
+    return quoted;
+}
+
+/// Copies `text` into a message as one line without endless words. A word's middle is left out between characters.
+static void copy_readable(char *to, size_t size, const char *text) {
+    enum { LONGEST_WORD = 240, BEGINNING = 100, END = 40 };
+    size_t used = 0, length = strlen(text);
+    to[0] = 0;
+    for (size_t at = 0; at < length;) {
+        const size_t word = strcspn(text + at, " "), end = at + word, begin = at;
+        while (at < end || (at < length && text[at] == ' ')) {
+            const size_t next = next_character(text, at, length);
+            const size_t put = put_character(to + used, size - 1 - used, text + at, next - at);
+            used += put;
+            to[used] = 0;
+            if (!put) return; // the message is full
+            at = next;
+            if (word > LONGEST_WORD && at >= begin + BEGINNING && at < end - END) {
+                used += put_character(to + used, size - 1 - used, "...", 3);
+                at = end - END;
+                while (((unsigned char)text[at] & 0xc0) == 0x80) at++;
+            }
+        }
+    }
+}
+
+// ---- errors
+
+static void set_message(Error *error, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+static void set_message(Error *error, const char *format, va_list arguments) {
+    char *whole = NULL;
+    if (vasprintf(&whole, format, arguments) < 0) whole = NULL;
+    copy_readable(error->message, sizeof error->message, whole ? whole : format);
+    free(whole);
+}
+
 bool error_set(Error *error, const char *format, ...) {
     if (!error) return false;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(error->message, sizeof error->message, format, arguments);
+    set_message(error, format, arguments);
     va_end(arguments);
     error->is_configuration = false;
     return false;
 }
 
+/// Whether the message says first what the context would say: "a.json:12: ..." in the context of a.json, or "model/a.json: ..." in that
+/// of the folder model.
+static bool is_said(const char *context, const char *message) {
+    const size_t length = strlen(context);
+    return length && strncmp(message, context, length) == 0 && strchr(":/", message[length]) &&
+           message[length];
+}
+
 bool error_context(Error *error, const char *format, ...) {
     if (!error) return false;
-    char context[sizeof error->message];
+    Error context, whole;
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(context, sizeof context, format, arguments);
+    set_message(&context, format, arguments);
     va_end(arguments);
-    size_t used = strnlen(context, sizeof context - 3);
-    memcpy(context + used, ": ", 2);
-    used += 2;
-    size_t room = sizeof context - 1 - used, length_kept = strnlen(error->message, room);
-    memcpy(context + used, error->message, length_kept);
-    context[used + length_kept] = 0;
-    memcpy(error->message, context, sizeof context);
+    if (is_said(context.message, error->message)) return false;
+    const bool is_configuration = error->is_configuration;
+    error_set(&whole, "%s: %s", context.message, error->message);
+    *error = whole;
+    error->is_configuration = is_configuration;
     return false;
 }
 

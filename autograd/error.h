@@ -17,11 +17,23 @@ typedef struct Error {
 } Error;
 
 /// Writes the message (printf style) and returns false, so that a failing function can `return error_set(...)`.
-/// `error` may be NULL: the message is then dropped.
+/// `error` may be NULL: the message is then dropped. Whatever stands in the arguments, the message is one line that a person
+/// can read: control characters are escaped, and a word of more than 240 bytes (a picture in base64 where its name was
+/// expected) keeps its beginning and its end.
 bool error_set(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/// Puts "<context>: " in front of the message there is. Returns false.
+/// Puts "<context>: " in front of the message there is, unless that begins with it: a file is named once, by whoever knows the
+/// place in it best. Returns false.
 bool error_context(Error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/// A text from a file as it stands in a message.
+typedef struct Quoted {
+    char text[112];
+} Quoted;
+
+/// The text (NULL: "") with control characters escaped, cut behind some 80 bytes, at a character's end, with "..." there:
+/// error_set(error, "the category '%s' ...", quote(name).text).
+Quoted quote(const char *text);
 
 /// Stops the program: for contracts inside the engine that only a bug can break (shapes, types, ownership).
 /// Prints file, line and the printf-style message to stderr and aborts.

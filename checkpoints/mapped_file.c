@@ -1,5 +1,7 @@
 #include "checkpoints/mapped_file.h"
 
+#include "autograd/file_content.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@ static bool map(MappedFile *file, int descriptor, Error *error) {
     if (bytes == MAP_FAILED)
         return error_set(error, "%s: cannot be mapped: %s", file->path, strerror(errno));
     file->bytes = bytes;
-    return true;
+    return file_is_fetched(file->path, bytes, file->size, error);
 }
 
 bool mapped_file_open(MappedFile *file, const char *path, Error *error) {

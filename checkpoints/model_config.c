@@ -1,6 +1,7 @@
 #include "checkpoints/model_config.h"
 
-#include <errno.h>
+#include "autograd/json_file.h"
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,22 +13,8 @@ struct ModelConfig {
 };
 
 ModelConfig *model_config_open(const char *path, Error *error) {
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        error_set(error, "%s: cannot be read: %s", path, strerror(errno));
-        return NULL;
-    }
-    json_error_t json_error;
-    json_t *root = json_loadf(file, JSON_REJECT_DUPLICATES, &json_error);
-    fclose(file);
-    if (!json_is_object(root)) {
-        if (root)
-            error_set(error, "%s: expected a JSON object at the top level", path);
-        else
-            error_set(error, "%s:%d: not valid JSON: %s", path, json_error.line, json_error.text);
-        json_decref(root);
-        return NULL;
-    }
+    json_t *root = json_file_read_object(path, JSON_REJECT_DUPLICATES, error);
+    if (!root) return NULL;
     ModelConfig *config = checked_calloc(1, sizeof *config);
     config->path = checked_strdup(path);
     config->root = root;

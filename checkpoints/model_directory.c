@@ -1,7 +1,7 @@
 #include "checkpoints/model_directory.h"
+#include "autograd/json_file.h"
 #include "autograd/nearest_name.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -129,17 +129,13 @@ static bool add_indexed(ModelDirectory *directory, const char *index_path, const
 }
 
 static bool open_sharded(ModelDirectory *directory, const char *index_path, Error *error) {
-    json_error_t json_error;
-    bool opened = true;
-    json_t *index = json_load_file(index_path, JSON_REJECT_DUPLICATES, &json_error);
+    json_t *index = json_file_read(index_path, JSON_REJECT_DUPLICATES, error);
     const json_t *map = json_object_get(index, "weight_map");
-    if (!index) {
-        opened = error_set(error, "%s:%d: not valid JSON: %s", index_path, json_error.line,
-                           json_error.text);
-    } else if (!json_is_object(map)) {
+    bool opened = index != NULL;
+    if (opened && !json_is_object(map)) {
         opened = error_set(
             error, "%s: key 'weight_map' must be an object of tensor names and files", index_path);
-    } else {
+    } else if (opened) {
         const char *name;
         json_t *value;
         json_object_foreach((json_t *)map, name, value) {

@@ -2,6 +2,8 @@
 // contiguous data within this file: links to other files, external storage, virtual data sets and filters are refused.
 #include "checkpoints/training_state_internal.h"
 
+#include "autograd/file_content.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -115,6 +117,7 @@ static bool open_hdf5(StateFile *file, Error *error) {
     struct stat status;
     if (stat(file->path, &status) != 0)
         return error_set(error, "%s: cannot be read: %s", file->path, strerror(errno));
+    if (!file_at_is_fetched(file->path, error)) return false;
     file->file_bytes = status.st_size;
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     H5Pset_file_locking(access, false, true);

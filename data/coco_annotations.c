@@ -1,6 +1,7 @@
 #include "data/coco_annotations.h"
 
-#include <jansson.h>
+#include "autograd/json_file.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,9 +163,8 @@ static bool read_annotations(const json_t *root, const json_t *image_ids,
 
 bool coco_annotations_read(const char *path, CocoAnnotations *out, Error *error) {
     *out = (CocoAnnotations){0};
-    json_error_t where;
-    json_t *root = json_load_file(path, 0, &where);
-    if (!root) return error_set(error, "%s:%d: %s", path, where.line, where.text);
+    json_t *root = json_file_read(path, 0, error);
+    if (!root) return false;
     json_t *image_ids = json_object(), *category_ids = json_object();
     bool ok = json_is_object(root) ||
               error_set(error, "expected an object with 'images', 'categories' and 'annotations'");

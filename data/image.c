@@ -1,4 +1,5 @@
 #include "data/image.h"
+#include "autograd/file_content.h"
 #include "data/image_codecs.h"
 
 #include <errno.h>
@@ -35,8 +36,10 @@ bool image_decode(const void *bytes, size_t size, const char *name, Image *image
         return jpeg_decode(bytes, size, name, image, error);
     if (size >= sizeof png_start && memcmp(bytes, png_start, sizeof png_start) == 0)
         return png_decode(bytes, size, name, image, error);
-    return error_set(error, "%s: neither a JPEG nor a PNG image%s", name,
-                     size == 0 ? " (an empty file)" : "");
+    if (!file_is_fetched(name, bytes, size, error)) return false;
+    const char *content = size == 0 ? "an empty file" : file_content(bytes, size);
+    return error_set(error, "%s: neither a JPEG nor a PNG image, which are read%s%s", name,
+                     content ? ", but " : "", content ? content : "");
 }
 
 static bool read_all(int descriptor, uint8_t *bytes, size_t size, size_t *done) {

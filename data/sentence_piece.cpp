@@ -1,5 +1,7 @@
 #include "data/sentence_piece.h"
 
+#include "autograd/file_content.h"
+
 #include <exception>
 #include <fstream>
 #include <new>
@@ -18,6 +20,7 @@ extern "C" SentencePiece *sentence_piece_open(const char *path, Error *error) {
                       path);
             return nullptr;
         }
+        if (!file_at_is_fetched(path, error)) return nullptr;
         model = new SentencePiece;
         const auto status = model->processor.Load(path);
         if (status.ok() && model->processor.GetPieceSize() > 0) return model;

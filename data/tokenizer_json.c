@@ -1,23 +1,12 @@
 // Opens tokenizer.json. Every object names the keys it knows; another key, or a value that would need what is not here, ends the
 // reading with its name, because a token sequence that is nearly right trains a model that is quietly wrong.
 #include "data/tokenizer_json.h"
+#include "autograd/json_file.h"
 #include "data/tokenizer_json_read.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static json_t *load(const char *path, size_t flags, Error *error) {
-    json_error_t failure;
-    json_t *file = json_load_file(path, JSON_REJECT_DUPLICATES | flags, &failure);
-    if (!json_is_object(file)) {
-        error_set(error, "%s: line %d: %s; expected a JSON object", path, file ? 1 : failure.line,
-                  file ? "another value" : failure.text);
-        json_decref(file);
-        return NULL;
-    }
-    return file;
-}
 
 /// The file of that name in the folder of `path`; NULL with `*found` false if there is none.
 static json_t *load_beside(const char *path, const char *name, char **file, bool *found,
@@ -26,7 +15,8 @@ static json_t *load_beside(const char *path, const char *name, char **file, bool
     *file = format_string("%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name);
     *found = access(*file, F_OK) == 0;
     // transformers writes a model_max_length that no integer type holds.
-    return *found ? load(*file, JSON_DECODE_INT_AS_REAL, error) : NULL;
+    return *found ? json_file_read_object(
+                        *file, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, error) : NULL;
 }
 
 /// The files that lie beside tokenizer.json, as far as they are there.
@@ -124,7 +114,7 @@ static bool read_file(Reader *reader, const json_t *file, const Settings *settin
 TokenizerJson *tokenizer_json_open(const char *path, Error *error) {
     Settings settings = {0};
     TokenizerJson *tokenizer = NULL;
-    json_t *file = load(path, 0, error);
+    json_t *file = json_file_read_object(path, JSON_REJECT_DUPLICATES, error);
     if (file && load_settings(path, &settings, error)) {
         tokenizer = checked_calloc(1, sizeof *tokenizer);
         Reader reader = {path, tokenizer, error};

@@ -1,10 +1,10 @@
 #include "data/word_piece.h"
+#include "autograd/file_content.h"
 #include "data/aligned_text.h"
 #include "data/text.h"
 #include "data/vocabulary.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,32 +28,6 @@ struct WordPiece {
 };
 
 // ---- the file
-
-static char *read_file(const char *path, size_t *length, Error *error) {
-    FILE *file = fopen(path, "rb");
-    if (!file) {
-        error_set(error, "%s: the vocabulary cannot be opened: %s", path, strerror(errno));
-        return NULL;
-    }
-    struct stat status;
-    char *text = NULL;
-    if (fstat(fileno(file), &status) != 0 || !S_ISREG(status.st_mode) ||
-        status.st_size > LONGEST_FILE) {
-        error_set(error, "%s: not a vocabulary: expected a file of at most 64 MiB", path);
-    } else {
-        *length = (size_t)status.st_size;
-        text = checked_malloc(*length + 1);
-        if (fread(text, 1, *length, file) == *length) {
-            text[*length] = '\0';
-        } else {
-            error_set(error, "%s: the vocabulary cannot be read to its end", path);
-            free(text);
-            text = NULL;
-        }
-    }
-    fclose(file);
-    return text;
-}
 
 /// Takes the lines of text[0, length) apart.
 static bool add_lines(WordPiece *tokenizer, const char *path, char *text, size_t length,
@@ -92,9 +66,9 @@ WordPiece *word_piece_open(const char *path, bool lowercase, Error *error) {
     const bool is_folder = stat(path, &status) == 0 && S_ISDIR(status.st_mode);
     char *file = is_folder ? format_string("%s/vocab.txt", path) : checked_strdup(path);
     size_t length = 0;
-    char *text = read_file(file, &length, error);
+    char *text;
     WordPiece *tokenizer = NULL;
-    if (text) {
+    if (file_read_text(file, LONGEST_FILE, &text, &length, error)) {
         tokenizer = checked_calloc(1, sizeof *tokenizer);
         tokenizer->lowercase = lowercase;
         if (!add_lines(tokenizer, file, text, length, error)) {

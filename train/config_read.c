@@ -2,7 +2,8 @@
 // nothing recurses, whatever the file nests. Anchors, aliases and tags have no use here and are refused.
 #include "train/config_schema.h"
 
-#include <errno.h>
+#include "autograd/file_content.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
@@ -228,27 +229,10 @@ static bool read_document(Reader *reader) {
     return next(reader) && read_sections(reader) && ends_here(reader);
 }
 
-/// Reads at most LARGEST_FILE bytes; the caller frees the text.
-static bool read_text(const char *path, char **text, size_t *length, Error *error) {
-    *text = NULL;
-    FILE *file = fopen(path, "rb");
-    if (!file) return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
-    *text = checked_malloc(LARGEST_FILE + 1);
-    *length = fread(*text, 1, LARGEST_FILE + 1, file);
-    bool is_read = !ferror(file);
-    if (!is_read) error_set(error, "%s: cannot be read: %s", path, strerror(errno));
-    fclose(file);
-    if (is_read && *length > LARGEST_FILE)
-        is_read = error_set(error, "%s: longer than %d bytes, which no configuration is", path,
-                            LARGEST_FILE);
-    if (is_read) return true;
-    free(*text);
-    return false;
-}
-
 bool config_read_text(Config *config, const char *path, const char *text, size_t length,
                       Error *error) {
     Reader reader;
+    if (!file_begin_text(path, &text, &length, error)) return false;
     reader_begin(&reader, config, path, text, length, error);
     bool is_read = read_document(&reader);
     reader_end(&reader);
@@ -258,7 +242,7 @@ bool config_read_text(Config *config, const char *path, const char *text, size_t
 bool config_read_file(Config *config, const char *path, Error *error) {
     char *text;
     size_t length = 0;
-    if (!read_text(path, &text, &length, error)) return false;
+    if (!file_read_text(path, LARGEST_FILE, &text, &length, error)) return false;
     bool is_read = config_read_text(config, path, text, length, error);
     free(text);
     return is_read;

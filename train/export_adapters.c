@@ -1,11 +1,11 @@
 // config.json carries the keys by which LLaVA and DiffLMM's published code build the model around the adapters.
 #include "train/export.h"
 
+#include "autograd/json_file.h"
 #include "autograd/output_file.h"
 #include "checkpoints/model_config.h"
 #include "train/peft_config.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,14 +106,11 @@ static bool set_keys(const ExportSource *source, json_t *root, Error *error) {
 }
 
 static bool write_config(const ExportSource *source, const char *folder, Error *error) {
-    json_error_t problem;
     char *from = format_string("%s/config.json", source->config->model.llm),
          *to = format_string("%s/config.json", folder), *text = NULL;
-    json_t *root = json_load_file(from, JSON_REJECT_DUPLICATES, &problem);
+    json_t *root = json_file_read_object(from, JSON_REJECT_DUPLICATES, error);
     bool written = false;
-    if (!json_is_object(root))
-        error_set(error, "%s: %s", from, root ? "expected a JSON object" : problem.text);
-    else if (set_keys(source, root, error))
+    if (root && set_keys(source, root, error))
         text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (text) written = output_whole_file(to, text, strlen(text), error);
     json_decref(root);

@@ -1,6 +1,8 @@
 #include "train/inspection.h"
 #include "train/json_text.h"
 
+#include "autograd/file_content.h"
+
 #include "checkpoints/model_directory.h"
 #include "checkpoints/training_state.h"
 #include "checkpoints/weight_file.h"
@@ -222,17 +224,19 @@ static bool inspect_file(json_t *inspection, const char *path, bool checksums, E
     if (!file) return error_set(error, "%s: cannot be read: %s", path, strerror(errno));
     size_t size = fread(start, 1, sizeof start, file);
     fclose(file);
+    if (!file_is_fetched(path, start, size, error)) return false;
     if (memcmp(start, "\x89HDF\r\n\x1a\n", 8) == 0)
         return inspect_state(inspection, path, checksums, error);
     if (ends_in(path, pickles)) return inspect_pickle(inspection, path, error);
     if (ends_in(path, weights) || zip_begins(start, size) || start[0] == 0x80 ||
         start[HEADER_TEXT] == '{')
         return inspect_weights(inspection, path, checksums, error);
+    const char *content = file_content(start, size);
     return error_set(error,
-                     "%s: none of the formats that are read: safetensors, PyTorch archives (.bin, "
+                     "%s: %s%snone of the formats that are read: safetensors, PyTorch archives (.bin, "
                      ".pt, .pth), pickles (.p, .pkl, .pickle), training checkpoints (.h5), model "
                      "directories",
-                     path);
+                     path, content ? content : "", content ? ", " : "");
 }
 
 static void add_total(json_t *inspection) {

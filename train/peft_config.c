@@ -3,10 +3,10 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "train/peft_config.h"
 
+#include "autograd/json_file.h"
 #include "autograd/output_file.h"
 
 #include <float.h>
-#include <jansson.h>
 #include <math.h>
 #include <pcre2.h>
 #include <stdio.h>
@@ -221,18 +221,11 @@ static bool find_modules(const Reader *reader, int num_layers, LoraOptions *opti
 }
 
 bool peft_config_read(const char *path, int num_layers, LoraOptions *options, Error *error) {
-    json_error_t problem;
-    Reader reader = {path, json_load_file(path, JSON_REJECT_DUPLICATES, &problem), error};
-    bool read = false;
-    if (!reader.root)
-        error_set(error, "%s:%d: not valid JSON: %s", path, problem.line, problem.text);
-    else if (!json_is_object(reader.root))
-        error_set(error, "%s: expected a JSON object at the top level", path);
-    else
-        read = read_text(&reader, "peft_type", "LORA") && check_unused(&reader) &&
-               (!json_object_get(reader.root, "bias") || read_text(&reader, "bias", "none")) &&
-               check_initialisation(&reader) && read_numbers(&reader, options) &&
-               find_modules(&reader, num_layers, options);
+    Reader reader = {path, json_file_read_object(path, JSON_REJECT_DUPLICATES, error), error};
+    bool read = reader.root && read_text(&reader, "peft_type", "LORA") && check_unused(&reader) &&
+                (!json_object_get(reader.root, "bias") || read_text(&reader, "bias", "none")) &&
+                check_initialisation(&reader) && read_numbers(&reader, options) &&
+                find_modules(&reader, num_layers, options);
     json_decref(reader.root);
     return read;
 }

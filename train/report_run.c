@@ -1,6 +1,8 @@
 #include "train/report_run.h"
 #include "train/json_text.h"
 
+#include "autograd/json_file.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -122,9 +124,8 @@ static double number(const json_t *object, const char *key) {
 static bool read_evaluation(ReportRun *run, const char *name, const char *folder, const char *path,
                             Error *error) {
     (void)folder;
-    json_error_t where;
-    json_t *results = json_load_file(path, 0, &where);
-    if (!results) return error_set(error, "%s:%d: %s", path, where.line, where.text);
+    json_t *results = json_file_read(path, 0, error);
+    if (!results) return false;
     run->evaluations = checked_realloc(run->evaluations, (unsigned long)(run->num_evaluations + 1) *
                                                              sizeof *run->evaluations);
     run->evaluations[run->num_evaluations++] =
