@@ -35,7 +35,8 @@ Quoted quote(const char *text) {
     size_t used = 0, at = 0, length = text ? strlen(text) : 0;
     while (at < length && used < KEPT) {
         size_t next = next_character(text, at, length);
-        used += put_character(quoted.text + used, sizeof quoted.text - 8 - used, text + at, next - at);
+        used +=
+            put_character(quoted.text + used, sizeof quoted.text - 8 - used, text + at, next - at);
         at = next;
     }
     memcpy(quoted.text + used, at < length ? "..." : "", at < length ? 4 : 1);

@@ -17,7 +17,8 @@ static const struct {
     size_t skipped, length;
     const char *bytes;
 } beginnings[] = {
-#define BEGINS(content, skipped, bytes) {content, skipped, sizeof bytes - 1, bytes}
+#define BEGINS(content, skipped, bytes) \
+    { content, skipped, sizeof bytes - 1, bytes }
     BEGINS(LFS, 0, "version https://git-lfs.github.com/spec/"),
     BEGINS(UTF_32, 0, "\xff\xfe\0\0"),
     BEGINS(UTF_32, 0, "\0\0\xfe\xff"),
@@ -70,8 +71,8 @@ const char *file_content(const void *bytes, size_t size) {
 
 bool file_is_fetched(const char *path, const void *bytes, size_t size, Error *error) {
     return file_content(bytes, size) != LFS ||
-           error_set(error,
-                     "%s: a git-lfs pointer, not the file itself: 'git lfs pull' fetches it", path);
+           error_set(error, "%s: a git-lfs pointer, not the file itself: 'git lfs pull' fetches it",
+                     path);
 }
 
 bool file_at_is_fetched(const char *path, Error *error) {

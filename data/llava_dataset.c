@@ -1,4 +1,5 @@
 #include "data/llava_dataset.h"
+#include "autograd/file_content.h"
 #include "data/text.h"
 #include "data/text_file.h"
 
@@ -8,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/// Numbers mean nothing here, and an id may have more digits than an integer holds.
+enum { SAMPLE_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL };
 
 typedef struct Record {
     int64_t offset; ///< of the sample's opening brace in the file
@@ -32,8 +36,8 @@ struct Dataset {
 
 static const char *describe(const Dataset *dataset, const Record *record, const char *id,
                             char *buffer, size_t size) {
-    snprintf(buffer, size, "%s: sample %lld (id '%.100s', line %lld)", dataset->path,
-             (long long)record->position, id ? id : "",
+    snprintf(buffer, size, "%s: sample %lld (id '%s', line %lld)", dataset->path,
+             (long long)record->position, quote(id).text,
              (long long)text_file_line(dataset->file, record->offset));
     return buffer;
 }
@@ -46,7 +50,7 @@ const char *dataset_describe(const Dataset *dataset, int64_t index, const char *
 static char *id_text(const json_t *json) {
     const json_t *id = json_object_get(json, "id");
     if (json_is_string(id)) return checked_strdup(json_string_value(id));
-    if (json_is_integer(id)) return format_string("%lld", (long long)json_integer_value(id));
+    if (json_is_number(id)) return format_string("%.15g", json_number_value(id));
     return checked_strdup("");
 }
 
@@ -58,22 +62,69 @@ static bool read_turn(const json_t *json, int number, Turn *turn, Error *error) 
             error, "turn %d: expected {\"from\": ..., \"value\": ...} with two strings", number);
     turn->role = strcmp(from, "human") == 0 ? ROLE_HUMAN : ROLE_GPT;
     if (turn->role == ROLE_GPT && strcmp(from, "gpt") != 0)
-        return error_set(error, "turn %d is from '%.50s'; expected 'human' or 'gpt'", number, from);
+        return error_set(error, "turn %d is from '%s'; expected 'human' or 'gpt'", number,
+                         quote(from).text);
+    return true;
+}
+
+static bool refuse_image(const json_t *image, Error *error) {
+    const char *name = json_string_value(image);
+    const char *is = !name                        ? "no text"
+                     : !*name                     ? "empty"
+                     : !strncmp(name, "data:", 5) ? "a picture in base64"
+                                                  : "an address in the web";
+    if (json_is_array(image))
+        return error_set(error,
+                         "\"image\" is a list of %zu; expected the name of one image file: each "
+                         "sample is about one picture",
+                         json_array_size(image));
+    return error_set(error, "\"image\" is %s; expected the name of one image file", is);
+}
+
+/// Other data sets keep their pictures under other keys, which would be lost.
+static bool check_other_keys(const json_t *json, Error *error) {
+    static const char *const keys[] = {"images", "video", "videos"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *value = json_object_get(json, keys[i]);
+        if (!value || json_is_null(value) || (json_is_array(value) && !json_array_size(value)))
+            continue;
+        return error_set(error,
+                         "the key \"%s\" is not known; expected \"image\" with the name of one "
+                         "image file",
+                         keys[i]);
+    }
+    return true;
+}
+
+/// Sets the path of the image, NULL without one.
+static bool read_image(const Dataset *dataset, const json_t *json, Sample *sample, Error *error) {
+    const json_t *image = json_object_get(json, "image");
+    if (!check_other_keys(json, error)) return false;
+    if (!image || json_is_null(image)) return true;
+    const char *name = json_string_value(image);
+    if (!name || !*name || !strncmp(name, "data:", 5) || strstr(name, "://"))
+        return refuse_image(image, error);
+    sample->image_path =
+        name[0] == '/' ? checked_strdup(name) : format_string("%s/%s", dataset->image_folder, name);
+    return true;
+}
+
+/// The conversation's own check is of a sample with an image. Without one a mark would be read as text: most likely the image is lost.
+static bool check_image_marks(const Sample *sample, Error *error) {
+    for (int i = 0; i < sample->turn_count && !sample->image_path; i++)
+        if (strstr(sample->turns[i].text, "<image>"))
+            return error_set(error,
+                             "turn %d has <image>, but the sample names no image; expected "
+                             "\"image\" with the name of one image file, or no mark",
+                             i + 1);
     return true;
 }
 
 /// Fills the sample from its JSON object, of which it takes ownership whatever happens.
 static bool read_sample(const Dataset *dataset, json_t *json, Sample *sample, Error *error) {
     *sample = (Sample){.json = json, .id = id_text(json)};
-    const json_t *image = json_object_get(json, "image");
     const json_t *conversations = json_object_get(json, "conversations");
-    if (image && !json_is_null(image)) {
-        const char *name = json_string_value(image);
-        if (!name || !*name)
-            return error_set(error, "\"image\" must be the name of one image file");
-        sample->image_path = name[0] == '/' ? checked_strdup(name)
-                                            : format_string("%s/%s", dataset->image_folder, name);
-    }
+    if (!read_image(dataset, json, sample, error)) return false;
     if (!json_is_array(conversations))
         return error_set(error, "\"conversations\" is missing; expected an array of turns");
     if (json_array_size(conversations) > INT32_MAX / 2) return error_set(error, "too many turns");
@@ -83,7 +134,8 @@ static bool read_sample(const Dataset *dataset, json_t *json, Sample *sample, Er
         if (!read_turn(json_array_get(conversations, (size_t)i), i + 1, &sample->turns[i], error))
             return false;
     }
-    return conversation_check(sample->turns, sample->turn_count, sample->image_path != NULL, error);
+    return check_image_marks(sample, error) &&
+           conversation_check(sample->turns, sample->turn_count, sample->image_path != NULL, error);
 }
 
 void sample_free(Sample *sample) {
@@ -169,7 +221,7 @@ static bool scan_sample(Dataset *dataset, TextReader *reader, int64_t position, 
         return syntax_error(dataset, reader, "a sample, { ... }", error);
     Record record = {.offset = reader->at, .position = position};
     json_t *json = json_load_callback(text_reader_take, reader,
-                                      JSON_DISABLE_EOF_CHECK | JSON_REJECT_DUPLICATES, &json_error);
+                                      JSON_DISABLE_EOF_CHECK | SAMPLE_FLAGS, &json_error);
     if (!json && reader->has_failed) return error_set(error, "%s", reader->failure.message);
     if (!json)
         return error_set(error, "%s:%lld: not valid JSON, in sample %lld: %s", dataset->path,
@@ -183,12 +235,18 @@ static bool scan_sample(Dataset *dataset, TextReader *reader, int64_t position, 
 }
 
 static bool scan_samples(Dataset *dataset, TextReader *reader, Error *error) {
-    static const char byte_order_mark[] = "\xef\xbb\xbf";
-    char first[3];
-    if (text_reader_take(first, 3, reader) < 3 || memcmp(first, byte_order_mark, 3) != 0)
-        reader->at = 0;
-    if (skip_space(reader) != '[')
-        return syntax_error(dataset, reader, "an array of samples, [ ... ]", error);
+    char first[64];
+    const char *begin = first;
+    size_t count = text_reader_take(first, sizeof first, reader);
+    if (!file_begin_text(dataset->path, &begin, &count, error)) return false;
+    reader->at = begin - first;
+    int byte = skip_space(reader);
+    if (byte == '{')
+        return syntax_error(dataset, reader,
+                            "an array of samples, [ { ... }, ... ]; the file begins with one "
+                            "object, as JSON Lines do, which are not read",
+                            error);
+    if (byte != '[') return syntax_error(dataset, reader, "an array of samples, [ ... ]", error);
     reader->at++;
     bool more = skip_space(reader) != ']';
     for (int64_t position = 0; more; position++) {
@@ -297,7 +355,7 @@ static json_t *read_again(const Dataset *dataset, const Record *record, Error *e
     char *text = checked_malloc(bytes);
     if (text_file_read(dataset->file, record->offset, bytes, text, error)) {
         if (checksum_of(text, bytes) == record->checksum)
-            json = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &json_error);
+            json = json_loadb(text, bytes, SAMPLE_FLAGS, &json_error);
         char what[64];
         snprintf(what, sizeof what, "sample %lld is no longer what it was",
                  (long long)record->position);

@@ -20,6 +20,7 @@ typedef struct Dataset Dataset;
 
 enum { DATASET_BYTES_PER_SAMPLE = 32 };
 
+/// Other keys that name pictures ("images") are refused.
 /// NULL on failure: bad JSON (file and line), a sample that is not valid (file, line, number, id, what was expected), a
 /// missing image (unless skipped), or nothing to train on.
 Dataset *dataset_open(const DatasetOptions *options, Error *error);

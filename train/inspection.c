@@ -232,11 +232,12 @@ static bool inspect_file(json_t *inspection, const char *path, bool checksums, E
         start[HEADER_TEXT] == '{')
         return inspect_weights(inspection, path, checksums, error);
     const char *content = file_content(start, size);
-    return error_set(error,
-                     "%s: %s%snone of the formats that are read: safetensors, PyTorch archives (.bin, "
-                     ".pt, .pth), pickles (.p, .pkl, .pickle), training checkpoints (.h5), model "
-                     "directories",
-                     path, content ? content : "", content ? ", " : "");
+    return error_set(
+        error,
+        "%s: %s%snone of the formats that are read: safetensors, PyTorch archives (.bin, "
+        ".pt, .pth), pickles (.p, .pkl, .pickle), training checkpoints (.h5), model "
+        "directories",
+        path, content ? content : "", content ? ", " : "");
 }
 
 static void add_total(json_t *inspection) {

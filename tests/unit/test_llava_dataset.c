@@ -100,6 +100,45 @@ static void machines_that_each_miss_another_image_do_not_have_the_same_data(void
     assert_true(checksum_with("a.png") != checksum_with("b.png"));
 }
 
+static void ids_and_other_keys_mean_nothing(void **state) {
+    (void)state;
+    Error error = {0};
+    Dataset *dataset =
+        open_text("[{\"id\": 18446744073709551617, \"images\": [], \"video\": null, \"score\": "
+                  "99999999999999999999, " TEXT_TURNS "}, {\"id\": 123456789012, " TEXT_TURNS "}]",
+                  MISSING_IMAGE_FAIL, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    Sample sample;
+    assert_true(dataset_sample(dataset, 0, &sample, &error));
+    sample_free(&sample);
+    assert_true(dataset_sample(dataset, 1, &sample, &error));
+    assert_string_equal(sample.id, "123456789012");
+    sample_free(&sample);
+    dataset_close(dataset);
+}
+
+static void what_samples_hold_is_cut_in_messages(void **state) {
+    (void)state;
+    char base64[5000];
+    memset(base64, 'A', sizeof base64 - 1);
+    base64[sizeof base64 - 1] = 0;
+    static const char *const formats[] = {
+        "[{\"id\": \"%s\"}]",
+        "[{\"image\": \"%s\", " TURNS "}]",
+        "[{\"conversations\": [{\"from\": \"%s\", \"value\": \"\"}]}]",
+        "[{\"id\": %s}]",
+        "%s",
+    };
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        Error error = {0};
+        char *text = format_string(formats[i], base64);
+        if (open_text(text, MISSING_IMAGE_FAIL, &error)) fail_msg("accepted: case %zu", i);
+        if (strlen(error.message) > 500 || strchr(error.message, '\n'))
+            fail_msg("case %zu: %s", i, error.message);
+        free(text);
+    }
+}
+
 typedef struct Bad {
     const char *text;
     const char *message;
@@ -120,7 +159,26 @@ static const Bad bad[] = {
     {"[{\"id\": \"a\", \"id\": \"b\", " TEXT_TURNS "}]", "duplicate"},
     {"[{\"id\": \"a\xff\", " TEXT_TURNS "}]", "unable to decode"},
     {"[{\"id\": \"a\"}]", "sample 0 (id 'a', line 1): \"conversations\" is missing"},
-    {"[{\"image\": [\"a\", \"b\"], " TURNS "}]", "name of one image file"},
+    {"[{\"image\": [\"a\", \"b\"], " TURNS "}]",
+     "is a list of 2; expected the name of one image file"},
+    {"[{\"image\": 3, " TURNS "}]", "\"image\" is no text; expected the name of one image file"},
+    {"[{\"image\": \"\", " TURNS "}]", "\"image\" is empty; expected the name of one image file"},
+    {"[{\"image\": \"data:image/png;base64,AAAA\", " TURNS "}]", "is a picture in base64"},
+    {"[{\"image\": \"https://example.org/a.png\", " TURNS "}]", "is an address in the web"},
+    {"[{\"id\": \"s\", \"images\": [\"there.png\"], " TURNS "}]",
+     "sample 0 (id 's', line 1): the key \"images\" is not known; expected \"image\""},
+    {"[{\"images\": \"there.png\", " TEXT_TURNS "}]", "the key \"images\" is not known"},
+    {"[{\"video\": \"there.mp4\", " TEXT_TURNS "}]", "the key \"video\" is not known"},
+    {"[{\"id\": \"s\", " TURNS "}]",
+     "sample 0 (id 's', line 1): turn 1 has <image>, but the sample names no image"},
+    {"[{\"image\": null, " TURNS "}]", "turn 1 has <image>, but the sample names no image"},
+    {"[{\"conversations\": [{\"from\": \"human\", \"value\": \"Hi\"}, {\"from\": \"gpt\", "
+     "\"value\": "
+     "\"a <image>\"}]}]",
+     "turn 2 has <image>, but the sample names no image"},
+    {"{" TEXT_TURNS "}\n{" TEXT_TURNS "}\n", "as JSON Lines do, which are not read"},
+    {"\xff\xfe[\1", "text in UTF-16; expected UTF-8"},
+    {"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "git lfs pull"},
     {"[{\"conversations\": []}]", "at least one turn"},
     {"[{\"conversations\": [{\"from\": \"human\"}]}]", "turn 1: expected {\"from\""},
     {"[{\"conversations\": [3]}]", "turn 1: expected {\"from\""},
@@ -267,6 +325,8 @@ int main(void) {
         cmocka_unit_test(samples_are_read_one_by_one),
         cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
         cmocka_unit_test(machines_that_each_miss_another_image_do_not_have_the_same_data),
+        cmocka_unit_test(ids_and_other_keys_mean_nothing),
+        cmocka_unit_test(what_samples_hold_is_cut_in_messages),
         cmocka_unit_test(data_sets_that_are_not_valid_say_where_and_what_was_expected),
         cmocka_unit_test(a_file_that_changes_while_it_is_open_is_an_error),
         cmocka_unit_test(samples_may_be_longer_than_the_pieces_that_are_read),
