@@ -25,7 +25,7 @@ typedef struct CocoAnnotations {
     int num_annotations;
 } CocoAnnotations;
 
-/// Reads the whole file. Polygons, compressed and uncompressed runs are understood; crowd regions are left out. Every reference
+/// Reads the whole file. A list of annotations may be missing. Sizes and ids may be written as 128.0, iscrowd as true. Polygons, compressed and uncompressed runs are understood; crowd regions are left out. Every reference
 /// must exist and every mask must have its image's size; the message names the file and the annotation.
 bool coco_annotations_read(const char *path, CocoAnnotations *out, Error *error);
 void coco_annotations_free(CocoAnnotations *annotations);

@@ -71,13 +71,26 @@ static bool run_task(const Config *config, const ModelSetup *setup,
     return ok;
 }
 
+/// Points could fall inside of something: else the accuracy would be 0 whatever the model does.
+static bool check_annotations(const Config *config, const CocoAnnotations *annotations,
+                              Error *error) {
+    int64_t images = images_of(config, annotations), found = 0;
+    for (int64_t i = 0; i < images; i++) found += annotations->images[i].num_annotations;
+    return found > 0 ||
+           error_set(
+               error,
+               "%s: none of the %lld images has an annotation (those with iscrowd: 1 are left "
+               "out); there is nothing to evaluate against",
+               config->eval.annotations, (long long)images);
+}
+
 static bool evaluate(const Config *config, Error *error) {
     ModelSetup setup;
     CocoAnnotations annotations;
-    if (!output_folder_make(config->eval.output_dir, error) ||
-        !coco_annotations_read(config->eval.annotations, &annotations, error))
-        return false;
-    bool ok = model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
+    if (!coco_annotations_read(config->eval.annotations, &annotations, error)) return false;
+    bool ok = check_annotations(config, &annotations, error) &&
+              output_folder_make(config->eval.output_dir, error) &&
+              model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
              run_task(config, &setup, &annotations, error);
