@@ -258,9 +258,9 @@ static bool read_annotations(const json_t *root, const json_t *image_ids,
         if (read_annotation(item, image_ids, category_ids, out, error)) continue;
         char *id = id_text(json_object_get(item, "id"));
         if (id)
-            error_context(error, "annotation %s", quote(id).text);
+            error_context(error, "annotation %zu (id %s)", i, quote(id).text);
         else
-            error_context(error, "number %zu of \"annotations\"", i + 1);
+            error_context(error, "annotation %zu", i);
         free(id);
         return false;
     }

@@ -97,7 +97,7 @@ typedef struct Bad {
 #define SEGMENTATION(text) IMAGE, CATEGORY, ANNOTATION ", \"segmentation\": " text
 static const Bad bad[] = {
     {SEGMENTATION("[[[1, 1], [5, 1], [5, 5], [1, 5], [1, 2], [2, 1]]]"),
-     "annotation 25: coordinate 1 of polygon 1 is [1,1]; expected a number"},
+     "annotation 0 (id 25): coordinate 1 of polygon 1 is [1,1]; expected a number"},
     {SEGMENTATION("[[1, 1, 5, 1, \"5\", 5]]"), "coordinate 5 of polygon 1 is \"5\""},
     {SEGMENTATION("[[1, 1, 5, 1, null, 5]]"), "coordinate 5 of polygon 1 is null"},
     {SEGMENTATION("[[1, 1, 5, 1, true, 5]]"), "coordinate 5 of polygon 1 is true"},
@@ -112,7 +112,7 @@ static const Bad bad[] = {
     {SEGMENTATION("[[1, 1, 1e300, 1, 5, 5]]"), "coordinate of 1e+300 is outside"},
     {SEGMENTATION("[[-900, 1, 5, 1, 5, 5]]"), "coordinate of -900 is outside"},
     {SEGMENTATION("[[1, 1, NaN, 1, 5, 5]]"), "coco.json:1: not valid JSON"},
-    {SEGMENTATION("[]"), "annotation 25: no polygon in the segmentation"},
+    {SEGMENTATION("[]"), "annotation 0 (id 25): no polygon in the segmentation"},
     {SEGMENTATION("null"), "\"segmentation\" is null; expected polygons or runs"},
     {SEGMENTATION("\"x\""), "\"segmentation\" is \"x\"; expected polygons or runs"},
     {SEGMENTATION("{\"size\": [8, 6], \"counts\": [48]}"),
@@ -124,10 +124,10 @@ static const Bad bad[] = {
     {SEGMENTATION("{\"size\": [6, 8], \"counts\": [40, \"8\"]}"), "run 2 is \"8\""},
     {SEGMENTATION("{\"size\": [6, 8], \"counts\": [40, 7.5]}"), "run 2 is 7.5"},
     {SEGMENTATION("{\"size\": [6, 8], \"counts\": [-1, 49]}"), "run 1 is -1"},
-    {IMAGE, CATEGORY, ANNOTATION, "annotation 25: \"segmentation\" is missing"},
-    {IMAGE, CATEGORY, "\"image_id\": 7, \"category_id\": 1", "number 1 of \"annotations\": "},
+    {IMAGE, CATEGORY, ANNOTATION, "annotation 0 (id 25): \"segmentation\" is missing"},
+    {IMAGE, CATEGORY, "\"image_id\": 7, \"category_id\": 1", "annotation 0: "},
     {IMAGE, CATEGORY, ANNOTATION ", \"iscrowd\": 2",
-     "annotation 25: \"iscrowd\" is 2; expected 0 or 1"},
+     "annotation 0 (id 25): \"iscrowd\" is 2; expected 0 or 1"},
     {IMAGE, CATEGORY, ANNOTATION ", \"iscrowd\": \"0\"", "\"iscrowd\" is \"0\""},
     {IMAGE, CATEGORY, ANNOTATION ", \"iscrowd\": null", "\"iscrowd\" is null"},
     {IMAGE, CATEGORY, ANNOTATION ", \"iscrowd\": 0.5", "\"iscrowd\" is 0.5"},
@@ -176,7 +176,7 @@ static void what_is_no_list_is_refused(void **state) {
         {"{\"images\": [{" IMAGE "}], \"categories\": [{" CATEGORY "}], \"annotations\": \"x\"}",
          "\"annotations\" is \"x\"; expected a list"},
         {"{\"images\": [{" IMAGE "}], \"categories\": [{" CATEGORY "}], \"annotations\": [3]}",
-         "number 1 of \"annotations\": it is 3"},
+         "annotation 0: it is 3"},
         {"\xff\xfe{", "text in UTF-16"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
