@@ -1,0 +1,42 @@
+/// One execution: what is run, with which arguments, over which changed files.
+#pragma once
+#include "tests/fuzz/bytes.h"
+#include "tests/fuzz/random.h"
+#include "tests/fuzz/tree.h"
+
+typedef enum OverlayKind {
+    OVERLAY_BYTES,
+    OVERLAY_MISSING,
+    OVERLAY_FOLDER,
+    OVERLAY_UNREADABLE
+} OverlayKind;
+
+/// What stands in place of a seed.
+typedef struct Overlay {
+    OverlayKind kind;
+    char *path;
+    Bytes bytes;
+} Overlay;
+
+enum { MOST_ARGUMENTS = 128, MOST_OVERLAYS = 4 };
+
+typedef struct FuzzCase {
+    char target[32];
+    char *arguments[MOST_ARGUMENTS + 1]; ///< ends with NULL
+    int count;
+    Overlay overlays[MOST_OVERLAYS];
+    int overlay_count;
+} FuzzCase;
+
+void case_free(FuzzCase *fuzz_case);
+void case_add_argument(FuzzCase *fuzz_case, const void *text, size_t size);
+/// Takes over the bytes.
+void case_add_overlay(FuzzCase *fuzz_case, OverlayKind kind, const char *path, Bytes *bytes);
+
+/// Puts the overlays in place, in the current folder.
+bool case_place(const FuzzCase *fuzz_case);
+
+/// Writes the case as lines of text: bytes as differences from the seed where there is one.
+bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path);
+/// False if the file cannot be read or is no case.
+bool case_load(FuzzCase *fuzz_case, const char *seeds, const char *path);

@@ -1,0 +1,100 @@
+// What the shell cannot make of the files at hand: pictures of every kind, noise, and a language model for the tiny world's tokenizer, as
+// small as the recorded one.
+#include "checkpoints/safetensors.h"
+#include "tests/fuzz/bytes.h"
+#include "tests/fuzz/random.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VOCABULARY = 640, LATENT = 8, LATENT_CHANNELS = 4, MOST_TENSORS = 64 };
+
+static int fail(const Error *error) {
+    fprintf(stderr, "make_seeds: %s\n", error->message);
+    return 1;
+}
+
+/// [rows, columns] bfloat16 of about the size that an initialisation gives.
+static void *random_matrix(int64_t rows, int64_t columns) {
+    Random random = {1};
+    uint16_t *values = checked_malloc((size_t)(rows * columns) * sizeof *values);
+    for (int64_t i = 0; i < rows * columns; i++) {
+        float value = ((float)random_below(&random, 2001) - 1000) / 20000;
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        values[i] = (uint16_t)(bits >> 16);
+    }
+    return values;
+}
+
+/// The same language model with a vocabulary of VOCABULARY.
+static bool widen_vocabulary(const char *from, const char *to, Error *error) {
+    SafetensorsFile *file = safetensors_open(from, error);
+    if (!file) return false;
+    SafetensorsTensor tensors[MOST_TENSORS];
+    int64_t count = safetensors_count(file), shape[2] = {VOCABULARY, 0};
+    void *matrix = NULL;
+    for (int64_t i = 0; i < count && i < MOST_TENSORS; i++) {
+        const StoredTensor *entry = safetensors_entry(file, i);
+        bool is_wide = strstr(entry->name, "embed_tokens") || strstr(entry->name, "lm_head");
+        if (is_wide) shape[1] = entry->shape[1];
+        if (is_wide && !matrix) matrix = random_matrix(VOCABULARY, shape[1]);
+        tensors[i] =
+            (SafetensorsTensor){entry->name, entry->type, entry->rank,
+                                is_wide ? shape : entry->shape, is_wide ? matrix : entry->data};
+    }
+    bool ok = safetensors_write(to, tensors, count, NULL, 0, error);
+    free(matrix);
+    safetensors_close(file);
+    return ok;
+}
+
+/// decode/<name>/file of the recorded images become files.
+static bool write_pictures(const char *recorded, const char *folder, Error *error) {
+    SafetensorsFile *file = safetensors_open(recorded, error);
+    bool ok = file != NULL;
+    for (int64_t i = 0; ok && i < safetensors_count(file); i++) {
+        const StoredTensor *entry = safetensors_entry(file, i);
+        char name[64];
+        if (sscanf(entry->name, "decode/%63[^/]/file", name) != 1 || !strstr(entry->name, "/file"))
+            continue;
+        char *path = format_string("%s/%s", folder, name);
+        Bytes bytes = bytes_copy(entry->data, (size_t)entry->numel);
+        ok = bytes_write(&bytes, path) || error_set(error, "%s cannot be written", path);
+        bytes_free(&bytes);
+        free(path);
+    }
+    safetensors_close(file);
+    return ok;
+}
+
+static bool write_noise(const char *path, Error *error) {
+    static const int64_t shape[4] = {1, LATENT, LATENT, LATENT_CHANNELS};
+    float values[LATENT * LATENT * LATENT_CHANNELS];
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) values[i] = (float)(i % 7) - 3;
+    SafetensorsTensor tensors[] = {{"vae", ELEMENT_F32, 4, shape, values},
+                                   {"diffusion", ELEMENT_F32, 4, shape, values}};
+    return safetensors_write(path, tensors, 2, NULL, 0, error);
+}
+
+int main(int argc, char **argv) {
+    Error error = {0};
+    if (argc != 3) {
+        fputs("usage: make_seeds SOURCE_DIR SEEDS\n", stderr);
+        return 2;
+    }
+    char *llm = format_string("%s/tests/parity/data/difflmm/llm/model.safetensors", argv[1]),
+         *wide = format_string("%s/llm/model.safetensors", argv[2]),
+         *images = format_string("%s/tests/parity/data/images.safetensors", argv[1]),
+         *pictures = format_string("%s/pictures", argv[2]),
+         *noise = format_string("%s/noise.safetensors", argv[2]);
+    bool ok = widen_vocabulary(llm, wide, &error) && write_pictures(images, pictures, &error) &&
+              write_noise(noise, &error);
+    free(llm);
+    free(wide);
+    free(images);
+    free(pictures);
+    free(noise);
+    return ok ? 0 : fail(&error);
+}

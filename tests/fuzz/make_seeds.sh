@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The folder that fuzzing starts from: small networks, a tiny world, configurations, finished runs, and files of every kind that is read.
+#
+#   tests/fuzz/make_seeds.sh BUILD SEEDS
+set -euo pipefail
+here=$(cd "$(dirname "$0")/../.." && pwd)
+build=$(cd "$1" && pwd)
+mkdir -p "$2"
+cd "$2"
+recorded=$here/tests/parity/data
+export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0
+
+cp -r "$recorded/difflmm/sd" "$recorded/difflmm/clip" .
+mkdir -p llm pictures open archives tokenizers decoders adapters
+sed 's/"vocab_size": 61/"vocab_size": 640/' "$recorded/difflmm/llm/config.json" >llm/config.json
+cp "$recorded/difflmm/llm/generation_config.json" "$here/checkpoints/tiny/llm/tokenizer.model" llm
+cp "$here/checkpoints/tiny/clip/preprocessor_config.json" clip
+cp "$here"/checkpoints/tiny/sd/tokenizer/merges.txt sd/tokenizer
+cp -r "$recorded"/clip_open "$recorded"/clip_openai "$recorded"/clip_shards open
+cp "$recorded"/archives/*.{pt,p} archives
+cp -r "$recorded"/tokenizers/{gpt_2,llama_2,llama_3,mistral,qwen_2,smollm2,bert} tokenizers
+rm -f tokenizers/*/{expected,conversations}.json
+cp -r "$recorded"/decoders/{linear,qwen2,yarn} decoders
+cp -r "$recorded"/adapters/{stage1,stage2} adapters
+"$build/tests/fuzz/make_seeds" "$here" .
+"$build/data/tiny/make_tiny_world" world --seed 5 --train 6 --test 2 --quiet
+
+configuration() { # configuration STAGE TRAIN_JSON MORE...
+    cat <<EOF
+model:
+  sd: sd
+  vision_tower: clip
+  llm: llm
+$3data:
+  train: world/train/$2
+  image_folder: world/train
+  eval: world/test/$2
+  eval_image_folder: world/test
+  version: $4
+  image_aspect_ratio: $5
+  image_size: 64
+  model_max_length: 128
+training:
+  output_dir: runs/stage$1
+  max_steps: 2
+  per_device_train_batch_size: 2
+  save_steps: 1
+  eval_samples: 1
+  log_samples: 1
+  device: cpu
+  threads: 1
+eval:
+  checkpoint: runs/stage$1
+  annotations: world/test/instances.json
+  image_folder: world/test/images
+  output_dir: out/eval
+  max_new_tokens: 6
+  samples: 1
+EOF
+}
+configuration 1 blip_laion_cc_sbu_558k.json "" plain square >stage1.yaml
+configuration 2 llava_v1_5_mix665k.json "  adapters: runs/stage1
+lora:
+  lora_enable: true
+  lora_r: 2
+  lora_alpha: 4
+" vicuna_v1 pad >stage2.yaml
+
+quietly() { "$@" >log 2>&1 || { cat log >&2 && exit 1; }; }
+quietly "$build/difflmm" train stage1.yaml
+quietly "$build/difflmm" train stage2.yaml
+quietly "$build/difflmm" eval stage2.yaml eval.output_dir=runs/eval/trained
+quietly "$build/difflmm" export runs/stage2 published
+rm log
+# No file's name depends on when or by whom it was made.
+for stage in 1 2; do mv runs/stage$stage/tensorboard/* "runs/stage$stage/tensorboard/events.out.tfevents.1.seed.1.0"; done
+"$build/difflmm" config >all.yaml

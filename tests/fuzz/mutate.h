@@ -1,0 +1,27 @@
+/// Changes of what a verb reads and of what it is told.
+#pragma once
+#include "tests/fuzz/bytes.h"
+#include "tests/fuzz/random.h"
+
+/// Changes a file's content, by its name's form: JSON, YAML and safetensors by their structure or as bytes, checksums of PNG and zip
+/// mended after most changes, all else as bytes. `donor`: another file's content, to take pieces from.
+void mutate_file(Bytes *bytes, const char *name, const Bytes *donor, Random *random);
+
+/// Flips, overwrites, cuts, repeats, inserts, moves bytes; numbers and words of text become others.
+void mutate_bytes(Bytes *bytes, const Bytes *donor, Random *random);
+/// Changes values, keys and order of JSON; as bytes where it is none.
+void mutate_json(Bytes *bytes, Random *random);
+/// Changes lines, keys and values of a configuration, by its schema.
+void mutate_yaml(Bytes *bytes, Random *random);
+
+/// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its structure still stands.
+void mend_checksums(Bytes *bytes);
+
+/// Appends text: of printable, control or other bytes, from empty to very long.
+void append_text(Bytes *out, Random *random);
+/// A number as text, mostly extreme or malformed.
+const char *random_number(Random *random);
+/// A value for a key of the configuration, right or wrong. `field`: index into CONFIG_FIELDS.
+void append_value(Bytes *out, int field, Random *random);
+/// "section.key=value", right or wrong.
+void append_setting(Bytes *out, Random *random);

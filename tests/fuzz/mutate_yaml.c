@@ -1,0 +1,244 @@
+#include "tests/fuzz/mutate.h"
+#include "train/config_schema.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// ---- values
+
+static void append_word(Bytes *out, const char *word) { bytes_append(out, word, strlen(word)); }
+
+static void append_integer(Bytes *out, const ConfigField *field, Random *random) {
+    double values[] = {field->minimum,     field->maximum,     field->minimum - 1,
+                       field->maximum + 1, field->minimum + 1, 2};
+    double value = RANDOM_PICK(random, values);
+    if (random_chance(random, 30))
+        append_word(out, random_number(random));
+    else if (value > -1e15 && value < 1e15)
+        bytes_print(out, "%.0f", value);
+    else
+        bytes_print(out, "%zu", random_size(random, 300));
+}
+
+static void append_quoted_text(Bytes *out, Random *random) {
+    static const char *const quotes[] = {"",      "",        "'",       "\"",
+                                         "\"\\x", "\"\\u00", "|\n    ", "!!str "};
+    const char *quote = RANDOM_PICK(random, quotes);
+    append_word(out, quote);
+    append_text(out, random);
+    if (quote[0] == '"' || quote[0] == '\'') bytes_append(out, quote, 1);
+}
+
+static void append_path(Bytes *out, Random *random) {
+    static const char *const paths[] = {"sd",
+                                        "clip",
+                                        "llm",
+                                        "world",
+                                        "world/train",
+                                        "world/test/images",
+                                        "runs/stage1",
+                                        "runs/stage2",
+                                        "runs/stage2/checkpoint-2.h5",
+                                        "published",
+                                        "stage1.yaml",
+                                        "world/test/instances.json",
+                                        "world/train/llava_v1_5_mix665k.json",
+                                        "open/clip_openai",
+                                        "open/clip_shards",
+                                        "open/clip_open",
+                                        "archives/training.pt",
+                                        "out",
+                                        "out/a/b",
+                                        ".",
+                                        "~/x",
+                                        "~",
+                                        "out//x/",
+                                        "nothing/here"};
+    append_word(out, RANDOM_PICK(random, paths));
+}
+
+void append_value(Bytes *out, int index, Random *random) {
+    static const char *const truths[] = {"true", "false", "yes", "Off", "TRUE", "1", "null", "~"};
+    static const char *const odd[] = {
+        "[]",         "{}",        "[1]",     "{a: 1}", "null",
+        "~",          "",          "!!int 3", "*a",     "&a 1",
+        "[[1]]",      "[1, ,",     "\t",      "- 1",    "!!python/object:os.system x",
+        "!<tag:x> 1", "[a, b, c]", "? x",     "\"",     "'",
+        "|",          ">-",        "%",       "@",      "`"};
+    const ConfigField *field = &CONFIG_FIELDS[index];
+    if (random_chance(random, 15)) {
+        append_word(out, RANDOM_PICK(random, odd));
+        return;
+    }
+    int names = 0;
+    while (field->names && field->names[names]) names++;
+    if (names && random_chance(random, 70)) {
+        append_word(out, field->names[random_below(random, (size_t)names)]);
+        if (random_chance(random, 20)) append_word(out, "s");
+        return;
+    }
+    switch (field->type) {
+    case FIELD_INT:
+        append_integer(out, field, random);
+        break;
+    case FIELD_FLOAT:
+        if (random_chance(random, 50))
+            append_word(out, random_number(random));
+        else
+            bytes_print(out, "%g", random_chance(random, 50) ? field->minimum : 0.25);
+        break;
+    case FIELD_BOOL:
+        append_word(out, RANDOM_PICK(random, truths));
+        break;
+    case FIELD_PATH:
+        if (random_chance(random, 60))
+            append_path(out, random);
+        else
+            append_quoted_text(out, random);
+        break;
+    case FIELD_INT_LIST:
+    case FIELD_STRING_LIST:
+        append_word(out, "[");
+        for (size_t count = random_size(random, 12); count; count--) {
+            if (field->type == FIELD_INT_LIST)
+                append_integer(out, field, random);
+            else
+                append_word(out, random_chance(random, 80) ? "q_proj" : "lm_head");
+            append_word(out, count > 1 ? ", " : "");
+        }
+        append_word(out, "]");
+        break;
+    default:
+        append_quoted_text(out, random);
+    }
+}
+
+void append_setting(Bytes *out, Random *random) {
+    int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS);
+    const ConfigField *field = &CONFIG_FIELDS[index];
+    size_t begin = out->size;
+    bytes_print(out, "%s.%s=", field->section, field->name);
+    append_value(out, index, random);
+    if (random_chance(random, 5)) {
+        Bytes setting = bytes_copy(out->data + begin, out->size - begin);
+        mutate_bytes(&setting, NULL, random);
+        bytes_replace(out, begin, out->size - begin, setting.data, setting.size);
+        bytes_free(&setting);
+    }
+}
+
+// ---- lines
+
+typedef struct Line {
+    size_t begin, size; ///< with its newline
+} Line;
+
+static Line line_at(const Bytes *bytes, size_t at) {
+    Line line = {at, 0};
+    while (line.begin && bytes->data[line.begin - 1] != '\n') line.begin--;
+    while (line.begin + line.size < bytes->size && bytes->data[line.begin + line.size] != '\n')
+        line.size++;
+    if (line.begin + line.size < bytes->size) line.size++;
+    return line;
+}
+
+static void append_line(Bytes *out, Random *random) {
+    static const char *const lines[] = {
+        "<<: *a\n",
+        "---\n",
+        "...\n",
+        "%YAML 1.3\n",
+        "%TAG ! x\n",
+        "? [a]\n: b\n",
+        "  key: &a [*a]\n",
+        "\tx: 1\n",
+        "- x\n",
+        "{\n",
+        "}\n",
+        "'\n",
+        "\"\n",
+        "|\n",
+        "# \xff\n",
+        "model: *x\n",
+        "model: null\n",
+        "data: []\n",
+        "model: {sd: sd, llm: llm}\n",
+        "[model]: x\n",
+        "1: 2\n",
+        "\xef\xbb\xbf",
+        "\xff\xfe",
+        "  ? \n",
+        "a: &a [x, x]\nb: &b [*a, *a, *a, *a]\nc: &c [*b, *b, *b, *b]\nd: [*c, *c, *c]\n",
+        "lora:\n  lora_r: 4\n",
+        "eval:\n",
+        "training: &t\n",
+        "  <<: *t\n",
+        ": \n",
+        "\r\n",
+        "\n"};
+    if (random_chance(random, 50)) {
+        append_word(out, RANDOM_PICK(random, lines));
+        return;
+    }
+    int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS);
+    if (random_chance(random, 20)) bytes_print(out, "%s:\n", CONFIG_FIELDS[index].section);
+    bytes_print(out, "  %s: ", CONFIG_FIELDS[index].name);
+    append_value(out, index, random);
+    append_word(out, "\n");
+}
+
+/// The value of a line "  key: value" becomes another; of any other line the text.
+static void change_value(Bytes *bytes, Line line, Random *random) {
+    char key[64] = "";
+    const unsigned char *text = bytes->data + line.begin, *colon = memchr(text, ':', line.size);
+    size_t indent = 0, from = colon ? (size_t)(colon - text) + 1 : 0;
+    while (indent < line.size && text[indent] == ' ') indent++;
+    if (colon && from > indent + 1 && from - indent - 1 < sizeof key)
+        memcpy(key, text + indent, from - indent - 1);
+    Bytes value = bytes_copy(" ", colon ? 1 : 0);
+    int field = -1;
+    for (int i = 0; i < NUM_CONFIG_FIELDS; i++)
+        if (!strcmp(CONFIG_FIELDS[i].name, key)) field = i;
+    if (field >= 0)
+        append_value(&value, field, random);
+    else
+        append_text(&value, random);
+    bytes_append(&value, "\n", 1);
+    bytes_replace(bytes, line.begin + from, line.size - from, value.data, value.size);
+    bytes_free(&value);
+}
+
+static void change_once(Bytes *bytes, Random *random) {
+    Line line = line_at(bytes, random_below(random, bytes->size)),
+         other = line_at(bytes, random_below(random, bytes->size));
+    Bytes text = {0};
+    switch (random_below(random, 9)) {
+    case 0:
+        bytes_replace(bytes, line.begin, line.size, NULL, 0);
+        break;
+    case 1:
+        bytes_replace(bytes, other.begin, 0, bytes->data + line.begin, line.size);
+        break;
+    case 2:
+        append_line(&text, random);
+        bytes_replace(bytes, line.begin, 0, text.data, text.size);
+        break;
+    case 3:
+        bytes_replace(bytes, line.begin, 0, "  ", 1 + random_below(random, 2));
+        break;
+    case 4:
+        if (bytes->size && bytes->data[line.begin] == ' ')
+            bytes_replace(bytes, line.begin, 1 + random_below(random, 2), NULL, 0);
+        break;
+    default:
+        change_value(bytes, line, random);
+    }
+    bytes_free(&text);
+}
+
+void mutate_yaml(Bytes *bytes, Random *random) {
+    if (random_chance(random, 10)) bytes->size = 0;
+    for (size_t changes = 1 + random_size(random, 10); changes; changes--)
+        change_once(bytes, random);
+    if (random_chance(random, 15)) mutate_bytes(bytes, NULL, random);
+}

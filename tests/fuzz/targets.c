@@ -1,0 +1,487 @@
+#include "tests/fuzz/targets.h"
+
+#include "tests/fuzz/mutate.h"
+#include "tests/fuzz/parsers.h"
+#include "train/command.h"
+#include "train/config_schema.h"
+
+#include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MODELS "sd/*config.json sd/*/*.json sd/*/*.safetensors sd/tokenizer/* clip/* llm/* "
+#define TRAINING_DATA "world/train/*.json world/train/*.jpg world/test/*.jpg "
+
+const Target TARGETS[] = {
+    {"config",
+     command_config,
+     false,
+     500,
+     false,
+     false,
+     {{"config", ""},
+      {"config training.seed", ""},
+      {"config stage1.yaml", "stage1.yaml"},
+      {"config stage2.yaml training.max_steps=10", "stage2.yaml"},
+      {"config all.yaml", "all.yaml"},
+      {"config runs/stage2/config.yaml", "runs/stage2/config.yaml"}}},
+    {"plan",
+     command_plan,
+     true,
+     200,
+     true,
+     false,
+     {{"plan stage1.yaml", "stage1.yaml " MODELS "world/*.json"},
+      {"plan stage2.yaml", "stage2.yaml " MODELS "world/*.json runs/stage1/*"},
+      {"plan stage2.yaml --json", "stage2.yaml " MODELS "runs/stage1/*"},
+      {"plan stage2.yaml --processes 3 training.shard_optimizer=true", "stage2.yaml " MODELS},
+      {"plan stage2.yaml model.adapters=published training.output_dir=out/run",
+       "published/* " MODELS},
+      {"plan stage1.yaml model.vision_tower=open/clip_openai data.image_size=32",
+       "open/clip_openai/*"},
+      {"plan stage1.yaml model.vision_tower=open/clip_shards data.image_size=32",
+       "open/clip_shards/*"},
+      {"plan stage1.yaml model.vision_tower=open/clip_open data.image_size=32", "open/clip_open/*"},
+      {"plan stage1.yaml model.llm=decoders/qwen2 model.architecture=llava", "decoders/qwen2/*"},
+      {"plan stage1.yaml model.llm=decoders/yarn", "decoders/yarn/*"},
+      {"plan stage2.yaml model.llm=tokenizers/llama_3", "tokenizers/llama_3/*"},
+      {"plan stage1.yaml --time training.output_dir=out/run",
+       "stage1.yaml " MODELS TRAINING_DATA}}},
+    {"train",
+     command_train,
+     true,
+     50,
+     false,
+     false,
+     {{"train stage1.yaml training.output_dir=out/run", "stage1.yaml " MODELS TRAINING_DATA},
+      {"train stage2.yaml training.output_dir=out/run",
+       "stage2.yaml " MODELS TRAINING_DATA "runs/stage1/*.h5"},
+      {"train stage1.yaml training.max_steps=3", "runs/stage1/* runs/stage1/*.h5 runs/stage1/*.h5"},
+      {"train stage2.yaml training.max_steps=3", "runs/stage2/* runs/stage2/*.h5 runs/stage2/*.h5"},
+      {"train stage2.yaml training.output_dir=out/run training.resume=runs/stage2/checkpoint-1.h5",
+       "runs/stage2/checkpoint-1.h5"},
+      {"train stage2.yaml training.output_dir=out/run model.adapters=published", "published/*"},
+      {"train stage2.yaml training.output_dir=out/run data.cache_features=true "
+       "data.missing_image=skip",
+       "stage2.yaml " TRAINING_DATA},
+      {"train stage1.yaml training.output_dir=out/run model.architecture=llava "
+       "model.vision_tower=open/clip_shards data.image_size=32",
+       "open/clip_shards/*"}}},
+    {"eval",
+     command_eval,
+     true,
+     50,
+     false,
+     false,
+     {{"eval stage2.yaml",
+       "stage2.yaml " MODELS "world/test/instances.json world/test/images/* runs/stage2/*.h5"},
+      {"eval stage1.yaml",
+       "stage1.yaml world/test/instances.json world/test/images/* runs/stage1/*.h5"},
+      {"eval stage2.yaml eval.checkpoint=published", "published/*"},
+      {"eval stage2.yaml eval.checkpoint=null lora.lora_enable=false",
+       "world/test/instances.json"}}},
+    {"ground",
+     command_ground,
+     true,
+     50,
+     false,
+     false,
+     {{"ground stage2.yaml world/test/images/000000500000.jpg --out out/ground --words ring,star",
+       "stage2.yaml " MODELS "world/test/images/* runs/stage2/*.h5"},
+      {"ground stage1.yaml pictures/rgb.jpg What? --out out/ground",
+       "world/test/instances.json pictures/rgb.jpg"},
+      {"ground stage2.yaml pictures/rgb16.png --out out/ground eval.checkpoint=published --words a",
+       "published/* pictures/rgb16.png"}}},
+    {"features",
+     command_features,
+     true,
+     50,
+     false,
+     false,
+     {{"features stage1.yaml pictures/rgb.jpg --out out.safetensors --noise noise.safetensors",
+       "stage1.yaml noise.safetensors noise.safetensors pictures/rgb.jpg " MODELS},
+      {"features stage2.yaml pictures/interlaced.png --out out.safetensors --text yes",
+       "stage2.yaml pictures/interlaced.png runs/stage2/*.h5 " MODELS},
+      {"features stage1.yaml pictures/cmyk.jpg --out out.safetensors eval.checkpoint=published",
+       "published/* pictures/cmyk.jpg"}}},
+    {"export",
+     command_export,
+     false,
+     100,
+     false,
+     false,
+     {{"export runs/stage1 out", "runs/stage1/*.h5"},
+      {"export runs/stage2 out --format safetensors", "runs/stage2/*.h5"},
+      {"export runs/stage2/checkpoint-1.h5 out --merge", "runs/stage2/checkpoint-1.h5 llm/*"},
+      {"export published out --merge model.llm=llm model.sd=sd model.vision_tower=clip",
+       "published/* llm/*"},
+      {"export adapters/stage1/mm_projector.bin out", "adapters/stage1/mm_projector.bin"}}},
+    {"inspect",
+     command_inspect,
+     false,
+     300,
+     true,
+     false,
+     {{"inspect llm", "llm/*"},
+      {"inspect open/clip_shards --json", "open/clip_shards/*"},
+      {"inspect archives/training.pt --checksums", "archives/training.pt"},
+      {"inspect archives/dtypes.pt --json", "archives/dtypes.pt"},
+      {"inspect archives/dtypes_legacy.pt", "archives/dtypes_legacy.pt"},
+      {"inspect archives/views_legacy.pt --checksums", "archives/views_legacy.pt"},
+      {"inspect archives/nested.pt --json", "archives/nested.pt"},
+      {"inspect archives/values_2.p --json", "archives/values_2.p"},
+      {"inspect archives/python2.p", "archives/python2.p"},
+      {"inspect runs/stage2/checkpoint-2.h5 --json", "runs/stage2/checkpoint-2.h5"},
+      {"inspect runs/stage1/checkpoint-1.h5 --checksums", "runs/stage1/checkpoint-1.h5"},
+      {"inspect noise.safetensors --json --checksums", "noise.safetensors"},
+      {"inspect adapters/stage2 --json", "adapters/stage2/*"},
+      {"inspect published/adapter_model.safetensors", "published/adapter_model.safetensors"},
+      {"inspect world/test/instances.json", "world/test/instances.json"}}},
+    {"report",
+     command_report,
+     false,
+     200,
+     false,
+     false,
+     {{"report runs", "runs/*/*.jsonl runs/eval/* runs/*/config.yaml runs/*/command.sh"},
+      {"report runs/stage1 --out page.html", "runs/stage1/*.jsonl runs/stage1/config.yaml"},
+      {"report runs/stage1 runs/stage2 --out page.html", "runs/*/*.jsonl runs/*/config.yaml"},
+      {"report runs --started 1700000000", "runs/eval/trained/results.json"}}},
+    {"image",
+     parse_image,
+     false,
+     2000,
+     false,
+     true,
+     {{"image pictures/alpha.png", "pictures/alpha.png"},
+      {"image pictures/bits1.png", "pictures/bits1.png"},
+      {"image pictures/cmyk.jpg", "pictures/cmyk.jpg"},
+      {"image pictures/grey.jpg", "pictures/grey.jpg"},
+      {"image pictures/grey16.png", "pictures/grey16.png"},
+      {"image pictures/grey_alpha.png", "pictures/grey_alpha.png"},
+      {"image pictures/interlaced.png", "pictures/interlaced.png"},
+      {"image pictures/interlaced_tiny.png", "pictures/interlaced_tiny.png"},
+      {"image pictures/palette2.png", "pictures/palette2.png"},
+      {"image pictures/palette_transparent.png", "pictures/palette_transparent.png"},
+      {"image pictures/progressive.jpg", "pictures/progressive.jpg"},
+      {"image pictures/rgb.jpg", "pictures/rgb.jpg"},
+      {"image pictures/rgb444.jpg", "pictures/rgb444.jpg"},
+      {"image pictures/rgb16.png", "pictures/rgb16.png"}}},
+    {"tokenizer",
+     parse_tokenizer,
+     false,
+     500,
+     false,
+     true,
+     {{"tokenizer llm", "llm/tokenizer.model"},
+      {"tokenizer tokenizers/gpt_2", "tokenizers/gpt_2/*"},
+      {"tokenizer tokenizers/llama_2", "tokenizers/llama_2/*"},
+      {"tokenizer tokenizers/llama_3", "tokenizers/llama_3/*"},
+      {"tokenizer tokenizers/mistral", "tokenizers/mistral/*"},
+      {"tokenizer tokenizers/qwen_2", "tokenizers/qwen_2/*"},
+      {"tokenizer tokenizers/smollm2", "tokenizers/smollm2/*"}}},
+    {"word_piece",
+     parse_word_piece,
+     false,
+     500,
+     false,
+     true,
+     {{"word_piece tokenizers/bert/vocab.txt", "tokenizers/bert/vocab.txt"}}},
+    {"conversations",
+     parse_conversations,
+     false,
+     500,
+     false,
+     true,
+     {{"conversations world/train/llava_v1_5_mix665k.json world/train",
+       "world/train/llava_v1_5_mix665k.json"},
+      {"conversations world/train/blip_laion_cc_sbu_558k.json world/train",
+       "world/train/blip_laion_cc_sbu_558k.json"}}},
+    {"coco",
+     parse_coco,
+     false,
+     500,
+     false,
+     true,
+     {{"coco world/test/instances.json", "world/test/instances.json"}}},
+    {"weights",
+     parse_weights,
+     false,
+     1000,
+     false,
+     true,
+     {{"weights archives/training.pt", "archives/training.pt"},
+      {"weights archives/dtypes.pt", "archives/dtypes.pt"},
+      {"weights archives/dtypes_legacy.pt", "archives/dtypes_legacy.pt"},
+      {"weights archives/views.pt", "archives/views.pt"},
+      {"weights archives/views_legacy.pt", "archives/views_legacy.pt"},
+      {"weights adapters/stage2/adapter_model.bin", "adapters/stage2/adapter_model.bin"},
+      {"weights noise.safetensors", "noise.safetensors"},
+      {"weights published/adapter_model.safetensors", "published/adapter_model.safetensors"}}},
+    {"pickle",
+     parse_pickle,
+     false,
+     2000,
+     false,
+     true,
+     {{"pickle archives/values_0.p", "archives/values_0.p"},
+      {"pickle archives/values_1.p", "archives/values_1.p"},
+      {"pickle archives/values_2.p", "archives/values_2.p"},
+      {"pickle archives/values_4.p", "archives/values_4.p"},
+      {"pickle archives/values_5.p", "archives/values_5.p"},
+      {"pickle archives/python2.p", "archives/python2.p"}}},
+    {"state",
+     parse_state,
+     false,
+     500,
+     false,
+     true,
+     {{"state runs/stage1/checkpoint-1.h5", "runs/stage1/checkpoint-1.h5"},
+      {"state runs/stage2/checkpoint-2.h5", "runs/stage2/checkpoint-2.h5"}}},
+    {"peft",
+     parse_peft,
+     false,
+     1000,
+     false,
+     true,
+     {{"peft adapters/stage2/adapter_config.json", "adapters/stage2/adapter_config.json"},
+      {"peft published/adapter_config.json", "published/adapter_config.json"}}},
+};
+const int NUM_TARGETS = sizeof TARGETS / sizeof *TARGETS;
+
+const Target *target_find(const char *name) {
+    for (int i = 0; i < NUM_TARGETS; i++)
+        if (!strcmp(TARGETS[i].name, name)) return &TARGETS[i];
+    return NULL;
+}
+
+// ---- files
+
+/// The path of a seed that matches one of the patterns, by equal chances of patterns first; NULL: none does.
+static const char *pick_path(const char *patterns, const Tree *tree, Random *random) {
+    char *copy = checked_strdup(patterns);
+    const char *words[64], *found = NULL;
+    size_t count = 0;
+    for (char *word = strtok(copy, " "); word && count < 64; word = strtok(NULL, " "))
+        words[count++] = word;
+    for (int attempt = 0; count && !found && attempt < 20; attempt++) {
+        const char *pattern = words[random_below(random, count)];
+        size_t matches = 0;
+        for (int i = 0; i < tree->count; i++)
+            if (S_ISREG(tree->items[i].mode) && !fnmatch(pattern, tree->items[i].path, 0) &&
+                random_below(random, ++matches) == 0)
+                found = tree->items[i].path;
+    }
+    free(copy);
+    return found;
+}
+
+static void change_file(FuzzCase *fuzz_case, const char *patterns, const Tree *tree,
+                        const char *seeds, Random *random) {
+    const char *path = pick_path(patterns, tree, random);
+    if (!path) return;
+    for (int i = 0; i < fuzz_case->overlay_count; i++)
+        if (!strcmp(fuzz_case->overlays[i].path, path)) return;
+    const char *other = random_chance(random, 70)
+                            ? path
+                            : tree->items[random_below(random, (size_t)tree->count)].path;
+    char *from = format_string("%s/%s", seeds, path),
+         *donor_path = format_string("%s/%s", seeds, other);
+    Bytes bytes = {0}, donor = {0};
+    bytes_read(&bytes, from);
+    bytes_read(&donor, donor_path);
+    OverlayKind kind = OVERLAY_BYTES;
+    if (random_chance(random, 3)) {
+        kind = (OverlayKind)(1 + random_below(random, 3));
+    } else if (random_chance(random, 2)) {
+        bytes_replace(&bytes, 0, bytes.size, donor.data, donor.size);
+    } else {
+        mutate_file(&bytes, path, &donor, random);
+    }
+    case_add_overlay(fuzz_case, kind, path, &bytes);
+    bytes_free(&donor);
+    free(from);
+    free(donor_path);
+}
+
+// ---- arguments
+
+static void append_argument(Bytes *out, const Tree *tree, Random *random) {
+    static const char *const words[] = {"--help",
+                                        "-h",
+                                        "--json",
+                                        "--checksums",
+                                        "--merge",
+                                        "--format",
+                                        "bin",
+                                        "--out",
+                                        "out/x",
+                                        "--text",
+                                        "--noise",
+                                        "--words",
+                                        "--started",
+                                        "--time",
+                                        "--processes",
+                                        "0",
+                                        "-1",
+                                        "--",
+                                        "-",
+                                        "",
+                                        "--x=y",
+                                        "a.b=c",
+                                        "=",
+                                        ".=",
+                                        "training.=1",
+                                        ".seed=1",
+                                        "training.seed",
+                                        "training",
+                                        "--processes=0",
+                                        "safetensors",
+                                        "ring,star,,",
+                                        ",",
+                                        "stage1.yaml"};
+    size_t kind = random_below(random, 10);
+    if (kind < 3) {
+        const char *word = RANDOM_PICK(random, words);
+        bytes_append(out, word, strlen(word));
+    } else if (kind < 7) {
+        append_setting(out, random);
+    } else if (kind == 7) {
+        const char *path = tree->items[random_below(random, (size_t)tree->count)].path;
+        bytes_append(out, path, strlen(path));
+    } else if (kind == 8) {
+        append_text(out, random);
+    } else {
+        const char *number = random_number(random);
+        bytes_append(out, number, strlen(number));
+    }
+}
+
+static void insert_argument(FuzzCase *fuzz_case, int at, const Bytes *text) {
+    if (fuzz_case->count == MOST_ARGUMENTS) return;
+    case_add_argument(fuzz_case, text->data, text->size);
+    char *added = fuzz_case->arguments[fuzz_case->count - 1];
+    for (int i = fuzz_case->count - 1; i > at; i--)
+        fuzz_case->arguments[i] = fuzz_case->arguments[i - 1];
+    fuzz_case->arguments[at] = added;
+}
+
+static void change_arguments(FuzzCase *fuzz_case, const Tree *tree, Random *random) {
+    int at = 1 + (int)random_below(random, (size_t)fuzz_case->count);
+    Bytes text = bytes_copy("", 0);
+    switch (random_below(random, 8)) {
+    case 0:
+        if (at < fuzz_case->count) {
+            free(fuzz_case->arguments[at]);
+            for (int i = at; i + 1 < fuzz_case->count; i++)
+                fuzz_case->arguments[i] = fuzz_case->arguments[i + 1];
+            fuzz_case->arguments[--fuzz_case->count] = NULL;
+        }
+        break;
+    case 1:
+        if (at < fuzz_case->count) {
+            bytes_append(&text, fuzz_case->arguments[at], strlen(fuzz_case->arguments[at]));
+            mutate_bytes(&text, NULL, random);
+            free(fuzz_case->arguments[at]);
+            fuzz_case->arguments[at] = strndup((char *)text.data, text.size);
+        }
+        break;
+    case 2:
+        append_argument(&text, tree, random);
+        insert_argument(fuzz_case, at, &text);
+        break;
+    default:
+        append_setting(&text, random);
+        insert_argument(fuzz_case, fuzz_case->count, &text);
+    }
+    bytes_free(&text);
+}
+
+/// Only a launcher may start further processes.
+static void forbid_launching(FuzzCase *fuzz_case) {
+    static const char option[] = "--processes";
+    for (int i = 1; i < fuzz_case->count; i++) {
+        char *text = fuzz_case->arguments[i], *next = fuzz_case->arguments[i + 1];
+        if (strncmp(text, option, sizeof option - 1) != 0) continue;
+        char *count = text[sizeof option - 1] == '=' ? text + sizeof option : next;
+        if (count && atol(count) > 1) count[0] = 'x';
+    }
+}
+
+// ---- the whole
+
+FuzzCase target_make_case(const Target *target, uint64_t seed, uint64_t number, const Tree *tree,
+                          const char *seeds) {
+    Random random = random_for(target->name, seed, number);
+    FuzzCase fuzz_case = {0};
+    snprintf(fuzz_case.target, sizeof fuzz_case.target, "%s", target->name);
+    size_t templates = 0;
+    while (templates < MOST_TEMPLATES && target->templates[templates].arguments) templates++;
+    const Template *template = &target->templates[random_below(&random, templates)];
+    char *copy = checked_strdup(template->arguments);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+        case_add_argument(&fuzz_case, word, strlen(word));
+    free(copy);
+    bool files = template->files[0] && random_chance(&random, target->is_parser ? 100 : 70);
+    if (files) change_file(&fuzz_case, template->files, tree, seeds, &random);
+    if (files && random_chance(&random, 10))
+        change_file(&fuzz_case, template->files, tree, seeds, &random);
+    if (!target->is_parser && (!files || random_chance(&random, 15)))
+        for (size_t changes = 1 + random_size(&random, 6); changes; changes--)
+            change_arguments(&fuzz_case, tree, &random);
+    if (!strcmp(target->name, "train")) forbid_launching(&fuzz_case);
+    return fuzz_case;
+}
+
+// ---- cost
+
+typedef struct Cap {
+    const char *key;
+    double most, otherwise; ///< above `most`, and below 0, the value becomes `otherwise`
+} Cap;
+
+static const Cap CAPS[] = {{"training.max_steps", 3, 1},
+                           {"training.num_train_epochs", 2, 1},
+                           {"training.per_device_train_batch_size", 4, 2},
+                           {"training.per_device_eval_batch_size", 8, 2},
+                           {"training.gradient_accumulation_steps", 2, 2},
+                           {"training.eval_samples", 4, 2},
+                           {"training.log_samples", 2, 1},
+                           {"training.threads", 2, 1},
+                           {"model.ensemble_size", 2, 2},
+                           {"lora.lora_r", 64, 4},
+                           {"data.image_size", 128, 64},
+                           {"data.model_max_length", 512, 512},
+                           {"data.dataloader_num_workers", 4, 2},
+                           {"data.dataloader_prefetch_factor", 4, 2},
+                           {"eval.max_new_tokens", 8, 6},
+                           {"eval.samples", 2, 1},
+                           {"eval.pictures", 2, 1}};
+
+void target_limit_cost(const Target *target, FuzzCase *fuzz_case) {
+    if (!target->computes) return;
+    const char *overrides[MOST_ARGUMENTS], *path = NULL;
+    int count = 0;
+    for (int i = 1; i < fuzz_case->count; i++) {
+        const char *text = fuzz_case->arguments[i], *dot = strchr(text, '.'),
+                   *equals = strchr(text, '=');
+        if (text[0] == '-') continue;
+        if (!path)
+            path = text;
+        else if (dot && equals && dot < equals)
+            overrides[count++] = text;
+    }
+    Config *config = path ? config_load(path, overrides, count, NULL) : NULL;
+    for (size_t i = 0; config && i < sizeof CAPS / sizeof *CAPS; i++) {
+        const ConfigField *field = &CONFIG_FIELDS[config_find_key(CAPS[i].key)];
+        const void *at = (const char *)config + field->offset;
+        double value =
+            field->type == FIELD_FLOAT ? *(const double *)at : (double)*(const int64_t *)at;
+        if (value >= 0 && value <= CAPS[i].most) continue;
+        char *setting = format_string("%s=%g", CAPS[i].key, CAPS[i].otherwise);
+        case_add_argument(fuzz_case, setting, strlen(setting));
+        free(setting);
+    }
+    config_free(config);
+}
