@@ -1,5 +1,7 @@
 #include "autograd/error.h"
 
+#include "autograd/utf8.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,21 +9,23 @@
 
 // ---- text that may be anything
 
-/// Bytes to the end of the character at text[at], at most to `end`: UTF-8's continuation bytes belong to what they continue.
+/// Where the character at text[at] ends, at most `end`; a byte that belongs to none counts by itself.
 static size_t next_character(const char *text, size_t at, size_t end) {
-    do at++;
-    while (at < end && ((unsigned char)text[at] & 0xc0) == 0x80);
-    return at;
+    const size_t length = utf8_character_length(text + at, end - at);
+    return at + (length ? length : 1);
 }
 
-/// Writes one character, escaped if it is a control character, as far as `room` bytes and a zero allow; returns the bytes written.
+/// Writes one character, or a byte that belongs to none, as far as `room` bytes and a zero allow: as an escape if no terminal shows
+/// it. Returns the bytes written.
 static size_t put_character(char *to, size_t room, const char *from, size_t length) {
-    char escaped[8];
-    const unsigned char c = (unsigned char)*from;
-    if (c < 0x20 || c == 0x7f) {
-        length = (size_t)(c == '\n'   ? snprintf(escaped, sizeof escaped, "\\n")
-                          : c == '\t' ? snprintf(escaped, sizeof escaped, "\\t")
-                                      : snprintf(escaped, sizeof escaped, "\\x%02x", c));
+    char escaped[12];
+    if (!utf8_printable_length(from, length)) {
+        const unsigned char *c = (const unsigned char *)from;
+        length =
+            (size_t)(*c == '\n'   ? snprintf(escaped, sizeof escaped, "\\n")
+                     : *c == '\t' ? snprintf(escaped, sizeof escaped, "\\t")
+                     : length > 1 ? snprintf(escaped, sizeof escaped, "\\x%02x\\x%02x", *c, c[1])
+                                  : snprintf(escaped, sizeof escaped, "\\x%02x", *c));
         from = escaped;
     }
     if (length > room) return 0;

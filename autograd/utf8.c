@@ -56,10 +56,19 @@ bool is_utf8(const char *text, size_t length) {
     return true;
 }
 
-char *utf8_escape(const char *text) {
+size_t utf8_printable_length(const char *text, size_t count) {
+    const size_t length = utf8_character_length(text, count);
+    const unsigned char *c = (const unsigned char *)text;
+    const bool is_control = (length == 1 && (c[0] < 0x20 || c[0] == 0x7f)) ||
+                            (length == 2 && c[0] == 0xc2 && c[1] < 0xa0);
+    return is_control ? 0 : length;
+}
+
+/// The text with "\xNN" for every byte at which `length_at` finds nothing to be kept.
+static char *escape(const char *text, size_t (*length_at)(const char *text, size_t count)) {
     ByteBuffer escaped = {0};
     for (size_t left = strlen(text), count; left > 0; left -= count, text += count) {
-        count = utf8_character_length(text, left);
+        count = length_at(text, left);
         if (count > 0)
             byte_buffer_put(&escaped, text, count);
         else
@@ -68,3 +77,6 @@ char *utf8_escape(const char *text) {
     }
     return byte_buffer_take(&escaped);
 }
+
+char *utf8_escape(const char *text) { return escape(text, utf8_character_length); }
+char *utf8_printable(const char *text) { return escape(text, utf8_printable_length); }

@@ -17,3 +17,8 @@ bool is_utf8(const char *text, size_t length);
 /// The text with every byte that belongs to no character as "\xNN": a path, which may be any bytes, in a record. The caller
 /// frees it.
 char *utf8_escape(const char *text);
+/// Bytes of the character at the start of text[0, count), count > 0, if a terminal shows it; 0 if there is none, or a control
+/// character (C0, DEL, C1: they move the cursor, change colours, rename windows).
+size_t utf8_printable_length(const char *text, size_t count);
+/// The text in one line that a terminal shows: everything else as "\xNN". The caller frees it.
+char *utf8_printable(const char *text);

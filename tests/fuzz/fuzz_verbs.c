@@ -32,7 +32,7 @@ const char *__asan_default_options(void) {
            "hard_rss_limit_mb=5000:detect_leaks=1:leak_check_at_exit=0:print_summary=1";
 }
 const char *__ubsan_default_options(void);
-const char *__ubsan_default_options(void) { return "print_stacktrace=1"; }
+const char *__ubsan_default_options(void) { return "print_stacktrace=1:abort_on_error=1"; }
 /// Open MPI and oneDNN keep memory to the end by design; HDF5 1.10 loses what it has read of an object header that turns out damaged.
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {

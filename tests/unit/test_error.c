@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "autograd/error.h"
+#include "autograd/utf8.h"
 
 static void quoted_text_is_short_and_has_no_control_characters(void **state) {
     (void)state;
@@ -53,6 +54,29 @@ static void a_message_is_one_line_without_endless_words(void **state) {
     assert_int_equal(strlen(error.message), sizeof error.message - 1);
 }
 
+static void a_message_is_text_that_a_terminal_takes(void **state) {
+    (void)state;
+    Error error;
+    error_set(&error, "'%s' is no key", "a\x1b[31m\nb\tc\x7f\xc2\x9b");
+    assert_string_equal(error.message, "'a\\x1b[31m\\nb\\tc\\x7f\\xc2\\x9b' is no key");
+    error_set(&error, "%s", "caf\xe9 \xed\xa0\x80 \xc3\xa9 \xf0\x9f\x98\x80 \xc2\xa0");
+    assert_string_equal(error.message,
+                        "caf\\xe9 \\xed\\xa0\\x80 \xc3\xa9 \xf0\x9f\x98\x80 \xc2\xa0");
+    error_context(&error, "%s", "\xff");
+    assert_true(is_utf8(error.message, strlen(error.message)));
+    assert_int_equal(strncmp(error.message, "\\xff: caf", 9), 0);
+}
+
+static void what_a_terminal_shows_stays_as_it_is(void **state) {
+    (void)state;
+    const char *text = "model.layers.0 \xc3\xa9\xf0\x9f\x98\x80";
+    char *same = utf8_printable(text), *other = utf8_printable("a\x1b]0;x\x07\xfe");
+    assert_string_equal(same, text);
+    assert_string_equal(other, "a\\x1b]0;x\\x07\\xfe");
+    free(same);
+    free(other);
+}
+
 static void a_word_is_cut_between_characters(void **state) {
     (void)state;
     for (int shift = 0; shift < 4; shift++) {
@@ -92,6 +116,8 @@ int main(void) {
         cmocka_unit_test(quoted_text_is_short_and_has_no_control_characters),
         cmocka_unit_test(quoted_text_is_cut_between_characters),
         cmocka_unit_test(a_message_is_one_line_without_endless_words),
+        cmocka_unit_test(a_message_is_text_that_a_terminal_takes),
+        cmocka_unit_test(what_a_terminal_shows_stays_as_it_is),
         cmocka_unit_test(a_word_is_cut_between_characters),
         cmocka_unit_test(a_file_is_named_once),
     };
