@@ -134,6 +134,9 @@ void difflmm_free(DiffLMM *model) {
 
 // ---- from an image to visual tokens
 
+/// How many random numbers of a pass belong to a member of the ensemble, as a power of two.
+enum { MEMBER_NUMBERS_BITS = 40 };
+
 FrozenFeatures difflmm_frozen_features(const DiffLMM *model, Tensor *images) {
     FrozenFeatures features = {0};
     scope_begin();
@@ -157,16 +160,19 @@ static Tensor *given_noise(Tensor *noise, int64_t batch, int member) {
     return reshape(rows, SHAPE(batch, shape[1], shape[2], shape[3]));
 }
 
-/// Drawn on the host, image by image, so that an image's noise does not depend on its batch or on the device.
+/// Drawn on the host, image by image, so that an image's noise does not depend on its batch or on the
+/// device. A pass is a stream of its own, and the members of its ensemble take parts of it that do
+/// not meet: every bit of the pass counts.
 static Tensor *drawn_noise(const DiffLMM *model, const uint64_t *passes, int64_t batch, int member,
                            RandomPurpose purpose) {
     int size = model->latent_size, channels = model->vae->latent_channels;
     int64_t numel = (int64_t)size * size * channels;
     float *values = checked_malloc((size_t)(batch * numel) * sizeof *values);
+    CHECK(numel <= 1ll << MEMBER_NUMBERS_BITS, "an image has %lld latents", (long long)numel);
     for (int64_t b = 0; b < batch; b++) {
-        uint64_t index = passes[b] * (uint64_t)model->options.ensemble_size + (uint64_t)member;
-        RandomStream stream = random_stream(model->options.seed, purpose, index);
-        philox_normal(stream.key, stream.index, 0, values + b * numel, numel);
+        RandomStream stream = random_stream(model->options.seed, purpose, passes[b]);
+        philox_normal(stream.key, stream.index, (uint64_t)member << MEMBER_NUMBERS_BITS,
+                      values + b * numel, numel);
     }
     Tensor *noise =
         tensor_from_host(model->device, FLOAT32, SHAPE(batch, size, size, channels), values);
@@ -209,10 +215,13 @@ static Tensor *repeated_prompt(const DiffLMM *model, int64_t batch) {
 static Tensor *mean_unet_feature(const DiffLMM *model, const FrozenFeatures *features,
                                  const DiffusionNoise *noise, Intermediates *between) {
     int n = model->options.ensemble_size;
-    Tensor *sum = unet_pass(model, features, noise, 0, between);
-    for (int member = 1; member < n; member++)
-        sum = add(sum, unet_pass(model, features, noise, member, between));
-    Tensor *feature = n > 1 ? scale(sum, 1.0f / (float)n) : sum;
+    Tensor *feature = unet_pass(model, features, noise, 0, between);
+    if (n > 1) { // summed in FLOAT32
+        Tensor *sum = convert(feature, FLOAT32);
+        for (int member = 1; member < n; member++)
+            sum = add(sum, convert(unet_pass(model, features, noise, member, between), FLOAT32));
+        feature = convert(scale(sum, 1.0f / (float)n), feature->dtype);
+    }
     int grid = model->clip->image_size / model->clip->patch_size;
     if (feature->shape[1] == grid && feature->shape[2] == grid) return feature;
     return resize_bilinear(feature, grid, grid);

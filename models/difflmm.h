@@ -67,8 +67,9 @@ FrozenFeatures difflmm_frozen_features(const DiffLMM *model, Tensor *images);
 
 /// The random part of a pass: drawn, or given.
 typedef struct DiffusionNoise {
-    const uint64_t *
-        passes; ///< [B], a number that no other pass of any sample has in this run; with the model's seed it decides the draw
+    /// [B], a number that no other pass of any sample has in this run; with the model's seed it
+    /// decides the draw.
+    const uint64_t *passes;
     Tensor *
         vae; ///< FLOAT32 [ensemble_size*B,h,w,channels], all images for the first draw first; NULL: drawn
     Tensor *diffusion; ///< likewise

@@ -204,6 +204,91 @@ static void drawn_noises_are_normal_and_independent(void **state) {
     model_end(&model);
 }
 
+/// A number of each draw of the last member of a pass's ensemble.
+static void noise_of_pass(const Model *model, const FrozenFeatures *features, uint64_t pass,
+                          double *sample_noise, double *timestep_noise) {
+    enum { NUMEL = NUM_IMAGES * 8 * 8 * 4 };
+    Intermediates between = {0};
+    double sample[NUMEL], timestep[NUMEL];
+    difflmm_visual_tokens(model->difflmm, features,
+                          &(DiffusionNoise){.passes = (uint64_t[]){pass, pass}}, &between);
+    recover_noise(model->difflmm, features, &between, sample, timestep);
+    *sample_noise = sample[0];
+    *timestep_noise = timestep[0];
+}
+
+static void every_bit_of_a_pass_decides_the_noise_of_every_ensemble(void **state) {
+    (void)state;
+    const double TOLERANCE = 1e-3;
+    const uint64_t FIRST_STEP = 5, EVALUATION = 1ull << 63 | FIRST_STEP;
+    DiffLMMOptions options = default_options();
+    for (options.ensemble_size = 1; options.ensemble_size <= 4; options.ensemble_size++) {
+        Model model = model_begin(&options);
+        FrozenFeatures features = difflmm_frozen_features(model.difflmm, recorded_images());
+        double of_step[2], of_evaluation[2];
+        noise_of_pass(&model, &features, FIRST_STEP, &of_step[0], &of_step[1]);
+        noise_of_pass(&model, &features, EVALUATION, &of_evaluation[0], &of_evaluation[1]);
+        assert_true(fabs(of_step[0] - of_evaluation[0]) > TOLERANCE);
+        assert_true(fabs(of_step[1] - of_evaluation[1]) > TOLERANCE);
+        model_end(&model);
+    }
+}
+
+static void a_single_draw_is_the_stream_of_its_pass(void **state) {
+    (void)state;
+    enum { PASS = 77 };
+    DiffLMMOptions options = default_options();
+    Model model = model_begin(&options);
+    FrozenFeatures features = difflmm_frozen_features(model.difflmm, recorded_images());
+    double noise[2];
+    noise_of_pass(&model, &features, PASS, &noise[0], &noise[1]);
+    const RandomPurpose purposes[] = {RANDOM_VAE_SAMPLE, RANDOM_DIFFUSION_NOISE};
+    for (int i = 0; i < 2; i++) {
+        RandomStream stream = random_stream(options.seed, purposes[i], PASS);
+        float expected;
+        philox_normal(stream.key, stream.index, 0, &expected, 1);
+        assert_true(fabs(noise[i] - expected) < 1e-4);
+    }
+    model_end(&model);
+}
+
+static void the_mean_of_an_ensemble_in_bfloat16_is_rounded_once(void **state) {
+    (void)state;
+    enum { MEMBERS = 8 };
+    DiffLMMOptions options = default_options();
+    options.dtype = BFLOAT16;
+    options.ensemble_size = MEMBERS;
+    Model model = model_begin(&options);
+    FrozenFeatures features = difflmm_frozen_features(model.difflmm, recorded_images());
+    const int64_t shape[] = {MEMBERS * NUM_IMAGES, 8, 8, 4};
+    const int64_t one[] = {NUM_IMAGES, 8, 8, 4}, numel = NUM_IMAGES * 8 * 8 * 4;
+    Tensor *vae = random_normal(device, 4, shape, random_stream(3, RANDOM_VAE_SAMPLE, 0));
+    Tensor *diffusion =
+        random_normal(device, 4, shape, random_stream(3, RANDOM_DIFFUSION_NOISE, 0));
+    Intermediates between = {0};
+    difflmm_visual_tokens(model.difflmm, &features, &(DiffusionNoise){NULL, vae, diffusion},
+                          &between);
+    const int64_t features_numel = tensor_numel(between.unet_feature);
+    const double *got = case_doubles(between.unet_feature);
+    const float *vaes = case_host(vae), *diffusions = case_host(diffusion);
+    double *mean = checked_calloc((size_t)features_numel, sizeof *mean);
+    model.difflmm->options.ensemble_size = 1;
+    for (int member = 0; member < MEMBERS; member++) {
+        DiffusionNoise noise = {
+            NULL, tensor_from_host(device, FLOAT32, 4, one, vaes + member * numel),
+            tensor_from_host(device, FLOAT32, 4, one, diffusions + member * numel)};
+        difflmm_visual_tokens(model.difflmm, &features, &noise, &between);
+        const double *feature = case_doubles(between.unet_feature);
+        for (int64_t i = 0; i < features_numel; i++) mean[i] += feature[i] / MEMBERS;
+    }
+    for (int64_t i = 0; i < features_numel; i++) {
+        const double OF_FLOAT32 = 0x1p-24 * MEMBERS * 8; // features are below 8
+        assert_true(fabs(got[i] - mean[i]) <= 0x1p-8 * fabs(mean[i]) + OF_FLOAT32);
+    }
+    free(mean);
+    model_end(&model);
+}
+
 static void parameters_are_initialised_as_pytorch_does(void **state) {
     (void)state;
     DiffLMMOptions options = default_options();
@@ -326,6 +411,9 @@ static int run_all(void) {
         cmocka_unit_test(recompute_changes_no_gradient),
         cmocka_unit_test(drawn_noise_depends_on_the_pass_and_not_on_the_batch),
         cmocka_unit_test(drawn_noises_are_normal_and_independent),
+        cmocka_unit_test(every_bit_of_a_pass_decides_the_noise_of_every_ensemble),
+        cmocka_unit_test(a_single_draw_is_the_stream_of_its_pass),
+        cmocka_unit_test(the_mean_of_an_ensemble_in_bfloat16_is_rounded_once),
         cmocka_unit_test(parameters_are_initialised_as_pytorch_does),
         cmocka_unit_test(bfloat16_trains_near_float32),
         cmocka_unit_test(what_does_not_fit_is_refused),
