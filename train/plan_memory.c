@@ -116,7 +116,8 @@ static void count_batch(const PlanBatch *batch, PlanMemory *memory) {
     }
 }
 
-/// Where there is no data: sequences with an image, as long as they may be, supervised but for the image.
+/// Where there is no data: sequences with an image, as long as they may be, supervised but for the
+/// image.
 static PlanBatch longest_batch(const Plan *plan, const DiffLMM *model) {
     int64_t count = plan->config->training.per_device_train_batch_size;
     int length = (int)plan->config->data.model_max_length - model->num_visual_tokens + 1;
@@ -219,7 +220,8 @@ static int64_t available_memory(void) {
     return available;
 }
 
-/// The memory of the first GPU, asked of the driver without making use of the GPU; 0 if there is none.
+/// The memory of the first GPU, asked of the driver without making use of the GPU; 0 if there is
+/// none.
 static int64_t gpu_memory(void) {
     void *driver = dlopen("libcuda.so.1", RTLD_NOW);
     if (!driver) return 0;
@@ -265,15 +267,14 @@ static void check_fit(Plan *plan) {
 
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches) {
     PlanMemory *memory = &plan->memory;
-    Error error;
     memory->cuda = plan_wants_cuda(plan->config);
     memory->machine = available_memory();
     memory->gpu = gpu_memory();
     memory->processes_here = plan->options.processes;
     if (memory->cuda && ops_cuda_count() > 0 && memory->processes_here > ops_cuda_count())
         memory->processes_here = ops_cuda_count();
-    ProcessGroup *alone = model->model ? process_group_open(1, &error) : NULL;
-    if (!alone) return;
+    if (!model->model) return;
+    ProcessGroup *alone = process_group_alone();
     GradientBuckets *buckets =
         gradient_buckets_new(&model->parameters, alone, GRADIENT_BUCKET_BYTES, false);
     Optimizer optimizer = new_optimizer(plan, &model->parameters);

@@ -1,5 +1,5 @@
-// Real steps on real data: the trainer's own, without its folder. Samples are taken in the data set's order, so that only their features need
-// to be computed where features are cached.
+// Real steps on real data: the trainer's own, without its folder. Samples are taken in the data
+// set's order, so that only their features need to be computed where features are cached.
 #include "train/plan_parts.h"
 
 #include "train/trainer_parts.h"
@@ -44,9 +44,8 @@ static bool prepare(Plan *plan, Trainer *trainer, int64_t steps, Error *error) {
     int64_t batch =
         config->training.per_device_train_batch_size * config->training.gradient_accumulation_steps;
     DatasetOptions data = {config->data.train, config->data.image_folder, MISSING_IMAGE_SKIP};
-    trainer->group = process_group_open(1, error);
-    if (!trainer->group || !model_setup_open(config, (uint64_t)config->training.seed,
-                                             trainer->group, &trainer->setup, error))
+    if (!model_setup_open(config, (uint64_t)config->training.seed, trainer->group, &trainer->setup,
+                          error))
         return false;
     trainer->data = dataset_open(&data, error);
     if (!trainer->data || !fill_cache(plan, trainer, steps * batch, error)) return false;
@@ -97,7 +96,7 @@ void plan_time(Plan *plan) {
     Config timed = *plan->config;
     timed.training.outlier_zscore = 0;
     Error error = {0};
-    Trainer trainer = {.config = &timed, .is_first = true};
+    Trainer trainer = {.config = &timed, .group = process_group_alone(), .is_first = true};
     int64_t steps = WARM_UP_STEPS + plan->options.timed_steps;
     bool ok = prepare(plan, &trainer, steps, &error) && run(plan, &trainer, steps, &error);
     if (ok)

@@ -67,9 +67,14 @@ static void join(ProcessGroup *group) {
     MPI_Comm_free(&node);
 }
 
-ProcessGroup *process_group_open(double timeout, Error *error) {
+ProcessGroup *process_group_alone(void) {
     ProcessGroup *group = checked_calloc(1, sizeof *group);
     group->count = group->local_count = group->core_sharers = 1;
+    return group;
+}
+
+ProcessGroup *process_group_open(double timeout, Error *error) {
+    ProcessGroup *group = process_group_alone();
     group->timeout = timeout;
     if (!process_group_is_launched()) return group;
     int provided;

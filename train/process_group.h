@@ -13,6 +13,9 @@ typedef struct ProcessGroup ProcessGroup;
 /// Joins the job that this process was started for; alone (neither mpirun nor srun) it is a job of one, without MPI. To be called once,
 /// before any thread is started. `timeout`: seconds that a rank waits for a sign of life of the others. NULL on failure.
 ProcessGroup *process_group_open(double timeout, Error *error);
+/// A job of this process alone, without MPI, whatever it was started by: for what looks at a job
+/// rather than taking part in it. Any number of times.
+ProcessGroup *process_group_alone(void);
 /// Leaves the job; every rank calls it. NULL is allowed.
 void process_group_close(ProcessGroup *group);
 /// Another limit for the waits from now on.

@@ -144,7 +144,7 @@ static bool is_due(const Progress *progress) {
 }
 
 void progress_update(Progress *progress, int64_t done, const char *format, ...) {
-    if (!progress->out) return;
+    if (!progress || !progress->out) return;
     progress->done = done;
     va_list arguments;
     va_start(arguments, format);
@@ -157,7 +157,7 @@ void progress_update(Progress *progress, int64_t done, const char *format, ...) 
 }
 
 void progress_print(Progress *progress, const char *format, ...) {
-    if (!progress->out) return;
+    if (!progress || !progress->out) return;
     if (progress->is_terminal) fputs("\r\033[K", progress->out);
     va_list arguments;
     va_start(arguments, format);

@@ -13,7 +13,8 @@
 typedef struct Progress Progress;
 
 /// Begins a task of `total` units, of which `done` were done before (a resumed run): time left is estimated from the others.
-/// out: usually stderr; NULL shows nothing (every rank but the first). progress_end() frees.
+/// out: usually stderr; NULL shows nothing (every rank but the first), and so does a NULL handle
+/// in all functions. progress_end() frees.
 Progress *progress_begin(FILE *out, const char *title, int64_t done, int64_t total,
                          int64_t plain_interval);
 
@@ -25,7 +26,7 @@ void progress_update(Progress *progress, int64_t done, const char *format, ...)
 void progress_print(Progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/// Shows the last state, leaves the line and frees. NULL is allowed.
+/// Shows the last state, leaves the line and frees.
 void progress_end(Progress *progress);
 
 /// One line of at most `width` columns (0: any) about a task; the caller frees it. `elapsed` seconds were spent on the units

@@ -26,9 +26,9 @@ typedef struct Trainer {
     Optimizer optimizer;
     OutlierDetector loss_detector, norm_detector;
     TrainingPosition position;
-    RunLog *log;        ///< of rank 0, as the next two
-    Progress *progress; ///< NULL on the others: shows nothing
-    CheckpointWriter *checkpoints;
+    RunLog *log;                   ///< of rank 0
+    Progress *progress;            ///< NULL: nothing is shown
+    CheckpointWriter *checkpoints; ///< of rank 0
     int64_t max_steps, warmup_steps, skipped;
     double started, step_started;
     int64_t tokens_before, samples; ///< of the whole job, for rates

@@ -9,6 +9,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <mpi.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -192,7 +193,77 @@ static void a_few_timed_steps_tell_the_duration_and_leave_nothing_behind(void **
     config_free(config);
 }
 
+/// Plans with steps that are timed, of these settings on top of the cheapest model.
+static Plan *timed_plan_of(const char *setting, const char *other) {
+    Config *config =
+        configure(SETTINGS("training.per_device_train_batch_size=1", "model.architecture=llava",
+                           "training.max_steps=100", setting, other));
+    Plan *plan = plan_make(config, &(PlanOptions){.processes = 1, .timed_steps = 2});
+    if (plan->problem_count) fail_msg("%s", plan->problems[0].message);
+    config_free(config);
+    return plan;
+}
+
+static void a_damaged_image_and_a_batch_without_supervision_are_timed_as_well(void **state) {
+    (void)state;
+    static char data[320], folder[320];
+    enum { WORDS_OF_NO_ANSWER = 700 };
+    char *question = calloc(WORDS_OF_NO_ANSWER, 2), *text = malloc(16 * WORDS_OF_NO_ANSWER);
+    for (int i = 0; i < WORDS_OF_NO_ANSWER - 1; i++) memcpy(question + 2 * i, "a ", 2);
+    sprintf(text,
+            "[{\"id\": \"0\", \"image\": \"damaged.png\", \"conversations\": [{\"from\": "
+            "\"human\", \"value\": \"<image>\"}, {\"from\": \"gpt\", \"value\": \"a ring\"}]}, "
+            "{\"id\": \"1\", \"conversations\": [{\"from\": \"human\", \"value\": \"%s\"}, "
+            "{\"from\": \"gpt\", \"value\": \"a ring\"}]}, "
+            "{\"id\": \"2\", \"conversations\": [{\"from\": \"human\", \"value\": \"b\"}, "
+            "{\"from\": \"gpt\", \"value\": \"a ring\"}]}]",
+            question);
+    assert_int_equal(mkdir(in_folder("damaged"), 0777), 0);
+    write_text("damaged/damaged.png", "no picture");
+    write_text("damaged/data.json", text);
+    free(question);
+    free(text);
+    snprintf(data, sizeof data, "data.train=%s", in_folder("damaged/data.json"));
+    snprintf(folder, sizeof folder, "data.image_folder=%s", in_folder("damaged"));
+    Plan *plan = timed_plan_of(data, folder);
+    assert_true(plan->time.known);
+    plan_free(plan);
+}
+
+static void a_plan_starts_no_mpi_though_mpirun_started_it(void **state) {
+    (void)state;
+    int started;
+    setenv("OMPI_COMM_WORLD_SIZE", "2", 1);
+    Plan *plan = timed_plan_of("training.logging_steps=1", "training.seed=1");
+    assert_true(plan->memory.known && plan->time.known);
+    plan_free(plan);
+    unsetenv("OMPI_COMM_WORLD_SIZE");
+    MPI_Initialized(&started);
+    assert_false(started);
+}
+
 // ---- what it works out
+
+static void every_activation_of_a_vision_tower_can_be_planned(void **state) {
+    (void)state;
+    static const char *const activations[] = {"gelu", "gelu_new", "gelu_pytorch_tanh",
+                                              "quick_gelu"};
+    static char tower[300];
+    char command[1200];
+    snprintf(tower, sizeof tower, "model.vision_tower=%s", in_folder("clip"));
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
+        snprintf(command, sizeof command,
+                 "rm -rf %s/clip && cp -r %s/clip %s/ && sed -i 's/\"quick_gelu\"/\"%s\"/' "
+                 "%s/clip/config.json",
+                 temporary_folder, TINY, temporary_folder, activations[i], temporary_folder);
+        assert_int_equal(system(command), 0);
+        Config *config = configure(SETTINGS(tower));
+        Plan *plan = plan_of(config);
+        assert_true(plan->memory.known);
+        plan_free(plan);
+        config_free(config);
+    }
+}
 
 static void a_sharded_optimizer_takes_a_share_of_the_memory(void **state) {
     (void)state;
@@ -425,6 +496,9 @@ int main(void) {
         cmocka_unit_test(memory_at_the_peak_is_what_a_run_needs),
         cmocka_unit_test(tokens_steps_and_checkpoints_turn_out_as_planned),
         cmocka_unit_test(a_few_timed_steps_tell_the_duration_and_leave_nothing_behind),
+        cmocka_unit_test(a_damaged_image_and_a_batch_without_supervision_are_timed_as_well),
+        cmocka_unit_test(a_plan_starts_no_mpi_though_mpirun_started_it),
+        cmocka_unit_test(every_activation_of_a_vision_tower_can_be_planned),
         cmocka_unit_test(a_sharded_optimizer_takes_a_share_of_the_memory),
         cmocka_unit_test(every_reason_is_named_with_its_key),
         cmocka_unit_test(a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another),

@@ -134,6 +134,13 @@ static void on_a_terminal_one_line_is_redrawn_within_its_width(void **state) {
     assert_in_range(redraws, 2, 30);
 }
 
+static void a_null_handle_shows_nothing(void **state) {
+    (void)state;
+    progress_update(NULL, 1, "loss %g", 1.0);
+    progress_print(NULL, "a warning");
+    progress_end(NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_read_as_clocks_do),
@@ -144,6 +151,7 @@ int main(void) {
         cmocka_unit_test(elsewhere_than_on_a_terminal_lines_are_plain_and_few),
         cmocka_unit_test(nothing_is_shown_without_an_output),
         cmocka_unit_test(on_a_terminal_one_line_is_redrawn_within_its_width),
+        cmocka_unit_test(a_null_handle_shows_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
