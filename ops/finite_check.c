@@ -9,9 +9,9 @@
 #include <string.h>
 
 static const Kernels *real;
-static Kernels checked;
 static void (*real_accumulate)(const Tensor *x, Tensor *sum);
 static char first[512];
+static int depth; ///< of kernels that call kernels
 
 enum { NUM_LOOKED_AT = 4 };
 
@@ -58,133 +58,83 @@ static void look(const char *kernel, const Tensor *const outputs[NUM_LOOKED_AT],
 }
 
 #define LIST(...) ((const Tensor *const[NUM_LOOKED_AT]){__VA_ARGS__})
-/// A kernel that calls the real one and looks at its outputs.
-#define CHECKED(kernel, parameters, arguments, outputs, inputs) \
-    static void checked_##kernel parameters {                   \
-        real->kernel arguments;                                 \
-        look(#kernel, outputs, inputs);                         \
-    }
+#define NOTHING LIST(NULL), LIST(NULL)
 
-CHECKED(linear, (const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y),
-        (x, weight, bias, accumulate, y), LIST(y), LIST(x, weight, bias))
-CHECKED(linear_input_gradient,
-        (const Tensor *grad_y, Tensor *weight, bool accumulate, Tensor *grad_x),
-        (grad_y, weight, accumulate, grad_x), LIST(grad_x), LIST(grad_y, weight))
-CHECKED(linear_weight_gradient, (const Tensor *grad_y, const Tensor *x, Tensor *grad_weight),
-        (grad_y, x, grad_weight), LIST(grad_weight), LIST(grad_y, x))
-CHECKED(sum_rows, (const Tensor *x, Tensor *sum), (x, sum), LIST(sum), LIST(x))
-CHECKED(conv2d,
-        (const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape, Tensor *y),
-        (x, weight, bias, shape, y), LIST(y), LIST(x, weight, bias))
-CHECKED(conv2d_input_gradient,
-        (const Tensor *grad_y, Tensor *weight, const Conv2d *shape, Tensor *grad_x),
-        (grad_y, weight, shape, grad_x), LIST(grad_x), LIST(grad_y, weight))
-CHECKED(group_norm,
-        (const Tensor *x, const Tensor *weight, const Tensor *bias, int groups, float eps,
-         bool silu, Tensor *y, Tensor *mean, Tensor *rstd),
-        (x, weight, bias, groups, eps, silu, y, mean, rstd), LIST(y), LIST(x, weight, bias))
-CHECKED(group_norm_gradient,
-        (const Tensor *x, const Tensor *weight, const Tensor *bias, int groups, bool silu,
-         const Tensor *mean, const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x),
-        (x, weight, bias, groups, silu, mean, rstd, grad_y, grad_x), LIST(grad_x),
-        LIST(x, weight, grad_y))
-CHECKED(layer_norm,
-        (const Tensor *x, const Tensor *weight, const Tensor *bias, float eps, Tensor *y,
-         Tensor *mean, Tensor *rstd),
-        (x, weight, bias, eps, y, mean, rstd), LIST(y), LIST(x, weight, bias))
-CHECKED(layer_norm_gradient,
-        (const Tensor *x, const Tensor *weight, const Tensor *mean, const Tensor *rstd,
-         const Tensor *grad_y, Tensor *grad_x, Tensor *grad_weight, Tensor *grad_bias),
-        (x, weight, mean, rstd, grad_y, grad_x, grad_weight, grad_bias),
-        LIST(grad_x, grad_weight, grad_bias), LIST(x, weight, grad_y))
-CHECKED(rms_norm, (const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd),
-        (x, weight, eps, y, rstd), LIST(y), LIST(x, weight))
-CHECKED(rms_norm_gradient,
-        (const Tensor *x, const Tensor *weight, const Tensor *rstd, const Tensor *grad_y,
-         Tensor *grad_x),
-        (x, weight, rstd, grad_y, grad_x), LIST(grad_x), LIST(x, weight, grad_y))
-CHECKED(add_layer_norm,
-        (const Tensor *a, const Tensor *b, const Tensor *weight, const Tensor *bias, float eps,
-         Tensor *sum, Tensor *y, Tensor *mean, Tensor *rstd),
-        (a, b, weight, bias, eps, sum, y, mean, rstd), LIST(sum, y), LIST(a, b, weight, bias))
-CHECKED(add_rms_norm,
-        (const Tensor *a, const Tensor *b, const Tensor *weight, float eps, Tensor *sum, Tensor *y,
-         Tensor *rstd),
-        (a, b, weight, eps, sum, y, rstd), LIST(sum, y), LIST(a, b, weight))
-CHECKED(attention,
-        (const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape, Tensor *y,
-         Tensor *log_sum_exp),
-        (q, k, v, shape, y, log_sum_exp), LIST(y), LIST(q, k, v))
-CHECKED(attention_gradient,
-        (const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
-         const Tensor *log_sum_exp, const Tensor *grad_y, const Attention *shape, Tensor *grad_q,
-         Tensor *grad_k, Tensor *grad_v),
-        (q, k, v, y, log_sum_exp, grad_y, shape, grad_q, grad_k, grad_v),
-        LIST(grad_q, grad_k, grad_v), LIST(q, k, v, grad_y))
-CHECKED(attention_rows,
-        (const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows,
-         Tensor *probabilities),
-        (q, k, shape, rows, probabilities), LIST(probabilities), LIST(q, k))
-CHECKED(rope, (const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y),
-        (x, rotations, transposed, y), LIST(y), LIST(x, rotations))
-CHECKED(activation, (Activation kind, const Tensor *x, Tensor *y), (kind, x, y), LIST(y), LIST(x))
-CHECKED(activation_gradient,
-        (Activation kind, const Tensor *x, const Tensor *grad_y, Tensor *grad_x),
-        (kind, x, grad_y, grad_x), LIST(grad_x), LIST(x, grad_y))
-CHECKED(geglu, (const Tensor *x, Tensor *y), (x, y), LIST(y), LIST(x))
-CHECKED(geglu_gradient, (const Tensor *x, const Tensor *grad_y, Tensor *grad_x),
-        (x, grad_y, grad_x), LIST(grad_x), LIST(x, grad_y))
-CHECKED(swiglu, (const Tensor *gate, const Tensor *up, Tensor *y), (gate, up, y), LIST(y),
-        LIST(gate, up))
-CHECKED(swiglu_gradient,
-        (const Tensor *gate, const Tensor *up, const Tensor *grad_y, Tensor *grad_gate,
-         Tensor *grad_up),
-        (gate, up, grad_y, grad_gate, grad_up), LIST(grad_gate, grad_up), LIST(gate, up, grad_y))
-CHECKED(add, (const Tensor *a, const Tensor *b, Tensor *y), (a, b, y), LIST(y), LIST(a, b))
-CHECKED(multiply, (const Tensor *a, const Tensor *b, Tensor *y), (a, b, y), LIST(y), LIST(a, b))
-CHECKED(scale, (const Tensor *x, float factor, Tensor *y), (x, factor, y), LIST(y), LIST(x))
-CHECKED(convert, (const Tensor *x, Tensor *y), (x, y), LIST(y), LIST(x))
-CHECKED(dropout,
-        (const Tensor *x, float probability, RandomStream stream, const Tensor *rows, Tensor *y),
-        (x, probability, stream, rows, y), LIST(y), LIST(x))
-CHECKED(gaussian_sample, (const Tensor *moments, const Tensor *noise, Tensor *y),
-        (moments, noise, y), LIST(y), LIST(moments, noise))
-CHECKED(concatenate, (const Tensor *a, const Tensor *b, Tensor *y), (a, b, y), LIST(y), LIST(a, b))
-CHECKED(upsample_nearest, (const Tensor *x, Tensor *y), (x, y), LIST(y), LIST(x))
-CHECKED(resize_bilinear, (const Tensor *x, Tensor *y), (x, y), LIST(y), LIST(x))
-CHECKED(gather_rows, (const Tensor *table, const Tensor *index, Tensor *y), (table, index, y),
-        LIST(y), LIST(table))
-CHECKED(softmax_cross_entropy,
-        (Tensor * logits, const Tensor *targets, bool gradient, Tensor *loss_sum),
-        (logits, targets, gradient, loss_sum), LIST(loss_sum), LIST(logits))
-CHECKED(mean, (const Tensor *x, Tensor *y), (x, y), LIST(y), LIST(x))
-CHECKED(mean_squared_error, (const Tensor *a, const Tensor *b, Tensor *y), (a, b, y), LIST(y),
-        LIST(a, b))
+// Of each kernel: the outputs that are looked at, and the inputs that may be to blame. Nothing
+// where values are only moved about or drawn, and of the optimizer, which does not run meanwhile.
+
+#define LOOK_AT_linear LIST(y), LIST(x, weight, bias)
+#define LOOK_AT_linear_gelu_tanh LIST(y), LIST(x, weight, bias)
+#define LOOK_AT_linear_input_gradient LIST(grad_x), LIST(grad_y, weight)
+#define LOOK_AT_linear_weight_gradient LIST(grad_weight), LIST(grad_y, x)
+#define LOOK_AT_sum_rows LIST(sum), LIST(x)
+#define LOOK_AT_conv2d LIST(y), LIST(x, weight, bias)
+#define LOOK_AT_conv2d_input_gradient LIST(grad_x), LIST(grad_y, weight)
+#define LOOK_AT_group_norm LIST(y), LIST(x, weight, bias)
+#define LOOK_AT_group_norm_gradient LIST(grad_x), LIST(x, weight, grad_y)
+#define LOOK_AT_layer_norm LIST(y), LIST(x, weight, bias)
+#define LOOK_AT_layer_norm_gradient LIST(grad_x, grad_weight, grad_bias), LIST(x, weight, grad_y)
+#define LOOK_AT_rms_norm LIST(y), LIST(x, weight)
+#define LOOK_AT_rms_norm_gradient LIST(grad_x), LIST(x, weight, grad_y)
+#define LOOK_AT_add_layer_norm LIST(sum, y), LIST(a, b, weight, bias)
+#define LOOK_AT_add_rms_norm LIST(sum, y), LIST(a, b, weight)
+#define LOOK_AT_attention LIST(y), LIST(q, k, v)
+#define LOOK_AT_attention_rows LIST(probabilities), LIST(q, k)
+#define LOOK_AT_attention_gradient LIST(grad_q, grad_k, grad_v), LIST(q, k, v, grad_y)
+#define LOOK_AT_rope LIST(y), LIST(x, rotations)
+#define LOOK_AT_activation LIST(y), LIST(x)
+#define LOOK_AT_activation_gradient LIST(grad_x), LIST(x, grad_y)
+#define LOOK_AT_geglu LIST(y), LIST(x)
+#define LOOK_AT_geglu_gradient LIST(grad_x), LIST(x, grad_y)
+#define LOOK_AT_swiglu LIST(y), LIST(gate, up)
+#define LOOK_AT_swiglu_gradient LIST(grad_gate, grad_up), LIST(gate, up, grad_y)
+#define LOOK_AT_add LIST(y), LIST(a, b)
+#define LOOK_AT_multiply LIST(y), LIST(a, b)
+#define LOOK_AT_scale LIST(y), LIST(x)
+#define LOOK_AT_convert LIST(y), LIST(x)
+#define LOOK_AT_dropout LIST(y), LIST(x)
+#define LOOK_AT_gaussian_sample LIST(y), LIST(moments, noise)
+#define LOOK_AT_random_normal NOTHING
+#define LOOK_AT_concatenate LIST(y), LIST(a, b)
+#define LOOK_AT_split NOTHING
+#define LOOK_AT_upsample_nearest LIST(y), LIST(x)
+#define LOOK_AT_upsample_nearest_gradient LIST(grad_x), LIST(grad_y)
+#define LOOK_AT_resize_bilinear LIST(y), LIST(x)
+#define LOOK_AT_resize_bilinear_gradient LIST(grad_x), LIST(grad_y)
+#define LOOK_AT_gather_rows LIST(y), LIST(table)
+#define LOOK_AT_scatter_rows NOTHING
+#define LOOK_AT_merge_rows NOTHING
+#define LOOK_AT_merge_rows_gradient NOTHING
+#define LOOK_AT_softmax_cross_entropy LIST(loss_sum), LIST(logits)
+#define LOOK_AT_mean LIST(y), LIST(x)
+#define LOOK_AT_mean_squared_error LIST(y), LIST(a, b)
+#define LOOK_AT_sum_squares NOTHING
+#define LOOK_AT_adamw NOTHING
+
+/// A kernel that calls the real one and looks at its outputs; those that the real one calls are its
+/// own affair.
+#define CHECKED_KERNEL(kernel, parameters, arguments)      \
+    static void checked_##kernel parameters {              \
+        depth++;                                           \
+        real->kernel arguments;                            \
+        if (--depth == 0) look(#kernel, LOOK_AT_##kernel); \
+    }
+KERNELS(CHECKED_KERNEL)
+
+#define CHECKED_POINTER(kernel, parameters, arguments) .kernel = checked_##kernel,
+static const Kernels CHECKED = {.name = "finite check", KERNELS(CHECKED_POINTER)};
 
 static void checked_accumulate(const Tensor *x, Tensor *sum) {
     real_accumulate(x, sum);
     look("gathering gradients", LIST(sum), LIST(x));
 }
 
-#define PUT(kernel) checked.kernel = checked_##kernel
-
 void finite_check_begin(Device *device) {
     CHECK(!real, "finite_check_begin twice");
     first[0] = 0;
     real = device->kernels;
     real_accumulate = device->accumulate;
-    checked = *real; // what only moves values about stays as it is
-    PUT(linear), PUT(linear_input_gradient), PUT(linear_weight_gradient), PUT(sum_rows);
-    PUT(conv2d), PUT(conv2d_input_gradient), PUT(group_norm), PUT(group_norm_gradient);
-    PUT(layer_norm), PUT(layer_norm_gradient), PUT(rms_norm), PUT(rms_norm_gradient);
-    PUT(add_layer_norm), PUT(add_rms_norm);
-    PUT(attention), PUT(attention_gradient), PUT(attention_rows), PUT(rope);
-    PUT(activation), PUT(activation_gradient), PUT(geglu), PUT(geglu_gradient);
-    PUT(swiglu), PUT(swiglu_gradient), PUT(add), PUT(multiply), PUT(scale), PUT(convert);
-    PUT(dropout), PUT(gaussian_sample), PUT(concatenate), PUT(upsample_nearest);
-    PUT(resize_bilinear), PUT(gather_rows), PUT(softmax_cross_entropy), PUT(mean);
-    PUT(mean_squared_error);
-    device->kernels = &checked;
+    device->kernels = &CHECKED;
     device->accumulate = checked_accumulate;
 }
 

@@ -9,62 +9,36 @@ static const Kernels *real; ///< of that device
 static Kernels counting;
 static double operations;
 
-static void count_product(const Tensor *rows, const Tensor *matrix) {
-    operations += 2.0 * (double)tensor_rows(rows) * (double)tensor_numel(matrix);
-}
-
-static void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
-                   Tensor *y) {
-    count_product(x, weight);
-    real->linear(x, weight, bias, accumulate, y);
-}
-
-static void linear_gelu_tanh(const Tensor *x, Tensor *weight, const Tensor *bias, Tensor *y) {
-    count_product(x, weight);
-    real->linear_gelu_tanh(x, weight, bias, y);
-}
-
-static void linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
-                                  Tensor *grad_x) {
-    count_product(grad_y, weight);
-    real->linear_input_gradient(grad_y, weight, accumulate, grad_x);
-}
-
-static void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor *grad_weight) {
-    count_product(grad_y, grad_weight);
-    real->linear_weight_gradient(grad_y, x, grad_weight);
-}
-
-static void conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape,
-                   Tensor *y) {
-    count_product(y, weight);
-    real->conv2d(x, weight, bias, shape, y);
-}
-
-static void conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *shape,
-                                  Tensor *grad_x) {
-    count_product(grad_y, weight);
-    real->conv2d_input_gradient(grad_y, weight, shape, grad_x);
+static double of_product(const Tensor *rows, const Tensor *matrix) {
+    return 2.0 * (double)tensor_rows(rows) * (double)tensor_numel(matrix);
 }
 
 /// Each pair of a query and a key that it sees takes `products` dot products of head_dim.
-static void count_attention(const Attention *shape, int products) {
-    operations += 2.0 * products * (double)shape->pairs * shape->heads * shape->head_dim;
+static double of_attention(const Attention *shape, int products) {
+    return 2.0 * products * (double)shape->pairs * shape->heads * shape->head_dim;
 }
 
-static void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attention *shape,
-                      Tensor *y, Tensor *log_sum_exp) {
-    count_attention(shape, 2);
-    real->attention(q, k, v, shape, y, log_sum_exp);
-}
+#define FAMILIES_THAT_MULTIPLY(F, x) \
+    F(linear, x) F(conv2d, x) F(attention, x) F(attention_gradient, x)
+_Static_assert(KERNEL_COUNT == 47, "a kernel came or went; if it multiplies, it is counted here");
 
-static void attention_gradient(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
-                               const Tensor *log_sum_exp, const Tensor *grad_y,
-                               const Attention *shape, Tensor *grad_q, Tensor *grad_k,
-                               Tensor *grad_v) {
-    count_attention(shape, 2 + (grad_q != NULL) + (grad_k != NULL) + (grad_v != NULL));
-    real->attention_gradient(q, k, v, y, log_sum_exp, grad_y, shape, grad_q, grad_k, grad_v);
-}
+#define OPERATIONS_OF_linear of_product(x, weight)
+#define OPERATIONS_OF_linear_gelu_tanh of_product(x, weight)
+#define OPERATIONS_OF_linear_input_gradient of_product(grad_y, weight)
+#define OPERATIONS_OF_linear_weight_gradient of_product(grad_y, grad_weight)
+#define OPERATIONS_OF_sum_rows 0
+#define OPERATIONS_OF_conv2d of_product(y, weight)
+#define OPERATIONS_OF_conv2d_input_gradient of_product(grad_y, weight)
+#define OPERATIONS_OF_attention of_attention(shape, 2)
+#define OPERATIONS_OF_attention_gradient \
+    of_attention(shape, 2 + (grad_q != NULL) + (grad_k != NULL) + (grad_v != NULL))
+
+#define COUNTING_KERNEL(kernel, parameters, arguments) \
+    static void counting_##kernel parameters {         \
+        operations += OPERATIONS_OF_##kernel;          \
+        real->kernel arguments;                        \
+    }
+FAMILIES_THAT_MULTIPLY(KERNELS_OF_FAMILY, COUNTING_KERNEL)
 
 void flop_count_begin(Device *device) {
     operations = 0;
@@ -73,14 +47,9 @@ void flop_count_begin(Device *device) {
     counted = device;
     real = device->kernels;
     counting = *real;
-    counting.linear = linear;
-    counting.linear_gelu_tanh = linear_gelu_tanh;
-    counting.linear_input_gradient = linear_input_gradient;
-    counting.linear_weight_gradient = linear_weight_gradient;
-    counting.conv2d = conv2d;
-    counting.conv2d_input_gradient = conv2d_input_gradient;
-    counting.attention = attention;
-    counting.attention_gradient = attention_gradient;
+#define PUT(kernel, parameters, arguments) counting.kernel = counting_##kernel;
+    FAMILIES_THAT_MULTIPLY(KERNELS_OF_FAMILY, PUT)
+#undef PUT
     device->kernels = &counting;
 }
 

@@ -58,7 +58,8 @@ double optimizer_sum_squares(const Optimizer *optimizer) {
         Tensor *gradient = grad(optimizer->parameters->items[range->parameter].value);
         if (gradient) gradients[count++] = view_of(gradient, range);
     }
-    double sum = count ? kernels(gradients[0])->sum_squares(count, gradients) : 0.0;
+    double sum = 0;
+    if (count) kernels(gradients[0])->sum_squares(count, gradients, &sum);
     scope_end();
     free(gradients);
     return sum;

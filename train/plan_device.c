@@ -1,4 +1,5 @@
-// Working memory is the one thing here that is not asked for by the models' own code: each formula names the kernel it follows.
+// Working memory is the one thing here that is not asked for by the models' own code: each formula
+// names the kernel it follows.
 #include "train/plan_device.h"
 
 #include "autograd/block_cache.h"
@@ -21,7 +22,8 @@ static PlanDevice *plan_device(const Tensor *x) { return (PlanDevice *)(void *)x
 
 // ---- memory that is not there
 
-/// What the system gives: large blocks of the processor's memory are whole pages (autograd/device.c).
+/// What the system gives: large blocks of the processor's memory are whole pages
+/// (autograd/device.c).
 static int64_t system_bytes(const PlanDevice *plan, size_t bytes) {
     const size_t page = 4096, large = 1 << 20;
     if (plan->options.cuda || bytes < large) return (int64_t)bytes;
@@ -82,7 +84,7 @@ static DType cpu_product_type(const Tensor *x) {
     return plan_device(x)->options.has_bfloat16 ? x->dtype : FLOAT32;
 }
 
-enum { CUBLASLT_WORKSPACE = 32 << 20, CUDA_BIAS_FLOATS = 8 << 20, CUDA_COLUMN_BYTES = 64 << 20 };
+enum { CUBLASLT_WORKSPACE = 32 << 20, CUDA_COLUMN_BYTES = 64 << 20 };
 
 /// ops/cpu/linear.c: small frozen matrices are kept prepared.
 static bool kept_prepared(const Tensor *weight) {
@@ -102,12 +104,12 @@ static int64_t packed_bytes(const Tensor *x, const Tensor *weight, const Tensor 
     return (int64_t)bfloat16_product_bytes(&shape, plan_device(x)->options.threads);
 }
 
-/// ops/cuda/cublaslt.cu: the library's workspace, a FLOAT32 weight converted, and BFLOAT16 sums with a bias that pass through FLOAT32.
-static void work_of_product(const Tensor *x, const Tensor *weight, bool has_bias, const Tensor *y) {
+/// ops/cuda/cublaslt.cu: the library's workspace and a FLOAT32 weight converted (a bias is too
+/// small to count).
+static void work_of_product(const Tensor *x, const Tensor *weight, const Tensor *y) {
     int64_t bytes;
     if (plan_device(x)->options.cuda) {
         bytes = CUBLASLT_WORKSPACE + converted_bytes(weight, x->dtype);
-        if (has_bias && y->dtype == BFLOAT16) bytes += 4 * least(tensor_numel(y), CUDA_BIAS_FLOATS);
     } else {
         DType type = cpu_product_type(x);
         bytes = converted_bytes(x, type) + converted_bytes(weight, type) +
@@ -117,7 +119,8 @@ static void work_of_product(const Tensor *x, const Tensor *weight, bool has_bias
     work_in(x, bytes);
 }
 
-/// A copy of a weight in the product library's layout, one for each direction, made when it is first used (ops/cpu/onednn.c).
+/// A copy of a weight in the product library's layout, one for each direction, made when it is
+/// first used (ops/cpu/onednn.c).
 static void prepare(Tensor *weight, bool gradient, int64_t elements, DType type) {
     uintptr_t bit = gradient ? 2 : 1, prepared = (uintptr_t)weight->prepared;
     if (prepared & bit) return;
@@ -133,20 +136,7 @@ static void prepare_matrix(Tensor *weight, bool gradient) {
     prepare(weight, gradient, from * round_up(to, LANES), cpu_product_type(weight));
 }
 
-static void count_linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
-                         Tensor *y) {
-    prepare_matrix(weight, false);
-    work_of_product(x, weight, bias != NULL, y);
-}
-
-static void count_linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
-                                        Tensor *grad_x) {
-    prepare_matrix(weight, true);
-    work_of_product(grad_y, weight, false, grad_x);
-}
-
-static void count_linear_weight_gradient(const Tensor *grad_y, const Tensor *x,
-                                         Tensor *grad_weight) {
+static void work_of_weight_gradient(const Tensor *grad_y, const Tensor *x) {
     if (plan_device(x)->options.cuda)
         work_in(x, CUBLASLT_WORKSPACE);
     else
@@ -154,8 +144,9 @@ static void count_linear_weight_gradient(const Tensor *grad_y, const Tensor *x,
                        converted_bytes(x, cpu_product_type(x)));
 }
 
-/// Partial sums of up to 32 blocks of rows (ops/cpu/linear.c); ops/cuda/linear.cu has no more slices.
-static void count_sum_rows(const Tensor *x, Tensor *sum) {
+/// Partial sums of up to 32 blocks of rows (ops/cpu/linear.c); ops/cuda/linear.cu has no more
+/// slices.
+static void work_of_row_sums(const Tensor *x, const Tensor *sum) {
     enum { MOST_BLOCKS = 32, BLOCK_ROWS = 64 };
     int64_t columns = tensor_numel(sum);
     if (columns == 0) return;
@@ -163,8 +154,8 @@ static void count_sum_rows(const Tensor *x, Tensor *sum) {
     work_in(x, 4 * columns * least(MOST_BLOCKS, (rows + BLOCK_ROWS - 1) / BLOCK_ROWS));
 }
 
-/// A convolution's weight is kept prepared on the processor, channels padded to a vector; a large one only while it is used. Returns the
-/// bytes of that.
+/// A convolution's weight is kept prepared on the processor, channels padded to a vector; a large
+/// one only while it is used. Returns the bytes of that.
 static int64_t prepare_convolution(Tensor *weight, DType type, bool gradient) {
     enum { LANES = 16 };
     int64_t area = weight->shape[1] * weight->shape[2];
@@ -200,17 +191,8 @@ static void work_of_convolution(const Tensor *x, Tensor *weight, const Conv2d *s
                        converted_bytes(y, type));
 }
 
-static void count_conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *shape,
-                         Tensor *y) {
-    work_of_convolution(x, weight, shape, false, y);
-}
-
-static void count_conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *shape,
-                                        Tensor *grad_x) {
-    work_of_convolution(grad_x, weight, shape, true, grad_y);
-}
-
-/// ops/cpu/attention.c and attention_gradient.c: each thread packs one head's keys and values, and has blocks of queries.
+/// ops/cpu/attention.c and attention_gradient.c: each thread packs one head's keys and values, and
+/// has blocks of queries.
 static int64_t cpu_attention_bytes(const Tensor *q, const Attention *shape, bool gradient) {
     enum { LANES = 16, QUERIES = 48, KEYS = 128, SERIAL_WORK = 1 << 19 };
     int64_t width = round_up(shape->head_dim, LANES), keys = round_up(shape->max_k_length, KEYS);
@@ -223,127 +205,76 @@ static int64_t cpu_attention_bytes(const Tensor *q, const Attention *shape, bool
     return 4 * floats * (work < SERIAL_WORK ? 1 : plan_device(q)->options.threads);
 }
 
-static void count_attention(const Tensor *q, const Tensor *k, const Tensor *v,
-                            const Attention *shape, Tensor *y, Tensor *log_sum_exp) {
+static void work_of_attention(const Tensor *q, const Attention *shape) {
     if (!plan_device(q)->options.cuda) work_in(q, cpu_attention_bytes(q, shape, false));
 }
 
 /// On a GPU one number per row and head, the product of an output and its gradient.
-static void count_attention_gradient(const Tensor *q, const Tensor *k, const Tensor *v,
-                                     const Tensor *y, const Tensor *log_sum_exp,
-                                     const Tensor *grad_y, const Attention *shape, Tensor *grad_q,
-                                     Tensor *grad_k, Tensor *grad_v) {
+static void work_of_attention_gradient(const Tensor *q, const Attention *shape) {
     work_in(q, plan_device(q)->options.cuda ? 4 * tensor_rows(q) * shape->heads
                                             : cpu_attention_bytes(q, shape, true));
 }
 
-// ---- kernels without working memory worth counting
+// ---- the kernels
 
-#define NOTHING(kernel, ...) \
-    static void count_##kernel(__VA_ARGS__) {}
-NOTHING(group_norm, const Tensor *x, const Tensor *weight, const Tensor *bias, int groups,
-        float eps, bool silu, Tensor *y, Tensor *mean, Tensor *rstd)
-NOTHING(group_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *bias, int groups,
-        bool silu, const Tensor *mean, const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x)
-NOTHING(layer_norm, const Tensor *x, const Tensor *weight, const Tensor *bias, float eps, Tensor *y,
-        Tensor *mean, Tensor *rstd)
-NOTHING(layer_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *mean,
-        const Tensor *rstd, const Tensor *grad_y, Tensor *grad_x, Tensor *grad_weight,
-        Tensor *grad_bias)
-NOTHING(rms_norm, const Tensor *x, const Tensor *weight, float eps, Tensor *y, Tensor *rstd)
-NOTHING(rms_norm_gradient, const Tensor *x, const Tensor *weight, const Tensor *rstd,
-        const Tensor *grad_y, Tensor *grad_x)
-NOTHING(add_layer_norm, const Tensor *a, const Tensor *b, const Tensor *weight, const Tensor *bias,
-        float eps, Tensor *sum, Tensor *y, Tensor *mean, Tensor *rstd)
-NOTHING(add_rms_norm, const Tensor *a, const Tensor *b, const Tensor *weight, float eps,
-        Tensor *sum, Tensor *y, Tensor *rstd)
-NOTHING(attention_rows, const Tensor *q, const Tensor *k, const Attention *shape,
-        const Tensor *rows, Tensor *probabilities)
-NOTHING(rope, const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y)
-NOTHING(activation, Activation kind, const Tensor *x, Tensor *y)
-NOTHING(activation_gradient, Activation kind, const Tensor *x, const Tensor *grad_y, Tensor *grad_x)
-NOTHING(geglu, const Tensor *x, Tensor *y)
-NOTHING(geglu_gradient, const Tensor *x, const Tensor *grad_y, Tensor *grad_x)
-NOTHING(swiglu, const Tensor *gate, const Tensor *up, Tensor *y)
-NOTHING(swiglu_gradient, const Tensor *gate, const Tensor *up, const Tensor *grad_y,
-        Tensor *grad_gate, Tensor *grad_up)
-NOTHING(add, const Tensor *a, const Tensor *b, Tensor *y)
-NOTHING(multiply, const Tensor *a, const Tensor *b, Tensor *y)
-NOTHING(scale, const Tensor *x, float factor, Tensor *y)
-NOTHING(convert, const Tensor *x, Tensor *y)
-NOTHING(dropout, const Tensor *x, float probability, RandomStream stream, const Tensor *rows,
-        Tensor *y)
-NOTHING(random_normal, RandomStream stream, Tensor *y)
-NOTHING(gaussian_sample, const Tensor *moments, const Tensor *noise, Tensor *y)
-NOTHING(concatenate, const Tensor *a, const Tensor *b, Tensor *y)
-NOTHING(split, const Tensor *y, Tensor *a, Tensor *b)
-NOTHING(upsample_nearest, const Tensor *x, Tensor *y)
-NOTHING(upsample_nearest_gradient, const Tensor *grad_y, Tensor *grad_x)
-NOTHING(resize_bilinear, const Tensor *x, Tensor *y)
-NOTHING(resize_bilinear_gradient, const Tensor *grad_y, Tensor *grad_x)
-NOTHING(gather_rows, const Tensor *table, const Tensor *index, Tensor *y)
-NOTHING(scatter_rows, const Tensor *rows, const Tensor *index, Tensor *y)
-NOTHING(merge_rows, const Tensor *a, const Tensor *b, const Tensor *index, Tensor *y)
-NOTHING(merge_rows_gradient, const Tensor *grad_y, const Tensor *index, Tensor *grad_a,
-        Tensor *grad_b)
-NOTHING(softmax_cross_entropy, Tensor *logits, const Tensor *targets, bool gradient,
-        Tensor *loss_sum)
-NOTHING(mean, const Tensor *x, Tensor *y)
-NOTHING(mean_squared_error, const Tensor *a, const Tensor *b, Tensor *y)
-NOTHING(adamw, const AdamW *step, int count, const AdamWTensors *tensors)
+#define WORK_OF_linear prepare_matrix(weight, false), work_of_product(x, weight, y)
+#define WORK_OF_linear_gelu_tanh prepare_matrix(weight, false), work_of_product(x, weight, y)
+#define WORK_OF_linear_input_gradient \
+    prepare_matrix(weight, true), work_of_product(grad_y, weight, grad_x)
+#define WORK_OF_linear_weight_gradient work_of_weight_gradient(grad_y, x)
+#define WORK_OF_sum_rows work_of_row_sums(x, sum)
+#define WORK_OF_conv2d work_of_convolution(x, weight, shape, false, y)
+#define WORK_OF_conv2d_input_gradient work_of_convolution(grad_x, weight, shape, true, grad_y)
+#define WORK_OF_attention work_of_attention(q, shape)
+#define WORK_OF_attention_gradient work_of_attention_gradient(q, shape)
+// None worth counting.
+#define NOTHING (void)0
+#define WORK_OF_group_norm NOTHING
+#define WORK_OF_group_norm_gradient NOTHING
+#define WORK_OF_layer_norm NOTHING
+#define WORK_OF_layer_norm_gradient NOTHING
+#define WORK_OF_rms_norm NOTHING
+#define WORK_OF_rms_norm_gradient NOTHING
+#define WORK_OF_add_layer_norm NOTHING
+#define WORK_OF_add_rms_norm NOTHING
+#define WORK_OF_attention_rows NOTHING
+#define WORK_OF_rope NOTHING
+#define WORK_OF_activation NOTHING
+#define WORK_OF_activation_gradient NOTHING
+#define WORK_OF_geglu NOTHING
+#define WORK_OF_geglu_gradient NOTHING
+#define WORK_OF_swiglu NOTHING
+#define WORK_OF_swiglu_gradient NOTHING
+#define WORK_OF_add NOTHING
+#define WORK_OF_multiply NOTHING
+#define WORK_OF_scale NOTHING
+#define WORK_OF_convert NOTHING
+#define WORK_OF_dropout NOTHING
+#define WORK_OF_gaussian_sample NOTHING
+#define WORK_OF_random_normal NOTHING
+#define WORK_OF_concatenate NOTHING
+#define WORK_OF_split NOTHING
+#define WORK_OF_upsample_nearest NOTHING
+#define WORK_OF_upsample_nearest_gradient NOTHING
+#define WORK_OF_resize_bilinear NOTHING
+#define WORK_OF_resize_bilinear_gradient NOTHING
+#define WORK_OF_gather_rows NOTHING
+#define WORK_OF_scatter_rows NOTHING
+#define WORK_OF_merge_rows NOTHING
+#define WORK_OF_merge_rows_gradient NOTHING
+#define WORK_OF_softmax_cross_entropy NOTHING
+#define WORK_OF_mean NOTHING
+#define WORK_OF_mean_squared_error NOTHING
+#define WORK_OF_adamw NOTHING
+/// The host's result, of the only kernel that has one.
+#define WORK_OF_sum_squares *sum = 0
 
-static double count_sum_squares(int count, Tensor *const *x) { return 0; }
+#define COUNTING_KERNEL(kernel, parameters, arguments) \
+    static void count_##kernel parameters { WORK_OF_##kernel; }
+KERNELS(COUNTING_KERNEL)
 
-static const Kernels COUNTING = {
-#define COUNTED(kernel) .kernel = count_##kernel
-    .name = "plan",
-    COUNTED(linear),
-    COUNTED(linear_input_gradient),
-    COUNTED(linear_weight_gradient),
-    COUNTED(sum_rows),
-    COUNTED(conv2d),
-    COUNTED(conv2d_input_gradient),
-    COUNTED(group_norm),
-    COUNTED(group_norm_gradient),
-    COUNTED(layer_norm),
-    COUNTED(layer_norm_gradient),
-    COUNTED(rms_norm),
-    COUNTED(rms_norm_gradient),
-    COUNTED(add_layer_norm),
-    COUNTED(add_rms_norm),
-    COUNTED(attention),
-    COUNTED(attention_gradient),
-    COUNTED(attention_rows),
-    COUNTED(rope),
-    COUNTED(activation),
-    COUNTED(activation_gradient),
-    COUNTED(geglu),
-    COUNTED(geglu_gradient),
-    COUNTED(swiglu),
-    COUNTED(swiglu_gradient),
-    COUNTED(add),
-    COUNTED(multiply),
-    COUNTED(scale),
-    COUNTED(convert),
-    COUNTED(dropout),
-    COUNTED(random_normal),
-    COUNTED(gaussian_sample),
-    COUNTED(concatenate),
-    COUNTED(split),
-    COUNTED(upsample_nearest),
-    COUNTED(upsample_nearest_gradient),
-    COUNTED(resize_bilinear),
-    COUNTED(resize_bilinear_gradient),
-    COUNTED(gather_rows),
-    COUNTED(scatter_rows),
-    COUNTED(merge_rows),
-    COUNTED(merge_rows_gradient),
-    COUNTED(softmax_cross_entropy),
-    COUNTED(mean),
-    COUNTED(mean_squared_error),
-    COUNTED(sum_squares),
-    COUNTED(adamw),
-};
+#define COUNTING_POINTER(kernel, parameters, arguments) .kernel = count_##kernel,
+static const Kernels COUNTING = {.name = "plan", KERNELS(COUNTING_POINTER)};
 
 Device *plan_device_open(const PlanDeviceOptions *options) {
     PlanDevice *plan = checked_calloc(1, sizeof *plan);

@@ -137,8 +137,10 @@ static const char *first_not_finite(const Trainer *trainer) {
     const ParameterSet *parameters = &trainer->setup.parameters;
     for (int i = 0; i < parameters->count; i++) {
         Tensor *gradient = grad(parameters->items[i].value);
-        if (gradient && !isfinite(kernels(gradient)->sum_squares(1, &gradient)))
-            return parameters->items[i].name;
+        if (!gradient) continue;
+        double sum;
+        kernels(gradient)->sum_squares(1, &gradient, &sum);
+        if (!isfinite(sum)) return parameters->items[i].name;
     }
     return "all together";
 }

@@ -10,8 +10,9 @@ static inline float gelu_slope(float x) {
     return normal.cumulative + x * normal.density;
 }
 
-/// 0.5 (1 + tanh(u)) = s(2u): the tail keeps its relative accuracy, which 1 + tanh would lose to cancellation. s(2u) is 0 or 1 from
-/// |x| = 12 on, where u is held so that 0 is not multiplied by infinity.
+/// 0.5 (1 + tanh(u)) = s(2u): the tail keeps its relative accuracy, which 1 + tanh would lose to
+/// cancellation. s(2u) is 0 or 1 from |x| = 12 on, where u is held so that 0 is not multiplied by
+/// infinity.
 static const float tanh_linear = 1.59576912f;  // 2 sqrt(2/pi)
 static const float tanh_cubic = 0.0713548163f; // that times 0.044715
 static inline float gelu_tanh_clamp(float x) {
@@ -112,9 +113,11 @@ static void activation_gradient(Activation kind, const Tensor *x, const Tensor *
     }
 }
 
-// ---- gates. A gated pair is a run of `gate` beside a run of `up`; for geglu both lie in one row of x.
+// ---- gates. A gated pair is a run of `gate` beside a run of `up`; for geglu both lie in one row
+// of x.
 
-/// Cuts [rows,columns] into pieces of at most CHUNK columns: piece p is `length` columns from `column` of `row`.
+/// Cuts [rows,columns] into pieces of at most CHUNK columns: piece p is `length` columns from
+/// `column` of `row`.
 typedef struct Piece {
     int64_t row, column, length;
 } Piece;
@@ -208,11 +211,4 @@ static void swiglu_gradient(const Tensor *gate, const Tensor *up, const Tensor *
     }
 }
 
-void LEVEL_NAME(fill_activation)(Kernels *table) {
-    table->activation = activation;
-    table->activation_gradient = activation_gradient;
-    table->geglu = geglu;
-    table->geglu_gradient = geglu_gradient;
-    table->swiglu = swiglu;
-    table->swiglu_gradient = swiglu_gradient;
-}
+FILL_FAMILY(activation)

@@ -1,9 +1,10 @@
-// Attention in blocks of queries and keys that stay in the caches, after FlashAttention (Dao et al. 2022, arXiv 2205.14135): scores
-// exist for one block pair at a time, so memory grows with the length and not with its square.
+// Attention in blocks of queries and keys that stay in the caches, after FlashAttention (Dao et al.
+// 2022, arXiv 2205.14135): scores exist for one block pair at a time, so memory grows with the
+// length and not with its square.
 //
-// Keys and values of a (segment, key head) are converted and packed once, by the thread that owns them, and serve every
-// query block of every query head of the group. A row's sums do not depend on which thread or block it falls to, so
-// results are the same for any number of threads.
+// Keys and values of a (segment, key head) are converted and packed once, by the thread that owns
+// them, and serve every query block of every query head of the group. A row's sums do not depend on
+// which thread or block it falls to, so results are the same for any number of threads.
 #include "ops/cpu/attention_part.h"
 #include "ops/cpu/float_math.h"
 
@@ -52,8 +53,8 @@ static float exponentials(float *x, int64_t n, float shift) {
     return sum;
 }
 
-/// Scores of one row, of which those in `seen` count, to softmax weights under the row's new maximum; the sums gathered so far shrink
-/// to it.
+/// Scores of one row, of which those in `seen` count, to softmax weights under the row's new
+/// maximum; the sums gathered so far shrink to it.
 static void softmax_row(Forward *f, int64_t row, KeyRange seen, int64_t columns, int64_t width) {
     float *scores = f->scores + row * KEYS;
     int64_t whole = mask_scores(scores, seen, columns);
@@ -68,7 +69,8 @@ static void softmax_row(Forward *f, int64_t row, KeyRange seen, int64_t columns,
     f->total[row] += exponentials(scores, whole, f->highest[row]);
 }
 
-/// Adds to a row's scores of keys key .. key+count what their places on the grid say; they lie in runs of one row of the grid.
+/// Adds to a row's scores of keys key .. key+count what their places on the grid say; they lie in
+/// runs of one row of the grid.
 static void add_positions(float *scores, const Part *part, int64_t head, int64_t query, int64_t key,
                           int64_t count) {
     const RelativePositions *relative = &part->shape->relative;
@@ -143,7 +145,8 @@ static float dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-/// A row's softmax: exponentials of its scores from `first` to `end` under their maximum, and the sum of them.
+/// A row's softmax: exponentials of its scores from `first` to `end` under their maximum, and the
+/// sum of them.
 typedef struct RowSoftmax {
     int64_t first, end;
     float highest, total;
@@ -256,8 +259,5 @@ static void attention_rows(const Tensor *q, const Tensor *k, const Attention *sh
     }
 }
 
-void LEVEL_NAME(fill_attention)(Kernels *table) {
-    table->attention = attention;
-    table->attention_gradient = LEVEL_NAME(attention_gradient);
-    table->attention_rows = attention_rows;
-}
+FILL_FAMILY(attention)
+FILL_FAMILY(attention_rows)

@@ -1,9 +1,11 @@
-// Backward of attention, in the same blocks as forward. With P the softmax weights and delta = rowsum(grad_y * y):
+// Backward of attention, in the same blocks as forward. With P the softmax weights and delta =
+// rowsum(grad_y * y):
 //
-//   grad_v = P^T grad_y     dS = P * (grad_y v^T - delta)     grad_q = scale dS k     grad_k = scale dS^T q
+//   grad_v = P^T grad_y     dS = P * (grad_y v^T - delta)     grad_q = scale dS k     grad_k =
+//                           scale dS^T q
 //
-// P comes back from the scores and the log of the sum of their exponentials. One thread owns a (segment, key head) with all the
-// query heads of its group, so nothing is added across threads.
+// P comes back from the scores and the log of the sum of their exponentials. One thread owns a
+// (segment, key head) with all the query heads of its group, so nothing is added across threads.
 #include "ops/cpu/attention_part.h"
 #include "ops/cpu/float_math.h"
 
@@ -77,7 +79,8 @@ static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64
     for (int64_t i = 0; i < padded * width; i++) w->grad_queries[i] = 0.0f;
 }
 
-/// Scores to weights and their gradients to those of the scores, for one row of which the keys in `seen` count.
+/// Scores to weights and their gradients to those of the scores, for one row of which the keys in
+/// `seen` count.
 static void row_gradient(Workspace *w, int64_t row, KeyRange seen, int64_t columns) {
     float *weights = w->weights + row * KEYS, *gradients = w->grad_scores + row * KEYS;
     float shift = w->log_sum_exp[row], delta = w->delta[row];
@@ -171,10 +174,10 @@ static void check_disjoint_keys(const Attention *shape) {
             (long long)i);
 }
 
-void LEVEL_NAME(attention_gradient)(const Tensor *q, const Tensor *k, const Tensor *v,
-                                    const Tensor *y, const Tensor *log_sum_exp,
-                                    const Tensor *grad_y, const Attention *shape, Tensor *grad_q,
-                                    Tensor *grad_k, Tensor *grad_v) {
+static void attention_gradient(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
+                               const Tensor *log_sum_exp, const Tensor *grad_y,
+                               const Attention *shape, Tensor *grad_q, Tensor *grad_k,
+                               Tensor *grad_v) {
     zero_unless_covered(grad_q, shape, 1);
     zero_unless_covered(grad_k, shape, 3);
     zero_unless_covered(grad_v, shape, 3);
@@ -195,3 +198,5 @@ void LEVEL_NAME(attention_gradient)(const Tensor *q, const Tensor *k, const Tens
     }
     q->device->release(q->device, memory, bytes);
 }
+
+FILL_FAMILY(attention_gradient)

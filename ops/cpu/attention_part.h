@@ -182,8 +182,3 @@ static inline int attention_threads(const Attention *shape) {
                    shape->max_k_length * shape->head_dim;
     return work < 16 * SERIAL_BELOW ? 1 : omp_get_max_threads();
 }
-
-void LEVEL_NAME(attention_gradient)(const Tensor *q, const Tensor *k, const Tensor *v,
-                                    const Tensor *y, const Tensor *log_sum_exp,
-                                    const Tensor *grad_y, const Attention *shape, Tensor *grad_q,
-                                    Tensor *grad_k, Tensor *grad_v);

@@ -1,5 +1,6 @@
-// Convolutions of frozen networks: oneDNN's, on channels-last images as they are, with the weight in a packed layout that is kept
-// beside it, or products with a large filter as it is. Where oneDNN has no BFLOAT16, images pass through FLOAT32.
+// Convolutions of frozen networks: oneDNN's, on channels-last images as they are, with the weight
+// in a packed layout that is kept beside it, or products with a large filter as it is. Where oneDNN
+// has no BFLOAT16, images pass through FLOAT32.
 #include "ops/cpu/converted.h"
 #include "ops/cpu/convolution_product.h"
 #include "ops/cpu/cpu.h"
@@ -31,7 +32,8 @@ static void conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Co
         convolution_product_input_gradient(&convolution, grad_y->data, weight->data, grad_x->data,
                                            grad_y->device))
         return;
-    // oneDNN 2.6 is wrong here in BFLOAT16: with an odd number of channels its last pair reads past the pixel.
+    // oneDNN 2.6 is wrong here in BFLOAT16: with an odd number of channels its last pair reads past
+    // the pixel.
     if (weight->shape[1] == 1 && weight->shape[2] == 1 && weight->shape[0] % 2 == 1) type = FLOAT32;
     convolution.type = type;
     Converted from = converted_read(grad_y, type), to = converted_space(grad_x, type);
@@ -40,7 +42,4 @@ static void conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Co
     converted_write(grad_x, type, &to);
 }
 
-void LEVEL_NAME(fill_conv2d)(Kernels *table) {
-    table->conv2d = conv2d;
-    table->conv2d_input_gradient = conv2d_input_gradient;
-}
+FILL_FAMILY(conv2d)

@@ -6,8 +6,8 @@
 
 #include <string.h>
 
-/// b repeats along a. A short b is laid out several times in a row, so that the inner loop is never short; a long b is
-/// cut into pieces.
+/// b repeats along a. A short b is laid out several times in a row, so that the inner loop is never
+/// short; a long b is cut into pieces.
 typedef struct Repeat {
     const Tensor *b;
     int64_t period;       ///< elements of b
@@ -106,7 +106,8 @@ static void convert(const Tensor *x, Tensor *y) {
     }
 }
 
-/// factor[i] = 1/(1-p) or 0. uniform_from_bits() is a whole multiple of 2^-24, so comparing whole numbers is exact.
+/// factor[i] = 1/(1-p) or 0. uniform_from_bits() is a whole multiple of 2^-24, so comparing whole
+/// numbers is exact.
 static void keep_factors(const PhiloxChunk *bits, int blocks, float probability, float *factors) {
     float kept = 1.0f / (1.0f - probability);
     int32_t threshold = (int32_t)ceilf(probability * 0x1p24f);
@@ -173,11 +174,4 @@ static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *
     }
 }
 
-void LEVEL_NAME(fill_elementwise)(Kernels *table) {
-    table->add = add;
-    table->multiply = multiply;
-    table->scale = scale;
-    table->convert = convert;
-    table->dropout = dropout;
-    table->gaussian_sample = gaussian_sample;
-}
+FILL_FAMILY(elementwise)

@@ -1,6 +1,7 @@
-// Group norm, channels last. A sample's rows are cut into blocks of fixed size; each block gives per-channel sums, blocks are
-// added in order, channels are joined to groups, and then every block is normalised. With at least as many samples as threads a
-// thread takes whole samples, whose second pass finds them in its cache; with fewer the threads share a sample's blocks. The
+// Group norm, channels last. A sample's rows are cut into blocks of fixed size; each block gives
+// per-channel sums, blocks are added in order, channels are joined to groups, and then every block
+// is normalised. With at least as many samples as threads a thread takes whole samples, whose
+// second pass finds them in its cache; with fewer the threads share a sample's blocks. The
 // arithmetic is the same either way, so results do not depend on the number of threads.
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/cpu.h"
@@ -50,7 +51,8 @@ static Strip strip_at(const GroupNorm *norm, int64_t sample, int64_t block, int6
     return (Strip){row * norm->channels, chunk_length(block_rows, norm->strip_rows, i)};
 }
 
-/// Adds over rows d and d^2 per channel, d = x - origin: with an origin inside the data nothing cancels.
+/// Adds over rows d and d^2 per channel, d = x - origin: with an origin inside the data nothing
+/// cancels.
 static void add_moments(const float *x, const float *origin, int64_t rows, int64_t channels,
                         float *restrict sum, float *restrict squares) {
     int64_t row = 0;
@@ -73,8 +75,8 @@ static void add_moments(const float *x, const float *origin, int64_t rows, int64
         }
 }
 
-/// The gradient behind the affine part and the SiLU of one element: with u = xhat w + b and y = silu(u),
-/// g = grad_y silu'(u) w.
+/// The gradient behind the affine part and the SiLU of one element: with u = xhat w + b and y =
+/// silu(u), g = grad_y silu'(u) w.
 static inline float inner_gradient(float xhat, float w, float b, float grad, bool silu) {
     if (silu) {
         float u = xhat * w + b, s = fast_sigmoid(u);
@@ -161,8 +163,9 @@ static void add_blocks(const GroupNorm *norm, const float *partial, double *sum,
         }
 }
 
-/// Mean and 1/std of each group from the channels' sums of d and d^2, d = x - origin. The mean of a group is that of its
-/// channels' means; its squared distances are those within channels and, times rows, those between the channels' means.
+/// Mean and 1/std of each group from the channels' sums of d and d^2, d = x - origin. The mean of a
+/// group is that of its channels' means; its squared distances are those within channels and, times
+/// rows, those between the channels' means.
 static void statistics_of_groups(const GroupNorm *norm, int64_t sample, const float *origin,
                                  const double *sum, const double *squares) {
     int64_t width = norm->channels / norm->groups;
@@ -276,8 +279,8 @@ static void run(GroupNorm norm) {
     norm.strip_rows = STRIP_ELEMENTS / norm.channels;
     if (norm.strip_rows < 1) norm.strip_rows = 1;
     norm.blocks = chunk_count(norm.rows, norm.block_rows);
-    // Two loops, for a shared sample's blocks must not be in a region of this one's, even if one thread alone runs it: the region
-    // within would start threads of its own, at every call.
+    // Two loops, for a shared sample's blocks must not be in a region of this one's, even if one
+    // thread alone runs it: the region within would start threads of its own, at every call.
     if (norm.batch < omp_get_max_threads()) {
         for (int64_t sample = 0; sample < norm.batch; sample++) norm_sample(&norm, sample, true);
         return;
@@ -316,7 +319,4 @@ static void group_norm_gradient(const Tensor *x, const Tensor *weight, const Ten
                     .rstd = rstd->data});
 }
 
-void LEVEL_NAME(fill_group_norm)(Kernels *table) {
-    table->group_norm = group_norm;
-    table->group_norm_gradient = group_norm_gradient;
-}
+FILL_FAMILY(group_norm)

@@ -1,5 +1,6 @@
-// Matrix products of linear layers. oneDNN multiplies; this file settles types: a FLOAT32 master beside BFLOAT16 activations is
-// rounded on the way, and on processors where oneDNN has no BFLOAT16 everything is done in FLOAT32.
+// Matrix products of linear layers. oneDNN multiplies; this file settles types: a FLOAT32 master
+// beside BFLOAT16 activations is rounded on the way, and on processors where oneDNN has no BFLOAT16
+// everything is done in FLOAT32.
 #include "ops/cpu/converted.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/product.h"
@@ -7,8 +8,9 @@
 /// The type in which activations of type x are multiplied.
 static DType product_type(DType x) { return onednn_has_bfloat16() ? x : FLOAT32; }
 
-/// Frozen matrices up to this many elements are kept packed as well: measured, that gains 10 to 30% where they are small (the
-/// product library packs them at each call otherwise), 5 to 8% at 4096 x 4096, where twice the memory is too dear.
+/// Frozen matrices up to this many elements are kept packed as well: measured, that gains 10 to 30%
+/// where they are small (the product library packs them at each call otherwise), 5 to 8% at 4096 x
+/// 4096, where twice the memory is too dear.
 enum { PREPARED_ELEMENTS = 1 << 19 };
 
 /// Only a weight that lives long is worth preparing: those have names.
@@ -84,8 +86,8 @@ static void add_rows(const Tensor *x, int64_t columns, int64_t first, int64_t le
     }
 }
 
-/// Partial sums over blocks of rows, then over the blocks in their order. How many blocks depends on the shape alone, so the sum
-/// is the same for any number of threads.
+/// Partial sums over blocks of rows, then over the blocks in their order. How many blocks depends
+/// on the shape alone, so the sum is the same for any number of threads.
 static void sum_rows(const Tensor *x, Tensor *sum) {
     enum { MOST_BLOCKS = 32, BLOCK_ROWS = 64 };
     int64_t n = tensor_numel(x), columns = tensor_numel(sum);
@@ -113,10 +115,4 @@ static void sum_rows(const Tensor *x, Tensor *sum) {
     x->device->release(x->device, partial, bytes);
 }
 
-void LEVEL_NAME(fill_linear)(Kernels *table) {
-    table->linear = linear;
-    table->linear_gelu_tanh = linear_gelu_tanh;
-    table->linear_input_gradient = linear_input_gradient;
-    table->linear_weight_gradient = linear_weight_gradient;
-    table->sum_rows = sum_rows;
-}
+FILL_FAMILY(linear)

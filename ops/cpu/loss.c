@@ -1,4 +1,5 @@
-// Losses. Partial sums belong to rows or chunks and are added in order, so they do not depend on the number of threads.
+// Losses. Partial sums belong to rows or chunks and are added in order, so they do not depend on
+// the number of threads.
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/float_math.h"
@@ -84,8 +85,4 @@ static void mean_squared_error(const Tensor *a, const Tensor *b, Tensor *y) {
     *(float *)y->data = (float)(chunked_sum(a, b) / (double)tensor_numel(a));
 }
 
-void LEVEL_NAME(fill_loss)(Kernels *table) {
-    table->softmax_cross_entropy = softmax_cross_entropy;
-    table->mean = mean;
-    table->mean_squared_error = mean_squared_error;
-}
+FILL_FAMILY(loss)

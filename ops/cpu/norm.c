@@ -1,5 +1,6 @@
-// Norms over rows: layer_norm and rms_norm, also of a residual sum. Each row is read once into a buffer in the first-level cache,
-// where the statistics take two passes (mean, then squared distances from it), so nothing cancels. group_norm is in group_norm.c.
+// Norms over rows: layer_norm and rms_norm, also of a residual sum. Each row is read once into a
+// buffer in the first-level cache, where the statistics take two passes (mean, then squared
+// distances from it), so nothing cancels. group_norm is in group_norm.c.
 #include "ops/cpu/norm.h"
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/cpu.h"
@@ -7,8 +8,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/// Rows whose parameter gradients are summed before blocks are added up. Blocks depend on the shape alone, so the sums do not
-/// depend on the number of threads.
+/// Rows whose parameter gradients are summed before blocks are added up. Blocks depend on the shape
+/// alone, so the sums do not depend on the number of threads.
 static int64_t rows_per_block(int64_t rows) {
     enum { MIN_ROWS = 16, MAX_BLOCKS = 64 };
     int64_t least = chunk_count(rows, MAX_BLOCKS);
@@ -49,7 +50,8 @@ typedef struct NormInput {
     Tensor *sum;     ///< NULL: x alone
 } NormInput;
 
-/// Elements first .. first+n of the input as floats: a tensor's own memory, or `buffer`; `scratch` is of that size too.
+/// Elements first .. first+n of the input as floats: a tensor's own memory, or `buffer`; `scratch`
+/// is of that size too.
 static const float *read_input(const NormInput *input, int64_t first, int64_t n, float *buffer,
                                float *scratch) {
     const float *left = chunk_read(input->x, first, n, buffer);
@@ -220,12 +222,4 @@ static void rms_norm_gradient(const Tensor *x, const Tensor *weight, const Tenso
     }
 }
 
-void LEVEL_NAME(fill_norm)(Kernels *table) {
-    table->layer_norm = layer_norm;
-    table->layer_norm_gradient = layer_norm_gradient;
-    table->rms_norm = rms_norm;
-    table->rms_norm_gradient = rms_norm_gradient;
-    table->add_layer_norm = add_layer_norm;
-    table->add_rms_norm = add_rms_norm;
-    LEVEL_NAME(fill_group_norm)(table);
-}
+FILL_FAMILY(norm)

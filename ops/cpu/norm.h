@@ -11,6 +11,3 @@ static inline int64_t norm_columns(const Tensor *x) {
           tensor_describe(x), NORM_MAX_COLUMNS);
     return columns;
 }
-
-/// group_norm.c: part of the norm family.
-void LEVEL_NAME(fill_group_norm)(Kernels *table);

@@ -7,29 +7,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define DECLARE_LEVEL(level)                                                 \
-    void fill_linear_##level(Kernels *), fill_conv2d_##level(Kernels *),     \
-        fill_norm_##level(Kernels *), fill_attention_##level(Kernels *),     \
-        fill_rope_##level(Kernels *), fill_activation_##level(Kernels *),    \
-        fill_elementwise_##level(Kernels *), fill_random_##level(Kernels *), \
-        fill_shape_##level(Kernels *), fill_loss_##level(Kernels *),         \
-        fill_optimizer_##level(Kernels *);
+#define FILL_OF_LEVEL(family, level) fill_##family##_##level(table);
 
-#define FILL_LEVEL(level, table)                                                                 \
-    do {                                                                                         \
-        fill_linear_##level(table), fill_conv2d_##level(table), fill_norm_##level(table);        \
-        fill_attention_##level(table), fill_rope_##level(table), fill_activation_##level(table); \
-        fill_elementwise_##level(table), fill_random_##level(table), fill_shape_##level(table),  \
-            fill_loss_##level(table);                                                            \
-        fill_optimizer_##level(table);                                                           \
-        (table)->name = "cpu " #level;                                                           \
-    } while (0)
+/// Declares what fills the parts of a table for a level, and defines what fills all of it.
+#define LEVEL(level)                           \
+    KERNEL_FAMILIES(DECLARE_FAMILY, level)     \
+    static void fill_##level(Kernels *table) { \
+        KERNEL_FAMILIES(FILL_OF_LEVEL, level)  \
+        table->name = "cpu " #level;           \
+    }
 
 #ifdef __x86_64__
-DECLARE_LEVEL(v2)
-DECLARE_LEVEL(v3)
-DECLARE_LEVEL(v4)
-void fill_attention_v4_bf16(Kernels *);
+LEVEL(v2)
+LEVEL(v3)
+LEVEL(v4)
+
+KERNEL_FAMILIES(DECLARE_FAMILY, v4_bf16) // those of attention are there
+
+static void fill_v4_bf16(Kernels *table) {
+    fill_v4(table);
+    fill_attention_v4_bf16(table);
+    fill_attention_rows_v4_bf16(table);
+    fill_attention_gradient_v4_bf16(table);
+    table->name = "cpu v4_bf16";
+}
 
 static bool has_v4(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -42,7 +43,8 @@ static bool has_v3(void) {
            __builtin_cpu_supports("bmi2");
 }
 
-/// Whether v4_bf16 is meant: by name wherever it runs, otherwise only where it was measured, on processors without tiles.
+/// Whether v4_bf16 is meant: by name wherever it runs, otherwise only where it was measured, on
+/// processors without tiles.
 static bool takes_pairs(const char *level) {
     if (level) return !strcmp(level, "v4_bf16") && has_v4() && onednn_has_bfloat16();
     return has_v4() && onednn_has_bfloat16() && !onednn_has_tiles();
@@ -50,25 +52,24 @@ static bool takes_pairs(const char *level) {
 
 /// Fills the table for the level of that name, or for the processor's best (NULL).
 static bool fill(const char *level, Kernels *table) {
-    if (takes_pairs(level)) {
-        FILL_LEVEL(v4, table);
-        fill_attention_v4_bf16(table);
-        table->name = "cpu v4_bf16";
-    } else if ((!level || !strcmp(level, "v4")) && has_v4())
-        FILL_LEVEL(v4, table);
+    if (takes_pairs(level))
+        fill_v4_bf16(table);
+    else if ((!level || !strcmp(level, "v4")) && has_v4())
+        fill_v4(table);
     else if ((!level || !strcmp(level, "v3")) && has_v3())
-        FILL_LEVEL(v3, table);
+        fill_v3(table);
     else if (!level || !strcmp(level, "v2"))
-        FILL_LEVEL(v2, table);
+        fill_v2(table);
     else
         return false;
     return true;
 }
 #else
-DECLARE_LEVEL(generic)
+LEVEL(generic)
+
 static bool fill(const char *level, Kernels *table) {
     if (level && strcmp(level, "generic") != 0) return false;
-    FILL_LEVEL(generic, table);
+    fill_generic(table);
     return true;
 }
 #endif

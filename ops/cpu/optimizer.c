@@ -23,14 +23,13 @@ static double sum_squares_of(const Tensor *x) {
     return sum;
 }
 
-static double sum_squares(int count, Tensor *const *x) {
-    double sum = 0;
-    for (int i = 0; i < count; i++) sum += sum_squares_of(x[i]);
-    return sum;
+static void sum_squares(int count, Tensor *const *x, double *sum) {
+    *sum = 0;
+    for (int i = 0; i < count; i++) *sum += sum_squares_of(x[i]);
 }
 
-/// The constants of a step, worked out in double. The decay is subtracted rather than multiplied as 1 - decay, which as a
-/// float would be off by the same fraction at every step.
+/// The constants of a step, worked out in double. The decay is subtracted rather than multiplied as
+/// 1 - decay, which as a float would be off by the same fraction at every step.
 typedef struct Constants {
     float decay, step_size, inverse_root_correction;
 } Constants;
@@ -70,7 +69,4 @@ static void adamw(const AdamW *step, int count, const AdamWTensors *tensors) {
     for (int i = 0; i < count; i++) adamw_one(step, constants, &tensors[i]);
 }
 
-void LEVEL_NAME(fill_optimizer)(Kernels *table) {
-    table->sum_squares = sum_squares;
-    table->adamw = adamw;
-}
+FILL_FAMILY(optimizer)

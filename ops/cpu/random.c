@@ -1,4 +1,5 @@
-// Normal numbers. Compiled without fused products, so that they are the same bits at every level (autograd/normal.h).
+// Normal numbers. Compiled without fused products, so that they are the same bits at every level
+// (autograd/normal.h).
 #include "ops/cpu/random.h"
 #include "autograd/normal.h"
 #include "ops/cpu/cpu.h"
@@ -33,4 +34,4 @@ static void random_normal(RandomStream stream, Tensor *y) {
     }
 }
 
-void LEVEL_NAME(fill_random)(Kernels *table) { table->random_normal = random_normal; }
+FILL_FAMILY(random)

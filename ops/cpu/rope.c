@@ -36,4 +36,4 @@ static void rope(const Tensor *x, const Tensor *rotations, bool transposed, Tens
     }
 }
 
-void LEVEL_NAME(fill_rope)(Kernels *table) { table->rope = rope; }
+FILL_FAMILY(rope)

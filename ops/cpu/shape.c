@@ -1,5 +1,5 @@
-// Moving rows and pixels. Gradients are gathered, never scattered with +=: each element of the result is written by one thread,
-// which adds up its terms in a fixed order.
+// Moving rows and pixels. Gradients are gathered, never scattered with +=: each element of the
+// result is written by one thread, which adds up its terms in a fixed order.
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/cpu.h"
 
@@ -79,8 +79,8 @@ static Axis axis_nearest(int64_t input, int64_t output) {
     return axis;
 }
 
-/// Pixels are squares: the centre of output o lies at (o + 1/2) input / output in the input, whose pixel i has its centre
-/// at i + 1/2. What falls outside takes the border pixel.
+/// Pixels are squares: the centre of output o lies at (o + 1/2) input / output in the input, whose
+/// pixel i has its centre at i + 1/2. What falls outside takes the border pixel.
 static Axis axis_bilinear(int64_t input, int64_t output) {
     Axis axis = axis_new(input, output);
     for (int64_t o = 0; o < output; o++) {
@@ -116,7 +116,8 @@ static void upsample_nearest(const Tensor *x, Tensor *y) {
     axis_free(&horizontal);
 }
 
-/// `length` channels from `channel` of one output pixel of the row that mixes the input rows top and bottom.
+/// `length` channels from `channel` of one output pixel of the row that mixes the input rows top
+/// and bottom.
 static void blend_pixel(const Tensor *x, Tensor *y, int64_t top, int64_t bottom, float down,
                         const Axis *horizontal, int64_t pixel, int64_t channel, int64_t length) {
     float buffers[4][CHUNK], y_buffer[CHUNK];
@@ -153,8 +154,8 @@ static void resize_bilinear(const Tensor *x, Tensor *y) {
     axis_free(&horizontal);
 }
 
-/// The gradient of input pixel (i, j) of an image: the weighted sum of its readers' gradients. `first` is the image's first row in
-/// grad_y, `pixel` the input pixel's number in grad_x.
+/// The gradient of input pixel (i, j) of an image: the weighted sum of its readers' gradients.
+/// `first` is the image's first row in grad_y, `pixel` the input pixel's number in grad_x.
 static void gather_pixel(const Tensor *grad_y, Tensor *grad_x, const Axis *vertical,
                          const Axis *horizontal, int64_t first, int64_t pixel, int64_t channel,
                          int64_t length) {
@@ -257,15 +258,4 @@ static void merge_rows_gradient(const Tensor *grad_y, const Tensor *index, Tenso
     }
 }
 
-void LEVEL_NAME(fill_shape)(Kernels *table) {
-    table->concatenate = concatenate;
-    table->split = split;
-    table->upsample_nearest = upsample_nearest;
-    table->upsample_nearest_gradient = upsample_nearest_gradient;
-    table->resize_bilinear = resize_bilinear;
-    table->resize_bilinear_gradient = resize_bilinear_gradient;
-    table->gather_rows = gather_rows;
-    table->scatter_rows = scatter_rows;
-    table->merge_rows = merge_rows;
-    table->merge_rows_gradient = merge_rows_gradient;
-}
+FILL_FAMILY(shape)

@@ -224,11 +224,4 @@ static void swiglu_gradient(const Tensor *gate, const Tensor *up, const Tensor *
     });
 }
 
-void fill_activation(Kernels *table) {
-    table->activation = activation;
-    table->activation_gradient = activation_gradient;
-    table->geglu = geglu;
-    table->geglu_gradient = geglu_gradient;
-    table->swiglu = swiglu;
-    table->swiglu_gradient = swiglu_gradient;
-}
+FILL_FAMILY(activation)

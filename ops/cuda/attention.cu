@@ -311,8 +311,4 @@ void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attentio
 
 } // namespace
 
-void fill_attention(Kernels *table) {
-    table->attention = attention;
-    table->attention_gradient = attention_gradient_cuda;
-    table->attention_rows = attention_rows_cuda;
-}
+FILL_FAMILY(attention)

@@ -1,11 +1,14 @@
-// Backward of attention, in tiles as forward. With P the softmax weights and delta = rowsum(grad_y * y):
+// Backward of attention, in tiles as forward. With P the softmax weights and delta = rowsum(grad_y
+// * y):
 //
-//   grad_v = P^T grad_y     dS = P * (grad_y v^T - delta)     grad_q = scale dS k     grad_k = scale dS^T q
+//   grad_v = P^T grad_y     dS = P * (grad_y v^T - delta)     grad_q = scale dS k     grad_k =
+//                           scale dS^T q
 //
-// P comes back from the scores and the log of the sum of their exponentials. All three are one scheme: a block owns rows of an output, goes
-// over the rows at the other side (for keys: of every query head of the group), makes a tile of P or dS, and adds the rows it
-// weighs; on tensor cores the gradients of keys and values are made together. What is computed more than once so needs no atomics,
-// and each output's bits do not depend on which others are asked for.
+// P comes back from the scores and the log of the sum of their exponentials. All three are one
+// scheme: a block owns rows of an output, goes over the rows at the other side (for keys: of every
+// query head of the group), makes a tile of P or dS, and adds the rows it weighs; on tensor cores
+// the gradients of keys and values are made together. What is computed more than once so needs no
+// atomics, and each output's bits do not depend on which others are asked for.
 #include "ops/cuda/attention_tiles.h"
 
 namespace {
@@ -95,7 +98,8 @@ __device__ __forceinline__ HeadRows<T> choose_rows(bool first, const HeadRows<T>
     return {first ? a.data : b.data, first ? a.stride : b.stride, first ? a.length : b.length};
 }
 
-/// The two sides of a block: own rows of the output, other rows that it goes over. Each has rows for the scores and for grad_y v^T.
+/// The two sides of a block: own rows of the output, other rows that it goes over. Each has rows
+/// for the scores and for grad_y v^T.
 template <typename T> struct Sides {
     HeadRows<const T> own, own_grad, other, other_grad;
     int begin, end; ///< of the other rows
@@ -212,7 +216,8 @@ __device__ __forceinline__ void stage_own(const Sides<bfloat16> &sides, int firs
     stage_rows<D, TILE_OWN>(sides.own_grad, first, shape, own + TILE_OWN * staged_pitch<D>);
 }
 
-/// Two tiles of other rows, one worked on while the other is fetched; each has rows for the scores and for grad_y v^T.
+/// Two tiles of other rows, one worked on while the other is fetched; each has rows for the scores
+/// and for grad_y v^T.
 template <int D> struct OtherTiles {
     bfloat16 *space;
 
@@ -402,12 +407,9 @@ void launch(const Backward<T> &g, const Attention *shape, cudaStream_t stream) {
     }
 }
 
-} // namespace
-
-void attention_gradient_cuda(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
-                             const Tensor *log_sum_exp, const Tensor *grad_y,
-                             const Attention *shape, Tensor *grad_q, Tensor *grad_k,
-                             Tensor *grad_v) {
+void attention_gradient(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
+                        const Tensor *log_sum_exp, const Tensor *grad_y, const Attention *shape,
+                        Tensor *grad_q, Tensor *grad_k, Tensor *grad_v) {
     zero_unless_covered(grad_q, shape->q_rows);
     zero_unless_covered(grad_k, shape->k_rows);
     zero_unless_covered(grad_v, shape->k_rows);
@@ -432,3 +434,7 @@ void attention_gradient_cuda(const Tensor *q, const Tensor *k, const Tensor *v, 
         launch(g, shape, stream_of(q));
     });
 }
+
+} // namespace
+
+FILL_FAMILY(attention_gradient)

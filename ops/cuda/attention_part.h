@@ -1,9 +1,10 @@
-/// Inside the CUDA kernels only: what the forward and the backward pass of attention share: the view of one segment and head, and the
-/// products of tiles in float32 arithmetic.
+/// Inside the CUDA kernels only: what the forward and the backward pass of attention share: the
+/// view of one segment and head, and the products of tiles in float32 arithmetic.
 #pragma once
 #include "ops/cuda/reduce.h"
 
-/// A loop that is unrolled no more than n times, or all its loads would come first, in registers that are needed elsewhere.
+/// A loop that is unrolled no more than n times, or all its loads would come first, in registers
+/// that are needed elsewhere.
 #ifdef __CUDACC__
 #define PRAGMA_TEXT(text) _Pragma(#text)
 #define UNROLL_BY(n) PRAGMA_TEXT(unroll n)
@@ -55,7 +56,8 @@ static inline AttentionShape attention_shape(const Attention *shape, Pointer... 
             shape->relative.width};
 }
 
-/// A grid of one dimension: tiles of each head of each segment. Segments shorter than the longest leave blocks without work.
+/// A grid of one dimension: tiles of each head of each segment. Segments shorter than the longest
+/// leave blocks without work.
 static inline unsigned attention_blocks(int64_t tiles, int64_t heads, int64_t segments) {
     int64_t blocks = tiles * heads * segments;
     CHECK(blocks <= INT32_MAX, "attention: %lld tiles", (long long)blocks);
@@ -83,7 +85,8 @@ struct AttentionPart {
     }
 };
 
-/// Whether a key is among the last `window` of the first `visible`; both may be counted from any key on.
+/// Whether a key is among the last `window` of the first `visible`; both may be counted from any
+/// key on.
 static __device__ __forceinline__ bool in_window(int key, int visible, int window) {
     return (unsigned)(visible - 1 - key) < (unsigned)window;
 }
@@ -95,8 +98,8 @@ static __device__ __forceinline__ AttentionPart attention_part(const AttentionSh
             shape.causal, 0,    shape.window};
 }
 
-/// What the block works on, in a grid of attention_blocks(): segments, in each its heads, in each its tiles. The last come first: under a
-/// causal mask they have most to do.
+/// What the block works on, in a grid of attention_blocks(): segments, in each its heads, in each
+/// its tiles. The last come first: under a causal mask they have most to do.
 static __device__ __forceinline__ AttentionPart attention_block(const AttentionShape &shape,
                                                                 int heads, int tiles) {
     int block = (int)blockIdx.x, head = block / tiles % heads;
@@ -127,7 +130,8 @@ static __device__ __forceinline__ HeadRows<T> key_rows(T *x, const AttentionShap
     return {x + part.k_row * stride + part.kv_head * shape.dim, stride, part.k_length};
 }
 
-/// One query's scores in units of log 2, from products with keys: times scale, and with what relative positions add.
+/// One query's scores in units of log 2, from products with keys: times scale, and with what
+/// relative positions add.
 template <bool RELATIVE> struct ScoreRow {
     float scale;
 
@@ -199,7 +203,8 @@ template <typename T> struct Forward {
     }
 };
 
-/// Zeroes x (NULL allowed), of `rows` rows that segments cover, if these may leave out some of its rows.
+/// Zeroes x (NULL allowed), of `rows` rows that segments cover, if these may leave out some of its
+/// rows.
 static inline void zero_unless_covered(Tensor *x, int64_t rows) {
     if (x && rows < tensor_rows(x))
         cuda_check(cudaMemsetAsync(x->data, 0, (size_t)tensor_numel(x) * dtype_size(x->dtype),
@@ -207,10 +212,12 @@ static inline void zero_unless_covered(Tensor *x, int64_t rows) {
                    "zeroing a result");
 }
 
-// ---- products of tiles, in float32 arithmetic: for float32, and for heads too wide for the tensor cores' kernels.
+// ---- products of tiles, in float32 arithmetic: for float32, and for heads too wide for the tensor
+// cores' kernels.
 //
-// A block of 16 x 16 threads holds a tile of 64 x 64 scores: thread (ty, tx) rows 4 ty + i and columns tx + 16 j. The tile's product
-// with 64 rows of values has the same rows and, of each slice of 128 columns, columns 4 tx + 64 c + 0..3.
+// A block of 16 x 16 threads holds a tile of 64 x 64 scores: thread (ty, tx) rows 4 ty + i and
+// columns tx + 16 j. The tile's product with 64 rows of values has the same rows and, of each slice
+// of 128 columns, columns 4 tx + 64 c + 0..3.
 
 enum {
     FMA_THREADS = 256,
@@ -258,7 +265,8 @@ static __device__ __forceinline__ Pack<float, 4> four_floats(const float *from) 
     return *reinterpret_cast<const Pack<float, 4> *>(from);
 }
 
-/// scores = a b^T for 64 rows of a and 64 of b. Begins with a barrier, so `space` may still be in use before.
+/// scores = a b^T for 64 rows of a and 64 of b. Begins with a barrier, so `space` may still be in
+/// use before.
 template <typename T>
 static __device__ __forceinline__ void product_of_rows(const HeadRows<const T> &a, int a_first,
                                                        const HeadRows<const T> &b, int b_first,
@@ -299,7 +307,8 @@ static __device__ __forceinline__ void keep_weights(const FmaScores &scores, flo
         weights[(4 * ty + n / 4) * FMA_WEIGHT_PITCH + tx + 16 * (n % 4)] = scores[n / 4][n % 4];
 }
 
-/// sums += weights b for rows `first` to `end` (at most 64) of b, columns `column` and on. Begins with a barrier.
+/// sums += weights b for rows `first` to `end` (at most 64) of b, columns `column` and on. Begins
+/// with a barrier.
 template <int SLICES, typename T>
 static __device__ __forceinline__ void add_weighted_rows(const float *weights,
                                                          const HeadRows<const T> &b, int first,
@@ -367,13 +376,7 @@ static __device__ __forceinline__ void write_sums(const FmaSums (&sums)[SLICES],
 /// How many slices a block holds: several, or scores would be computed for each.
 enum { FMA_WIDE = 4 };
 
-// ---- the parts of the table in other files
+// ---- attention_row.cu
 
 void attention_few_queries(const Tensor *q, const Tensor *k, const Tensor *v,
                            const Attention *shape, Tensor *y, Tensor *log_sum_exp);
-void attention_rows_cuda(const Tensor *q, const Tensor *k, const Attention *shape,
-                         const Tensor *rows, Tensor *probabilities);
-void attention_gradient_cuda(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,
-                             const Tensor *log_sum_exp, const Tensor *grad_y,
-                             const Attention *shape, Tensor *grad_q, Tensor *grad_k,
-                             Tensor *grad_v);

@@ -1,6 +1,6 @@
-// Attention row by row. A few queries against many keys (generation) are bound by reading the keys and values: each query of each head
-// has blocks of its own, which split the keys, and whose parts are added up in order (flash-decoding). And the probabilities of
-// chosen rows.
+// Attention row by row. A few queries against many keys (generation) are bound by reading the keys
+// and values: each query of each head has blocks of its own, which split the keys, and whose parts
+// are added up in order (flash-decoding). And the probabilities of chosen rows.
 #include "ops/cuda/attention_part.h"
 
 namespace {
@@ -58,7 +58,8 @@ template <typename T> struct Few {
     int splits, keys; ///< of the keys, and how many are in each
 };
 
-/// sums += weights rows first .. first + count of values; threads take packs of columns, and parts of the rows.
+/// sums += weights rows first .. first + count of values; threads take packs of columns, and parts
+/// of the rows.
 template <int N, typename T, int HELD>
 __device__ __forceinline__ void weigh_values(const float *weights, const HeadRows<const T> &values,
                                              int first, int count, int packs, int pack, int part,
@@ -230,15 +231,8 @@ __global__ void __launch_bounds__(ROW_THREADS, 3) probabilities_of_rows(Chosen<T
         out[j] = j >= hidden && j < visible ? out[j] * inverse : 0.0f;
 }
 
-} // namespace
-
-void attention_few_queries(const Tensor *q, const Tensor *k, const Tensor *v,
-                           const Attention *shape, Tensor *y, Tensor *log_sum_exp) {
-    WITH_TYPE(q->dtype, T, launch_few(Forward<T>(q, k, v, shape, y, log_sum_exp), shape, y));
-}
-
-void attention_rows_cuda(const Tensor *q, const Tensor *k, const Attention *shape,
-                         const Tensor *rows, Tensor *probabilities) {
+void attention_rows(const Tensor *q, const Tensor *k, const Attention *shape, const Tensor *rows,
+                    Tensor *probabilities) {
     if (tensor_numel(probabilities) == 0) return;
     WITH_TYPE(q->dtype, T, {
         Chosen<T> c = {};
@@ -257,3 +251,12 @@ void attention_rows_cuda(const Tensor *q, const Tensor *k, const Attention *shap
                    c);
     });
 }
+
+} // namespace
+
+void attention_few_queries(const Tensor *q, const Tensor *k, const Tensor *v,
+                           const Attention *shape, Tensor *y, Tensor *log_sum_exp) {
+    WITH_TYPE(q->dtype, T, launch_few(Forward<T>(q, k, v, shape, y, log_sum_exp), shape, y));
+}
+
+FILL_FAMILY(attention_rows)

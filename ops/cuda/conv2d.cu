@@ -252,7 +252,4 @@ void conv2d_input_gradient(const Tensor *grad_y, Tensor *weight, const Conv2d *s
 
 } // namespace
 
-void fill_conv2d(Kernels *table) {
-    table->conv2d = conv2d;
-    table->conv2d_input_gradient = conv2d_input_gradient;
-}
+FILL_FAMILY(conv2d)

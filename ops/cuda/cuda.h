@@ -1,9 +1,10 @@
 /// Inside the CUDA kernels only: the device, launches, shared memory and element types.
 ///
-/// The files in this folder are written against a small subset of CUDA and compile twice: with nvcc for a GPU, and as plain C++
-/// against tests/cuda_on_cpu, where every kernel is executed on the host. So: kernels are launched with LAUNCH(), all shared
-/// memory comes from SHARED_ARRAY() or DYNAMIC_SHARED(), warps have 32 lanes that all take part in every shuffle and in every
-/// call of warp_matrix.h, and nothing else than this header and what it includes is used.
+/// The files in this folder are written against a small subset of CUDA and compile twice: with nvcc
+/// for a GPU, and as plain C++ against tests/cuda_on_cpu, where every kernel is executed on the
+/// host. So: kernels are launched with LAUNCH(), all shared memory comes from SHARED_ARRAY() or
+/// DYNAMIC_SHARED(), warps have 32 lanes that all take part in every shuffle and in every call of
+/// warp_matrix.h, and nothing else than this header and what it includes is used.
 ///
 /// Kernels are deterministic: no atomics on floating point, every sum in a fixed order.
 #pragma once
@@ -34,8 +35,8 @@ static inline cudaStream_t stream_of(const Tensor *x) { return cuda_device(x)->c
 /// Stops the program with one message if a CUDA call failed; `what` says what was being done.
 void cuda_check(cudaError_t status, const char *what);
 
-/// Scratch memory of a kernel call, returned when it goes out of scope: safe, since only work that is queued later on the same
-/// stream can get the block.
+/// Scratch memory of a kernel call, returned when it goes out of scope: safe, since only work that
+/// is queued later on the same stream can get the block.
 class Workspace {
   public:
     Workspace(const Tensor *like, size_t bytes);
@@ -53,7 +54,8 @@ class Workspace {
 // ---- launching
 
 #ifdef __CUDACC__
-/// LAUNCH(kernel<T>, grid, block, dynamic shared bytes, stream, arguments...). A name with commas goes in parentheses.
+/// LAUNCH(kernel<T>, grid, block, dynamic shared bytes, stream, arguments...). A name with commas
+/// goes in parentheses.
 #define LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                \
     do {                                                                      \
         (kernel)<<<(grid), (block), (shared_bytes), (stream)>>>(__VA_ARGS__); \
@@ -61,7 +63,8 @@ class Workspace {
     } while (0)
 /// An array of a block's shared memory, its size known when compiled, 32-byte aligned.
 #define SHARED_ARRAY(type, name, count) __shared__ __align__(32) type name[count]
-/// The block's dynamic shared memory (32-byte aligned). More than 48 KiB must be asked for with allow_shared() before.
+/// The block's dynamic shared memory (32-byte aligned). More than 48 KiB must be asked for with
+/// allow_shared() before.
 #define DYNAMIC_SHARED(type, name)                                \
     extern __shared__ __align__(32) unsigned char cuda_dynamic[]; \
     type *name = reinterpret_cast<type *>(cuda_dynamic)
@@ -79,7 +82,8 @@ class Workspace {
 #define UNROLL
 #endif
 
-/// Lets a kernel have more than 48 KiB of dynamic shared memory (every GPU from sm_80 on has 99 KiB for a block).
+/// Lets a kernel have more than 48 KiB of dynamic shared memory (every GPU from sm_80 on has 99 KiB
+/// for a block).
 template <typename Kernel> static inline void allow_shared(Kernel *kernel, size_t bytes) {
     if (bytes > 48 * 1024)
         cuda_check(cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
@@ -87,7 +91,8 @@ template <typename Kernel> static inline void allow_shared(Kernel *kernel, size_
                    "asking for shared memory");
 }
 
-/// Calls `function` with a null pointer of the element type of `dtype`, so that it can be a template: WITH_TYPE(x->dtype, T, code).
+/// Calls `function` with a null pointer of the element type of `dtype`, so that it can be a
+/// template: WITH_TYPE(x->dtype, T, code).
 #define WITH_TYPE(dtype, T, ...)                                   \
     do {                                                           \
         if ((dtype) == FLOAT32) {                                  \
@@ -114,7 +119,8 @@ template <typename T> static inline T *data_or_null(Tensor *x) {
 
 static inline int64_t ceil_divide(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-/// Blocks for a loop over n elements with a stride of the whole grid: enough to fill the GPU, no more.
+/// Blocks for a loop over n elements with a stride of the whole grid: enough to fill the GPU, no
+/// more.
 static inline unsigned blocks_for(const Tensor *x, int64_t n, int threads) {
     int64_t blocks = ceil_divide(n, threads), most = 16ll * cuda_device(x)->multiprocessors;
     return (unsigned)(blocks < 1 ? 1 : blocks < most ? blocks : most);
@@ -146,7 +152,8 @@ static __device__ __forceinline__ float warp_max(float x) {
     return x;
 }
 
-/// The sum over a block of up to 1024 threads (a multiple of 32), in every thread. All threads call it.
+/// The sum over a block of up to 1024 threads (a multiple of 32), in every thread. All threads call
+/// it.
 static __device__ __forceinline__ float block_sum(float x) {
     SHARED_ARRAY(float, partial, 32);
     int lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = (blockDim.x + 31) / 32;
@@ -168,16 +175,12 @@ static __device__ __forceinline__ float block_max(float x) {
     return warp_max(lane < warps ? partial[lane] : -INFINITY);
 }
 
-// ---- the families: one file each fills its part of the table
+// ---- the families
 
-void fill_linear(Kernels *table);      ///< linear.cu: linear, its gradients, sum_rows
-void fill_conv2d(Kernels *table);      ///< conv2d.cu
-void fill_norm(Kernels *table);        ///< norm.cu: layer_norm, rms_norm, and gradients
-void fill_group_norm(Kernels *table);  ///< group_norm.cu
-void fill_attention(Kernels *table);   ///< attention.cu, attention_gradient.cu
-void fill_rope(Kernels *table);        ///< rope.cu
-void fill_activation(Kernels *table);  ///< activation.cu: activations, geglu, swiglu, and gradients
-void fill_elementwise(Kernels *table); ///< elementwise.cu: add to gaussian_sample
-void fill_shape(Kernels *table);       ///< shape.cu: concatenate to merge_rows_gradient
-void fill_loss(Kernels *table);        ///< loss.cu
-void fill_optimizer(Kernels *table);   ///< optimizer.cu
+#define DECLARE_FAMILY(family, unused) void fill_##family(Kernels *table);
+KERNEL_FAMILIES(DECLARE_FAMILY, )
+#undef DECLARE_FAMILY
+
+/// The end of each file: a family's kernels are the functions of their names.
+#define FILL_FAMILY(family) \
+    void fill_##family(Kernels *table) { TAKE_KERNELS(family) }

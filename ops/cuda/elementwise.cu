@@ -234,12 +234,5 @@ static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *
 
 } // namespace
 
-void fill_elementwise(Kernels *table) {
-    table->add = add;
-    table->multiply = multiply;
-    table->scale = scale;
-    table->convert = convert;
-    table->dropout = dropout;
-    table->random_normal = random_normal;
-    table->gaussian_sample = gaussian_sample;
-}
+FILL_FAMILY(elementwise)
+FILL_FAMILY(random)

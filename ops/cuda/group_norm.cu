@@ -329,7 +329,4 @@ void group_norm_gradient(const Tensor *x, const Tensor *weight, const Tensor *bi
 
 } // namespace
 
-void fill_group_norm(Kernels *table) {
-    table->group_norm = group_norm;
-    table->group_norm_gradient = group_norm_gradient;
-}
+FILL_FAMILY(group_norm)

@@ -151,10 +151,4 @@ void sum_rows(const Tensor *x, Tensor *sum) {
 
 } // namespace
 
-void fill_linear(Kernels *table) {
-    table->linear = linear;
-    table->linear_gelu_tanh = linear_gelu_tanh;
-    table->linear_input_gradient = linear_input_gradient;
-    table->linear_weight_gradient = linear_weight_gradient;
-    table->sum_rows = sum_rows;
-}
+FILL_FAMILY(linear)

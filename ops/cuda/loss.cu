@@ -158,8 +158,4 @@ void mean_squared_error(const Tensor *a, const Tensor *b, Tensor *y) {
 
 } // namespace
 
-void fill_loss(Kernels *table) {
-    table->softmax_cross_entropy = softmax_cross_entropy;
-    table->mean = mean;
-    table->mean_squared_error = mean_squared_error;
-}
+FILL_FAMILY(loss)

@@ -436,11 +436,4 @@ void rms_norm_gradient(const Tensor *x, const Tensor *weight, const Tensor *rstd
 
 } // namespace
 
-void fill_norm(Kernels *table) {
-    table->layer_norm = layer_norm;
-    table->layer_norm_gradient = layer_norm_gradient;
-    table->rms_norm = rms_norm;
-    table->rms_norm_gradient = rms_norm_gradient;
-    table->add_layer_norm = add_layer_norm;
-    table->add_rms_norm = add_rms_norm;
-}
+FILL_FAMILY(norm)

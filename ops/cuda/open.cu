@@ -16,17 +16,9 @@ std::mutex lock;
 
 void fill_table() {
     table.name = "cuda";
-    fill_linear(&table);
-    fill_conv2d(&table);
-    fill_norm(&table);
-    fill_group_norm(&table);
-    fill_attention(&table);
-    fill_rope(&table);
-    fill_activation(&table);
-    fill_elementwise(&table);
-    fill_shape(&table);
-    fill_loss(&table);
-    fill_optimizer(&table);
+#define FILL(family, unused) fill_##family(&table);
+    KERNEL_FAMILIES(FILL, )
+#undef FILL
 }
 
 /// Why there is no device at all.

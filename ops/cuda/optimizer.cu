@@ -1,5 +1,6 @@
-// AdamW and the gradient norm, each over all tensors in one launch: a table of their addresses and sizes is copied to the device ahead
-// of it, and every block finds the chunk of a tensor that it works on. All FLOAT32.
+// AdamW and the gradient norm, each over all tensors in one launch: a table of their addresses and
+// sizes is copied to the device ahead of it, and every block finds the chunk of a tensor that it
+// works on. All FLOAT32.
 #include "ops/cuda/reduce.h"
 
 #include <vector>
@@ -85,24 +86,23 @@ __global__ void __launch_bounds__(THREADS) add_chunks(double *partial, int64_t n
     if (threadIdx.x == 0) partial[0] = sum;
 }
 
-double sum_squares(int count, Tensor *const *x) {
+void sum_squares(int count, Tensor *const *x, double *sum) {
+    *sum = 0;
     Table<const float *> table;
     for (int i = 0; i < count; i++) table.add(data_of<float>(x[i]), tensor_numel(x[i]));
-    if (!table.chunks()) return 0;
+    if (!table.chunks()) return;
     Workspace rows(x[0], table.bytes()), partial(x[0], (size_t)table.chunks() * sizeof(double));
     const Row<const float *> *on_device = table.copy(x[0], rows);
     LAUNCH(sum_chunks, (unsigned)table.chunks(), THREADS, 0, stream_of(x[0]), on_device,
            table.count(), partial.as<double>());
     LAUNCH(add_chunks, 1, THREADS, 0, stream_of(x[0]), partial.as<double>(), table.chunks());
-    double sum;
-    x[0]->device->to_host(x[0]->device, &sum, partial.as<double>(), sizeof sum);
-    return sum;
+    x[0]->device->to_host(x[0]->device, sum, partial.as<double>(), sizeof *sum);
 }
 
 // ---- AdamW
 
-/// The constants of a step, worked out in double. The decay is subtracted rather than multiplied as 1 - decay, which as a
-/// float would be off by the same fraction at every step.
+/// The constants of a step, worked out in double. The decay is subtracted rather than multiplied as
+/// 1 - decay, which as a float would be off by the same fraction at every step.
 struct Constants {
     float beta1, rest1, beta2, rest2;
     float decay, step_size, inverse_root_correction, epsilon, gradient_scale;
@@ -187,7 +187,4 @@ void adamw(const AdamW *step, int count, const AdamWTensors *tensors) {
 
 } // namespace
 
-void fill_optimizer(Kernels *table) {
-    table->sum_squares = sum_squares;
-    table->adamw = adamw;
-}
+FILL_FAMILY(optimizer)

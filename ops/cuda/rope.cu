@@ -74,4 +74,4 @@ void rope(const Tensor *x, const Tensor *rotations, bool transposed, Tensor *y) 
 
 } // namespace
 
-void fill_rope(Kernels *table) { table->rope = rope; }
+FILL_FAMILY(rope)

@@ -331,15 +331,4 @@ static void resize_bilinear_gradient(const Tensor *grad_y, Tensor *grad_x) {
     resize_gradient<BilinearAxis>(grad_y, grad_x);
 }
 
-void fill_shape(Kernels *table) {
-    table->concatenate = concatenate;
-    table->split = split;
-    table->upsample_nearest = upsample_nearest;
-    table->upsample_nearest_gradient = upsample_nearest_gradient;
-    table->resize_bilinear = resize_bilinear;
-    table->resize_bilinear_gradient = resize_bilinear_gradient;
-    table->gather_rows = gather_rows;
-    table->scatter_rows = scatter_rows;
-    table->merge_rows = merge_rows;
-    table->merge_rows_gradient = merge_rows_gradient;
-}
+FILL_FAMILY(shape)

@@ -93,7 +93,8 @@ static void adamw(void *context) {
 
 static void sum_squares(void *context) {
     Run *r = context;
-    kernels(r->x)->sum_squares(1, &r->x);
+    double sum;
+    kernels(r->x)->sum_squares(1, &r->x, &sum);
 }
 
 /// An op at a shape. How often a tensor of that shape is read or written, forward and backward.

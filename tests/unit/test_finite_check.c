@@ -82,6 +82,18 @@ static void a_parameters_gradient_is_called_by_its_name(void **state) {
     case_end();
 }
 
+static void fused_kernels_are_looked_at_too(void **state) {
+    (void)state;
+    case_begin();
+    Tensor *x = case_normal(FLOAT32, SHAPE(3, 5)), *weight = case_normal(FLOAT32, SHAPE(4, 5));
+    tensor_fill_from_float(x, (float[15]){[3] = INFINITY});
+    finite_check_begin(x->device);
+    linear_gelu_tanh(x, weight, NULL);
+    assert_false(finite_check_end(x->device, what, sizeof what));
+    assert_non_null(strstr(what, "values of linear_gelu_tanh, [3, 4] float32"));
+    case_end();
+}
+
 static int run_all(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(finite_results_pass),
@@ -89,6 +101,7 @@ static int run_all(void) {
         cmocka_unit_test(a_gradient_that_overflows_is_found_in_backward),
         cmocka_unit_test(what_was_overwritten_is_not_held_to_have_been_so_before),
         cmocka_unit_test(a_parameters_gradient_is_called_by_its_name),
+        cmocka_unit_test(fused_kernels_are_looked_at_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
