@@ -24,6 +24,20 @@ void tape_begin(void) {
     tape = inner;
 }
 
+// ---- who listens
+
+static _Thread_local OpListener *op_listener;
+static _Thread_local void *op_listener_context;
+
+void tape_on_op(OpListener *listener, void *context) {
+    op_listener = listener;
+    op_listener_context = context;
+}
+
+static void op_has_run(void) {
+    if (op_listener) op_listener(op_listener_context);
+}
+
 // ---- when a leaf's gradient is complete
 
 static _Thread_local LeafComplete *leaf_complete;
@@ -121,6 +135,7 @@ Node *record_node(Tensor *output, Backward backward_function, const char *name, 
                   Tensor *const *inputs) {
     CHECK(num_inputs <= NODE_INPUTS, "%s: %d inputs", name, num_inputs);
     bool wanted = false;
+    op_has_run();
     for (int i = 0; i < num_inputs; i++) {
         wanted |= requires_grad(inputs[i]);
         if (collecting && inputs[i] && inputs[i]->gradient && inputs[i]->gradient->leaf)
@@ -233,6 +248,7 @@ static void run_node(Node *node) {
     tensor_release(gradient->value);
     gradient->value = NULL;
     gradient->gathered = false;
+    op_has_run();
 }
 
 void backward(Tensor *output, Tensor *grad_output) {

@@ -83,6 +83,12 @@ void backward(Tensor *output, Tensor *grad_output);
 typedef void LeafComplete(int index, void *context);
 void tape_on_leaf_complete(LeafComplete *complete, void *context);
 
+/// From now on, on this thread: called for every op that has run, forward (recorded or not, and once
+/// more where a segment is run again) and backward; so at least once a layer. It runs no ops itself.
+/// NULL: nobody listens, which costs nothing.
+typedef void OpListener(void *context);
+void tape_on_op(OpListener *listener, void *context);
+
 /// A part of a network as a function of one tensor; `context` is what else it reads.
 typedef Tensor *(*Segment)(const void *context, Tensor *x);
 

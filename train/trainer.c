@@ -212,6 +212,9 @@ void trainer_listen_to_signals(void) {
     sigaction(SIGUSR1, &action, NULL);
 }
 
+/// However long a step takes, every op of it tells the others that this rank is at work.
+static void sign_of_life(void *group) { process_group_progress(group); }
+
 bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
     Trainer trainer = {.config = config,
                        .config_yaml = config_to_yaml(config),
@@ -219,6 +222,7 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
                        .is_first = process_rank(group) == 0,
                        .started = clock_seconds()};
     trainer_listen_to_signals();
+    tape_on_op(sign_of_life, group);
     bool ok = trainer_prepare(&trainer, error);
     if (ok && trainer.position.step >= trainer.max_steps && trainer.is_first)
         fprintf(stderr, "%s is trained: step %lld of %lld\n", config->training.output_dir,
@@ -236,6 +240,7 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
             fprintf(stderr, "%lld sample(s) were left out because of missing or damaged images\n",
                     (long long)trainer.skipped);
     }
+    tape_on_op(NULL, NULL);
     trainer_clean_up(&trainer);
     return ok;
 }

@@ -1,5 +1,6 @@
 // The process group, run by mpirun: test_collectives DEVICE TESTS. Every rank runs the same tests; CUDA tensors are summed by NCCL,
 // emulated or real. With kernels executed on the processor every rank has another order of streams.
+#include "autograd/tape.h"
 #include "ops/kernels.h"
 #include "train/process_group.h"
 
@@ -367,6 +368,45 @@ static void a_rank_that_gets_on_with_its_work_is_waited_for(void **state) {
     if (rank != count - 1) assert_true(MPI_Wtime() - began > 2);
 }
 
+static void slow_backward(Node *node, Tensor *grad_output) {
+    usleep(300000);
+    node_add_grad(node, 0, grad_output);
+}
+
+static Tensor *slow_op(Tensor *x) {
+    Tensor *y = tensor_like(x);
+    usleep(300000);
+    RECORD(y, slow_backward, x);
+    return y;
+}
+
+static void sign_of_life(void *context) {
+    (void)context;
+    process_group_progress(group);
+}
+
+/// Forward and backward together take longer than the time limit, and no op of them does.
+static void a_rank_in_the_middle_of_a_pass_is_waited_for(void **state) {
+    (void)state;
+    Error error = {0};
+    double value = 1;
+    process_group_set_timeout(group, 1);
+    if (rank == count - 1) {
+        scope_begin();
+        tape_begin();
+        tape_on_op(sign_of_life, NULL);
+        Tensor *x = tensor_of(whole_number, 1);
+        require_grad(x);
+        for (int i = 0; i < 5; i++) x = slow_op(x);
+        backward(x, NULL);
+        tape_on_op(NULL, NULL);
+        tape_end();
+        scope_end();
+    }
+    check_ok(process_group_sum(group, &value, 1, &error), &error);
+    assert_true(value == count && !process_group_is_broken(group));
+}
+
 /// Started by mpirun: it ends the job. The others need not notice.
 static void a_rank_dies(void **state) {
     (void)state;
@@ -408,6 +448,7 @@ static const struct CMUnitTest sums[] = {
 };
 static const struct CMUnitTest missing[] = {
     cmocka_unit_test(a_rank_that_gets_on_with_its_work_is_waited_for),
+    cmocka_unit_test(a_rank_in_the_middle_of_a_pass_is_waited_for),
     cmocka_unit_test(a_rank_that_does_not_come_is_a_time_out_on_the_others),
 };
 static const struct CMUnitTest mismatch[] = {

@@ -3,6 +3,8 @@
 /// FLOAT32, and what is refused.
 #include "recorded_difflmm.h"
 
+#include "models/block_output.h"
+
 static void text_alone_gives_adapters_no_gradient(void **state) {
     (void)state;
     DiffLMMOptions options = default_options();
@@ -150,6 +152,56 @@ static void drawn_noise_depends_on_the_pass_and_not_on_the_batch(void **state) {
     for (int i = 0; i < NUMEL; i++) distance = fmax(distance, fabs(single[i] - other[i]));
     assert_true(distance > 1e-3);
     model_end(&model);
+}
+
+/// Signs of life of a pass, and blocks of networks between which there was none.
+typedef struct Signs {
+    int all, since_block, blocks, silent_blocks;
+    const Tensor *last; // a block's output may be that of its last layer
+} Signs;
+
+static void note_op(void *context) {
+    Signs *signs = context;
+    signs->all++;
+    signs->since_block++;
+}
+
+static void note_block(const char *name, const Tensor *x, void *context) {
+    (void)name;
+    Signs *signs = context;
+    signs->blocks++;
+    signs->silent_blocks += signs->since_block == 0 && x != signs->last;
+    signs->last = x;
+    signs->since_block = 0;
+}
+
+static void every_layer_forward_and_backward_is_a_sign_of_life(void **state) {
+    (void)state;
+    DiffLMMOptions options = default_options();
+    options.lora = &recorded_lora;
+    int layers, backward_signs[2], forward_signs[2];
+    for (options.recompute = 0; options.recompute <= 1; options.recompute++) {
+        Model model = model_begin(&options);
+        layers = model.difflmm->llama->config.num_hidden_layers;
+        Signs forward = {0}, walk = {0};
+        block_output_listen(note_block, &forward);
+        tape_on_op(note_op, &forward);
+        Pass pass = recorded_pass(&model); // CLIP, VAE, U-Net and the language model
+        block_output_listen(NULL, NULL);
+        tape_on_op(note_op, &walk);
+        backward(pass.loss.sum, NULL);
+        tape_on_op(NULL, NULL);
+        tape_end();
+        assert_true(forward.blocks > 3 * layers);
+        assert_int_equal(forward.silent_blocks, 0);
+        forward_signs[options.recompute] = forward.all;
+        backward_signs[options.recompute] = walk.all;
+        model_end(&model);
+    }
+    assert_int_equal(forward_signs[0], forward_signs[1]);
+    enum { PRODUCTS = 7 }; // of a layer of the language model, all with LoRA
+    assert_true(backward_signs[0] > PRODUCTS * layers);
+    assert_true(backward_signs[1] > backward_signs[0] + PRODUCTS * (layers - 1));
 }
 
 static double largest_difference(const Tensor *a, const Tensor *b) {
@@ -411,6 +463,7 @@ static int run_all(void) {
         cmocka_unit_test(recompute_changes_no_gradient),
         cmocka_unit_test(drawn_noise_depends_on_the_pass_and_not_on_the_batch),
         cmocka_unit_test(drawn_noises_are_normal_and_independent),
+        cmocka_unit_test(every_layer_forward_and_backward_is_a_sign_of_life),
         cmocka_unit_test(every_bit_of_a_pass_decides_the_noise_of_every_ensemble),
         cmocka_unit_test(a_single_draw_is_the_stream_of_its_pass),
         cmocka_unit_test(the_mean_of_an_ensemble_in_bfloat16_is_rounded_once),

@@ -271,6 +271,37 @@ static void a_leaf_is_complete_when_nothing_left_on_the_tape_reads_it(void **sta
     }
 }
 
+static void count_op(void *context) { ++*(int *)context; }
+
+static void who_listens_hears_of_every_op_forward_again_and_backward(void **state) {
+    (void)state;
+    enum { OPS_OF_TWO_LAYERS = 4 }; // linear, gelu, linear, add
+    for (int again = 0; again < 2; again++) {
+        ParameterSet set = {0};
+        case_begin();
+        TwoLayers layers = {leaf(&set, "first", 8, 16, 0.4f), leaf(&set, "second", 16, 8, 0.2f)};
+        Tensor *x = filled(2, 16, 0.1f);
+        int forward = 0, walk = 0, nothing = 0;
+        tape_on_op(count_op, &forward);
+        two_layers(&layers, x); // records nothing
+        tape_begin();
+        Tensor *y =
+            again ? recompute(two_layers, &layers, sizeof layers, x, NULL) : two_layers(&layers, x);
+        assert_int_equal(forward, 2 * OPS_OF_TWO_LAYERS);
+        y = mean(y);
+        tape_on_op(count_op, &walk);
+        backward(y, NULL);
+        // The mean, and each op; or the mean and the segment, of which each op runs again and then backward.
+        assert_int_equal(walk, again ? 2 + 2 * OPS_OF_TWO_LAYERS : 1 + OPS_OF_TWO_LAYERS);
+        tape_on_op(NULL, &nothing);
+        scale(x, 2);
+        assert_int_equal(nothing, 0);
+        tape_end();
+        case_end();
+        parameters_free(&set);
+    }
+}
+
 static void an_evaluation_inside_a_step_records_nothing(void **state) {
     (void)state;
     ParameterSet set = {0};
@@ -301,6 +332,7 @@ static int run_all(void) {
         cmocka_unit_test(a_reshaped_tensor_shares_its_gradient),
         cmocka_unit_test(recompute_gives_the_same_bits_and_holds_less),
         cmocka_unit_test(a_leaf_is_complete_when_nothing_left_on_the_tape_reads_it),
+        cmocka_unit_test(who_listens_hears_of_every_op_forward_again_and_backward),
         cmocka_unit_test(an_evaluation_inside_a_step_records_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
