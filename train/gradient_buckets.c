@@ -119,7 +119,7 @@ GradientBuckets *gradient_buckets_new(ParameterSet *parameters, ProcessGroup *gr
 }
 
 void gradient_buckets_free(GradientBuckets *buckets) {
-    if (!buckets) return;
+    if (!buckets || process_group_is_broken(buckets->group)) return;
     for (int b = 0; b < buckets->count; b++) {
         tensor_release(buckets->items[b].gradients);
         tensor_release(buckets->items[b].values);

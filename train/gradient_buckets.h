@@ -17,6 +17,7 @@ enum { GRADIENT_BUCKET_BYTES = 25 << 20 };
 /// outlive the buckets.
 GradientBuckets *gradient_buckets_new(ParameterSet *parameters, ProcessGroup *group,
                                       int64_t bucket_bytes, bool shard);
+/// NULL is allowed. Those of a broken group stay: MPI may still write into them.
 void gradient_buckets_free(GradientBuckets *buckets);
 
 /// What this rank updates, for optimizer_new(). Owned by the buckets.

@@ -1,4 +1,8 @@
 // Every wait is a loop of tests, in which train/rank_watch.h says when it is in vain: a rank that hangs must not hang the others.
+//
+// A wait that was in vain leaves requests behind that MPI cannot be made to forget: it may write into their buffers whenever it is
+// called, and some transports without. So control messages are copies that such a wait leaves to MPI, tensors under way are not freed
+// (gradient_buckets_free()), and a broken group does not call MPI again but to abort.
 #include "train/process_group.h"
 
 #include "ops/collectives.h"
@@ -19,6 +23,7 @@ struct ProcessGroup {
     int core_sharers; ///< processes of it that may run where this one may
     double timeout;
     bool broken;
+    Error failure;          ///< why it is broken
     RankWatch *watch;       ///< NULL in a job of one, which has no MPI
     MPI_Comm control, sums; ///< unused in a job of one
     MPI_Request requests[MOST_REQUESTS];
@@ -26,13 +31,46 @@ struct ProcessGroup {
     Collectives *collectives; ///< for tensors on a GPU
 };
 
+// ---- joining and leaving
+
+/// How many processes the launcher says that it has started, and the variable that says so; 0: none does. Open MPI's mpirun; that of
+/// MPICH and Intel MPI, and srun with PMI-2; srun. (SLURM_NTASKS is no such: a batch script has it too, which is one process.)
+static int launched_count(const char **variable) {
+    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const char *value = getenv(names[i]);
+        *variable = names[i];
+        if (value) return atoi(value);
+    }
+    return 0;
+}
+
 bool process_group_is_launched(void) {
-    // Open MPI; MPICH and Intel MPI; srun with PMIx or PMI-2.
+    // Their mere presence; srun's count is there for a single interactive shell as well.
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (getenv(names[i])) return true;
-    const char *tasks = getenv("SLURM_STEP_NUM_TASKS");
-    return tasks && atoi(tasks) > 1;
+    const char *variable;
+    return launched_count(&variable) > 1;
+}
+
+/// Refuses that one of several processes takes itself for the only one: each would train the whole, in the same folder.
+static bool is_together(Error *error) {
+    const char *variable;
+    int seen, length, started = launched_count(&variable);
+    char library[MPI_MAX_LIBRARY_VERSION_STRING];
+    MPI_Comm_size(MPI_COMM_WORLD, &seen);
+    if (seen > 1 || started <= 1) return true;
+    MPI_Get_library_version(library, &length);
+    library[strcspn(library, ",\n")] = 0;
+    error_set(error,
+              "%d processes were started (%s), but MPI sees this one alone: there would be %d jobs "
+              "of one process. Start them by the mpirun of the MPI library that the program was "
+              "built with (%.100s), or under Slurm by srun --mpi=pmix (srun --mpi=list says what "
+              "there is); for one process leave the launcher out",
+              started, variable, started, library);
+    error->is_configuration = true;
+    return false;
 }
 
 /// Whether mpirun or srun gave each process cores of its own.
@@ -85,24 +123,30 @@ ProcessGroup *process_group_open(double timeout, Error *error) {
         free(group);
         return NULL;
     }
+    if (!is_together(error)) {
+        MPI_Finalize();
+        free(group);
+        return NULL;
+    }
     join(group);
     return group;
 }
 
 void process_group_close(ProcessGroup *group) {
-    if (!group) return;
+    if (!group || group->broken) return;
     collectives_close(group->collectives);
     if (group->watch) {
-        rank_watch_close(group->watch);
         MPI_Comm_free(&group->control);
         MPI_Comm_free(&group->sums);
-        MPI_Finalize();
+        MPI_Finalize(); // what the watch has sent may be on its way until now
+        rank_watch_close(group->watch);
     }
     free(group);
 }
 
 void process_group_set_timeout(ProcessGroup *group, double timeout) {
     group->timeout = timeout;
+    if (group->broken) return;
     if (group->watch) rank_watch_set_timeout(group->watch, timeout);
     if (group->collectives) collectives_set_timeout(group->collectives, timeout);
 }
@@ -123,18 +167,46 @@ int process_core_sharers(const ProcessGroup *group) { return group->core_sharers
 
 // ---- waiting
 
+/// From now on every call fails, for this reason.
+static bool breaks(ProcessGroup *group, const Error *reason, Error *error) {
+    group->broken = true;
+    group->failure = *reason;
+    if (error) *error = *reason;
+    return false;
+}
+
+static bool stays_broken(const ProcessGroup *group, Error *error) {
+    if (error) *error = group->failure;
+    return false;
+}
+
 static bool wait_all(ProcessGroup *group, MPI_Request *requests, int count, const char *what,
                      Error *error) {
     int done = 0;
+    Error reason = {0};
     rank_watch_begin(group->watch);
     while (true) {
         MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE);
         if (done) return true;
-        if (!rank_watch_go_on(group->watch, what, error)) break;
+        if (!rank_watch_go_on(group->watch, what, &reason)) return breaks(group, &reason, error);
         sched_yield();
     }
-    group->broken = true;
-    return false;
+}
+
+/// A message of that size; `bytes` (NULL: zeros) are its beginning.
+static void *message_of(const void *bytes, size_t size) {
+    void *message = checked_calloc(1, size + 1);
+    if (bytes) memcpy(message, bytes, size);
+    return message;
+}
+
+/// Waits for a message, copies what it has become to `to` and frees it. It is MPI's if the wait fails.
+static bool receive(ProcessGroup *group, MPI_Request *request, void *message, void *to, size_t size,
+                    const char *what, Error *error) {
+    if (!wait_all(group, request, 1, what, error)) return false;
+    memcpy(to, message, size);
+    free(message);
+    return true;
 }
 
 // ---- control messages
@@ -142,9 +214,12 @@ static bool wait_all(ProcessGroup *group, MPI_Request *requests, int count, cons
 static bool reduce_doubles(ProcessGroup *group, double *values, int count, MPI_Op operation,
                            Error *error) {
     if (group->count == 1) return true;
+    if (group->broken) return stays_broken(group, error);
+    size_t size = (size_t)count * sizeof *values;
+    double *message = message_of(values, size);
     MPI_Request request;
-    MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_DOUBLE, operation, group->control, &request);
-    return wait_all(group, &request, 1, "a step's totals", error);
+    MPI_Iallreduce(MPI_IN_PLACE, message, count, MPI_DOUBLE, operation, group->control, &request);
+    return receive(group, &request, message, values, size, "a step's totals", error);
 }
 
 bool process_group_sum(ProcessGroup *group, double *values, int count, Error *error) {
@@ -155,6 +230,22 @@ bool process_group_max(ProcessGroup *group, double *values, int count, Error *er
     return reduce_doubles(group, values, count, MPI_MAX, error);
 }
 
+/// all[r] becomes `mine` of rank r, for every rank. The caller frees *all, which is NULL on failure.
+static bool gather_all(ProcessGroup *group, const void *mine, size_t size, void **all,
+                       const char *what, Error *error) {
+    *all = NULL;
+    if (group->broken) return stays_broken(group, error);
+    size_t whole = (size_t)group->count * size;
+    char *sent = message_of(mine, size), *message = message_of(NULL, whole);
+    MPI_Request request;
+    MPI_Iallgather(sent, (int)size, MPI_BYTE, message, (int)size, MPI_BYTE, group->control,
+                   &request);
+    if (!wait_all(group, &request, 1, what, error)) return false;
+    free(sent);
+    *all = message;
+    return true;
+}
+
 /// FNV-1a: enough to find differences that nobody made on purpose.
 static uint64_t hash_of(const void *bytes, size_t size) {
     uint64_t hash = 0xcbf29ce484222325ull;
@@ -163,50 +254,62 @@ static uint64_t hash_of(const void *bytes, size_t size) {
     return hash;
 }
 
-bool process_group_same(ProcessGroup *group, const char *what, const void *bytes, size_t size,
-                        Error *error) {
+bool process_group_compare(ProcessGroup *group, const char *what, const void *bytes, size_t size,
+                           RankNames *differing, Error *error) {
+    *differing = (RankNames){0};
     if (group->count == 1) return true;
-    uint64_t mine = hash_of(bytes, size);
-    uint64_t *hashes = checked_calloc((unsigned long)group->count, sizeof *hashes);
-    MPI_Request request;
-    MPI_Iallgather(&mine, 1, MPI_UINT64_T, hashes, 1, MPI_UINT64_T, group->control, &request);
-    bool ok = wait_all(group, &request, 1, what, error);
+    uint64_t mine = hash_of(bytes, size), *hashes;
+    if (!gather_all(group, &mine, sizeof mine, (void **)&hashes, what, error)) return false;
     bool *differs = checked_calloc((unsigned long)group->count, sizeof *differs);
-    for (int r = 0; ok && r < group->count; r++) differs[r] = hashes[r] != hashes[0];
-    char ranks[128];
-    if (ok && rank_names(ranks, sizeof ranks, differs, group->count) > 0)
-        ok = error_set(error,
-                       "%s of %s differs from rank 0's; every rank must be started with the same "
-                       "command and read the same files",
-                       what, ranks);
+    for (int r = 0; r < group->count; r++) differs[r] = hashes[r] != hashes[0];
+    differing->count = rank_names(differing->text, sizeof differing->text, differs, group->count);
     free(differs);
     free(hashes);
-    return ok;
+    return true;
+}
+
+bool process_group_same(ProcessGroup *group, const char *what, const void *bytes, size_t size,
+                        Error *error) {
+    RankNames differing;
+    if (!process_group_compare(group, what, bytes, size, &differing, error)) return false;
+    return !differing.count ||
+           error_set(error,
+                     "%s of %s differs from rank 0's; every rank must be started with the same "
+                     "command and read the same files",
+                     what, differing.text);
 }
 
 bool process_group_broadcast(ProcessGroup *group, int root, void *bytes, size_t size,
                              Error *error) {
     if (group->count == 1) return true;
+    if (group->broken) return stays_broken(group, error);
     CHECK(size <= INT32_MAX, "a message of %zu bytes", size);
     char what[64];
     snprintf(what, sizeof what, "what rank %d has to tell", root);
+    void *message = message_of(bytes, size);
     MPI_Request request;
-    MPI_Ibcast(bytes, (int)size, MPI_BYTE, root, group->control, &request);
-    return wait_all(group, &request, 1, what, error);
+    MPI_Ibcast(message, (int)size, MPI_BYTE, root, group->control, &request);
+    return receive(group, &request, message, bytes, size, what, error);
+}
+
+/// The lowest rank that is not ok; group->count if there is none.
+static bool find_first_failed(ProcessGroup *group, bool ok, int *failed, Error *error) {
+    int first = ok ? group->count : group->rank, *message = message_of(&first, sizeof first);
+    MPI_Request request;
+    MPI_Iallreduce(MPI_IN_PLACE, message, 1, MPI_INT, MPI_MIN, group->control, &request);
+    return receive(group, &request, message, failed, sizeof *failed, "whether all is well", error);
 }
 
 bool process_group_agree(ProcessGroup *group, bool ok, Error *error) {
     if (group->count == 1) return ok;
-    int first = ok ? group->count : group->rank, failed;
-    MPI_Request request;
-    MPI_Iallreduce(&first, &failed, 1, MPI_INT, MPI_MIN, group->control, &request);
-    if (!wait_all(group, &request, 1, "whether all is well", ok ? error : NULL)) return false;
+    if (group->broken) return ok ? stays_broken(group, error) : false;
+    int failed;
+    if (!find_first_failed(group, ok, &failed, ok ? error : NULL)) return false;
     if (failed == group->count) return true;
     Error theirs = {0};
     if (failed == group->rank && error) theirs = *error;
-    MPI_Ibcast(&theirs, (int)sizeof theirs, MPI_BYTE, failed, group->control, &request);
-    if (!wait_all(group, &request, 1, "what went wrong", ok ? error : NULL)) return false;
-    if (ok && error) {
+    if (process_group_broadcast(group, failed, &theirs, sizeof theirs, ok ? error : NULL) && ok &&
+        error) {
         error_set(error, "rank %d: %.1900s", failed, theirs.message);
         error->is_configuration = theirs.is_configuration;
     }
@@ -262,11 +365,8 @@ bool process_group_distinct_gpus(ProcessGroup *group, const char *bus_id, Error 
     Gpu mine = {.machine = group->machine};
     snprintf(mine.bus_id, sizeof mine.bus_id, "%s", bus_id);
     gethostname(mine.host, sizeof mine.host - 1);
-    Gpu *gpus = checked_calloc((unsigned long)group->count, sizeof *gpus);
-    MPI_Request request;
-    MPI_Iallgather(&mine, (int)sizeof mine, MPI_BYTE, gpus, (int)sizeof mine, MPI_BYTE,
-                   group->control, &request);
-    bool ok = wait_all(group, &request, 1, "the ranks' GPUs", error) &&
+    Gpu *gpus;
+    bool ok = gather_all(group, &mine, sizeof mine, (void **)&gpus, "the ranks' GPUs", error) &&
               refuse_shared_gpu(gpus, group->count, error);
     free(gpus);
     return ok;
@@ -274,13 +374,17 @@ bool process_group_distinct_gpus(ProcessGroup *group, const char *bus_id, Error 
 
 bool process_group_gather_bits(ProcessGroup *group, uint32_t *words, int64_t count, Error *error) {
     enum { PIECE = 1 << 24 };
+    if (group->broken) return stays_broken(group, error);
     for (int64_t first = 0; group->count > 1 && first < count; first += PIECE) {
         int length = (int)(count - first < PIECE ? count - first : PIECE);
-        const void *mine = group->rank == 0 ? MPI_IN_PLACE : (const void *)(words + first);
+        size_t size = (size_t)length * sizeof *words;
+        bool is_root = group->rank == 0;
+        void *message = message_of(words + first, size);
         MPI_Request request;
-        MPI_Ireduce(mine, words + first, length, MPI_UINT32_T, MPI_BOR, 0, group->control,
-                    &request);
-        if (!wait_all(group, &request, 1, "the optimizer's parts", error)) return false;
+        MPI_Ireduce(is_root ? MPI_IN_PLACE : message, is_root ? message : NULL, length,
+                    MPI_UINT32_T, MPI_BOR, 0, group->control, &request);
+        if (!receive(group, &request, message, words + first, size, "the optimizer's parts", error))
+            return false;
     }
     return true;
 }
@@ -306,7 +410,7 @@ static MPI_Request *new_request(ProcessGroup *group, const Tensor *x) {
 }
 
 void process_group_all_reduce(ProcessGroup *group, Tensor *x) {
-    if (group->count == 1) return;
+    if (group->count == 1 || group->broken) return;
     if (group->collectives) {
         collectives_all_reduce(group->collectives, x);
         return;
@@ -322,7 +426,7 @@ static int64_t part_of(const ProcessGroup *group, const Tensor *x) {
 }
 
 void process_group_reduce_scatter(ProcessGroup *group, Tensor *x) {
-    if (group->count == 1) return;
+    if (group->count == 1 || group->broken) return;
     if (group->collectives) {
         collectives_reduce_scatter(group->collectives, x);
         return;
@@ -333,7 +437,7 @@ void process_group_reduce_scatter(ProcessGroup *group, Tensor *x) {
 }
 
 void process_group_all_gather(ProcessGroup *group, Tensor *x) {
-    if (group->count == 1) return;
+    if (group->count == 1 || group->broken) return;
     if (group->collectives) {
         collectives_all_gather(group->collectives, x);
         return;
@@ -344,7 +448,7 @@ void process_group_all_gather(ProcessGroup *group, Tensor *x) {
 
 void process_group_progress(ProcessGroup *group) {
     int done;
-    if (!group->watch) return;
+    if (!group->watch || group->broken) return;
     if (group->request_count)
         MPI_Testall(group->request_count, group->requests, &done, MPI_STATUSES_IGNORE);
     rank_watch_progress(group->watch);
@@ -365,16 +469,18 @@ static bool go_on_waiting_for_gpus(void *context, Error *error) {
 
 static bool wait_for_gpus(ProcessGroup *group, const char *what, Error *error) {
     GpuWait wait = {group->watch, what, false};
+    Error reason = {0};
     rank_watch_begin(group->watch);
-    if (collectives_wait(group->collectives, go_on_waiting_for_gpus, &wait, error)) return true;
-    group->broken = true;
-    return !wait.in_vain && error_context(error, "rank %d, %s", group->rank, what);
+    if (collectives_wait(group->collectives, go_on_waiting_for_gpus, &wait, &reason)) return true;
+    if (!wait.in_vain) error_context(&reason, "rank %d, %s", group->rank, what);
+    return breaks(group, &reason, error);
 }
 
 bool process_group_wait(ProcessGroup *group, const char *what, Error *error) {
     if (group->count == 1) return true;
+    if (group->broken) return stays_broken(group, error);
     if (group->collectives) return wait_for_gpus(group, what, error);
     bool ok = wait_all(group, group->requests, group->request_count, what, error);
-    group->request_count = 0;
+    if (ok) group->request_count = 0;
     return ok;
 }

@@ -5,18 +5,22 @@
 /// every rank, or, where a rank is gone, an error on those that wait for it, which says which one it is: after that only
 /// process_group_abort() makes sense. A rank is taken for gone when it neither comes nor shows progress for `timeout` seconds of another's
 /// wait; a process of the same machine that has ended, within seconds.
+///
+/// After such an error the group is broken: every call that can fail fails at once with the same error, the others do nothing, and what
+/// sums of tensors were begun on must not be freed. Memory that control messages come from or go to is the caller's again.
 #pragma once
 #include "autograd/tensor.h"
 
 typedef struct ProcessGroup ProcessGroup;
 
 /// Joins the job that this process was started for; alone (neither mpirun nor srun) it is a job of one, without MPI. To be called once,
-/// before any thread is started. `timeout`: seconds that a rank waits for a sign of life of the others. NULL on failure.
+/// before any thread is started. `timeout`: seconds that a rank waits for a sign of life of the others. NULL on failure, as where the
+/// launcher has started several processes and MPI sees one: `srun --mpi=none`, or the mpirun of another MPI library.
 ProcessGroup *process_group_open(double timeout, Error *error);
 /// A job of this process alone, without MPI, whatever it was started by: for what looks at a job
 /// rather than taking part in it. Any number of times.
 ProcessGroup *process_group_alone(void);
-/// Leaves the job; every rank calls it. NULL is allowed.
+/// Leaves the job; every rank calls it. NULL is allowed; nothing happens to a broken group.
 void process_group_close(ProcessGroup *group);
 /// Another limit for the waits from now on.
 void process_group_set_timeout(ProcessGroup *group, double timeout);
@@ -41,6 +45,14 @@ bool process_group_is_launched(void);
 /// values[i] becomes its sum, or its largest, over ranks.
 bool process_group_sum(ProcessGroup *group, double *values, int count, Error *error);
 bool process_group_max(ProcessGroup *group, double *values, int count, Error *error);
+/// "rank 2", "ranks 1, 2 and 5", for messages.
+typedef struct RankNames {
+    int count;
+    char text[128];
+} RankNames;
+/// Which ranks' `bytes` are not those of rank 0. `what` is for the message of a failed wait.
+bool process_group_compare(ProcessGroup *group, const char *what, const void *bytes, size_t size,
+                           RankNames *differing, Error *error);
 /// Succeeds if `bytes` are the same on every rank; else names the ranks that differ from rank 0. `what`: "the configuration".
 bool process_group_same(ProcessGroup *group, const char *what, const void *bytes, size_t size,
                         Error *error);
