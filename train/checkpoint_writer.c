@@ -11,18 +11,20 @@
 /// Seconds after which a write is taken to hang, and between two times that the others are told that it does not.
 static const double LONGEST_WRITE = 600, TOLD_EVERY = 0.2;
 
-typedef enum JobState { JOB_NONE, JOB_RUNNING, JOB_DONE } JobState;
-
 struct CheckpointWriter {
     char *folder;
     ProcessGroup *group;
-    pthread_mutex_t lock;
+    /// These two are its owner's: its thread has been started and has yet to be joined.
+    bool has_thread;
     pthread_t thread;
-    JobState state; ///< of the last job; a thread of a job that is done has yet to be joined
+    /// These are the thread's while there is one.
     TrainingSnapshot *snapshot;
     int64_t step;
     CheckpointRetention retention;
-    bool last_failed, unreported; ///< the last job; any since the question was asked
+    /// Over what follows: how it went.
+    pthread_mutex_t lock;
+    /// The last job; any since the question was asked.
+    bool last_failed, unreported;
     Error error;
 };
 
@@ -42,9 +44,8 @@ static void *write_job(void *context) {
               checkpoint_retain(writer->folder, writer->step, &writer->retention, &error);
     free(path);
     training_snapshot_free(writer->snapshot);
-    pthread_mutex_lock(&writer->lock);
     writer->snapshot = NULL;
-    writer->state = JOB_DONE;
+    pthread_mutex_lock(&writer->lock);
     writer->last_failed = !ok;
     if (!ok) {
         writer->unreported = true;
@@ -55,7 +56,7 @@ static void *write_job(void *context) {
 }
 
 void checkpoint_writer_wait(CheckpointWriter *writer) {
-    if (writer->state == JOB_NONE) return;
+    if (!writer->has_thread) return;
     double began = clock_seconds();
     int waiting = ETIMEDOUT;
     while (waiting == ETIMEDOUT) {
@@ -66,7 +67,7 @@ void checkpoint_writer_wait(CheckpointWriter *writer) {
         if (writer->group && clock_seconds() - began < LONGEST_WRITE)
             process_group_progress(writer->group);
     }
-    writer->state = JOB_NONE;
+    writer->has_thread = false;
 }
 
 void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapshot, int64_t step,
@@ -75,11 +76,8 @@ void checkpoint_writer_submit(CheckpointWriter *writer, TrainingSnapshot *snapsh
     writer->snapshot = snapshot;
     writer->step = step;
     writer->retention = *retention;
-    writer->state = JOB_RUNNING;
-    if (pthread_create(&writer->thread, NULL, write_job, writer) != 0) {
-        write_job(writer); // no thread to be had: now, then
-        writer->state = JOB_NONE;
-    }
+    writer->has_thread = pthread_create(&writer->thread, NULL, write_job, writer) == 0;
+    if (!writer->has_thread) write_job(writer); // none to be had: now, then
 }
 
 bool checkpoint_writer_failed(CheckpointWriter *writer, bool wait, Error *error) {

@@ -406,6 +406,16 @@ bool training_checkpoint_read_parameters(const char *path, Device *device, Param
     return ok || error_context(error, "%s", path);
 }
 
+/// A configuration is text of a few thousand bytes.
+static bool check_config_shape(const char *path, int rank, int64_t length, Error *error) {
+    enum { LONGEST = 1 << 24 };
+    if (rank != 1)
+        return error_set(error, "%s: '%s' has %d dimensions; expected text, which has 1", path,
+                         CONFIG, rank);
+    return length <= LONGEST || error_set(error, "%s: '%s' has %lld bytes; expected at most %d",
+                                          path, CONFIG, (long long)length, LONGEST);
+}
+
 char *training_checkpoint_config(const char *path, Error *error) {
     StateFile *file = open_training_state(path, error);
     if (!file) return NULL;
@@ -413,13 +423,14 @@ char *training_checkpoint_config(const char *path, Error *error) {
     int rank;
     int64_t shape[STATE_MAX_RANK];
     char *text = NULL;
-    if (state_describe_array(file, CONFIG, &type, &rank, shape, error) && rank == 1) {
+    bool ok = state_describe_array(file, CONFIG, &type, &rank, shape, error) &&
+              check_config_shape(path, rank, shape[0], error);
+    if (ok) {
         text = checked_calloc((size_t)shape[0] + 1, 1);
-        if (!state_read_array(file, CONFIG, STATE_BYTES, 1, shape, text, error)) {
-            free(text);
-            text = NULL;
-        }
+        ok = state_read_array(file, CONFIG, STATE_BYTES, 1, shape, text, error);
     }
     state_close(file);
-    return text;
+    if (ok) return text;
+    free(text);
+    return NULL;
 }

@@ -1,15 +1,9 @@
 // rooms: train eval models ops checkpoints data autograd
 // What a resumed run may change.
+#include "checkpoints/training_state.h"
+#include "tests/unit/temporary_folder.h"
 #include "train/resume_check.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "train/training_checkpoint.h"
 
 static char *written; ///< the configuration of the run that is resumed
 static char listed[4096];
@@ -132,6 +126,35 @@ static void a_checkpoint_that_does_not_know_its_data_goes_by_the_name(void **sta
     assert_false(goes_on_from("data.train=elsewhere.json", &THEN, &then, &error));
 }
 
+// ---- the configuration that a checkpoint carries
+
+/// A checkpoint whose configuration is an array of that type and shape, and what reading it says.
+static void assert_refused(StateType type, int rank, const int64_t *shape, const char *says) {
+    static const float bytes[64];
+    Error error = {0};
+    const char *path = in_folder("checkpoint-1.h5");
+    StateWriter *writer = state_create(path, &error);
+    assert_non_null(writer);
+    assert_true(state_write_attribute_string(writer, "training/format",
+                                             "difflmm training checkpoint 2", &error));
+    if (rank >= 0)
+        assert_true(state_write_array(writer, "config.yaml", type, rank, shape, bytes, &error));
+    assert_true(state_commit(writer, &error));
+    error = (Error){0};
+    assert_null(training_checkpoint_config(path, &error));
+    if (!strstr(error.message, says) || !strstr(error.message, path))
+        fail_msg("expected \"%s\", not: %s", says, error.message);
+}
+
+static void a_configuration_that_is_no_text_is_an_error_with_a_message(void **state) {
+    (void)state;
+    const int64_t shape[2] = {3, 2};
+    assert_refused(STATE_BYTES, 2, shape, "'config.yaml' has 2 dimensions");
+    assert_refused(STATE_BYTES, 0, shape, "'config.yaml' has 0 dimensions");
+    assert_refused(STATE_FLOAT32, 1, shape, "expected");
+    assert_refused(STATE_BYTES, -1, shape, "'config.yaml' is missing");
+}
+
 int main(void) {
     Config *config = configure(NULL);
     written = config_to_yaml(config);
@@ -144,6 +167,7 @@ int main(void) {
         cmocka_unit_test(data_that_changed_makes_another_run_whatever_its_name),
         cmocka_unit_test(data_may_move_and_held_out_data_may_come_and_go),
         cmocka_unit_test(a_checkpoint_that_does_not_know_its_data_goes_by_the_name),
+        IN_FOLDER(a_configuration_that_is_no_text_is_an_error_with_a_message),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(written);
