@@ -6,6 +6,7 @@
 #include "train/gradient_buckets.h"
 #include "train/model_setup.h"
 #include "train/progress.h"
+#include "train/run_lock.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
 
@@ -26,6 +27,7 @@ typedef struct Trainer {
     Optimizer optimizer;
     OutlierDetector loss_detector, norm_detector;
     TrainingPosition position;
+    RunLock *lock;                 ///< of rank 0, as the log
     RunLog *log;                   ///< of rank 0
     Progress *progress;            ///< NULL: nothing is shown
     CheckpointWriter *checkpoints; ///< of rank 0

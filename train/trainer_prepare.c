@@ -250,10 +250,17 @@ static bool open_device(Trainer *trainer, Error *error) {
     return process_group_distinct_gpus(trainer->group, bus_id, error);
 }
 
+/// The folder, for this run alone, before anything large is read.
+static bool take_folder(Trainer *trainer, Error *error) {
+    const char *folder = trainer->config->training.output_dir;
+    if (!trainer->is_first) return true;
+    if (output_folder_make(folder, error)) trainer->lock = run_lock_take(folder, error);
+    return trainer->lock != NULL;
+}
+
 static bool read_everything(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
-    return (!trainer->is_first || output_folder_make(config->training.output_dir, error)) &&
-           model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
+    return model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
            open_data(trainer, error) && count_steps(trainer, error);
 }
 
@@ -271,6 +278,7 @@ static bool is_one_job(Trainer *trainer, Error *error) {
 bool trainer_prepare(Trainer *trainer, Error *error) {
     ProcessGroup *group = trainer->group;
     if (!open_device(trainer, error) ||
+        !process_group_agree(group, take_folder(trainer, error), error) ||
         !process_group_agree(group, read_everything(trainer, error), error))
         return false;
     new_position(trainer);
@@ -310,4 +318,5 @@ void trainer_clean_up(Trainer *trainer) {
     model_setup_close(&trainer->setup);
     gradient_buckets_free(trainer->buckets);
     free(trainer->config_yaml);
+    run_lock_release(trainer->lock);
 }
