@@ -1,4 +1,5 @@
 // Single values: from a YAML scalar into the typed field, and back.
+#include "autograd/byte_buffer.h"
 #include "autograd/utf8.h"
 #include "train/config_schema.h"
 
@@ -203,22 +204,41 @@ static bool is_safe_plain(const char *text) {
                                        "0123456789_-./") == strlen(text);
 }
 
+/// How many bytes of the character at `text` YAML takes only as an escape (controls, line breaks that are no newline, byte-order
+/// marks, what Unicode keeps for no character), and its number; 0: it stands for itself.
+static int escaped_character(const char *text, unsigned *number) {
+    const unsigned char *c = (const unsigned char *)text;
+    if (c[0] < 0x20 || c[0] == 0x7f) {
+        *number = c[0];
+        return 1;
+    }
+    if (c[0] == 0xc2 && c[1] < 0xa0) {
+        *number = c[1];
+        return 2;
+    }
+    if ((c[0] & 0xf0) != 0xe0 || !c[1] || !c[2]) return 0;
+    *number = (c[0] & 0xfu) << 12 | (c[1] & 0x3fu) << 6 | (c[2] & 0x3fu);
+    const bool is_break = *number == 0x2028 || *number == 0x2029;
+    return is_break || *number == 0xfeff || *number == 0xfffe || *number == 0xffff ? 3 : 0;
+}
+
 static char *format_text(const char *text) {
     if (is_safe_plain(text)) return checked_strdup(text);
-    char *quoted = checked_malloc(4 * strlen(text) + 3), *end = quoted;
-    *end++ = '"';
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
-        if (c < 0x20 || c == 0x7f) {
-            end += sprintf(end, "\\x%02x", c);
-            continue;
-        }
-        if (c == '"' || c == '\\') *end++ = '\\';
-        *end++ = *text;
+    ByteBuffer quoted = {0};
+    byte_buffer_put_byte(&quoted, '"');
+    while (*text) {
+        unsigned number;
+        const int length = escaped_character(text, &number);
+        if (length > 0)
+            byte_buffer_print(&quoted, length < 3 ? "\\x%02x" : "\\u%04x", number);
+        else if (*text == '"' || *text == '\\')
+            byte_buffer_print(&quoted, "\\%c", *text);
+        else
+            byte_buffer_put_byte(&quoted, *text);
+        text += length > 0 ? length : 1;
     }
-    *end++ = '"';
-    *end = 0;
-    return quoted;
+    byte_buffer_put_byte(&quoted, '"');
+    return byte_buffer_take(&quoted);
 }
 
 static char *format_list(const Config *config, const ConfigField *field) {

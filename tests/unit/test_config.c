@@ -297,20 +297,21 @@ static void a_later_refusal_knows_where_the_value_came_from(void **state) {
 
 static void the_resolved_configuration_reads_back_to_the_same(void **state) {
     (void)state;
-    const char *const overrides[] = {"data.system_message=null or \"not\" \\ \x01 \xc3\xa9 'x'",
-                                     "model.llm=true",
-                                     "model.sd=12",
-                                     "training.learning_rate=0.1234567890123456",
-                                     "eval.prompt= spaces ",
-                                     "lora.target_modules=[a, 'b, c', \"null\"]",
-                                     "model.recompute=7"};
-    Config *config = load("", overrides, 7);
+    const char *const overrides[] = {
+        "data.system_message=null or \"not\" \\ \x01 \xc3\xa9 'x'", "model.llm=true", "model.sd=12",
+        "training.learning_rate=0.1234567890123456", "eval.prompt= spaces ",
+        "lora.target_modules=[a, 'b, c', \"null\"]", "model.recompute=7",
+        // a C1 control, line breaks of Unicode's, a byte-order mark
+        "eval.checkpoint=a\xc2\x85/\xe2\x80\xa8/\xe2\x80\xa9/"
+        "\xef\xbb\xbf/\xef\xbf\xbf/\xc2\xa0\xef\xbf\xbd"};
+    Config *config = load("", overrides, 8);
     char *yaml = config_to_yaml(config);
     Config *again = load(yaml, NULL, 0);
     char *second = config_to_yaml(again);
     assert_string_equal(yaml, second);
     assert_string_equal(again->data.system_message, config->data.system_message);
     assert_string_equal(again->eval.prompt, " spaces ");
+    assert_string_equal(again->eval.checkpoint, config->eval.checkpoint);
     assert_string_equal(again->model.llm, "true");
     assert_true(again->training.learning_rate == 0.1234567890123456);
     Error error = {0};
