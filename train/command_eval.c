@@ -87,15 +87,17 @@ static bool check_annotations(const Config *config, const CocoAnnotations *annot
 static bool evaluate(const Config *config, Error *error) {
     ModelSetup setup;
     CocoAnnotations annotations;
+    OutputFolder folder = {0};
     if (!coco_annotations_read(config->eval.annotations, &annotations, error)) return false;
     bool ok = check_annotations(config, &annotations, error) &&
-              output_folder_make(config->eval.output_dir, error) &&
+              output_folder_make(&folder, config->eval.output_dir, error) &&
               model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
              run_task(config, &setup, &annotations, error);
         model_setup_close(&setup);
     }
+    output_folder_close(&folder, !ok);
     coco_annotations_free(&annotations);
     return ok;
 }

@@ -190,14 +190,16 @@ static bool ground_picture(const Config *config, const GroundArguments *argument
 static bool ground(const Config *config, const GroundArguments *arguments, Error *error) {
     Image picture = {0};
     ModelSetup setup;
+    OutputFolder folder = {0};
     if (!image_read(arguments->image, &picture, error)) return false;
-    bool ok = output_folder_make(arguments->out, error) &&
+    bool ok = output_folder_make(&folder, arguments->out, error) &&
               model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
              ground_picture(config, arguments, &setup, &picture, error);
         model_setup_close(&setup);
     }
+    output_folder_close(&folder, !ok);
     image_free(&picture);
     return ok;
 }

@@ -3,16 +3,15 @@
 #include "eval/html_report.h"
 #include "train/command.h"
 #include "train/json_text.h"
+#include "train/output_folder.h"
 #include "train/progress.h"
 #include "train/report_compare.h"
 #include "train/report_parts.h"
 #include "train/report_run.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 
 static const char HELP[] =
@@ -237,11 +236,11 @@ static bool report_one(const ReportRun *run, const ReportArguments *arguments, E
                                 : format_string("%s/index.html", folder),
          *figures = arguments->out ? NULL : format_string("%s/summary.json", folder);
     json_t *summary = report_run_summary(run, total);
-    bool ok = true;
-    if (!arguments->out && mkdir(folder, 0777) && errno != EEXIST)
-        ok = error_set(error, "cannot create the folder %s: %m", folder);
+    OutputFolder made = {0};
+    bool ok = arguments->out || output_folder_make(&made, folder, error);
     ok = ok && write_page(run, total, page, error) && write_summary(summary, figures, error);
     if (ok) fprintf(stderr, "%s\n", page);
+    output_folder_close(&made, !ok);
     json_decref(summary);
     free(folder);
     free(page);

@@ -6,21 +6,38 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool make_one(const char *path, Error *error) {
-    return !mkdir(path, 0777) || errno == EEXIST ||
-           error_set(error, "cannot create the folder %s: %m", path);
+static bool make_one(OutputFolder *folder, const char *path, Error *error) {
+    if (mkdir(path, 0777) == 0) {
+        folder->made =
+            checked_realloc(folder->made, (size_t)(folder->count + 1) * sizeof *folder->made);
+        folder->made[folder->count++] = strlen(path);
+        return true;
+    }
+    return errno == EEXIST || error_set(error, "cannot create the folder %s: %m", path);
 }
 
-bool output_folder_make(const char *path, Error *error) {
+bool output_folder_make(OutputFolder *folder, const char *path, Error *error) {
+    *folder = (OutputFolder){.path = checked_strdup(path)};
     char *partial = checked_strdup(path);
     bool ok = true;
-    for (char *slash = strchr(partial + 1, '/'); ok && slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(partial + (*path == '/'), '/'); ok && slash;
+         slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        ok = make_one(partial, error);
+        ok = make_one(folder, partial, error);
         *slash = '/';
     }
     free(partial);
-    if (!ok || !make_one(path, error)) return false;
+    if (!ok || !make_one(folder, path, error)) return false;
     return !access(path, W_OK | X_OK) ||
            error_set(error, "cannot write to the folder %s: %m; choose another one", path);
+}
+
+void output_folder_close(OutputFolder *folder, bool has_failed) {
+    while (has_failed && folder->count > 0) {
+        folder->path[folder->made[--folder->count]] = 0;
+        rmdir(folder->path); // fails if something is in it
+    }
+    free(folder->path);
+    free(folder->made);
+    *folder = (OutputFolder){0};
 }

@@ -242,5 +242,6 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
     }
     tape_on_op(NULL, NULL);
     trainer_clean_up(&trainer);
+    output_folder_close(&trainer.folder, !ok);
     return ok;
 }

@@ -5,6 +5,7 @@
 #include "train/feature_cache.h"
 #include "train/gradient_buckets.h"
 #include "train/model_setup.h"
+#include "train/output_folder.h"
 #include "train/progress.h"
 #include "train/run_lock.h"
 #include "train/run_log.h"
@@ -27,7 +28,8 @@ typedef struct Trainer {
     Optimizer optimizer;
     OutlierDetector loss_detector, norm_detector;
     TrainingPosition position;
-    RunLock *lock;                 ///< of rank 0, as the log
+    OutputFolder folder; ///< training.output_dir; of rank 0, as the next two
+    RunLock *lock;
     RunLog *log;                   ///< of rank 0
     Progress *progress;            ///< NULL: nothing is shown
     CheckpointWriter *checkpoints; ///< of rank 0

@@ -2,7 +2,6 @@
 // checkpoint, if there is one, says where the run stands.
 #include "ops/flop_count.h"
 #include "ops/kernels.h"
-#include "train/output_folder.h"
 #include "train/resume_check.h"
 #include "train/run_record.h"
 #include "train/schedule.h"
@@ -254,7 +253,8 @@ static bool open_device(Trainer *trainer, Error *error) {
 static bool take_folder(Trainer *trainer, Error *error) {
     const char *folder = trainer->config->training.output_dir;
     if (!trainer->is_first) return true;
-    if (output_folder_make(folder, error)) trainer->lock = run_lock_take(folder, error);
+    if (output_folder_make(&trainer->folder, folder, error))
+        trainer->lock = run_lock_take(folder, error);
     return trainer->lock != NULL;
 }
 
