@@ -2,14 +2,14 @@
 
 #include "autograd/clock.h"
 #include "autograd/output_file.h"
+#include "autograd/output_folder.h"
 #include "eval/overlay.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
 enum { PICTURE_SIDE = 512 };
 
@@ -140,13 +140,23 @@ static json_t *describe_figures(const PointTaskOptions *options, const PointAccu
                      "seconds", seconds, "peak_memory_bytes", (json_int_t)usage.ru_maxrss * 1024);
 }
 
-static bool make_picture_folder(const PointTaskOptions *options, Error *error) {
+static bool make_picture_folder(const PointTaskOptions *options, OutputFolder *made, Error *error) {
     if (!options->pictures) return true;
     char *folder = format_string("%s/pictures", options->output_dir);
-    bool ok = !mkdir(folder, 0777) || errno == EEXIST ||
-              error_set(error, "cannot create the folder %s: %m", folder);
+    bool ok = output_folder_make(made, folder, error);
     free(folder);
     return ok;
+}
+
+/// Pictures without results say nothing.
+static void remove_pictures(const PointTaskOptions *options, const json_t *pictures) {
+    for (size_t i = 0; i < json_array_size(pictures); i++) {
+        const json_t *picture = json_array_get(pictures, i);
+        const char *file = json_string_value(json_object_get(picture, "file"));
+        char *path = format_string("%s/%s", options->output_dir, file ? file : "");
+        unlink(path);
+        free(path);
+    }
 }
 
 static bool write_results(const PointTaskOptions *options, json_t *results, Error *error) {
@@ -164,7 +174,8 @@ bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *
     if (options->samples >= 0 && options->samples < total) total = (int)options->samples;
     json_t *answers = json_array(), *pictures = json_array();
     *sum = (PointAccuracy){0};
-    bool ok = make_picture_folder(options, error);
+    OutputFolder picture_folder = {0};
+    bool ok = make_picture_folder(options, &picture_folder, error);
     for (int first = 0; ok && first < total; first += options->batch_size) {
         int count = total - first < options->batch_size ? total - first : options->batch_size;
         ok = run_batch(options, first, count, sum, answers, pictures, error);
@@ -175,6 +186,8 @@ bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *
     json_object_set_new(results, "pictures", pictures);
     json_object_set_new(results, "answers", answers);
     ok = ok && write_results(options, results, error);
+    if (!ok) remove_pictures(options, pictures);
+    output_folder_close(&picture_folder, !ok);
     json_decref(results);
     return ok;
 }

@@ -1,9 +1,9 @@
 // difflmm eval: one evaluation of attention maps.
+#include "autograd/output_folder.h"
 #include "eval/point_task.h"
 #include "train/answer_setup.h"
 #include "train/command.h"
 #include "train/model_setup.h"
-#include "train/output_folder.h"
 #include "train/progress.h"
 #include "train/trained_weights.h"
 

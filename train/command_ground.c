@@ -1,10 +1,10 @@
 // difflmm ground: an answer about one picture, and where each thing that it names is.
 #include "autograd/output_file.h"
+#include "autograd/output_folder.h"
 #include "data/coco_annotations.h"
 #include "eval/overlay.h"
 #include "train/answer_setup.h"
 #include "train/command.h"
-#include "train/output_folder.h"
 #include "train/trained_weights.h"
 
 #include <jansson.h>

@@ -1,9 +1,9 @@
 // difflmm report: what a run came to, as one HTML page and a few figures for machines; or several runs, compared.
 #include "autograd/output_file.h"
+#include "autograd/output_folder.h"
 #include "eval/html_report.h"
 #include "train/command.h"
 #include "train/json_text.h"
-#include "train/output_folder.h"
 #include "train/progress.h"
 #include "train/report_compare.h"
 #include "train/report_parts.h"

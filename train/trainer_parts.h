@@ -5,7 +5,7 @@
 #include "train/feature_cache.h"
 #include "train/gradient_buckets.h"
 #include "train/model_setup.h"
-#include "train/output_folder.h"
+#include "autograd/output_folder.h"
 #include "train/progress.h"
 #include "train/run_lock.h"
 #include "train/run_log.h"

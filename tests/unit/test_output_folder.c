@@ -1,4 +1,4 @@
-// rooms: train eval models ops checkpoints data autograd
+// rooms: autograd
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "tests/unit/temporary_folder.h"
-#include "train/output_folder.h"
+#include "autograd/output_folder.h"
 
 static bool is_folder(const char *name) {
     struct stat status;

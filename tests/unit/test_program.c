@@ -48,6 +48,9 @@ static int run(const char *arguments) {
 
 static bool exists(const char *name) { return access(in_folder(name), F_OK) == 0; }
 
+/// Entries of the folder but for that of a training that had begun: what it wrote stays.
+static int count_remains(void) { return files_in_folder() - exists("run/metrics.jsonl"); }
+
 typedef struct Mistake {
     const char *arguments;
     int exit_code;
@@ -124,6 +127,7 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
         {"config nothing", 2, {"nothing"}},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        const int before = count_remains();
         int code = run(mistakes[i].arguments);
         bool said = true;
         for (int k = 0; k < 3 && mistakes[i].says[k]; k++)
@@ -132,6 +136,7 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
             fail_msg("difflmm %s\nexit code %d, expected %d\n%s", mistakes[i].arguments, code,
                      mistakes[i].exit_code, output);
         assert_false(exists("run/checkpoint-1.h5"));
+        if (count_remains() != before) fail_msg("left behind: difflmm %s", mistakes[i].arguments);
     }
 }
 

@@ -1,4 +1,4 @@
-#include "train/output_folder.h"
+#include "autograd/output_folder.h"
 
 #include <errno.h>
 #include <stdlib.h>
