@@ -66,10 +66,14 @@ static bool write_all(int descriptor, const char *path, const void *data, size_t
     while (bytes > 0) {
         ssize_t written = write(descriptor, next, bytes);
         if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) {
+        if (written < 0 && errno == EFAULT) // of a mapped file
+            return error_set(error,
+                             "%s: writing failed: what is to be written comes from a file that has "
+                             "become shorter while it was in use",
+                             path);
+        if (written <= 0)
             return error_set(error, "%s: writing failed: %s", path,
                              written < 0 ? strerror(errno) : "no space was left");
-        }
         next += written;
         bytes -= (size_t)written;
     }
