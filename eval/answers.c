@@ -1,6 +1,5 @@
 #include "eval/answers.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,8 +84,7 @@ static void attend_with_own_rows(const AnswerOptions *options, const TokenSample
 static void take_answer(const AnswerOptions *options, Generation *generation, ImageAnswer *out) {
     DecodedText decoded =
         tokenizer_decode(options->tokenizer, generation->tokens, generation->count);
-    int cells = options->model->num_visual_tokens, grid = (int)lround(sqrt(cells));
-    CHECK(grid * grid == cells, "%d visual tokens are no square", cells);
+    int cells = options->model->num_visual_tokens, grid = options->model->grid;
     CHECK(generation->attention.layers == 1 && generation->attention.heads == 1,
           "attention is to be averaged");
     size_t bytes = (size_t)generation->count * (size_t)cells * sizeof(float);

@@ -17,9 +17,15 @@ typedef struct PointAccuracy {
         iou; ///< sum of IoU of the phrase's mask with the class's mask (0 where there is no mask)
 } PointAccuracy;
 
-/// Counts one image's grounded answer. Categories of the phrases are indices into annotations->category_names.
+/// About one phrase: whether its class is in the image, and whether its point lies in a mask of it.
+typedef struct PointVerdict {
+    bool present, hit;
+} PointVerdict;
+
+/// Counts one image's grounded answer. Categories of the phrases are indices into annotations->category_names. `verdicts`
+/// [grounding->count] receives what was found about each phrase; NULL: not wanted.
 void point_accuracy_add(PointAccuracy *sum, const CocoAnnotations *annotations, int image,
-                        const Grounding *grounding);
+                        const Grounding *grounding, PointVerdict *verdicts);
 
 /// hits / present; 0 if nothing was said.
 double point_accuracy_share(double hits, const PointAccuracy *sum);

@@ -19,26 +19,21 @@ static json_t *bytes_of(const char *text, int begin, int end) {
     return json_stringn(text + begin, (size_t)(end - begin));
 }
 
-static json_t *describe_phrase(const CocoAnnotations *annotations, int image, const Answer *answer,
-                               const GroundedPhrase *item) {
-    const CocoImage *of = &annotations->images[image];
-    uint8_t *truth = checked_malloc((size_t)of->height * (size_t)of->width);
-    bool present = coco_category_mask(annotations, image, item->phrase.category, truth);
-    bool hit =
-        present && truth[(size_t)item->point.row * (size_t)of->width + (size_t)item->point.column];
-    free(truth);
+static json_t *describe_phrase(const CocoAnnotations *annotations, const Answer *answer,
+                               const GroundedPhrase *item, PointVerdict verdict) {
     return json_pack("{s:o, s:s, s:[i, i], s:b, s:b}", "phrase",
                      bytes_of(answer->text, item->phrase.begin, item->phrase.end), "category",
                      annotations->category_names[item->phrase.category], "point",
-                     item->point.column, item->point.row, "present", present, "hit", hit);
+                     item->point.column, item->point.row, "present", verdict.present, "hit",
+                     verdict.hit);
 }
 
 static json_t *describe_answer(const CocoAnnotations *annotations, int image, const Answer *answer,
-                               const Grounding *grounding) {
+                               const Grounding *grounding, const PointVerdict *verdicts) {
     json_t *phrases = json_array();
     for (int i = 0; i < grounding->count; i++)
-        json_array_append_new(phrases,
-                              describe_phrase(annotations, image, answer, &grounding->items[i]));
+        json_array_append_new(
+            phrases, describe_phrase(annotations, answer, &grounding->items[i], verdicts[i]));
     return json_pack("{s:s, s:s, s:s%, s:o}", "image_id", annotations->images[image].id,
                      "file_name", annotations->images[image].file_name, "answer", answer->text,
                      strlen(answer->text), "phrases", phrases);
@@ -90,9 +85,11 @@ static bool judge(const PointTaskOptions *options, int image, const Image *pictu
     if (options->region_growing)
         ground_masks_by_region_growing(&grounding, picture->pixels, picture->height,
                                        picture->width);
-    point_accuracy_add(sum, annotations, image, &grounding);
-    json_array_append_new(answers,
-                          describe_answer(annotations, image, &answer->answer, &grounding));
+    PointVerdict *verdicts = checked_calloc((size_t)grounding.count + 1, sizeof *verdicts);
+    point_accuracy_add(sum, annotations, image, &grounding, verdicts);
+    json_array_append_new(
+        answers, describe_answer(annotations, image, &answer->answer, &grounding, verdicts));
+    free(verdicts);
     bool ok = image >= options->pictures ||
               write_picture(options, image, picture, &answer->answer, &grounding, pictures, error);
     grounding_free(&grounding);

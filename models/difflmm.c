@@ -73,6 +73,7 @@ static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, Error *
     model->clip = clip_vision_load(options->vision_tower, model->device, options->dtype, error);
     if (!model->clip) return false;
     model->num_visual_tokens = model->clip->num_patches;
+    model->grid = model->clip->image_size / model->clip->patch_size;
     if (diffusion && !load_diffusion(model, options->sd, error)) return false;
     if (!diffusion && !llava_config_check(options->llm, model->clip->encoder.hidden_size, error))
         return false;
@@ -222,7 +223,7 @@ static Tensor *mean_unet_feature(const DiffLMM *model, const FrozenFeatures *fea
             sum = add(sum, convert(unet_pass(model, features, noise, member, between), FLOAT32));
         feature = convert(scale(sum, 1.0f / (float)n), feature->dtype);
     }
-    int grid = model->clip->image_size / model->clip->patch_size;
+    int grid = model->grid;
     if (feature->shape[1] == grid && feature->shape[2] == grid) return feature;
     return resize_bilinear(feature, grid, grid);
 }

@@ -45,7 +45,8 @@ typedef struct DiffLMM {
     Adapters adapters;
     Llama *llama;
     LlamaLora *lora;       ///< NULL: none
-    int num_visual_tokens; ///< N
+    int num_visual_tokens; ///< N = grid * grid
+    int grid;              ///< side of the square of visual tokens: CLIP's patches
     int latent_size;
 } DiffLMM;
 
@@ -117,9 +118,6 @@ DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
 void difflmm_generate(const DiffLMM *model, const TokenSample *prompts, int num_prompts,
                       const uint64_t *indices, Tensor *visual, const GenerationOptions *options,
                       Generation *generations);
-
-/// Which row's attention belongs to a token: that of the token before it, which produced it, or its own.
-typedef enum AttentionRow { ATTENTION_PRODUCING_ROW, ATTENTION_OWN_ROW } AttentionRow;
 
 /// Attention to the visual tokens while reading a given text: row i belongs to token tokens[i] (an index of sample->ids, behind the
 /// image). The sample must have its image; tokens beyond model_max_length give zeros. The caller frees the maps. No gradients.

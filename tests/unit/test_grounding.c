@@ -122,12 +122,16 @@ static void points_count_against_the_masks_of_their_class_only(void **state) {
                               {.phrase = {.category = 4}, .point = {0, 1}},
                               {.phrase = {.category = 3}, .point = {0, 1}}};
     PointAccuracy sum = {0};
-    point_accuracy_add(&sum, &annotations, 0, &(Grounding){items, 3});
+    PointVerdict verdicts[3];
+    point_accuracy_add(&sum, &annotations, 0, &(Grounding){items, 3}, verdicts);
     assert_int_equal(sum.nouns, 3);
     assert_int_equal(sum.present, 2);
     assert_int_equal(sum.hits, 1);
     assert_true(sum.random_hits == 4 / 16.0 + 1 / 16.0);
     assert_int_equal(sum.centre_hits, 0);
+    assert_true(verdicts[0].present && verdicts[0].hit);
+    assert_true(verdicts[1].present && !verdicts[1].hit);
+    assert_true(!verdicts[2].present && !verdicts[2].hit);
     coco_mask_free(&masks[0].mask);
     coco_mask_free(&masks[1].mask);
 }
