@@ -5,6 +5,9 @@
 #pragma once
 #include "ops/ops.h"
 
+/// Which row's attention belongs to a token: that of the token before it, which produced it, or its own.
+typedef enum AttentionRow { ATTENTION_PRODUCING_ROW, ATTENTION_OWN_ROW } AttentionRow;
+
 /// Which layers and heads, and whether apart or averaged.
 typedef struct AttentionSelection {
     const int *layers; ///< increasing; NULL: all

@@ -25,13 +25,12 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
     out->options = (AnswerOptions){.model = setup->model,
                                    .tokenizer = setup->tokenizer,
                                    .format = setup->format,
-                                   .image_aspect = (ImageAspect)config->data.image_aspect_ratio,
+                                   .image_aspect = config->data.image_aspect_ratio,
                                    .generation = {.max_new_tokens = (int)eval->max_new_tokens,
                                                   .top_p = 1,
                                                   .seed = (uint64_t)eval->seed,
                                                   .attention = &out->selection},
-                                   .row = eval->query == QUERY_OWN ? ATTENTION_OWN_ROW
-                                                                   : ATTENTION_PRODUCING_ROW};
+                                   .row = eval->query};
     return true;
 }
 

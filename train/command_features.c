@@ -196,7 +196,7 @@ static bool features_of(const Config *config, const FeatureArguments *arguments,
     ImageGeometry geometry;
     ModelSetup setup;
     bool ok = image_read(arguments->image, &picture, error) &&
-              image_preprocess(&picture, (ImageAspect)config->data.image_aspect_ratio,
+              image_preprocess(&picture, config->data.image_aspect_ratio,
                                (int)config->data.image_size, &square, &geometry, error) &&
               model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {

@@ -167,7 +167,7 @@ static bool ground_picture(const Config *config, const GroundArguments *argument
               find_phrases(config, arguments, reply.answer.text, &phrases, error);
     if (ok) {
         Grounding grounding =
-            ground_phrases(&reply.answer, &phrases, (GroupReduction)config->eval.aggregate,
+            ground_phrases(&reply.answer, &phrases, config->eval.aggregate,
                            token_square(&reply.geometry), picture->height, picture->width);
         ground_masks_by_region_growing(&grounding, picture->pixels, picture->height,
                                        picture->width);

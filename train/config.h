@@ -13,6 +13,7 @@
 #include "data/preprocess.h"
 #include "eval/attention_map.h"
 #include "models/adapters.h"
+#include "models/attention_capture.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -23,7 +24,6 @@ typedef enum ScheduleType { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR 
 typedef enum DeviceChoice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceChoice;
 typedef enum OutlierAction { OUTLIER_WARN, OUTLIER_SKIP, OUTLIER_STOP } OutlierAction;
 typedef enum EvaluationTask { TASK_POINT_ACCURACY } EvaluationTask;
-typedef enum QueryRow { QUERY_PRODUCING, QUERY_OWN } QueryRow;
 typedef enum SegmenterChoice { SEGMENTER_NONE, SEGMENTER_REGION_GROWING } SegmenterChoice;
 
 typedef struct IntList {
@@ -38,7 +38,7 @@ typedef struct StringList {
 
 /// What a model is made of.
 typedef struct ModelSection {
-    int architecture;   ///< AdapterKind
+    AdapterKind architecture;
     char *sd;           ///< directory in the layout of Stable Diffusion v1.5
     char *vision_tower; ///< directory of a CLIP vision model
     char *llm;          ///< directory of a Llama with its tokenizer
@@ -46,7 +46,7 @@ typedef struct ModelSection {
     bool implicit_captioner, positional_encodings, clip_concat;
     int64_t unet_feature_block, timestep, ensemble_size;
     double positional_encoding_std;
-    int dtype;         ///< DType
+    DType dtype;
     int64_t recompute; ///< RECOMPUTE_NONE, RECOMPUTE_ALL, or every n-th layer
 } ModelSection;
 
@@ -61,12 +61,12 @@ typedef struct LoraSection {
 typedef struct DataSection {
     char *train, *image_folder;     ///< LLaVA JSON and the folder of its images
     char *eval, *eval_image_folder; ///< NULL: no loss on held-out data
-    int version;                    ///< ConversationTemplate
+    ConversationTemplate version;
     char *system_message;           ///< NULL: as published
-    int image_aspect_ratio;         ///< ImageAspect
+    ImageAspect image_aspect_ratio;
     int64_t image_size, model_max_length;
     bool group_by_modality_length;
-    int missing_image; ///< MissingImage
+    MissingImage missing_image;
     bool cache_features;
     int64_t dataloader_num_workers, dataloader_prefetch_factor;
 } DataSection;
@@ -81,33 +81,33 @@ typedef struct TrainingSection {
     double weight_decay, adam_beta1, adam_beta2, adam_epsilon;
     double max_grad_norm; ///< 0: no clipping
     double warmup_ratio;
-    int lr_scheduler_type; ///< ScheduleType
+    ScheduleType lr_scheduler_type;
     int64_t save_steps, save_total_limit, eval_steps, eval_samples, logging_steps;
     int64_t save_keep_steps; ///< 0: none
     bool save_best, save_in_background;
     double outlier_zscore; ///< 0: no detector
-    int outlier_action;    ///< OutlierAction
+    OutlierAction outlier_action;
     bool shard_optimizer;
     int64_t distributed_timeout; ///< seconds
     bool tensorboard;
     int64_t log_samples;
     bool accept_changes;
     char *resume;    ///< "auto", "never", or the checkpoint's path
-    int device;      ///< DeviceChoice
+    DeviceChoice device;
     int64_t threads; ///< 0: one per core
 } TrainingSection;
 
 typedef struct EvalSection {
-    int task; ///< EvaluationTask
+    EvaluationTask task;
     char *annotations, *image_folder;
     char *checkpoint; ///< NULL: adapters as initialised
     char *output_dir;
     char *prompt;
     int64_t max_new_tokens;
-    int query;             ///< QueryRow
+    AttentionRow query;
     IntList layers, heads; ///< empty: all
-    int aggregate;         ///< GroupReduction
-    int segmenter;         ///< SegmenterChoice
+    GroupReduction aggregate;
+    SegmenterChoice segmenter;
     int64_t samples;       ///< -1: all
     int64_t pictures;
     int64_t seed;

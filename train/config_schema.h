@@ -11,7 +11,7 @@ typedef enum FieldType {
     FIELD_BOOL,   ///< bool
     FIELD_STRING, ///< char *; NULL is null
     FIELD_PATH,   ///< char *; NULL is null
-    FIELD_ENUM,   ///< int, an index into the names
+    FIELD_ENUM,   ///< an enumeration of an int's size, an index into the names
     FIELD_INT_LIST,
     FIELD_STRING_LIST
 } FieldType;

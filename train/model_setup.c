@@ -62,7 +62,7 @@ bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
                          DiffLMMOptions *options, Error *error) {
     const ModelSection *model = &config->model;
     if (config->lora.lora_enable && !lora_options(config, seed, lora, error)) return false;
-    *options = (DiffLMMOptions){.architecture = (AdapterKind)model->architecture,
+    *options = (DiffLMMOptions){.architecture = model->architecture,
                                 .sd = model->sd,
                                 .vision_tower = model->vision_tower,
                                 .llm = model->llm,
@@ -75,7 +75,7 @@ bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
                                 .ensemble_size = (int)model->ensemble_size,
                                 .image_size = (int)config->data.image_size,
                                 .model_max_length = (int)config->data.model_max_length,
-                                .dtype = (DType)model->dtype,
+                                .dtype = model->dtype,
                                 .recompute = (int)model->recompute,
                                 .seed = seed,
                                 .lora = config->lora.lora_enable ? lora : NULL};
@@ -104,7 +104,7 @@ static bool open_tokenizer(const Config *config, ModelSetup *setup, Error *error
 }
 
 ConversationFormat model_setup_format(const Config *config, int num_visual_tokens) {
-    return (ConversationFormat){.kind = (ConversationTemplate)config->data.version,
+    return (ConversationFormat){.kind = config->data.version,
                                 .system_message = config->data.system_message,
                                 .visual_tokens = num_visual_tokens,
                                 .model_max_length = (int)config->data.model_max_length};

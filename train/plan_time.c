@@ -13,14 +13,14 @@ static bool fill_cache(Plan *plan, Trainer *trainer, int64_t samples, Error *err
     const DataSection *data = &trainer->config->data;
     if (!data->cache_features) return true;
     double start = clock_seconds();
-    trainer->cache = feature_cache_new(
-        &(FeatureCacheOptions){.model = trainer->setup.model,
-                               .dataset = trainer->data,
-                               .image_aspect = (ImageAspect)data->image_aspect_ratio,
-                               .limit = samples,
-                               .damaged_image = MISSING_IMAGE_SKIP,
-                               .group = trainer->group},
-        NULL, error);
+    trainer->cache =
+        feature_cache_new(&(FeatureCacheOptions){.model = trainer->setup.model,
+                                                 .dataset = trainer->data,
+                                                 .image_aspect = data->image_aspect_ratio,
+                                                 .limit = samples,
+                                                 .damaged_image = MISSING_IMAGE_SKIP,
+                                                 .group = trainer->group},
+                          NULL, error);
     double share = (double)(samples < plan->data.samples ? samples : plan->data.samples) /
                    (double)(plan->data.samples + plan->data.held_out_samples);
     plan->time.features_seconds = (clock_seconds() - start) / share;

@@ -27,7 +27,7 @@ static void log_picture(const Samples *samples, const char *tag, const Image *pi
         phrases_find(reply->answer.text, (const char *const *)samples->annotations.category_names,
                      samples->annotations.num_categories);
     Grounding grounding =
-        ground_phrases(&reply->answer, &phrases, (GroupReduction)samples->config->eval.aggregate,
+        ground_phrases(&reply->answer, &phrases, samples->config->eval.aggregate,
                        token_square(&reply->geometry), picture->height, picture->width);
     ground_masks_by_region_growing(&grounding, picture->pixels, picture->height, picture->width);
     Image overlay = overlay_draw(picture, &grounding, overlay_scale(picture, PICTURE_SIDE));

@@ -20,26 +20,24 @@
 static bool open_data(Trainer *trainer, Error *error) {
     const DataSection *data = &trainer->config->data;
     trainer->data = dataset_open(
-        &(DatasetOptions){data->train, data->image_folder, (MissingImage)data->missing_image},
-        error);
+        &(DatasetOptions){data->train, data->image_folder, data->missing_image}, error);
     if (!trainer->data) return false;
     if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
     if (!data->eval) return true;
     const char *folder = data->eval_image_folder ? data->eval_image_folder : data->image_folder;
-    trainer->held_out = dataset_open(
-        &(DatasetOptions){data->eval, folder, (MissingImage)data->missing_image}, error);
+    trainer->held_out =
+        dataset_open(&(DatasetOptions){data->eval, folder, data->missing_image}, error);
     return trainer->held_out != NULL;
 }
 
 static bool fill_caches(Trainer *trainer, Error *error) {
     if (!trainer->config->data.cache_features) return true;
-    FeatureCacheOptions options = {
-        .model = trainer->setup.model,
-        .dataset = trainer->data,
-        .image_aspect = (ImageAspect)trainer->config->data.image_aspect_ratio,
-        .limit = -1,
-        .damaged_image = (MissingImage)trainer->config->data.missing_image,
-        .group = trainer->group};
+    FeatureCacheOptions options = {.model = trainer->setup.model,
+                                   .dataset = trainer->data,
+                                   .image_aspect = trainer->config->data.image_aspect_ratio,
+                                   .limit = -1,
+                                   .damaged_image = trainer->config->data.missing_image,
+                                   .group = trainer->group};
     FILE *out = trainer->is_first ? stderr : NULL;
     trainer->cache = feature_cache_new(&options, out, error);
     if (!trainer->cache) return false;
@@ -55,10 +53,10 @@ LoaderOptions trainer_loader_options(const Trainer *trainer) {
     int threads = (int)config->data.dataloader_num_workers;
     return (LoaderOptions){.tokenizer = trainer->setup.tokenizer,
                            .format = trainer->setup.format,
-                           .image_aspect = (ImageAspect)config->data.image_aspect_ratio,
+                           .image_aspect = config->data.image_aspect_ratio,
                            .image_size = (int)config->data.image_size,
                            .without_images = config->data.cache_features,
-                           .damaged_image = (MissingImage)config->data.missing_image,
+                           .damaged_image = config->data.missing_image,
                            .seed = (uint64_t)config->training.seed,
                            .rank = process_rank(trainer->group),
                            .world_size = process_count(trainer->group),

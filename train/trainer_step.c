@@ -123,9 +123,8 @@ static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Er
 
 static void learning_rates(const Trainer *trainer, StepResult *result) {
     const TrainingSection *training = &trainer->config->training;
-    double factor =
-        schedule_factor((ScheduleType)training->lr_scheduler_type, trainer->position.step,
-                        trainer->warmup_steps, trainer->max_steps);
+    double factor = schedule_factor(training->lr_scheduler_type, trainer->position.step,
+                                    trainer->warmup_steps, trainer->max_steps);
     bool has_lora = trainer->config->lora.lora_enable;
     result->learning_rate[GROUP_ADAPTERS] =
         factor * (has_lora ? training->mm_projector_lr : training->learning_rate);
