@@ -271,6 +271,9 @@ static void fill_sequence(const Prompt *prompt, const ConversationFormat *format
         sequence->supervised[i] = is_text && is_supervised(prompt, list->begin[i], list->end[i]);
         sequence->supervised_count += sequence->supervised[i];
     }
+    for (int i = count; i < list->count && sequence->supervised_count == 0; i++)
+        sequence->answer_is_cut_off =
+            sequence->answer_is_cut_off || is_supervised(prompt, list->begin[i], list->end[i]);
     if (image_position >= 0 && image_position < count) sequence->image_position = image_position;
     sequence->length = count + (sequence->image_position >= 0 ? format->visual_tokens - 1 : 0);
 }
@@ -280,7 +283,7 @@ static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat
     if (prompt->text.size > INT_MAX / 4)
         return error_set(error, "the conversation has %zu bytes, which is too long",
                          prompt->text.size);
-    if (format->model_max_length <= format->visual_tokens + 1)
+    if (prompt->image >= 0 && format->model_max_length <= format->visual_tokens + 1)
         return error_set(error, "model_max_length is %d, but an image alone takes %d tokens",
                          format->model_max_length, format->visual_tokens);
     TokenList list = {0};

@@ -49,6 +49,8 @@ typedef struct TokenSequence {
     int image_position; ///< index of IMAGE_TOKEN, -1 without one
     int length;         ///< count with the visual tokens in place of IMAGE_TOKEN
     bool truncated;     ///< cut to model_max_length
+    /// No token is supervised because of that.
+    bool answer_is_cut_off;
 } TokenSequence;
 
 void token_sequence_free(TokenSequence *sequence);

@@ -32,6 +32,7 @@ struct Dataset {
     int64_t count;
     int64_t capacity;
     int64_t skipped;
+    int64_t first_dialogue; ///< dataset_first_dialogue()
 };
 
 static const char *describe(const Dataset *dataset, const Record *record, const char *id,
@@ -178,6 +179,9 @@ static bool add_sample(Dataset *dataset, Record record, json_t *json, Error *err
         for (int i = 0; i < sample.turn_count; i++) words += word_count(sample.turns[i].text);
         if (words > INT32_MAX) words = INT32_MAX;
         record.words = (int32_t)(sample.image_path ? words : -words);
+        // A leading turn of the model is passed over.
+        const int turns = sample.turn_count - (sample.turns[0].role == ROLE_GPT);
+        if (turns != 2 && dataset->first_dialogue < 0) dataset->first_dialogue = dataset->count;
         keep(dataset, record);
     }
     sample_free(&sample);
@@ -295,6 +299,7 @@ Dataset *dataset_open(const DatasetOptions *options, Error *error) {
     dataset->path = checked_strdup(options->annotations);
     dataset->image_folder = checked_strdup(options->image_folder ? options->image_folder : ".");
     dataset->missing_image = options->missing_image;
+    dataset->first_dialogue = -1;
     if (open_file(dataset, error) && scan(dataset, error) && check_not_empty(dataset, error))
         return dataset;
     dataset_close(dataset);
@@ -324,6 +329,7 @@ uint64_t dataset_checksum(const Dataset *dataset) {
 
 int64_t dataset_count(const Dataset *dataset) { return dataset->count; }
 int64_t dataset_skipped(const Dataset *dataset) { return dataset->skipped; }
+int64_t dataset_first_dialogue(const Dataset *dataset) { return dataset->first_dialogue; }
 
 static const Record *record_at(const Dataset *dataset, int64_t index) {
     CHECK(index >= 0 && index < dataset->count, "data set: sample %lld of %lld", (long long)index,

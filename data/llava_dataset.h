@@ -32,6 +32,8 @@ uint64_t dataset_checksum(const Dataset *dataset);
 
 /// Samples that can be used.
 int64_t dataset_count(const Dataset *dataset);
+/// The first sample with more, or fewer, turns than a question and an answer; -1 if there is none.
+int64_t dataset_first_dialogue(const Dataset *dataset);
 /// Samples left out because their image does not exist.
 int64_t dataset_skipped(const Dataset *dataset);
 bool dataset_has_image(const Dataset *dataset, int64_t index);

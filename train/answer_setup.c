@@ -1,5 +1,7 @@
 #include "train/answer_setup.h"
 
+#include "train/training_check.h"
+
 #include <stdlib.h>
 
 static int *to_ints(const IntList *list) {
@@ -12,6 +14,7 @@ static int *to_ints(const IntList *list) {
 bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *out, Error *error) {
     const EvalSection *eval = &config->eval;
     const LlamaConfig *llama = &setup->model->llama->config;
+    if (!training_check_image_fits(config, setup->model->num_visual_tokens, error)) return false;
     *out = (AnswerSetup){.layers = to_ints(&eval->layers), .heads = to_ints(&eval->heads)};
     out->selection =
         (AttentionSelection){out->layers, eval->layers.count, out->heads, eval->heads.count, true};

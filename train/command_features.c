@@ -3,6 +3,7 @@
 #include "train/command.h"
 #include "train/model_setup.h"
 #include "train/trained_weights.h"
+#include "train/training_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,6 +128,22 @@ static bool read_noise(const DiffLMM *model, const char *path, DiffusionNoise *n
     return noise->diffusion != NULL;
 }
 
+/// The text as the answer to eval.prompt, in front of which the image goes where the prompt has no place for it.
+static bool tokenize_text(const Config *config, const FeatureArguments *arguments,
+                          const ModelSetup *setup, TokenSequence *sequence, Error *error) {
+    const char *prompt = config->eval.prompt;
+    char *question = format_string("%s%s", strstr(prompt, "<image>") ? "" : "<image>", prompt);
+    const Turn turns[] = {{ROLE_HUMAN, question}, {ROLE_GPT, arguments->text}};
+    bool ok =
+        training_check_image_fits(config, setup->format.visual_tokens, error) &&
+        conversation_tokenize(setup->tokenizer, &setup->format, turns, 2, true, sequence, error);
+    free(question);
+    if (ok && !sequence->supervised_count)
+        fprintf(stderr, "warning: no token of --text is supervised%s: there is no loss\n",
+                sequence->answer_is_cut_off ? " (data.model_max_length cuts it off)" : "");
+    return ok;
+}
+
 /// Runs the pass in the caller's scope.
 static bool run_pass(const Config *config, const FeatureArguments *arguments,
                      const ModelSetup *setup, const Image *square, Collected *all,
@@ -139,13 +156,8 @@ static bool run_pass(const Config *config, const FeatureArguments *arguments,
     tensor_fill_from_float(image, pixels);
     free(pixels);
     DiffusionNoise noise = {.passes = (uint64_t[]){0}};
-    Turn turns[] = {
-        {ROLE_HUMAN, config->data.version == TEMPLATE_PLAIN ? "<image>" : config->eval.prompt},
-        {ROLE_GPT, arguments->text}};
     if (!read_noise(model, arguments->noise, &noise, error)) return false;
-    if (arguments->text &&
-        !conversation_tokenize(setup->tokenizer, &setup->format, turns, 2, true, sequence, error))
-        return false;
+    if (arguments->text && !tokenize_text(config, arguments, setup, sequence, error)) return false;
     FrozenFeatures features = difflmm_frozen_features(model, image);
     Intermediates between = {0};
     Tensor *loss = NULL;

@@ -42,6 +42,8 @@ typedef struct PlanData {
     bool every_sample_measured; ///< tokenized all; otherwise some, and the rest by their words
     int64_t cut;                ///< samples (of those measured) longer than model_max_length
     int64_t unsupervised;       ///< samples (of those measured) from which nothing is learned
+    /// Of these, for model_max_length cuts off the whole answer.
+    int64_t answers_cut_off;
     double tokens, supervised;  ///< of the whole run
     double mean_length;
     int64_t longest;

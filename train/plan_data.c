@@ -4,6 +4,7 @@
 
 #include "data/sampler.h"
 #include "train/schedule.h"
+#include "train/training_check.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,22 @@ static void check_missing(Plan *plan, const char *key, const char *path, const c
                 (long long)missing, error.message);
 }
 
+/// Lists why the data do not suit the configuration. False if there is a reason.
+static bool check_data(Plan *plan, const PlanModel *model, const Dataset *data, bool is_held_out) {
+    const int before = plan->problem_count;
+    if (!model->model || !model->tokenizer) return true;
+    for (int i = 0; i < TRAINING_CHECKS; i++) {
+        const char *key;
+        Error error = {0};
+        const TrainingFacts facts = {plan->config, model->tokenizer,
+                                     model->model->num_visual_tokens, data, is_held_out};
+        // An image that does not fit, or turns too many, would be found again in the samples.
+        if (plan->problem_count > before && i == TRAINING_CHECKS - 1) break;
+        if (!training_check(i, &facts, &key, &error)) plan_add_problem(plan, key, error.message);
+    }
+    return plan->problem_count == before;
+}
+
 // ---- lengths
 
 static bool tokenize(const Plan *plan, const PlanModel *model, const Dataset *data, int64_t index,
@@ -101,6 +118,7 @@ static bool measure(Plan *plan, const PlanModel *model, const Dataset *data, int
         note_length(plan, sequence.length);
         plan->data.cut += sequence.truncated;
         plan->data.unsupervised += sequence.supervised_count == 0;
+        plan->data.answers_cut_off += sequence.answer_is_cut_off;
         token_sequence_free(&sequence);
     }
     lengths->per_word = words > 0 ? text / words : 1;
@@ -296,7 +314,8 @@ static void read_held_out(Plan *plan, const PlanModel *model, PlanBatches *batch
     plan->data.held_out_samples = limit >= 0 && limit < count ? limit : count;
     for (int64_t i = 0; i < plan->data.held_out_samples; i++)
         batches->cached_images += dataset_has_image(data, i);
-    if (model->model && model->tokenizer) find_evaluation(plan, model, data, batches);
+    if (check_data(plan, model, data, true) && model->model && model->tokenizer)
+        find_evaluation(plan, model, data, batches);
     dataset_close(data);
 }
 
@@ -318,7 +337,9 @@ static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batch
     Sampler *sampler = open_sampler(plan, data);
     Lengths lengths = {0};
     if (sampler) count_steps(plan, sampler);
-    if (sampler && model->model && model->tokenizer && find_lengths(plan, model, data, &lengths))
+    bool suits = check_data(plan, model, data, false);
+    if (sampler && suits && model->model && model->tokenizer &&
+        find_lengths(plan, model, data, &lengths))
         find_batches(plan, model, data, sampler, &lengths, batches);
     free(lengths.tokens);
     free(lengths.supervised);

@@ -231,10 +231,6 @@ static void check_together(Plan *plan, const Networks *networks, const Tokenizer
         plan_refuse(plan, "model.llm",
                     "the tokenizer has %d pieces and the language model only %d embeddings",
                     tokenizer_vocabulary_size(tokenizer), llama->config.vocab_size);
-    if (networks->clip && plan->config->data.model_max_length <= networks->clip->num_patches)
-        plan_refuse(plan, "data.model_max_length",
-                    "of %lld tokens an image alone takes %d; nothing is left for text",
-                    (long long)plan->config->data.model_max_length, networks->clip->num_patches);
 }
 
 // ---- the whole

@@ -110,6 +110,9 @@ static void print_data(const Plan *plan, FILE *out) {
     if (data->unsupervised)
         row(out, "nothing to learn", "%15s  no token of them is supervised%s",
             grouped(data->unsupervised), how);
+    if (data->answers_cut_off)
+        row(out, "answers cut off", "%15s  of these, by data.model_max_length%s",
+            grouped(data->answers_cut_off), how);
 }
 
 static void print_schedule(const Plan *plan, FILE *out) {
@@ -290,6 +293,7 @@ static json_t *data_to_json(const PlanData *data) {
     put_bool(item, "every_sample_measured", data->every_sample_measured);
     put(item, "cut", data->cut);
     put(item, "unsupervised", data->unsupervised);
+    put(item, "answers_cut_off", data->answers_cut_off);
     put_real(item, "mean_length", data->mean_length);
     put(item, "longest", data->longest);
     put(item, "tokens", (int64_t)data->tokens);

@@ -215,6 +215,23 @@ void trainer_listen_to_signals(void) {
 /// However long a step takes, every op of it tells the others that this rank is at work.
 static void sign_of_life(void *group) { process_group_progress(group); }
 
+/// What a user should know of the data when the run is over. False, alike on every rank, if nothing was learned from them: a run that
+/// went through all its steps and changed nothing has failed.
+static bool conclude(const Trainer *trainer, int64_t first_step, Error *error) {
+    const int64_t steps = trainer->position.step - first_step;
+    if (trainer->answers_cut_off && trainer->is_first)
+        fprintf(stderr,
+                "nothing was learned from %lld of %lld samples: data.model_max_length (%lld) cuts "
+                "off their whole answer\n",
+                (long long)trainer->answers_cut_off, (long long)trainer->samples,
+                (long long)trainer->config->data.model_max_length);
+    if (trainer->supervised || first_step > 0 || steps == 0) return true;
+    return error_set(error,
+                     "no token was supervised in any of the %lld steps: nothing was learned. "
+                     "'difflmm plan' counts such samples",
+                     (long long)steps);
+}
+
 bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
     Trainer trainer = {.config = config,
                        .config_yaml = config_to_yaml(config),
@@ -233,9 +250,11 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
             progress_begin(trainer.is_first ? stderr : NULL, "training", trainer.position.step,
                            trainer.max_steps, config->training.logging_steps);
         trainer.started = clock_seconds();
+        const int64_t first_step = trainer.position.step;
         process_group_set_timeout(group, (double)config->training.distributed_timeout);
         ok = train(&trainer, error);
         progress_end(trainer.progress);
+        ok = ok && conclude(&trainer, first_step, error);
         if (trainer.skipped)
             fprintf(stderr, "%lld sample(s) were left out because of missing or damaged images\n",
                     (long long)trainer.skipped);

@@ -34,6 +34,8 @@ typedef struct Trainer {
     Progress *progress;            ///< NULL: nothing is shown
     CheckpointWriter *checkpoints; ///< of rank 0
     int64_t max_steps, warmup_steps, skipped;
+    /// Of the whole job since this part of the run began, as tokens and samples below.
+    int64_t supervised, answers_cut_off;
     double started, step_started;
     int64_t tokens_before, samples; ///< of the whole job, for rates
     double peak_rate;               ///< of products, operations per second of all ranks
@@ -45,6 +47,8 @@ typedef struct StepResult {
     double loss, gradient_norm; ///< per supervised token
     double learning_rate[GROUP_COUNT];
     int64_t supervised, tokens, samples;
+    /// Samples whose whole answer model_max_length cuts off.
+    int64_t answers_cut_off;
     double operations;     ///< floating-point, see ops/flop_count.h
     double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
     bool updated;

@@ -7,6 +7,7 @@
 #include "train/schedule.h"
 #include "train/trained_weights.h"
 #include "train/trainer_parts.h"
+#include "train/training_check.h"
 
 #include "autograd/output_file.h"
 
@@ -28,6 +29,24 @@ static bool open_data(Trainer *trainer, Error *error) {
     trainer->held_out =
         dataset_open(&(DatasetOptions){data->eval, folder, data->missing_image}, error);
     return trainer->held_out != NULL;
+}
+
+/// Whether the data suit the configuration.
+static bool check_data(const Trainer *trainer, Error *error) {
+    const char *key;
+    TrainingFacts facts = {.config = trainer->config,
+                           .tokenizer = trainer->setup.tokenizer,
+                           .num_visual_tokens = trainer->setup.model->num_visual_tokens,
+                           .data = trainer->data};
+    for (int i = 0; i < TRAINING_CHECKS; i++) {
+        facts.data = trainer->data;
+        facts.is_held_out = false;
+        if (!training_check(i, &facts, &key, error)) return false;
+        facts.data = trainer->held_out;
+        facts.is_held_out = true;
+        if (facts.data && !training_check(i, &facts, &key, error)) return false;
+    }
+    return true;
 }
 
 static bool fill_caches(Trainer *trainer, Error *error) {
@@ -259,7 +278,7 @@ static bool take_folder(Trainer *trainer, Error *error) {
 static bool read_everything(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
     return model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
-           open_data(trainer, error) && count_steps(trainer, error);
+           open_data(trainer, error) && check_data(trainer, error) && count_steps(trainer, error);
 }
 
 /// Settings and data must be the same on every rank; what is about this machine alone may differ.

@@ -18,6 +18,9 @@
 /// Seconds between two signs of life while every result is looked at on the host.
 static const double SEARCH_PATIENCE = 1800;
 
+/// The step that is under way, counted from 1 as progress and checkpoints count those that are done.
+static long long step_number(const Trainer *trainer) { return trainer->position.step + 1; }
+
 /// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that is not finite.
 static double forward_and_backward(Trainer *trainer, const MicroBatch *batch, DiffLMMLoss *loss) {
     scope_begin();
@@ -37,6 +40,8 @@ static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResul
     result->supervised += loss.num_supervised;
     result->tokens += loss.num_tokens;
     result->samples += batch->count;
+    for (int i = 0; i < batch->count; i++)
+        result->answers_cut_off += batch->samples[i].tokens.answer_is_cut_off;
     if (batch->skipped) {
         trainer->skipped += batch->skipped;
         progress_print(trainer->progress, "left out %d sample(s): %s", batch->skipped,
@@ -90,22 +95,23 @@ static bool refuse_not_finite(Trainer *trainer, const char *symptom, Error *erro
     process_group_set_timeout(trainer->group, SEARCH_PATIENCE);
     bool finite = look_at_every_result(trainer, what, sizeof what);
     if (!finite)
-        error_set(error, "in step %lld %s. The first such values: %s. %s",
-                  (long long)trainer->position.step, symptom, what, ADVICE);
+        error_set(error, "in step %lld %s. The first such values: %s. %s", step_number(trainer),
+                  symptom, what, ADVICE);
     if (!process_group_agree(trainer->group, finite, error)) return false;
     return error_set(error,
                      "in step %lld %s; every value that leads to it is finite on every rank, only "
                      "the sum of all is too large. %s",
-                     (long long)trainer->position.step, symptom, ADVICE);
+                     step_number(trainer), symptom, ADVICE);
 }
 
 /// Sums the step over ranks. Fails on every rank if it failed on one.
 static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Error *error) {
-    enum { LOSS, SUPERVISED, TOKENS, SAMPLES, OPERATIONS, FAILED, STOP, COUNT };
+    enum { LOSS, SUPERVISED, TOKENS, SAMPLES, CUT_OFF, OPERATIONS, FAILED, STOP, COUNT };
     double totals[COUNT] = {result->loss,
                             (double)result->supervised,
                             (double)result->tokens,
                             (double)result->samples,
+                            (double)result->answers_cut_off,
                             result->operations,
                             !ok,
                             stop};
@@ -116,6 +122,7 @@ static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Er
     result->loss = result->supervised ? totals[LOSS] / totals[SUPERVISED] : 0;
     result->tokens = (int64_t)totals[TOKENS];
     result->samples = (int64_t)totals[SAMPLES];
+    result->answers_cut_off = (int64_t)totals[CUT_OFF];
     result->operations = totals[OPERATIONS];
     trainer->stopping = trainer->stopping || totals[STOP] > 0;
     return true;
@@ -173,7 +180,7 @@ static bool is_in_line(Trainer *trainer, StepResult *result) {
     progress_print(trainer->progress,
                    "warning: step %lld is out of line: %s %.4g, %.1f standard deviations above the "
                    "last ones%s",
-                   (long long)trainer->position.step, loss_out ? "loss" : "gradient norm",
+                   step_number(trainer), loss_out ? "loss" : "gradient norm",
                    loss_out ? result->loss : result->gradient_norm,
                    loss_out ? result->loss_z : result->norm_z,
                    consequences[training->outlier_action]);
@@ -187,7 +194,7 @@ static bool update(Trainer *trainer, StepResult *result, Error *error) {
     if (!result->supervised) {
         progress_print(trainer->progress,
                        "step %lld: no token of the batch is supervised; nothing is learned from it",
-                       (long long)trainer->position.step);
+                       step_number(trainer));
         parameters_clear_grad(&trainer->setup.parameters);
         return true;
     }
@@ -214,8 +221,7 @@ static bool run_step(Trainer *trainer, bool stop, StepResult *result, Error *err
     bool ok = run_micro_batches(trainer, result, error);
     result->operations = flop_count();
     Error waiting = {0};
-    return gradient_buckets_finish(trainer->buckets, trainer->position.step,
-                                   ok ? error : &waiting) &&
+    return gradient_buckets_finish(trainer->buckets, step_number(trainer), ok ? error : &waiting) &&
            combine(trainer, ok, stop, result, error) && update(trainer, result, error);
 }
 
@@ -230,5 +236,7 @@ bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error)
     trainer->position.position += result->samples;
     trainer->position.tokens += result->tokens;
     trainer->samples += result->samples;
+    trainer->supervised += result->supervised;
+    trainer->answers_cut_off += result->answers_cut_off;
     return true;
 }

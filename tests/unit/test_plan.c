@@ -227,6 +227,7 @@ static void a_damaged_image_and_a_batch_without_supervision_are_timed_as_well(vo
     snprintf(folder, sizeof folder, "data.image_folder=%s", in_folder("damaged"));
     Plan *plan = timed_plan_of(data, folder);
     assert_true(plan->time.known);
+    assert_int_equal(plan->data.answers_cut_off, 1);
     plan_free(plan);
 }
 
@@ -363,7 +364,7 @@ static void missing_images_are_counted_and_the_first_is_named(void **state) {
                "{\"from\": \"gpt\", \"value\": \"a ring\"}]}]");
     snprintf(data, sizeof data, "data.train=%s", in_folder("ghosts.json"));
     for (int fails = 0; fails < 2; fails++) {
-        Config *config = configure(SETTINGS(data, fails ? fail : skip));
+        Config *config = configure(SETTINGS(data, fails ? fail : skip, "lora.lora_enable=true"));
         Plan *plan = plan_make(config, &(PlanOptions){.processes = 1});
         assert_int_equal(plan->data.missing_images, 1);
         assert_int_equal(plan->data.samples, 1);

@@ -75,6 +75,10 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
                               "\"width\": 4}], \"categories\": [{\"id\": 1, \"name\": "
                               "\"ring\"}], \"annotations\": [{\"id\": 1, \"image_id\": 2, "
                               "\"category_id\": 1, \"segmentation\": [[0, 0, 1, 0, 1, 1]]}]}");
+    write_text("unannotated.json",
+               "{\"images\": [{\"id\": 1, \"file_name\": \"a.jpg\", \"height\": 4, "
+               "\"width\": 4}], \"categories\": [{\"id\": 1, \"name\": "
+               "\"ring\"}]}");
     const Mistake mistakes[] = {
         {"", 2, {"usage"}},
         {"trian x", 2, {"'trian'", "did you mean 'train'"}},
@@ -100,6 +104,13 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/absent.json",
          1,
          {"absent.json", "annotation 0"}},
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/unannotated.json",
+         1,
+         {"unannotated.json", "none of the 1 images has an annotation"}},
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.checkpoint=null "
+         "eval.annotations=@/world/test/instances.json data.model_max_length=64",
+         2,
+         {"data.model_max_length", "an image alone takes 64"}},
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/broken.json",
          1,
          {"broken.json:1"}},
@@ -292,6 +303,28 @@ static void features_are_a_function_of_the_noise(void **state) {
     assert_non_null(strstr(output, "noise.safetensors"));
 }
 
+static void features_put_the_image_where_the_prompt_has_no_place_for_it(void **state) {
+    (void)state;
+    const char *arguments =
+        "features configs/tiny_stage2.yaml @/world/test/images/000000500000.jpg --text circle "
+        "eval.checkpoint=null data.version=%s \"eval.prompt=%s\" --out @/%s";
+    static const char *const versions[] = {"vicuna_v1", "plain"};
+    for (int i = 0; i < 2; i++) {
+        char command[512];
+        snprintf(command, sizeof command, arguments, versions[i], "What?", "unmarked.safetensors");
+        if (run(command) != 0) fail_msg("%s", output);
+        snprintf(command, sizeof command, arguments, versions[i], "<image> What?",
+                 "marked.safetensors");
+        if (run(command) != 0) fail_msg("%s", output);
+        assert_true(same_files("unmarked.safetensors", "marked.safetensors"));
+    }
+    char command[512];
+    snprintf(command, sizeof command, arguments, "vicuna_v1", "What?",
+             "short.safetensors data.model_max_length=60");
+    assert_int_equal(run(command), 2);
+    assert_non_null(strstr(output, "data.model_max_length: of 60 tokens an image alone takes 64"));
+}
+
 static int make_world(void **state) {
     Error error = {0};
     char command[600];
@@ -318,6 +351,7 @@ int main(void) {
         cmocka_unit_test(exported_weights_are_trained_and_asked_as_the_checkpoint_is),
         cmocka_unit_test(grounding_writes_answer_masks_and_picture),
         cmocka_unit_test(features_are_a_function_of_the_noise),
+        cmocka_unit_test(features_put_the_image_where_the_prompt_has_no_place_for_it),
     };
     return cmocka_run_group_tests(tests, make_world, remove_temporary_folder);
 }

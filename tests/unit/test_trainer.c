@@ -2,6 +2,7 @@
 // Training as a whole, on a few scenes of the tiny world with the tiny frozen networks: the same run stopped and resumed, the same
 // batch cut differently, the same run on a GPU, real photographs.
 #include "checkpoints/training_state.h"
+#include "data/sampler.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
 #include "train/metrics.h"
@@ -318,7 +319,7 @@ static void a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor(
                               NULL};
     assert_false(train(settings, &error));
     print_message("%s\n", error.message);
-    assert_non_null(strstr(error.message, "in step 0 the gradient of 'base_model.model.model."));
+    assert_non_null(strstr(error.message, "in step 1 the gradient of 'base_model.model.model."));
     assert_non_null(strstr(error.message, "lora_B.weight' is not finite although the loss is "));
     const char *first = strstr(error.message, "The first such values: ");
     assert_non_null(first);
@@ -326,24 +327,108 @@ static void a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor(
     assert_non_null(strstr(first, "lora_B.weight'"));
 }
 
+/// Two text-only samples, the answer of the second too far from the beginning. "data.train=<file>".
+static const char *data_with_an_answer_cut_off(void) {
+    static char setting[320];
+    FILE *file = fopen(in_folder("cut.json"), "w");
+    assert_non_null(file);
+    for (int i = 0; i < 2; i++) {
+        fprintf(file, "%s{\"id\": \"%d\", \"conversations\": [{\"from\": \"human\", \"value\": \"",
+                i ? "," : "[", i);
+        for (int k = 0; k < (i ? 200 : 1); k++) fprintf(file, "what? ");
+        fprintf(file, "\"}, {\"from\": \"gpt\", \"value\": \"A ring.\"}]}\n");
+    }
+    fprintf(file, "]");
+    assert_int_equal(fclose(file), 0);
+    snprintf(setting, sizeof setting, "data.train=%s", in_folder("cut.json"));
+    return setting;
+}
+
+/// A seed with which the sample whose answer is cut off comes last or first.
+static const char *seed_with_first(int64_t sample) {
+    static char setting[64];
+    Error error;
+    for (uint64_t seed = 0;; seed++) {
+        Sampler *sampler = sampler_create(&(SamplerOptions){.sample_count = 2,
+                                                            .global_batch = 1,
+                                                            .micro_batch = 1,
+                                                            .seed = seed,
+                                                            .shuffle = true},
+                                          &error);
+        const bool found = sampler_sample(sampler, 0, 0) == sample;
+        sampler_free(sampler);
+        snprintf(setting, sizeof setting, "training.seed=%d", (int)seed);
+        if (found) return setting;
+    }
+}
+
 static void a_batch_without_a_supervised_token_teaches_nothing(void **state) {
     (void)state;
     char output[300];
     snprintf(output, sizeof output, "training.output_dir=%s", in_folder("unsupervised"));
-    char captions[300];
-    snprintf(captions, sizeof captions, "data.train=%s",
-             in_folder("world/train/blip_laion_cc_sbu_558k.json"));
-    // Sequences end before the answer.
-    assert_trains((const char *[]){output, captions, "data.version=vicuna_v1",
-                                   "data.model_max_length=80", "training.max_steps=2",
-                                   "training.save_steps=1", "training.save_total_limit=0",
-                                   "training.per_device_train_batch_size=2", NULL});
+    assert_trains((const char *[]){
+        output, data_with_an_answer_cut_off(), seed_with_first(0), "lora.lora_enable=true",
+        "training.max_steps=2", "training.warmup_ratio=0", "training.save_steps=1",
+        "training.save_total_limit=0", "training.per_device_train_batch_size=1", NULL});
     MetricSeries updated = metric_of("unsupervised", "updated");
     assert_int_equal(updated.count, 2);
-    assert_true(updated.values[0] == 0 && updated.values[1] == 0);
+    assert_true(updated.values[0] == 1 && updated.values[1] == 0);
     metric_series_free(&updated);
     assert_true(largest_difference(in_folder("unsupervised/checkpoint-1.h5"),
                                    in_folder("unsupervised/checkpoint-2.h5"), "weights/") == 0);
+}
+
+static void a_run_in_which_nothing_is_supervised_has_failed(void **state) {
+    (void)state;
+    Error error = {0};
+    char output[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("in-vain"));
+    // The only step is about the sample that teaches nothing.
+    assert_false(train((const char *[]){output, data_with_an_answer_cut_off(), seed_with_first(1),
+                                        "lora.lora_enable=true", "training.max_steps=1",
+                                        "training.per_device_train_batch_size=1", NULL},
+                       &error));
+    assert_non_null(strstr(error.message, "no token was supervised in any of the 1 steps"));
+    assert_false(error.is_configuration);
+}
+
+static void a_run_that_cannot_teach_is_refused_before_its_folder_is_made(void **state) {
+    (void)state;
+    char output[300], captions[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("refused"));
+    snprintf(captions, sizeof captions, "data.train=%s",
+             in_folder("world/train/blip_laion_cc_sbu_558k.json"));
+    const struct {
+        const char *settings[3], *message;
+        bool is_configuration;
+    } cases[] = {
+        // sequences end before the answer
+        {{captions, "data.model_max_length=80"}, "no token of any of the 20 samples", false},
+        {{captions, "data.model_max_length=65"},
+         "data.model_max_length: of 65 tokens an image alone takes 64",
+         true},
+        {{data_with_an_answer_cut_off()}, "data.train: no sample has an image", true},
+        {{"data.version=plain"}, "data.version: ", true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Error error = {0};
+        const char *settings[5] = {output};
+        for (int k = 0; k < 3 && cases[i].settings[k]; k++) settings[k + 1] = cases[i].settings[k];
+        assert_false(train(settings, &error));
+        if (!strstr(error.message, cases[i].message)) fail_msg("case %zu: %s", i, error.message);
+        assert_int_equal(error.is_configuration, cases[i].is_configuration);
+        assert_int_equal(access(in_folder("refused"), F_OK), -1);
+    }
+}
+
+/// An image's tokens matter only where there is an image.
+static void text_needs_no_room_for_an_image(void **state) {
+    (void)state;
+    char output[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("text"));
+    assert_trains((const char *[]){output, data_with_an_answer_cut_off(), "lora.lora_enable=true",
+                                   "data.model_max_length=60", "training.max_steps=1",
+                                   "training.per_device_train_batch_size=2", NULL});
 }
 
 static void a_runs_folder_tells_how_to_repeat_it(void **state) {
@@ -528,6 +613,9 @@ int main(void) {
         cmocka_unit_test(a_loss_that_is_not_finite_names_the_first_kernel),
         cmocka_unit_test(a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor),
         cmocka_unit_test(a_batch_without_a_supervised_token_teaches_nothing),
+        cmocka_unit_test(a_run_in_which_nothing_is_supervised_has_failed),
+        cmocka_unit_test(a_run_that_cannot_teach_is_refused_before_its_folder_is_made),
+        cmocka_unit_test(text_needs_no_room_for_an_image),
         cmocka_unit_test(a_runs_folder_tells_how_to_repeat_it),
 #ifdef DIFFLMM_TEST_CUDA
         cmocka_unit_test(a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit),
