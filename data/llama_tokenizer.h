@@ -1,7 +1,7 @@
 /// A SentencePiece model used as Hugging Face's LlamaTokenizer in legacy mode, which LLaVA uses: <s>, </s> and <unk> in a text
 /// are those tokens, and the text between them is tokenized piece by piece. For data/tokenizer.c only.
 #pragma once
-#include "data/tokenizer.h"
+#include "data/token_list.h"
 
 typedef struct LlamaTokenizer LlamaTokenizer;
 

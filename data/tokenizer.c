@@ -93,26 +93,6 @@ int32_t tokenizer_piece_id(const Tokenizer *tokenizer, const char *piece) {
                            : llama_tokenizer_id(tokenizer->llama, piece);
 }
 
-void token_list_append(TokenList *list, int32_t id, int32_t begin, int32_t end) {
-    if (list->count == list->capacity) {
-        list->capacity = list->capacity ? 2 * list->capacity : 64;
-        size_t bytes = (size_t)list->capacity * sizeof(int32_t);
-        list->ids = checked_realloc(list->ids, bytes);
-        list->begin = checked_realloc(list->begin, bytes);
-        list->end = checked_realloc(list->end, bytes);
-    }
-    list->ids[list->count] = id;
-    list->begin[list->count] = begin;
-    list->end[list->count++] = end;
-}
-
-void token_list_free(TokenList *list) {
-    free(list->ids);
-    free(list->begin);
-    free(list->end);
-    *list = (TokenList){0};
-}
-
 bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t length, TokenList *list,
                       Error *error) {
     // Rewriting a text may make it longer, and spans are 32 bits wide.
@@ -124,11 +104,4 @@ bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t lengt
 DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count) {
     return tokenizer->json ? tokenizer_json_decode(tokenizer->json, ids, count)
                            : llama_tokenizer_decode(tokenizer->llama, ids, count);
-}
-
-void decoded_text_free(DecodedText *decoded) {
-    free(decoded->text);
-    free(decoded->begin);
-    free(decoded->end);
-    *decoded = (DecodedText){0};
 }

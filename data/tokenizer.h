@@ -3,10 +3,7 @@
 ///
 /// A tokenizer may be used by several threads at once.
 #pragma once
-#include "autograd/error.h"
-
-#include <stddef.h>
-#include <stdint.h>
+#include "data/token_list.h"
 
 typedef struct Tokenizer Tokenizer;
 
@@ -26,18 +23,6 @@ int32_t tokenizer_eos(const Tokenizer *tokenizer);
 /// LLaVA pads with the unknown token of a SentencePiece model.
 int32_t tokenizer_pad(const Tokenizer *tokenizer);
 
-/// A growing list of tokens, each with the bytes [begin, end) of the text that it stands for. Begin with zeros.
-typedef struct TokenList {
-    int32_t *ids;
-    int32_t *begin;
-    int32_t *end;
-    int count;
-    int capacity;
-} TokenList;
-
-void token_list_append(TokenList *list, int32_t id, int32_t begin, int32_t end);
-void token_list_free(TokenList *list);
-
 /// Appends the tokens of text[0, length). No beginning-of-sequence token is added. Special tokens in the text become those tokens
 /// (of a SentencePiece model: "<s>", "</s>" and "<unk>"), and the text between them is tokenized piece by piece; with SentencePiece
 /// each piece has its own leading space (this is what "legacy" means). Spans are relative to `text`; a token for an added
@@ -51,14 +36,6 @@ const char *tokenizer_piece(const Tokenizer *tokenizer, int32_t id);
 /// The id of a piece written so ("<|im_end|>"), or -1.
 int32_t tokenizer_piece_id(const Tokenizer *tokenizer, const char *piece);
 
-typedef struct DecodedText {
-    char *text;     ///< UTF-8, owned
-    int32_t *begin; ///< [count] byte span of each token in text: its leading space belongs to it
-    int32_t *end;
-    int count;
-} DecodedText;
-
 /// Text of the tokens, without special tokens (their spans are empty; so are those of ids outside of the vocabulary) and, of a
 /// SentencePiece model, without the leading space of the first. Bytes that are not UTF-8 become U+FFFD.
 DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count);
-void decoded_text_free(DecodedText *decoded);

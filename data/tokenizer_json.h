@@ -3,7 +3,7 @@
 ///
 /// Ids equal those of the `tokenizers` package; what a file asks for beyond that is refused, naming its key.
 #pragma once
-#include "data/tokenizer.h"
+#include "data/token_list.h"
 
 typedef struct TokenizerJson TokenizerJson;
 

@@ -3,7 +3,7 @@
 /// all but the first written "##piece" [Devlin et al. 2019, arXiv 1810.04805]. Ids equal those of the
 /// `tokenizers` package, but for the marks and punctuation of scripts that are newer than its tables (Unicode 8).
 #pragma once
-#include "data/tokenizer.h"
+#include "data/token_list.h"
 
 typedef struct WordPiece WordPiece;
 
