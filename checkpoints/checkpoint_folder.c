@@ -87,6 +87,26 @@ bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *con
     return true;
 }
 
+void checkpoint_warn(const char *message, void *context) {
+    (void)context;
+    fprintf(stderr, "warning: %s\n", message);
+}
+
+char *checkpoint_resolve(const char *path, Error *error) {
+    struct stat status;
+    if (stat(path, &status)) {
+        error_set(error, "%s does not exist; expected a checkpoint or a folder of checkpoints",
+                  path);
+        return NULL;
+    }
+    if (!S_ISDIR(status.st_mode)) return checked_strdup(path);
+    char *newest = NULL;
+    int64_t step;
+    if (!checkpoint_newest(path, checkpoint_warn, NULL, &newest, &step, error)) return NULL;
+    if (!newest) error_set(error, "%s holds no intact checkpoint-<step>.h5", path);
+    return newest;
+}
+
 /// Points checkpoint-best.h5 at the best checkpoint, if that exists: a link under another name takes the old one's place at once.
 static bool link_best(const char *folder, int64_t step, Error *error) {
     char *best = checkpoint_path(folder, step), *link = format_string("%s/%s", folder, BEST),

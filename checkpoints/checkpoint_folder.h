@@ -9,11 +9,17 @@ char *checkpoint_path(const char *folder, int64_t step);
 
 /// Told of every checkpoint that is passed over because it is damaged.
 typedef void CheckpointWarning(const char *message, void *context);
+/// The one that writes "warning: ..." to stderr.
+void checkpoint_warn(const char *message, void *context);
 
 /// The checkpoint with the highest step that is intact (all checksums hold). *path is NULL if there is none, or no such
 /// folder; the caller frees it. `warning` may be NULL. Fails only if the folder cannot be read.
 bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *context, char **path,
                        int64_t *step, Error *error);
+
+/// A checkpoint as a user names it: a file, or a folder whose newest intact checkpoint is meant (damaged ones are reported on
+/// stderr). NULL on failure; the caller frees it.
+char *checkpoint_resolve(const char *path, Error *error);
 
 /// Which checkpoints stay.
 typedef struct CheckpointRetention {

@@ -1,5 +1,6 @@
 // difflmm export: trained weights in the published files.
 #include "autograd/output_directory.h"
+#include "checkpoints/checkpoint_folder.h"
 #include "train/command.h"
 #include "train/export.h"
 #include "train/model_setup.h"

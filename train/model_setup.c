@@ -1,6 +1,5 @@
 #include "train/model_setup.h"
 
-#include "checkpoints/checkpoint_folder.h"
 #include "models/weights.h"
 #include "ops/kernels.h"
 #include "train/core_count.h"
@@ -132,26 +131,6 @@ void model_setup_close(ModelSetup *setup) {
     if (setup->tokenizer) tokenizer_close(setup->tokenizer);
     parameters_free(&setup->parameters);
     *setup = (ModelSetup){0};
-}
-
-static void warn_of_damage(const char *message, void *context) {
-    (void)context;
-    warn(message);
-}
-
-char *checkpoint_resolve(const char *path, Error *error) {
-    struct stat status;
-    if (stat(path, &status)) {
-        error_set(error, "%s does not exist; expected a checkpoint or a folder of checkpoints",
-                  path);
-        return NULL;
-    }
-    if (!S_ISDIR(status.st_mode)) return checked_strdup(path);
-    char *newest = NULL;
-    int64_t step;
-    if (!checkpoint_newest(path, warn_of_damage, NULL, &newest, &step, error)) return NULL;
-    if (!newest) error_set(error, "%s holds no intact checkpoint-<step>.h5", path);
-    return newest;
 }
 
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error) {

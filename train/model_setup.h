@@ -33,7 +33,3 @@ ConversationFormat model_setup_format(const Config *config, int num_visual_token
 /// Reads the weights of eval.checkpoint (train/trained_weights.h) into the parameters; nothing to do where it is null. LoRA weights must be
 /// there if lora.lora_enable, and are passed over if not.
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);
-
-/// A checkpoint as a user names it: a file, or a folder whose newest intact checkpoint is meant (damaged ones are reported on
-/// stderr). NULL on failure; the caller frees it.
-char *checkpoint_resolve(const char *path, Error *error);

@@ -61,17 +61,12 @@ static void check_resumed(Plan *plan, PlanModel *model, const char *key, const c
     if (fits) check_changes(plan, path);
 }
 
-static void warn_of_damage(const char *message, void *context) {
-    (void)context;
-    fprintf(stderr, "warning: %s\n", message);
-}
-
 static void resume_automatically(Plan *plan, PlanModel *model) {
     const TrainingSection *training = &plan->config->training;
     char *newest = NULL;
     Error error;
     if (!training->output_dir) return;
-    if (!checkpoint_newest(training->output_dir, warn_of_damage, NULL, &newest,
+    if (!checkpoint_newest(training->output_dir, checkpoint_warn, NULL, &newest,
                            &plan->schedule.first_step, &error)) {
         plan_refuse(plan, "training.output_dir", "%s", error.message);
     } else if (newest && !strcmp(training->resume, "never")) {

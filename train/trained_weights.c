@@ -1,9 +1,9 @@
 #include "train/trained_weights.h"
 
+#include "checkpoints/checkpoint_folder.h"
 #include "checkpoints/model_config.h"
 #include "checkpoints/published_adapters.h"
 #include "train/config_schema.h"
-#include "train/model_setup.h"
 #include "train/peft_config.h"
 #include "train/training_checkpoint.h"
 

@@ -1,5 +1,6 @@
 // How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
 // checkpoint, if there is one, says where the run stands.
+#include "checkpoints/checkpoint_folder.h"
 #include "ops/flop_count.h"
 #include "ops/kernels.h"
 #include "train/resume_check.h"
@@ -111,11 +112,6 @@ static bool count_steps(Trainer *trainer, Error *error) {
 
 // ---- starting anew or going on
 
-static void warn(const char *message, void *context) {
-    (void)context;
-    fprintf(stderr, "warning: %s\n", message);
-}
-
 static bool load_initial_adapters(Trainer *trainer, Error *error) {
     const char *from = trainer->config->model.adapters;
     return !from ||
@@ -156,8 +152,8 @@ static bool find_newest(Trainer *trainer, char *path, size_t size, Error *error)
     if (trainer->is_first) {
         char *newest = NULL;
         int64_t step;
-        ok = checkpoint_newest(trainer->config->training.output_dir, warn, NULL, &newest, &step,
-                               error);
+        ok = checkpoint_newest(trainer->config->training.output_dir, checkpoint_warn, NULL, &newest,
+                               &step, error);
         if (newest) snprintf(path, size, "%s", newest);
         free(newest);
     }
