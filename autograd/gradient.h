@@ -17,3 +17,6 @@ struct Gradient {
 Gradient *gradient_new(bool leaf);
 Gradient *gradient_retain(Gradient *gradient);
 void gradient_release(Gradient *gradient);
+
+/// Whether another tensor, or another holder of this one, would see what is written into x.
+bool tensor_shares_memory(const Tensor *x);

@@ -16,8 +16,6 @@ struct Tape {
 
 static _Thread_local Tape *tape;
 
-bool tensor_shares_memory(const Tensor *x); // tensor.c
-
 void tape_begin(void) {
     Tape *inner = checked_calloc(1, sizeof *inner);
     inner->outer = tape;
@@ -78,6 +76,7 @@ static void node_free(Node *node) {
     for (int i = 0; i < NODE_INPUTS; i++) end_free(node->inputs[i].gradient);
     for (int i = 0; i < node->hidden_count; i++) end_free(node->hidden_leaves[i]);
     free(node->hidden_leaves);
+    free(node->context);
     for (int i = 0; i < NODE_SAVED; i++) tensor_release(node->saved[i]);
     free(node);
 }
@@ -269,19 +268,14 @@ void backward(Tensor *output, Tensor *grad_output) {
 
 // ---- recompute
 
-typedef struct RecomputeArguments {
-    Segment segment;
-    unsigned char context[NODE_ARGUMENT_BYTES - 32];
-} RecomputeArguments;
-
 static void recompute_backward(Node *node, Tensor *grad_output) {
-    RecomputeArguments arguments;
-    memcpy(&arguments, node->arguments, sizeof arguments);
+    Segment segment;
+    memcpy(&segment, node->arguments, sizeof segment);
     Tensor *x = reshape(node->saved[0], node->saved[0]->rank, node->saved[0]->shape);
     gradient_release(x->gradient);
     x->gradient = node_wants(node, 0) ? gradient_new(false) : NULL;
     tape_begin();
-    Tensor *y = arguments.segment(arguments.context, x);
+    Tensor *y = segment(node->context, x);
     if (requires_grad(y)) backward(y, grad_output);
     tape_end();
     if (x->gradient && x->gradient->gathered) node_add_grad(node, 0, x->gradient->value);
@@ -289,9 +283,6 @@ static void recompute_backward(Node *node, Tensor *grad_output) {
 
 Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x,
                   Tensor *const held[3]) {
-    RecomputeArguments arguments = {.segment = segment};
-    CHECK(bytes <= sizeof arguments.context, "recompute: a context of %zu bytes", bytes);
-    memcpy(arguments.context, context, bytes);
     bool recording = tape_recording();
     LeafList hidden = {0};
     if (recording) collecting = &hidden;
@@ -312,6 +303,8 @@ Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x,
     node->hidden_count = hidden.count;
     node_save(node, 0, x);
     for (int i = 0; i < 3; i++) node_save(node, i + 1, held ? held[i] : NULL);
-    NODE_SET_ARGUMENTS(node, arguments);
+    node->context = checked_malloc(bytes);
+    memcpy(node->context, context, bytes);
+    NODE_SET_ARGUMENTS(node, segment);
     return y;
 }

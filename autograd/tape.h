@@ -29,6 +29,7 @@ struct Node {
     const char *name;         ///< the backward function's, for messages
     Gradient **hidden_leaves; ///< parameters that a recomputed segment reads
     int hidden_count;
+    void *context; ///< of a recomputed segment: a copy that is the node's own
 };
 
 /// Puts a node for `output` on the tape, if it records and any of the inputs (NULL allowed) wants a gradient; `output` then
@@ -93,7 +94,6 @@ void tape_on_op(OpListener *listener, void *context);
 typedef Tensor *(*Segment)(const void *context, Tensor *x);
 
 /// Runs the segment without keeping its intermediates; backward runs it again (activation checkpointing, Chen et al. 2016,
-/// arXiv 1604.06174). `context` (bytes <= NODE_ARGUMENT_BYTES - 32) is copied; what it points to must outlive the
-/// backward pass; up to three tensors that it reads are held by `held` (NULL allowed).
+/// arXiv 1604.06174). `context`, of any size, is copied; what it points to must outlive the backward pass; up to three tensors that it reads are held by `held` (NULL allowed).
 Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x,
                   Tensor *const held[3]);

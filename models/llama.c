@@ -1,11 +1,7 @@
-// The formula of a decoder layer, and reading its weights. The frozen weights keep no activations (autograd/tape.h), so a layer on the
-// tape holds what norms, attention and the gated product need, and a recomputed one only its input.
+// Reading the weights of a decoder, and what a pass over packed sequences is made of. The pass itself: models/llama_forward.c.
 #include "models/llama.h"
 
-#include "models/block_output.h"
-#include "models/llama_cache.h"
-#include "models/llama_config.h"
-#include "models/lora.h"
+#include "models/weights.h"
 
 #include <stdlib.h>
 
@@ -111,157 +107,7 @@ void llama_free(Llama *llama) {
     free(llama);
 }
 
-// ---- forward
-
-/// What a decoder layer reads beside its input.
-typedef struct LayerContext {
-    const Llama *llama;
-    const LlamaOptions *options;
-    Tensor *rotations;
-    const Attention *shape;
-    int index;
-} LayerContext;
-
-static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *x) {
-    const Affine *layer = &context->llama->layers[context->index].linears[module];
-    LoRA update;
-    return linear_lora(x, layer->weight, layer->bias,
-                       lora_update(context->options, context->index, module, &update));
-}
-
-/// Which rows go on from the keys of a layer: all, or in the last layer the tail.
-static Tensor *asking_rows(const LlamaTail *tail, Tensor *x) {
-    return tail ? gather_rows(x, tail->rows) : x;
-}
-
-static Tensor *self_attention(const LayerContext *context, const LayerContext *asking, Tensor *x,
-                              const LlamaTail *tail) {
-    const LlamaConfig *config = &context->llama->config;
-    const LlamaOptions *options = context->options;
-    Attention shape = attention_in_window(*asking->shape, config->windows[context->index]);
-    Tensor *q = rope(project(asking, Q_PROJ, asking_rows(tail, x)), asking->rotations);
-    Tensor *k = rope(project(context, K_PROJ, x), context->rotations);
-    Tensor *v = project(context, V_PROJ, x);
-    if (options->cache) llama_cache_append(options->cache, context->index, &k, &v);
-    if (options->capture)
-        attention_capture_layer(options->capture, context->index, config->num_hidden_layers, q, k,
-                                shape);
-    return project(asking, O_PROJ, scaled_dot_product_attention(q, k, v, shape));
-}
-
-static Tensor *mlp(const LayerContext *context, Tensor *x) {
-    Tensor *gated = swiglu(project(context, GATE_PROJ, x), project(context, UP_PROJ, x));
-    return project(context, DOWN_PROJ, gated);
-}
-
-/// `asking` is the context of the rows that `tail` takes; with no tail it is `context`.
-static Tensor *layer_of_rows(const LayerContext *context, const LayerContext *asking, Tensor *x,
-                             const LlamaTail *tail) {
-    const LlamaLayer *layer = &context->llama->layers[context->index];
-    float eps = context->llama->config.rms_norm_eps;
-    scope_begin();
-    Tensor *h = self_attention(context, asking, rms_norm(x, layer->input_layernorm, eps), tail);
-    x = asking_rows(tail, x);
-    h = add_rms_norm(x, h, layer->post_attention_layernorm, eps, &x);
-    return scope_end_returning(add(x, mlp(asking, h)));
-}
-
-static Tensor *decoder_layer(const LayerContext *context, Tensor *x) {
-    return layer_of_rows(context, context, x, NULL);
-}
-
-static Tensor *last_layer_of_tail(const LayerContext *context, Tensor *x) {
-    const LlamaTail *tail = context->options->tail;
-    LlamaOptions options = *context->options;
-    options.dropout_rows = tail->dropout_rows;
-    LayerContext asking = {context->llama, &options, gather_rows(context->rotations, tail->rows),
-                           &tail->shape, context->index};
-    return layer_of_rows(context, &asking, x, tail);
-}
-
-/// A layer as the tape keeps it to run it again: values, and tensors that the tape holds.
-typedef struct RecomputedLayer {
-    const Llama *llama;
-    const LlamaLora *lora;
-    Tensor *rotations, *dropout_rows;
-    const Tensor *segments;
-    uint64_t seed, pass;
-    int64_t pairs, rows;
-    float scale;
-    int num_segments, max_length;
-    uint16_t index;
-    bool train;
-} RecomputedLayer;
-
-static Tensor *run_recomputed_layer(const void *saved, Tensor *x) {
-    const RecomputedLayer *layer = saved;
-    const LlamaConfig *config = &layer->llama->config;
-    LlamaOptions options = {.lora = layer->lora,
-                            .train = layer->train,
-                            .seed = layer->seed,
-                            .pass = layer->pass,
-                            .dropout_rows = layer->dropout_rows};
-    Attention shape = {.heads = config->num_attention_heads,
-                       .kv_heads = config->num_key_value_heads,
-                       .head_dim = config->head_dim,
-                       .scale = layer->scale,
-                       .causal = true,
-                       .num_segments = layer->num_segments,
-                       .max_q_length = layer->max_length,
-                       .max_k_length = layer->max_length,
-                       .pairs = layer->pairs,
-                       .q_rows = layer->rows,
-                       .k_rows = layer->rows,
-                       .segments = layer->segments};
-    LayerContext context = {layer->llama, &options, layer->rotations, &shape, layer->index};
-    return decoder_layer(&context, x);
-}
-
-static Tensor *recomputed_layer(const LayerContext *context, Tensor *x) {
-    const LlamaOptions *options = context->options;
-    const Attention *shape = context->shape;
-    RecomputedLayer layer = {.llama = context->llama,
-                             .lora = options->lora,
-                             .rotations = context->rotations,
-                             .dropout_rows = options->dropout_rows,
-                             .segments = shape->segments,
-                             .seed = options->seed,
-                             .pass = options->pass,
-                             .index = (uint16_t)context->index,
-                             .scale = shape->scale,
-                             .pairs = shape->pairs,
-                             .rows = shape->q_rows,
-                             .num_segments = shape->num_segments,
-                             .max_length = shape->max_q_length,
-                             .train = options->train};
-    Tensor *held[3] = {context->rotations, (Tensor *)shape->segments, options->dropout_rows};
-    return recompute(run_recomputed_layer, &layer, sizeof layer, x, held);
-}
-
-static bool is_tail(const LayerContext *context) {
-    return context->options->tail && context->index == context->llama->config.num_hidden_layers - 1;
-}
-
-/// A layer is run again only where there will be a backward pass, and nothing else is asked of it.
-static bool is_recomputed(const LayerContext *context, const Tensor *x) {
-    const LlamaOptions *options = context->options;
-    return !is_tail(context) && options->recompute > 0 &&
-           context->index % options->recompute == 0 && !options->cache && !options->capture &&
-           tape_recording() && (requires_grad(x) || options->lora);
-}
-
-Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations, Attention shape,
-                      const LlamaOptions *options) {
-    LayerContext context = {llama, options, rotations, &shape, 0};
-    Tensor *x = embeddings;
-    for (; context.index < llama->config.num_hidden_layers; context.index++) {
-        x = is_recomputed(&context, x) ? recomputed_layer(&context, x)
-            : is_tail(&context)        ? last_layer_of_tail(&context, x)
-                                       : decoder_layer(&context, x);
-        block_output(x, "model.layers.%d", context.index);
-    }
-    return rms_norm(x, llama->norm, llama->config.rms_norm_eps);
-}
+// ---- what a pass is made of
 
 Tensor *llama_rotations(const Llama *llama, int num_sequences, const int *first, const int *lengths,
                         int64_t rows) {
@@ -312,8 +158,4 @@ Attention llama_tail_attention(const Llama *llama, int num_sequences, const int 
                                          config->num_key_value_heads, config->head_dim, true);
     free(segments);
     return shape;
-}
-
-Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows) {
-    return linear(rows ? gather_rows(hidden, rows) : hidden, llama->lm_head, NULL);
 }

@@ -5,7 +5,7 @@
 #pragma once
 #include "models/affine.h"
 #include "models/attention_capture.h"
-#include "models/llama_rope.h"
+#include "models/llama_config.h"
 #include "ops/ops.h"
 
 /// The linear layers of a decoder layer, in the order in which PEFT lists them.
@@ -19,21 +19,6 @@ typedef enum LlamaModule {
     DOWN_PROJ,
     LLAMA_MODULE_COUNT
 } LlamaModule;
-
-enum { LLAMA_MAX_EOS = 8 };
-
-typedef struct LlamaConfig {
-    int hidden_size, intermediate_size, num_hidden_layers;
-    int num_attention_heads, num_key_value_heads, head_dim;
-    int vocab_size;
-    float rms_norm_eps;
-    LlamaRope rope;
-    bool tie_word_embeddings, qkv_bias, o_bias, mlp_bias;
-    int *
-        windows; ///< [num_hidden_layers]: a token of that layer sees so many, itself among them; 0: all before it
-    int eos_token_id[LLAMA_MAX_EOS],
-        num_eos; ///< what ends a text: as generation_config.json says, else config.json
-} LlamaConfig;
 
 typedef struct LlamaLayer {
     Tensor *input_layernorm, *post_attention_layernorm; ///< [C]

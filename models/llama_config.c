@@ -1,5 +1,7 @@
 #include "models/llama_config.h"
 
+#include "ops/types.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -3,23 +3,7 @@
 #pragma once
 #include "models/residual_block.h"
 #include "models/spatial_transformer.h"
-
-enum { UNET_MAX_LEVELS = 8 };
-
-typedef struct UNetConfig {
-    int in_channels, cross_attention_dim, time_embedding_dim;
-    int norm_num_groups, downsample_padding;
-    float norm_eps;
-    bool flip_sin_to_cos;
-    double freq_shift;
-    int num_levels;
-    int block_out_channels[UNET_MAX_LEVELS];
-    int layers_per_block[UNET_MAX_LEVELS];   ///< of a down block; an up block has one more
-    int transformer_layers[UNET_MAX_LEVELS]; ///< in each spatial transformer
-    int attention_heads[UNET_MAX_LEVELS];
-    bool down_attention[UNET_MAX_LEVELS]; ///< CrossAttnDownBlock2D
-    bool up_attention[UNET_MAX_LEVELS];   ///< CrossAttnUpBlock2D, by up block
-} UNetConfig;
+#include "models/unet_config.h"
 
 typedef struct UNetLayer {
     ResidualBlock resnet;

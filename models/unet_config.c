@@ -2,6 +2,8 @@
 // supported; every other one must have the value that leaves it off, so that no model runs as something that it is not.
 #include "models/unet_config.h"
 
+#include "ops/types.h"
+
 #include <stdio.h>
 #include <string.h>
 
