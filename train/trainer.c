@@ -177,6 +177,14 @@ static bool finish_saving(Trainer *trainer, Error *error) {
     return process_group_agree(trainer->group, !failed, error);
 }
 
+/// Where samples can no longer be read (a file was changed, an image is damaged) the run ends, but what it has learned is kept.
+static void save_before_ending(Trainer *trainer) {
+    Error error = {0};
+    const bool is_saved = save(trainer, &error) && finish_saving(trainer, &error);
+    progress_print(trainer->progress, is_saved ? "step %lld is saved" : "step %lld is lost: %s",
+                   (long long)trainer->position.step, error.message);
+}
+
 static bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 static bool is_best(const Trainer *trainer) {
@@ -192,6 +200,7 @@ static bool train(Trainer *trainer, Error *error) {
         trainer->step_started = clock_seconds();
         ok = trainer_step(trainer, stop_requested, &result, error);
         if (ok) log_step(trainer, &result);
+        if (result.is_unread && trainer->samples > 0 && !saved) save_before_ending(trainer);
         int64_t step = trainer->position.step;
         bool last = step == trainer->max_steps;
         if (ok && trainer->held_out && (last || is_due(step, training->eval_steps)) &&

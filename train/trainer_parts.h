@@ -52,6 +52,8 @@ typedef struct StepResult {
     double operations;     ///< floating-point, see ops/flop_count.h
     double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
     bool updated;
+    /// A rank could not read its samples: what was learned before is as it was. The same on every rank.
+    bool is_unread;
 } StepResult;
 
 /// Reads networks and data, and brings the run to where it stands. On failure the trainer can be cleaned up.

@@ -116,7 +116,8 @@ static bool combine(Trainer *trainer, bool ok, bool stop, StepResult *result, Er
                             !ok,
                             stop};
     if (!process_group_sum(trainer->group, totals, COUNT, error)) return false;
-    if (totals[FAILED] > 0) return process_group_agree(trainer->group, ok, error);
+    result->is_unread = totals[FAILED] > 0;
+    if (result->is_unread) return process_group_agree(trainer->group, ok, error);
     if (!isfinite(totals[LOSS])) return refuse_not_finite(trainer, "the loss is not finite", error);
     result->supervised = (int64_t)totals[SUPERVISED];
     result->loss = result->supervised ? totals[LOSS] / totals[SUPERVISED] : 0;
