@@ -194,21 +194,26 @@ static bool is_best(const Trainer *trainer) {
 
 static bool train(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
+    int64_t saved_step = trainer->position.step;
     bool ok = true, saved = false;
     while (ok && trainer->position.step < trainer->max_steps && !(saved && trainer->stopping)) {
         StepResult result;
         trainer->step_started = clock_seconds();
         ok = trainer_step(trainer, stop_requested, &result, error);
         if (ok) log_step(trainer, &result);
-        if (result.is_unread && trainer->samples > 0 && !saved) save_before_ending(trainer);
+        bool is_unread = result.is_unread;
         int64_t step = trainer->position.step;
         bool last = step == trainer->max_steps;
         if (ok && trainer->held_out && (last || is_due(step, training->eval_steps)) &&
-            !trainer->stopping)
+            !trainer->stopping) {
             ok = evaluate(trainer, error);
+            is_unread = !ok && !process_group_is_broken(trainer->group);
+        }
         saved = ok && (last || trainer->stopping || is_due(step, training->save_steps) ||
                        is_best(trainer));
         if (saved) ok = save(trainer, error);
+        if (saved) saved_step = step;
+        if (is_unread && step > saved_step) save_before_ending(trainer);
         warn_of_failed_save(trainer);
     }
     return ok && finish_saving(trainer, error);

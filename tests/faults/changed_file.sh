@@ -13,10 +13,11 @@ data=$folder/world/train/llava_v1_5_mix665k.json
 cp "$data" "$folder/original.json"
 changed='the file was changed while it was in use'
 
-# change PROCESSES RUN HOW: a run without checkpoints whose data set is changed by the function HOW.
+# change PROCESSES RUN HOW [SETTING ...]: a run without checkpoints whose data set is changed by the function HOW.
 change() {
     local processes=$1 run=$2 how=$3 code=0 saved
-    prepare "$processes" "$run" training.save_steps=1000000 training.max_steps=1000000
+    shift 3
+    prepare "$processes" "$run" training.save_steps=1000000 training.max_steps=1000000 "$@"
     "${command[@]}" >"$folder/$run.log" 2>&1 &
     pid=$!
     wait_for 60 "no steps" has_losses "$run" 3
@@ -37,6 +38,10 @@ cp "$folder/original.json" "$data"
 change 2 cut-2 cut
 cp "$folder/original.json" "$data"
 change 1 rewritten-1 rewrite
+cp "$folder/original.json" "$data"
+
+cp "$data" "$folder/trained.json"
+change 1 held-out-1 cut "data.train=$folder/trained.json" "data.eval=$data" training.eval_steps=4 training.eval_samples=2
 cp "$folder/original.json" "$data"
 
 prepare 1 cut-1 training.save_steps=1000000 training.max_steps=1000000
