@@ -2,6 +2,7 @@
 
 #include "autograd/byte_buffer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct Lead {
@@ -80,3 +81,23 @@ static char *escape(const char *text, size_t (*length_at)(const char *text, size
 
 char *utf8_escape(const char *text) { return escape(text, utf8_character_length); }
 char *utf8_printable(const char *text) { return escape(text, utf8_printable_length); }
+
+static size_t length_in_lines(const char *text, size_t count) {
+    return *text == '\n' || *text == '\t' ? 1 : utf8_printable_length(text, count);
+}
+
+void utf8_vprint(FILE *out, const char *format, va_list arguments) {
+    char *text = NULL;
+    if (vasprintf(&text, format, arguments) < 0) return;
+    char *shown = escape(text, length_in_lines);
+    fputs(shown, out);
+    free(text);
+    free(shown);
+}
+
+void utf8_print(FILE *out, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    utf8_vprint(out, format, arguments);
+    va_end(arguments);
+}

@@ -1,8 +1,10 @@
 /// UTF-8: the one rule of what a character is (shortest forms, no surrogates, nothing above U+10FFFF) [RFC 3629], and what
 /// stands for bytes that are none.
 #pragma once
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /// U+FFFD, the replacement character.
 #define UTF8_REPLACEMENT "\xef\xbf\xbd"
@@ -22,3 +24,8 @@ char *utf8_escape(const char *text);
 size_t utf8_printable_length(const char *text, size_t count);
 /// The text in one line that a terminal shows: everything else as "\xNN". The caller frees it.
 char *utf8_printable(const char *text);
+/// fprintf() for text with names, paths and answers in it: what no terminal shows is printed as "\xNN", but for newlines and
+/// tabs.
+void utf8_print(FILE *out, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void utf8_vprint(FILE *out, const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));

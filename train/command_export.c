@@ -1,5 +1,6 @@
 // difflmm export: trained weights in the published files.
 #include "autograd/output_directory.h"
+#include "autograd/utf8.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "train/command.h"
 #include "train/export.h"
@@ -125,7 +126,7 @@ static void list_files(const char *folder) {
         struct stat status;
         if (entries[i]->d_name[0] != '.' && stat(path, &status) == 0) {
             char *size = format_bytes((int64_t)status.st_size);
-            printf("%-40s %s\n", path, size);
+            utf8_print(stdout, "%-40s %s\n", path, size);
             free(size);
         }
         free(path);

@@ -1,6 +1,7 @@
 // difflmm ground: an answer about one picture, and where each thing that it names is.
 #include "autograd/output_file.h"
 #include "autograd/output_folder.h"
+#include "autograd/utf8.h"
 #include "data/coco_annotations.h"
 #include "eval/overlay.h"
 #include "train/answer_setup.h"
@@ -118,11 +119,12 @@ static bool write_answer(const char *folder, const char *prompt, const Answer *a
 }
 
 static void print_answer(const Answer *answer, const Grounding *grounding) {
-    puts(answer->text);
+    utf8_print(stdout, "%s\n", answer->text);
     for (int i = 0; i < grounding->count; i++) {
         const GroundedPhrase *item = &grounding->items[i];
-        printf("  %d  %.*s  at x %d, y %d\n", i + 1, item->phrase.end - item->phrase.begin,
-               answer->text + item->phrase.begin, item->point.column, item->point.row);
+        utf8_print(stdout, "  %d  %.*s  at x %d, y %d\n", i + 1,
+                   item->phrase.end - item->phrase.begin, answer->text + item->phrase.begin,
+                   item->point.column, item->point.row);
     }
 }
 

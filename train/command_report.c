@@ -1,6 +1,7 @@
 // difflmm report: what a run came to, as one HTML page and a few figures for machines; or several runs, compared.
 #include "autograd/output_file.h"
 #include "autograd/output_folder.h"
+#include "autograd/utf8.h"
 #include "eval/html_report.h"
 #include "train/command.h"
 #include "train/json_text.h"
@@ -239,7 +240,7 @@ static bool report_one(const ReportRun *run, const ReportArguments *arguments, E
     OutputFolder made = {0};
     bool ok = arguments->out || output_folder_make(&made, folder, error);
     ok = ok && write_page(run, total, page, error) && write_summary(summary, figures, error);
-    if (ok) fprintf(stderr, "%s\n", page);
+    if (ok) utf8_print(stderr, "%s\n", page);
     output_folder_close(&made, !ok);
     json_decref(summary);
     free(folder);
@@ -276,7 +277,7 @@ static bool report_several(const ReportRun *runs, int count, const char *path, E
         json_set_outside(summary, names[i],
                          report_run_summary(&runs[i], report_run_seconds(&runs[i])));
     bool ok = html_report_save(page, path, error) && write_summary(summary, NULL, error);
-    if (ok) fprintf(stderr, "%s\n", path);
+    if (ok) utf8_print(stderr, "%s\n", path);
     html_report_free(page);
     json_decref(summary);
     report_names_free(names, count);

@@ -1,6 +1,7 @@
 // mpirun itself answers SIGTERM and SIGINT by ending the job as failed, a second later (Open MPI's odls_base_sigkill_timeout), saved or not. It
 // hands SIGUSR1 on, though, and then waits. So this process stays beside mpirun and translates.
 #include "train/launch.h"
+#include "autograd/utf8.h"
 
 #include "train/command.h"
 #include "train/process_group.h"
@@ -33,8 +34,8 @@ static int parse_count(const char *text) {
     long count = text ? strtol(text, &end, 10) : 0;
     if (text && end != text && !*end && !errno && count >= 1 && count <= MOST_PROCESSES)
         return (int)count;
-    fprintf(stderr, "difflmm train: %s %s: expected a number of processes, 1 or more\n", OPTION,
-            text ? text : "(nothing)");
+    utf8_print(stderr, "difflmm train: %s %s: expected a number of processes, 1 or more\n", OPTION,
+               text ? text : "(nothing)");
     return -1;
 }
 

@@ -1,5 +1,6 @@
 // difflmm: one program, one verb per thing that a person wants.
 #include "autograd/nearest_name.h"
+#include "autograd/utf8.h"
 #include "train/command.h"
 #include "train/version.h"
 
@@ -46,10 +47,10 @@ static int refuse_verb(const char *name) {
     for (int i = 0; i < NUM_VERBS; i++) names[i] = TABLE[i].name;
     int nearest = nearest_name(name, names, NUM_VERBS);
     if (nearest >= 0)
-        fprintf(stderr, "difflmm: there is no verb '%s', did you mean '%s'?\n", name,
-                names[nearest]);
+        utf8_print(stderr, "difflmm: there is no verb '%s', did you mean '%s'?\n", name,
+                   names[nearest]);
     else
-        fprintf(stderr, "difflmm: there is no verb '%s'; 'difflmm --help' lists them\n", name);
+        utf8_print(stderr, "difflmm: there is no verb '%s'; 'difflmm --help' lists them\n", name);
     return EXIT_USAGE;
 }
 

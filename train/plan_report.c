@@ -1,4 +1,5 @@
 // The plan for people and for programs.
+#include "autograd/utf8.h"
 #include "train/plan.h"
 
 #include "train/json_text.h"
@@ -40,7 +41,7 @@ static void row(FILE *out, const char *name, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fprintf(out, "  %-28s ", name);
-    vfprintf(out, format, arguments);
+    utf8_vprint(out, format, arguments);
     fputc('\n', out);
     va_end(arguments);
 }
@@ -85,7 +86,7 @@ static void print_changes(const Plan *plan, FILE *out) {
     if (!plan->changes || !*plan->changes) return;
     fprintf(out, "\nchanges\n");
     for (const char *line = plan->changes; *line; line += strcspn(line, "\n") + 1)
-        fprintf(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
+        utf8_print(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
 }
 
 static void print_data(const Plan *plan, FILE *out) {
@@ -195,7 +196,7 @@ static void print_time(const Plan *plan, FILE *out) {
 }
 
 void plan_print(const Plan *plan, FILE *out) {
-    fprintf(out, "plan of %s\n", plan->config->path ? plan->config->path : "the command line");
+    utf8_print(out, "plan of %s\n", plan->config->path ? plan->config->path : "the command line");
     print_parts(plan, out);
     print_files(plan, out);
     print_changes(plan, out);

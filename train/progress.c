@@ -1,4 +1,5 @@
 #include "train/progress.h"
+#include "autograd/utf8.h"
 
 #include "autograd/clock.h"
 #include "autograd/error.h"
@@ -113,7 +114,7 @@ static void show(Progress *progress) {
     if (progress->is_terminal)
         fprintf(progress->out, "\r%s\033[K", line);
     else
-        fprintf(progress->out, "%s\n", line);
+        utf8_print(progress->out, "%s\n", line);
     fflush(progress->out);
     free(line);
     progress->shown = clock_seconds();
@@ -161,7 +162,7 @@ void progress_print(Progress *progress, const char *format, ...) {
     if (progress->is_terminal) fputs("\r\033[K", progress->out);
     va_list arguments;
     va_start(arguments, format);
-    vfprintf(progress->out, format, arguments);
+    utf8_vprint(progress->out, format, arguments);
     va_end(arguments);
     fputc('\n', progress->out);
     if (progress->is_terminal)

@@ -1,4 +1,5 @@
 #include "train/report_run.h"
+#include "autograd/utf8.h"
 #include "train/json_text.h"
 
 #include "autograd/json_file.h"
@@ -55,8 +56,8 @@ static json_t *read_starts(const char *folder) {
             continue;
         }
         json_decref(start);
-        fprintf(stderr, "warning: %s/runs.jsonl:%d is no JSON object and is left out\n", folder,
-                number);
+        utf8_print(stderr, "warning: %s/runs.jsonl:%d is no JSON object and is left out\n", folder,
+                   number);
     }
     free(text);
     return starts;

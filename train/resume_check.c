@@ -1,4 +1,5 @@
 #include "train/resume_check.h"
+#include "autograd/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -115,9 +116,9 @@ static void compare_settings(Changes *changes, const char *yaml, const char *wri
         if (!find_key(written_yaml, now.key, &then) || same_value(&now, &then)) continue;
         bool harmless = is_harmless(now.key, same);
         if (changes->out)
-            fprintf(changes->out, "since %s: %s was %.*s, is %.*s%s\n", changes->checkpoint,
-                    now.key, then.value_length, then.value, now.value_length, now.value,
-                    harmless ? "" : " (another run)");
+            utf8_print(changes->out, "since %s: %s was %.*s, is %.*s%s\n", changes->checkpoint,
+                       now.key, then.value_length, then.value, now.value_length, now.value,
+                       harmless ? "" : " (another run)");
         if (!harmless) note(changes, now.key);
     }
 }

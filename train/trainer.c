@@ -1,4 +1,5 @@
 #include "train/trainer.h"
+#include "autograd/utf8.h"
 
 #include "train/batch_loss.h"
 #include "train/run_samples.h"
@@ -256,8 +257,8 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
     tape_on_op(sign_of_life, group);
     bool ok = trainer_prepare(&trainer, error);
     if (ok && trainer.position.step >= trainer.max_steps && trainer.is_first)
-        fprintf(stderr, "%s is trained: step %lld of %lld\n", config->training.output_dir,
-                (long long)trainer.position.step, (long long)trainer.max_steps);
+        utf8_print(stderr, "%s is trained: step %lld of %lld\n", config->training.output_dir,
+                   (long long)trainer.position.step, (long long)trainer.max_steps);
     if (ok && trainer.position.step < trainer.max_steps) {
         trainer.tokens_before = trainer.position.tokens;
         trainer.progress =

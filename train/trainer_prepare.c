@@ -1,5 +1,6 @@
 // How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
 // checkpoint, if there is one, says where the run stands.
+#include "autograd/utf8.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "ops/flop_count.h"
 #include "ops/kernels.h"
@@ -140,7 +141,7 @@ static bool load_checkpoint(Trainer *trainer, const char *path, Error *error) {
     position->train = now.train;
     position->eval = now.eval;
     if (trainer->is_first)
-        fprintf(stderr, "going on from %s, step %lld\n", path, (long long)position->step);
+        utf8_print(stderr, "going on from %s, step %lld\n", path, (long long)position->step);
     return detector_restore(&trainer->loss_detector, &position->loss_detector, error) &&
            detector_restore(&trainer->norm_detector, &position->norm_detector, error);
 }
@@ -202,9 +203,9 @@ static bool leave_other_checkpoints(const Trainer *trainer, Error *error) {
     bool ok = checkpoint_set_aside(training->output_dir, own ? trainer->position.step : -1, &where,
                                    &count, error);
     if (count)
-        fprintf(stderr, "%d checkpoint(s) in %s %s %s and are set aside in %s\n", count,
-                training->output_dir, own ? "are later than" : "do not come from", training->resume,
-                where);
+        utf8_print(stderr, "%d checkpoint(s) in %s %s %s and are set aside in %s\n", count,
+                   training->output_dir, own ? "are later than" : "do not come from",
+                   training->resume, where);
     free(where);
     return ok;
 }

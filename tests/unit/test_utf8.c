@@ -76,12 +76,24 @@ static void bytes_that_are_no_text_are_escaped_and_the_others_stay(void **state)
     free(escaped);
 }
 
+static void what_is_printed_moves_no_cursor(void **state) {
+    (void)state;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    utf8_print(out, "%d %s\n\t%s\n", 7, "a\x1b[2Jb\r", "\xc3\xa9\xff");
+    fclose(out);
+    assert_string_equal(text, "7 a\\x1b[2Jb\\x0d\n\t\xc3\xa9\\xff\n");
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(characters_are_those_of_the_definition),
         cmocka_unit_test(a_text_is_utf8_if_all_of_it_is),
         cmocka_unit_test(broken_starts_count_as_unicode_says),
         cmocka_unit_test(bytes_that_are_no_text_are_escaped_and_the_others_stay),
+        cmocka_unit_test(what_is_printed_moves_no_cursor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
