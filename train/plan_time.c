@@ -20,7 +20,7 @@ static bool fill_cache(Plan *plan, Trainer *trainer, int64_t samples, Error *err
                                                  .limit = samples,
                                                  .damaged_image = MISSING_IMAGE_SKIP,
                                                  .group = trainer->group},
-                          NULL, error);
+                          &trainer->stopping, NULL, error);
     double share = (double)(samples < plan->data.samples ? samples : plan->data.samples) /
                    (double)(plan->data.samples + plan->data.held_out_samples);
     plan->time.features_seconds = (clock_seconds() - start) / share;

@@ -3,6 +3,7 @@
 #include "autograd/clock.h"
 #include "train/checkpoint_writer.h"
 #include "train/feature_cache.h"
+#include "train/going_on.h"
 #include "train/gradient_buckets.h"
 #include "train/model_setup.h"
 #include "autograd/output_folder.h"

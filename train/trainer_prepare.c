@@ -60,12 +60,12 @@ static bool fill_caches(Trainer *trainer, Error *error) {
                                    .damaged_image = trainer->config->data.missing_image,
                                    .group = trainer->group};
     FILE *out = trainer->is_first ? stderr : NULL;
-    trainer->cache = feature_cache_new(&options, out, error);
+    trainer->cache = feature_cache_new(&options, &trainer->stopping, out, error);
     if (!trainer->cache) return false;
     if (!trainer->held_out) return true;
     options.dataset = trainer->held_out;
     options.limit = trainer->config->training.eval_samples;
-    trainer->held_out_cache = feature_cache_new(&options, out, error);
+    trainer->held_out_cache = feature_cache_new(&options, &trainer->stopping, out, error);
     return trainer->held_out_cache != NULL;
 }
 
@@ -289,11 +289,15 @@ static bool is_one_job(Trainer *trainer, Error *error) {
                               sizeof position->eval, error);
 }
 
+/// Between two pieces of work: whether each rank has done its own (`ok`) and none was asked to stop.
+static bool goes_on(Trainer *trainer, bool ok, Error *error) {
+    return ranks_go_on(trainer->group, ok, &trainer->stopping, error);
+}
+
 bool trainer_prepare(Trainer *trainer, Error *error) {
     ProcessGroup *group = trainer->group;
-    if (!open_device(trainer, error) ||
-        !process_group_agree(group, take_folder(trainer, error), error) ||
-        !process_group_agree(group, read_everything(trainer, error), error))
+    if (!open_device(trainer, error) || !goes_on(trainer, take_folder(trainer, error), error) ||
+        !goes_on(trainer, read_everything(trainer, error), error))
         return false;
     new_position(trainer);
     if (!is_one_job(trainer, error) ||
@@ -305,19 +309,18 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
     int count;
     const ParameterRange *ranges = gradient_buckets_ranges(trainer->buckets, &count);
     trainer->optimizer = optimizer_new(&trainer->setup.parameters, ranges, count);
-    if (!process_group_agree(group, start_or_resume(trainer, error), error) ||
-        !process_group_agree(group, open_outputs(trainer, error), error))
+    if (!goes_on(trainer, start_or_resume(trainer, error), error) ||
+        !goes_on(trainer, open_outputs(trainer, error), error))
         return false;
     if (trainer->position.step >= trainer->max_steps) return true;
     flop_count_begin(trainer->setup.device);
     trainer->peak_rate =
         flop_rate_of_products(trainer->setup.device, trainer->setup.model->options.dtype);
     return process_group_sum(group, &trainer->peak_rate, 1, error) &&
-           process_group_agree(
-               group,
-               fill_caches(trainer, error) &&
-                   open_loader(trainer, trainer->position.step, trainer->max_steps, error),
-               error);
+           goes_on(trainer,
+                   fill_caches(trainer, error) &&
+                       open_loader(trainer, trainer->position.step, trainer->max_steps, error),
+                   error);
 }
 
 void trainer_clean_up(Trainer *trainer) {
