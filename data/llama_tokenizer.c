@@ -16,6 +16,16 @@ struct LlamaTokenizer {
     int32_t special[SPECIAL_COUNT]; ///< recognised in text; -1: the model has none
 };
 
+/// What the model says is put together from its pieces, and everybody takes it for text.
+static bool pieces_are_text(const SentencePiece *model, const char *path, Error *error) {
+    for (int i = 0; i < sentence_piece_count(model); i++) {
+        const char *piece = sentence_piece_text(model, i);
+        if (!is_utf8(piece, strlen(piece)))
+            return error_set(error, "%s: piece %d is not UTF-8: a damaged tokenizer", path, i);
+    }
+    return true;
+}
+
 LlamaTokenizer *llama_tokenizer_open(const char *path, Error *error) {
     SentencePiece *model = sentence_piece_open(path, error);
     if (!model) return NULL;
@@ -27,10 +37,11 @@ LlamaTokenizer *llama_tokenizer_open(const char *path, Error *error) {
     if (tokenizer->special[0] < 0 || tokenizer->special[1] < 0) {
         error_set(error, "%s: the tokenizer has no <s> or no </s>; expected one of a Llama model",
                   path);
-        llama_tokenizer_close(tokenizer);
-        return NULL;
+    } else if (pieces_are_text(model, path, error)) {
+        return tokenizer;
     }
-    return tokenizer;
+    llama_tokenizer_close(tokenizer);
+    return NULL;
 }
 
 void llama_tokenizer_close(LlamaTokenizer *tokenizer) {

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "data/tokenizer.h"
+#include "tests/unit/file_bytes.h"
 #include "tests/unit/temporary_folder.h"
 
 #define TINY_MODEL SOURCE_DIR "/checkpoints/tiny/llm"
@@ -231,6 +232,22 @@ static void what_is_not_a_tokenizer_is_an_error_that_names_the_file(void **state
     assert_non_null(strstr(error.message, "tokenizer.model"));
 }
 
+static void a_piece_that_is_not_utf8_is_refused(void **state) {
+    (void)state;
+    Error error = {0};
+    FileBytes bytes = file_bytes_read(TINY_MODEL "/tokenizer.model");
+    char *piece = memmem(bytes.data, bytes.size, "\xe2\x96\x81triangle", 11);
+    assert_non_null(piece);
+    piece[5] = '\xff';
+    assert_int_equal(make_temporary_folder(NULL), 0);
+    file_bytes_write(&bytes, in_folder("tokenizer.model"));
+    Tokenizer *tokenizer = tokenizer_open(in_folder("tokenizer.model"), &error);
+    assert_null(tokenizer);
+    if (!strstr(error.message, "is not UTF-8")) fail_msg("%s", error.message);
+    remove_temporary_folder(NULL);
+    file_bytes_free(&bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hard_strings_have_the_published_ids),
@@ -239,6 +256,7 @@ int main(void) {
         cmocka_unit_test(decoding_leaves_out_special_tokens_and_marks_broken_bytes),
         cmocka_unit_test(the_tiny_tokenizer_reads_its_world),
         IN_FOLDER(the_stories_tokenizer_gives_the_greedy_ids_of_its_model_and_their_text),
+        cmocka_unit_test(a_piece_that_is_not_utf8_is_refused),
         cmocka_unit_test(what_is_not_a_tokenizer_is_an_error_that_names_the_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
