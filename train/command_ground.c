@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PICTURE_SIDE = 768, MOST_WORDS = 256 };
+enum { PICTURE_SIDE = 768 };
 
 static const char HELP[] = "usage: difflmm ground CONFIG IMAGE [PROMPT] --out DIR [--words "
                            "WORD,WORD,...] [section.key=value ...]\n"
@@ -75,6 +75,8 @@ static bool parse_arguments(int argc, char **argv, GroundArguments *out, Error *
         return error_set(
             error,
             "expected a configuration, an image and --out DIR; 'difflmm ground --help' explains");
+    if (out->words && strspn(out->words, ",") == strlen(out->words))
+        return error_set(error, "--words has no word");
     return command_check_text("the prompt", out->prompt, error) &&
            command_check_text("--words", out->words, error);
 }
@@ -130,44 +132,56 @@ static void print_answer(const Answer *answer, const Grounding *grounding) {
 
 // ---- what to look for
 
+/// The nouns that are found in the answer.
+typedef struct Nouns {
+    const char **names;
+    int count;
+    CocoAnnotations annotations; ///< own the names, unless the words of the command line do
+} Nouns;
+
 /// Cuts "ring,star" in place.
-static int split_words(char *words, const char **names) {
-    int count = 0;
-    for (char *word = strtok(words, ","); word && count < MOST_WORDS; word = strtok(NULL, ","))
-        names[count++] = word;
-    return count;
+static void split_words(char *words, Nouns *nouns) {
+    nouns->names = checked_calloc(strlen(words) / 2 + 1, sizeof *nouns->names);
+    for (char *word = strtok(words, ","); word; word = strtok(NULL, ","))
+        nouns->names[nouns->count++] = word;
 }
 
-static bool find_phrases(const Config *config, const GroundArguments *arguments, const char *text,
-                         PhraseList *phrases, Error *error) {
+/// Before anything is loaded: an answer takes long.
+static bool read_nouns(const Config *config, const GroundArguments *arguments, Nouns *nouns,
+                       Error *error) {
+    *nouns = (Nouns){0};
     if (arguments->words) {
-        const char *names[MOST_WORDS];
-        int count = split_words(arguments->words, names);
-        *phrases = phrases_find(text, names, count);
+        split_words(arguments->words, nouns);
         return true;
     }
-    if (!config->eval.annotations)
-        return error_set(
-            error,
-            "which nouns are to be found? Give --words WORD,WORD,... or set eval.annotations");
-    CocoAnnotations annotations;
-    if (!coco_annotations_read(config->eval.annotations, &annotations, error)) return false;
-    *phrases = phrases_find(text, (const char *const *)annotations.category_names,
-                            annotations.num_categories);
-    coco_annotations_free(&annotations);
+    const char *path = config->eval.annotations;
+    if (!path)
+        return config_refuse(config, "eval.annotations", error,
+                             "is null, so that there are no nouns to be found; set it, or give "
+                             "--words WORD,WORD,...");
+    if (!coco_annotations_read(path, &nouns->annotations, error)) return false;
+    nouns->count = nouns->annotations.num_categories;
+    nouns->names = checked_calloc((size_t)nouns->count + 1, sizeof *nouns->names);
+    for (int i = 0; i < nouns->count; i++) nouns->names[i] = nouns->annotations.category_names[i];
     return true;
 }
 
+static void free_nouns(Nouns *nouns) {
+    free(nouns->names);
+    coco_annotations_free(&nouns->annotations);
+}
+
 static bool ground_picture(const Config *config, const GroundArguments *arguments,
-                           const ModelSetup *setup, const Image *picture, Error *error) {
+                           const Nouns *nouns, const ModelSetup *setup, const Image *picture,
+                           Error *error) {
     AnswerSetup answers;
     ImageAnswer reply = {0};
     PhraseList phrases = {0};
     Question question = {picture, arguments->prompt ? arguments->prompt : config->eval.prompt, 0};
     if (!answer_setup(config, setup, &answers, error)) return false;
-    bool ok = answer_questions(&answers.options, &question, 1, &reply, error) &&
-              find_phrases(config, arguments, reply.answer.text, &phrases, error);
+    bool ok = answer_questions(&answers.options, &question, 1, &reply, error);
     if (ok) {
+        phrases = phrases_find(reply.answer.text, nouns->names, nouns->count);
         Grounding grounding =
             ground_phrases(&reply.answer, &phrases, config->eval.aggregate,
                            token_square(&reply.geometry), picture->height, picture->width);
@@ -193,15 +207,18 @@ static bool ground(const Config *config, const GroundArguments *arguments, Error
     Image picture = {0};
     ModelSetup setup;
     OutputFolder folder = {0};
-    if (!image_read(arguments->image, &picture, error)) return false;
-    bool ok = output_folder_make(&folder, arguments->out, error) &&
+    Nouns nouns = {0};
+    bool ok = read_nouns(config, arguments, &nouns, error) &&
+              image_read(arguments->image, &picture, error) &&
+              output_folder_make(&folder, arguments->out, error) &&
               model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
-             ground_picture(config, arguments, &setup, &picture, error);
+             ground_picture(config, arguments, &nouns, &setup, &picture, error);
         model_setup_close(&setup);
     }
     output_folder_close(&folder, !ok);
+    free_nouns(&nouns);
     image_free(&picture);
     return ok;
 }
