@@ -303,16 +303,20 @@ static void run_cases(Campaign *campaign, int target, int64_t begin, int64_t end
     }
 }
 
-static int run_saved(Campaign *campaign, const char *path) {
+static bool run_saved(Campaign *campaign, const char *path) {
     FuzzCase fuzz_case;
-    if (!case_load(&fuzz_case, campaign->seeds, path)) {
+    const Target *target =
+        case_load(&fuzz_case, campaign->seeds, path) ? target_find(fuzz_case.target) : NULL;
+    if (!target) {
         fprintf(stderr, "fuzz_verbs: %s is no case\n", path);
-        return 2;
+        return false;
     }
-    const Target *target = target_find(fuzz_case.target);
-    if (target) run_cases(campaign, (int)(target - TARGETS), 0, 1, &fuzz_case, true);
+    const int64_t *findings = &campaign->shared->counts[target - TARGETS].findings,
+                  before = *findings;
+    run_cases(campaign, (int)(target - TARGETS), 0, 1, &fuzz_case, true);
+    if (*findings > before) fprintf(stderr, "-- that was %s\n", path);
     case_free(&fuzz_case);
-    return target ? 0 : 2;
+    return true;
 }
 
 // ---- the campaign
@@ -416,44 +420,54 @@ static int usage(void) {
     return 2;
 }
 
-int main(int argc, char **argv) {
-    if (argc < 3) return usage();
-    Campaign campaign = {.seed = 1};
-    campaign.seeds = realpath(argv[1], NULL);
-    mkdir(argv[2], 0777);
-    campaign.folder = realpath(argv[2], NULL);
-    const Target *only = NULL;
-    int64_t from = 0, cases = -1;
-    double seconds = 1e9;
-    int saved = argc;
-    if (!campaign.seeds || !campaign.folder) return usage();
-    for (int i = 3; i < argc; i++) {
+typedef struct Options {
+    const Target *only;  ///< NULL: every target in turn
+    int64_t from, cases; ///< cases -1: no limit
+    double seconds;
+    char **saved; ///< [saved_count] files of cases
+    int saved_count;
+    bool has_case;
+} Options;
+
+static bool parse_option(const char *name, const char *value, Campaign *campaign,
+                         Options *options) {
+    if (!strcmp(name, "--verb")) return (options->only = target_find(value)) != NULL;
+    if (!strcmp(name, "--seed"))
+        campaign->seed = strtoull(value, NULL, 10);
+    else if (!strcmp(name, "--from") || !strcmp(name, "--case"))
+        options->from = atoll(value);
+    else if (!strcmp(name, "--cases"))
+        options->cases = atoll(value);
+    else if (!strcmp(name, "--seconds"))
+        options->seconds = atof(value);
+    else
+        return false;
+    options->has_case = options->has_case || !strcmp(name, "--case");
+    return true;
+}
+
+static bool parse_options(int argc, char **argv, Campaign *campaign, Options *options) {
+    *options = (Options){.cases = -1, .seconds = 1e9};
+    for (int i = 3; i < argc; i += 2) {
         if (!strcmp(argv[i], "--saved")) {
-            saved = i + 1;
+            options->saved = argv + i + 1;
+            options->saved_count = argc - i - 1;
             break;
         }
-        if (i + 1 == argc) return usage();
-        const char *name = argv[i], *value = argv[++i];
-        if (!strcmp(name, "--verb")) {
-            only = target_find(value);
-            if (!only) return usage();
-        } else if (!strcmp(name, "--seed")) {
-            campaign.seed = strtoull(value, NULL, 10);
-        } else if (!strcmp(name, "--case")) {
-            from = atoll(value);
-            cases = 1;
-            campaign.verbose = true;
-        } else if (!strcmp(name, "--from")) {
-            from = atoll(value);
-        } else if (!strcmp(name, "--cases")) {
-            cases = atoll(value);
-        } else if (!strcmp(name, "--seconds")) {
-            seconds = atof(value);
-        } else {
-            return usage();
-        }
+        if (i + 1 == argc || !parse_option(argv[i], argv[i + 1], campaign, options)) return false;
     }
-    if (campaign.verbose && !only) return usage();
+    campaign->verbose = options->has_case || (options->saved_count == 1 && options->cases < 0);
+    return !options->has_case || options->only;
+}
+
+int main(int argc, char **argv) {
+    Campaign campaign = {.seed = 1};
+    Options options;
+    if (argc < 3 || !parse_options(argc, argv, &campaign, &options)) return usage();
+    mkdir(argv[2], 0777);
+    campaign.seeds = realpath(argv[1], NULL);
+    campaign.folder = realpath(argv[2], NULL);
+    if (!campaign.seeds || !campaign.folder) return usage();
     campaign.shared = mmap(NULL, sizeof *campaign.shared, PROT_READ | PROT_WRITE,
                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(campaign.shared != MAP_FAILED, "no shared memory: %s", strerror(errno));
@@ -462,16 +476,14 @@ int main(int argc, char **argv) {
     settle(&campaign);
     signal(SIGINT, stop);
     signal(SIGTERM, stop);
-    int bad = 0;
-    if (saved < argc) {
-        for (int i = saved; i < argc; i++) {
-            campaign.verbose = saved + 1 == argc;
-            bad |= run_saved(&campaign, argv[i]);
-        }
-    } else if (campaign.verbose) {
-        run_cases(&campaign, (int)(only - TARGETS), from, from + 1, NULL, true);
-    } else {
-        run_rounds(&campaign, only, from, cases, seconds);
-    }
-    return bad ? bad : summarize(&campaign) ? 1 : 0;
+    bool all_read = true;
+    for (int i = 0; i < options.saved_count; i++)
+        all_read = run_saved(&campaign, options.saved[i]) && all_read;
+    if (options.has_case)
+        run_cases(&campaign, (int)(options.only - TARGETS), options.from, options.from + 1, NULL,
+                  true);
+    else if (options.cases >= 0 || !options.saved_count)
+        run_rounds(&campaign, options.only, options.from, options.cases, options.seconds);
+    int64_t findings = summarize(&campaign);
+    return all_read ? findings > 0 : 2;
 }

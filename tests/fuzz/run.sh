@@ -4,27 +4,32 @@
 #   tests/fuzz/run.sh                                   some of everything, a minute
 #   tests/fuzz/run.sh --seconds 3600 --seed 7           longer, other cases
 #   tests/fuzz/run.sh --verb plan --cases 10000         one verb, or one parser
-#   tests/fuzz/run.sh --verb plan --seed 17 --case 123  one case again: what it is, what it says, how it is judged
-#   tests/fuzz/run.sh --saved FILE ...                  cases that were kept (tests/fuzz/found/*.case)
+#   tests/fuzz/run.sh --verb plan --seed 17 --case 123  one case again: what it says, how it is judged
+#   tests/fuzz/run.sh [--cases N] --saved FILE ...      cases that were kept (found/*.case are regression tests), before N others
 #   BUILD=build-sanitize tests/fuzz/run.sh ...          another build; with the sanitizers leaks are found as well
 #
-# A case is a function of verb, seed and number. Judged are signals, time, leaks, exit codes other than 0, 1, 2, failures without a message, with a
-# long one or with control bytes, files that a failed run leaves behind, names of files that are not complete. What is found is printed and kept in
-# $FOLDER/found (by default in /tmp/difflmm-fuzz-<user>), as FOLDER/found/<verb>-<seed>-<number>/case.
+# A case is a function of verb, seed and number (and of the program that made the seeds: weights differ between processors in their last bits).
+# Judged are signals, time, leaks, exit codes other than 0, 1, 2, failures without a message, with a long one or with control bytes, files that a failed
+# run leaves behind, names of files that are not complete, JSON that is none, a configuration that does not read back. What is found is printed and
+# kept as <folder>/work/found/<verb>-<seed>-<number>/case; the folder is /tmp/difflmm-fuzz-<user>, or $FOLDER, or with --once, which comes
+# first, a temporary one that is removed if nothing was found.
 #
 # Exit codes: 0 nothing was found, 1 something was.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "${BUILD:-$here/build}" && pwd)
+once=false
+if [ "${1:-}" = --once ]; then
+    once=true
+    shift
+    FOLDER=$(mktemp -d "${TMPDIR:-/tmp}/difflmm-fuzz-XXXXXX")
+    chmod 755 "$FOLDER"
+fi
 folder=${FOLDER:-/tmp/difflmm-fuzz-$(id -u)}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 arguments=("$@")
 [ $# -gt 0 ] || arguments=(--seconds 60)
-# Paths of cases are the caller's.
-for i in "${!arguments[@]}"; do
-    [ ! -f "${arguments[$i]}" ] || arguments[$i]=$(realpath "${arguments[$i]}")
-done
 
 # The seeds are made by the program itself; another one may make others.
 stamp=$(stat -c '%n %Y' "$build/difflmm" "$build/tests/fuzz/make_seeds")
@@ -33,5 +38,8 @@ if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
     "$here/tests/fuzz/make_seeds.sh" "$build" "$folder/seeds"
     echo "$stamp" >"$folder/stamp"
 fi
-export OMP_NUM_THREADS=1
-exec "$build/tests/fuzz/fuzz_verbs" "$folder/seeds" "$folder/work" "${arguments[@]}"
+unset ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS # the harness has its own
+code=0
+OMP_NUM_THREADS=1 "$build/tests/fuzz/fuzz_verbs" "$folder/seeds" "$folder/work" "${arguments[@]}" || code=$?
+if $once && [ $code -eq 0 ]; then rm -rf "$folder"; fi
+exit $code
