@@ -33,6 +33,10 @@ static bool set_target(const char *name, bool modules[LLAMA_MODULE_COUNT], Error
 bool lora_target_modules(const char *const *names, int count, bool modules[LLAMA_MODULE_COUNT],
                          Error *error) {
     for (int m = 0; m < LLAMA_MODULE_COUNT; m++) modules[m] = false;
+    if (count == 0)
+        return error_set(error,
+                         "the list is empty: LoRA would train nothing; name linear layers, or "
+                         "set lora.lora_enable to false");
     for (int i = 0; i < count; i++)
         if (!set_target(names[i], modules, error)) return false;
     return true;

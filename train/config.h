@@ -2,7 +2,8 @@
 ///
 /// The schema (config_schema.c) is one table: name, type, default, range and meaning of each key. It produces the
 /// parser, the messages and the documentation (`difflmm config`). Names are those that users of the HF Trainer, LLaVA and PEFT
-/// know, grouped in sections. Relative paths are relative to the current directory, as in LLaVA.
+/// know, grouped in sections. Relative paths are relative to the current directory, as in LLaVA;
+/// `~` and `~user` at the beginning of a path are home folders.
 ///
 /// Every message names the file, line and column (or the command line), the key, what was found and what was expected; an
 /// unknown key gets the nearest valid one.

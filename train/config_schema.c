@@ -173,7 +173,7 @@ const ConfigField CONFIG_FIELDS[] = {
      "each process keeps a share of the optimizer's moments (ZeRO stage 1)"},
     {"training", "distributed_timeout", FIELD_INT, AT(training, distributed_timeout), "45", BETWEEN(1, 86400),
      "seconds that a process waits for the others in a step before it takes one for dead"},
-    {"training", "resume", FIELD_STRING, AT(training, resume), "auto", NO_RANGE,
+    {"training", "resume", FIELD_PATH, AT(training, resume), "auto", NO_RANGE,
      "auto: go on from the newest checkpoint in output_dir if there is one; never: start anew; or the path of a checkpoint"},
     {"training", "accept_changes", FIELD_BOOL, AT(training, accept_changes), "false", NO_RANGE,
      "go on from a checkpoint although settings changed that decide what is learned"},

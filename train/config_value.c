@@ -3,6 +3,8 @@
 #include "autograd/utf8.h"
 #include "train/config_schema.h"
 
+#include "autograd/home_path.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -98,8 +100,15 @@ static bool set_text(char **value, const ConfigField *field, const ConfigScalar 
     if (!is_utf8(scalar->text, strlen(scalar->text)))
         return config_refuse_at(scalar->place, error, "the value of %s.%s is not UTF-8",
                                 field->section, field->name);
+    Error reason;
+    char *text = is_null                     ? NULL
+                 : field->type == FIELD_PATH ? home_path(scalar->text, &reason)
+                                             : checked_strdup(scalar->text);
+    if (!text && !is_null)
+        return config_refuse_at(scalar->place, error, "%s.%s is '%s': %s", field->section,
+                                field->name, quote(scalar->text).text, reason.message);
     free(*value);
-    *value = is_null ? NULL : checked_strdup(scalar->text);
+    *value = text;
     return true;
 }
 

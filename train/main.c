@@ -1,4 +1,5 @@
 // difflmm: one program, one verb per thing that a person wants.
+#include "autograd/home_path.h"
 #include "autograd/nearest_name.h"
 #include "autograd/utf8.h"
 #include "train/command.h"
@@ -32,7 +33,8 @@ static void print_help(void) {
          "\n"
          "A configuration is a YAML file; configs/ holds some to start from. Any key of it can be "
          "set on the\n"
-         "command line as section.key=value. Paths are relative to the current directory.\n"
+         "command line as section.key=value. Paths are relative to the current directory, ~/ is "
+         "home.\n"
          "\n"
          "  train/quickstart.sh                          a first run from start to end, no GPU "
          "needed\n"
@@ -58,6 +60,18 @@ static int run_verb(int argc, char **argv) {
     for (int i = 0; i < NUM_VERBS; i++)
         if (!strcmp(argv[0], TABLE[i].name)) return TABLE[i].command(argc, argv);
     return refuse_verb(argv[0]);
+}
+
+/// The arguments with `~/` at the beginning replaced as a shell does it, for callers that are none; no prompt or word begins so. The
+/// strings live as long as the program.
+static char **with_home_paths(int argc, char **argv) {
+    static char **arguments;
+    arguments = checked_calloc((unsigned long)argc + 1, sizeof *arguments);
+    for (int i = 0; i < argc; i++) {
+        char *full = strncmp(argv[i], "~/", 2) == 0 ? home_path(argv[i], NULL) : NULL;
+        arguments[i] = full ? full : argv[i];
+    }
+    return arguments;
 }
 
 /// Results that did not reach the disk or the pipe are a failure too.
@@ -101,5 +115,5 @@ int main(int argc, char **argv) {
         puts("difflmm " DIFFLMM_REVISION);
         return after_output(EXIT_DONE);
     }
-    return after_output(run_verb(argc - 1, argv + 1));
+    return after_output(run_verb(argc - 1, with_home_paths(argc - 1, argv + 1)));
 }

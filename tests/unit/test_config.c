@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -210,6 +211,45 @@ static void a_key_given_twice_is_refused(void **state) {
     (void)state;
     refused("model:\n  llm: a\n  llm: b\n", "3:3", "already given in line 2");
     refused("model:\n  llm: a\nmodel:\n  sd: b\n", "3:1", "already given");
+}
+
+static void paths_may_begin_with_a_home_folder(void **state) {
+    (void)state;
+    Error error = {0};
+    const struct passwd *root = getpwuid(0);
+    assert_non_null(root);
+    char *as_root = format_string("data.image_folder=~%s/images", root->pw_name);
+    char *of_root = format_string("%s/images", root->pw_dir);
+    setenv("HOME", "/home/of mine", 1);
+    const char *settings[] = {
+        "training.output_dir=~/runs/x", "model.llm=~",        as_root,
+        "data.train=a/~/b.json",        "eval.prompt=~/what", "training.resume=~/a.h5"};
+    Config *config = config_load(NULL, settings, 6, &error);
+    if (!config) fail_msg("%s", error.message);
+    assert_string_equal(config->training.output_dir, "/home/of mine/runs/x");
+    assert_null(config->model.llm); // YAML's null
+    assert_string_equal(config->data.image_folder, of_root);
+    assert_string_equal(config->data.train, "a/~/b.json");
+    assert_string_equal(config->eval.prompt, "~/what");
+    assert_string_equal(config->training.resume, "/home/of mine/a.h5");
+    config_free(config);
+    static const char yaml[] = "model:\n  llm: \"~\"\n  sd: ~/sd\n";
+    config = config_load(file_with(yaml, sizeof yaml - 1), NULL, 0, &error);
+    if (!config) fail_msg("%s", error.message);
+    assert_string_equal(config->model.llm, "/home/of mine");
+    assert_string_equal(config->model.sd, "/home/of mine/sd");
+    config_free(config);
+    free(as_root);
+    free(of_root);
+    refused("model:\n  llm: ~nobody-of-this-name/llm\n", "2:8", "no user 'nobody-of-this-name'");
+}
+
+static void a_byte_order_mark_is_passed_over(void **state) {
+    (void)state;
+    Error error = {0};
+    refused("\xef\xbb\xbfmodel:\n  dtype: float31\n", "2:10", "float31");
+    assert_null(config_load(file_with("\xff\xfem\0o\0", 6), NULL, 0, &error));
+    expect_part(error.message, "text in UTF-16; expected UTF-8");
 }
 
 static void anchors_aliases_and_tags_are_refused(void **state) {
@@ -456,6 +496,8 @@ int main(void) {
         IN_FOLDER(a_wrong_type_is_refused_with_what_was_expected),
         IN_FOLDER(what_is_not_a_configuration_is_refused),
         IN_FOLDER(a_key_given_twice_is_refused),
+        IN_FOLDER(paths_may_begin_with_a_home_folder),
+        IN_FOLDER(a_byte_order_mark_is_passed_over),
         IN_FOLDER(anchors_aliases_and_tags_are_refused),
         IN_FOLDER(a_file_that_cannot_be_read_is_named),
         IN_FOLDER(nesting_without_end_does_no_harm),

@@ -154,6 +154,8 @@ static void an_unknown_target_module_names_the_nearest(void **state) {
     assert_false(lora_target_modules((const char *[]){"gate_prj"}, 1, modules, &error));
     assert_non_null(strstr(error.message, "gate_prj"));
     assert_non_null(strstr(error.message, "did you mean gate_proj"));
+    assert_false(lora_target_modules(NULL, 0, modules, &error));
+    assert_non_null(strstr(error.message, "the list is empty: LoRA would train nothing"));
 }
 
 static void a_lora_matrix_does_not_depend_on_which_others_there_are(void **state) {
