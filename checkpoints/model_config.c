@@ -54,6 +54,10 @@ bool model_config_has(const ModelConfig *config, const char *key) {
     return find(config, key) != NULL;
 }
 
+bool model_config_has_object(const ModelConfig *config, const char *key) {
+    return json_is_object(find(config, key));
+}
+
 /// Fills the error for a key that is absent or has another type or value than wanted.
 static bool refuse(const ModelConfig *config, const char *key, const json_t *value,
                    const char *expected, Error *error) {

@@ -18,6 +18,8 @@ const char *model_config_path(const ModelConfig *config);
 
 /// True if the key has a value.
 bool model_config_has(const ModelConfig *config, const char *key);
+/// True if its value is an object.
+bool model_config_has_object(const ModelConfig *config, const char *key);
 
 /// Values that must be there.
 bool model_config_int(const ModelConfig *config, const char *key, int64_t *value, Error *error);

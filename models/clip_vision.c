@@ -1,11 +1,12 @@
 #include "models/clip_vision.h"
 
 #include "models/block_output.h"
+#include "models/clip_pixels.h"
+#include "models/multimodal_config.h"
 #include "models/open_clip.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CHANNELS = CLIP_CHANNELS };
 
@@ -13,7 +14,9 @@ enum { CHANNELS = CLIP_CHANNELS };
 
 static void configure_transformers(ClipVision *clip, Weights *weights) {
     static const ClipDefaults defaults = {768, 3072, 12, 12};
+    static const char *const parts[] = {"vision_config", "vision_model_config", NULL};
     const char *type = weights_string_or(weights, "model_type", "clip_vision_model");
+    if (strcmp(type, "clip") != 0) refuse_whole_model(weights, "the vision tower", parts);
     if (strcmp(type, "clip") != 0 && strcmp(type, "clip_vision_model") != 0)
         weights_refuse(weights, "model_type", "clip or clip_vision_model");
     if (weights_has_key(weights, "vision_config")) weights_section(weights, "vision_config");
@@ -21,48 +24,6 @@ static void configure_transformers(ClipVision *clip, Weights *weights) {
     clip->image_size = weights_int_or(weights, "image_size", 224, 1, CLIP_MAX_IMAGE);
     clip->patch_size = weights_int_or(weights, "patch_size", 32, 1, CLIP_MAX_IMAGE);
     weights_int_or(weights, "num_channels", CHANNELS, CHANNELS, CHANNELS);
-}
-
-/// Three numbers of a file for preprocessing, the fallback where it is silent.
-static void read_pixels(const ModelConfig *config, const char *key, const float *fallback,
-                        bool positive, float *values, Weights *weights) {
-    Error error;
-    double given[CHANNELS];
-    int count = 0;
-    memcpy(values, fallback, CHANNELS * sizeof *values);
-    if (!config || !model_config_has(config, key)) return;
-    if (!model_config_float_list(config, key, CHANNELS, given, &count, &error)) {
-        weights_fail(weights, "%s", error.message);
-        return;
-    }
-    bool valid = count == CHANNELS;
-    for (int c = 0; c < count; c++) {
-        valid = valid && (!positive || given[c] > 0);
-        values[c] = (float)given[c];
-    }
-    if (valid) return;
-    model_config_unsupported(config, key, positive ? "3 positive numbers" : "3 numbers", &error);
-    weights_fail(weights, "%s", error.message);
-}
-
-/// By preprocessor_config.json, as transformers keeps it beside config.json, or by OpenCLIP's own key.
-static void configure_pixels(ClipVision *clip, Weights *weights) {
-    static const float mean[CHANNELS] = {0.48145466f, 0.4578275f, 0.40821073f};
-    static const float std[CHANNELS] = {0.26862954f, 0.26130258f, 0.27577711f};
-    ModelDirectory *directory = weights_directory(weights);
-    char *path = format_string("%s/preprocessor_config.json", model_directory_path(directory));
-    Error error;
-    ModelConfig *beside = NULL;
-    if (access(path, F_OK) == 0 && !(beside = model_config_open(path, &error)))
-        weights_fail(weights, "%s", error.message);
-    bool inside = !beside && open_clip_configured(weights);
-    const ModelConfig *config = inside ? model_directory_config(directory) : beside;
-    read_pixels(config, inside ? "preprocess_cfg.mean" : "image_mean", mean, false,
-                clip->image_mean, weights);
-    read_pixels(config, inside ? "preprocess_cfg.std" : "image_std", std, true, clip->image_std,
-                weights);
-    model_config_close(beside);
-    free(path);
 }
 
 static void configure(ClipVision *clip, Weights *weights) {
@@ -76,7 +37,7 @@ static void configure(ClipVision *clip, Weights *weights) {
     int side = clip->image_size / clip->patch_size;
     clip->num_patches = side * side;
     clip->encoder.num_layers = clip->encoder.num_hidden_layers - 1;
-    configure_pixels(clip, weights);
+    clip_pixels_configure(clip, weights);
 }
 
 // ---- loading

@@ -52,15 +52,30 @@ static void load_layer(Weights *weights, const LlamaConfig *config, LlamaLayer *
     }
 }
 
+/// Embeddings and lm_head, which the configuration may tie. As in transformers 5 the files count for more: two matrices that differ are
+/// not tied, and where only one is there, it is both.
+static void load_embeddings(Llama *llama, Weights *weights) {
+    static const char EMBEDDINGS[] = "model.embed_tokens.weight", HEAD[] = "lm_head.weight";
+    const int rows = llama->config.vocab_size, columns = llama->config.hidden_size;
+    bool tied = llama->config.tie_word_embeddings;
+    const bool has_head = weights_have(weights, HEAD),
+               has_both = has_head && weights_have(weights, EMBEDDINGS);
+    if (tied && has_both && !weights_are_equal(weights, EMBEDDINGS, HEAD)) {
+        weights_warn(weights,
+                     "tie_word_embeddings is true, but lm_head.weight is another matrix than the "
+                     "embeddings; it is used. Set tie_word_embeddings to false");
+        tied = false;
+    }
+    llama->embed_tokens =
+        weights_matrix(weights, tied && has_head && !has_both ? HEAD : EMBEDDINGS, rows, columns);
+    llama->lm_head =
+        tied ? tensor_retain(llama->embed_tokens) : weights_matrix(weights, HEAD, rows, columns);
+}
+
 static void load_weights(Llama *llama, Weights *weights) {
     const LlamaConfig *config = &llama->config;
-    llama->embed_tokens = weights_matrix(weights, "model.embed_tokens.weight", config->vocab_size,
-                                         config->hidden_size);
+    load_embeddings(llama, weights);
     llama->norm = weights_vector(weights, "model.norm.weight", config->hidden_size);
-    llama->lm_head =
-        config->tie_word_embeddings
-            ? tensor_retain(llama->embed_tokens)
-            : weights_matrix(weights, "lm_head.weight", config->vocab_size, config->hidden_size);
     for (int i = 0; i < config->num_hidden_layers; i++) {
         weights_prefix(weights, "model.layers.%d.", i);
         load_layer(weights, config, &llama->layers[i]);

@@ -1,5 +1,6 @@
 #include "models/llama_config.h"
 
+#include "models/multimodal_config.h"
 #include "ops/types.h"
 
 #include <stdlib.h>
@@ -28,6 +29,9 @@ enum { KNOWN = sizeof known / sizeof *known };
 
 static Family read_family(Weights *weights) {
     enum { MAX_ARCHITECTURES = 8 };
+    static const char *const parts[] = {"text_config", "llm_config", "language_config",
+                                        "language_model_config", NULL};
+    refuse_whole_model(weights, "the language model", parts);
     const char *names[MAX_ARCHITECTURES] = {0};
     bool has_type = weights_has_key(weights, "model_type");
     const char *key = has_type ? "model_type" : "architectures";

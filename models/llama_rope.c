@@ -81,11 +81,22 @@ static void read_llama3(Weights *weights, const char *object, LlamaRope *rope) {
                        "more than low_freq_factor");
 }
 
+/// One set of parameters, for all layers.
+static void require_objects(Weights *weights, const char *object) {
+    static const char *const kinds[] = {"full_attention", "sliding_attention"};
+    if (weights_has_key(weights, object) && !weights_has_object(weights, object))
+        weights_refuse(weights, object, "an object with rope_type and its parameters, or null");
+    for (int i = 0; i < 2; i++)
+        if (weights_has_object(weights, scaling_key(object, kinds[i]).path))
+            weights_refuse(weights, object, "the parameters of all layers, not of each kind");
+}
+
 LlamaRope llama_rope_read(Weights *weights, int head_dim) {
     // Where both are given, transformers 5 lets the older one win.
     const char *object =
         weights_has_key(weights, "rope_scaling") ? "rope_scaling" : "rope_parameters";
     LlamaRope rope = {.factor = 1.0, .rotation_factor = 1.0};
+    require_objects(weights, object);
     refuse_partial(weights, "partial_rotary_factor");
     refuse_partial(weights, scaling_key(object, "partial_rotary_factor").path);
     rope.theta = weights_float_or(weights, "rope_theta", 10000.0);

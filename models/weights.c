@@ -59,9 +59,9 @@ struct Weights {
     Error first_missing;
 };
 
-static WeightsWarning *warn_of_unused;
+static WeightsWarning *hear_warning;
 
-void weights_on_unused(WeightsWarning *warning) { warn_of_unused = warning; }
+void weights_on_warning(WeightsWarning *warning) { hear_warning = warning; }
 
 Weights *weights_open(const char *path, Device *device, DType dtype, Error *error) {
     CHECK(dtype == FLOAT32 || dtype == BFLOAT16, "weights_open: type %s", dtype_name(dtype));
@@ -99,6 +99,17 @@ void weights_leave(Weights *weights, const char *pattern, ...) {
     va_end(arguments);
 }
 
+void weights_warn(const Weights *weights, const char *format, ...) {
+    Error message;
+    va_list arguments;
+    if (!hear_warning) return;
+    va_start(arguments, format);
+    vsnprintf(message.message, sizeof message.message, format, arguments);
+    va_end(arguments);
+    error_context(&message, "%s", model_directory_path(weights->directory));
+    hear_warning(message.message);
+}
+
 static bool is_left(const Weights *weights, const char *name) {
     for (int i = 0; i < weights->left_count; i++)
         if (fnmatch(weights->left[i], name, 0) == 0) return true;
@@ -111,12 +122,9 @@ static void warn_about_unused(const Weights *weights) {
     for (const StoredTensor *stored;
          (stored = model_directory_next_unused(weights->directory, &cursor));)
         if (!is_left(weights, stored->name)) add_name(&unused, stored->name);
-    if (!unused.count || !warn_of_unused) return;
-    char *message =
-        format_string("%s: %d tensor%s not used: %s", model_directory_path(weights->directory),
-                      unused.count, unused.count == 1 ? " is" : "s are", finished_list(&unused));
-    warn_of_unused(message);
-    free(message);
+    if (unused.count)
+        weights_warn(weights, "%d tensor%s not used: %s", unused.count,
+                     unused.count == 1 ? " is" : "s are", finished_list(&unused));
 }
 
 static void describe_missing(Weights *weights, Error *error) {
@@ -167,6 +175,10 @@ void weights_section(Weights *weights, const char *section) { weights->section =
 
 bool weights_has_key(const Weights *weights, const char *key) {
     return model_config_has(configuration(weights), full_key(weights, key).path);
+}
+
+bool weights_has_object(const Weights *weights, const char *key) {
+    return model_config_has_object(configuration(weights), full_key(weights, key).path);
 }
 
 void weights_refuse(Weights *weights, const char *key, const char *expected) {
@@ -279,6 +291,36 @@ static const StoredTensor *find(const Weights *weights, const char *name) {
 
 bool weights_have(const Weights *weights, const char *name) { return find(weights, name) != NULL; }
 
+/// The pages of elements that were read leave this process; the mapping would read them from the file again.
+static void forget(const StoredTensor *stored, int64_t first, int64_t count) {
+    if (!stored->data) return;
+    size_t size = element_size(stored->type);
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
+              start = (uintptr_t)stored->data + (size_t)first * size,
+              end = start + (size_t)count * size;
+    start = (start + page - 1) & ~(page - 1);
+    end &= ~(page - 1);
+    if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
+bool weights_are_equal(const Weights *weights, const char *name, const char *other) {
+    const StoredTensor *a = find(weights, name), *b = find(weights, other);
+    if (!a || !b || a->rank != b->rank || memcmp(a->shape, b->shape, (size_t)a->rank * 8))
+        return false;
+    float *values = checked_malloc(2 * (size_t)PIECE * sizeof *values);
+    bool equal = true;
+    for (int64_t first = 0; equal && first < a->numel; first += PIECE) {
+        const int64_t left = a->numel - first, count = left < PIECE ? left : PIECE;
+        stored_tensor_read_float32(a, first, count, values);
+        stored_tensor_read_float32(b, first, count, values + PIECE);
+        equal = !memcmp(values, values + PIECE, (size_t)count * sizeof *values);
+        forget(a, first, count);
+        forget(b, first, count);
+    }
+    free(values);
+    return equal;
+}
+
 /// The stored tensor of that shape; NULL, and a failure remembered, if there is none. Once one is missing nothing is read any more, but
 /// the others are still looked for.
 static const StoredTensor *expect(Weights *weights, const char *name, int rank,
@@ -317,18 +359,6 @@ static void *reserve(Workspace *workspace, size_t size) {
 
 static bool stored_as(const StoredTensor *entry, DType dtype) {
     return entry->type == (dtype == FLOAT32 ? ELEMENT_F32 : ELEMENT_BF16);
-}
-
-/// The pages of elements that were read leave this process; the mapping would read them from the file again.
-static void forget(const StoredTensor *stored, int64_t first, int64_t count) {
-    if (!stored->data) return;
-    size_t size = element_size(stored->type);
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
-              start = (uintptr_t)stored->data + (size_t)first * size,
-              end = start + (size_t)count * size;
-    start = (start + page - 1) & ~(page - 1);
-    end &= ~(page - 1);
-    if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
 }
 
 /// Elements [first, first + count) in dtype on the host: the mapped file itself where they lie there like that, otherwise until the next

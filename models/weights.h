@@ -26,9 +26,9 @@ enum { WEIGHTS_MAX_LEFT = 12 };
 void weights_leave(Weights *weights, const char *pattern, ...)
     __attribute__((format(printf, 2, 3)));
 
-/// Who hears that tensors of a file are not used, from now on and for all; NULL, as at first: nobody.
+/// Who hears that tensors of a file are not used, or not as its configuration says, from now on and for all; NULL, as at first: nobody.
 typedef void WeightsWarning(const char *message);
-void weights_on_unused(WeightsWarning *warning);
+void weights_on_warning(WeightsWarning *warning);
 
 // ---- config.json
 
@@ -36,6 +36,8 @@ void weights_on_unused(WeightsWarning *warning);
 void weights_section(Weights *weights, const char *section);
 /// Whether the key has a value.
 bool weights_has_key(const Weights *weights, const char *key);
+/// Whether its value is an object.
+bool weights_has_object(const Weights *weights, const char *key);
 /// An integer within [minimum, maximum]; on failure minimum. The second form: `fallback` when the key is absent.
 int weights_int(Weights *weights, const char *key, int minimum, int maximum);
 int weights_int_or(Weights *weights, const char *key, int fallback, int minimum, int maximum);
@@ -58,6 +60,11 @@ void weights_prefix(Weights *weights, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /// Whether prefix + name exists in the files.
 bool weights_have(const Weights *weights, const char *name);
+/// Whether both exist and hold the same values. Reads them as far as they are equal.
+bool weights_are_equal(const Weights *weights, const char *name, const char *other);
+/// Tells who hears warnings, if somebody does. The directory's path is put in front.
+void weights_warn(const Weights *weights, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /// [rows, columns] matrix; one stored as a 1x1 convolution [rows, columns, 1, 1] will do. Owned by the caller's network
 /// (tensor_release).
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns);

@@ -39,7 +39,7 @@ bool model_setup_open_device(const Config *config, const ProcessGroup *group, Mo
                                  reason.message);
     }
     bool speaks = !group || process_rank(group) == 0;
-    weights_on_unused(speaks ? warn : NULL);
+    weights_on_warning(speaks ? warn : NULL);
     if (speaks) fprintf(stderr, "computing on %s\n", setup->device->name);
     return true;
 }

@@ -2,6 +2,7 @@
 #include "train/plan_parts.h"
 
 #include "models/clip_text.h"
+#include "models/llava_config.h"
 #include "ops/cpu/onednn.h"
 #include "ops/kernels.h"
 #include "train/core_count.h"
@@ -224,6 +225,10 @@ static void check_together(Plan *plan, const Networks *networks, const Tokenizer
                     networks->text->encoder.hidden_size,
                     networks->unet->config.cross_attention_dim);
     const Llama *llama = networks->llama;
+    Error error;
+    if (llama && networks->clip && !diffusion &&
+        !llava_config_check(plan->config->model.llm, networks->clip->encoder.hidden_size, &error))
+        plan_refuse(plan, "model.llm", "%s", error.message);
     if (llama && diffusion && llama->config.hidden_size % 4)
         plan_refuse(plan, "model.llm", "hidden_size is %d; the projector needs a multiple of 4",
                     llama->config.hidden_size);

@@ -11,6 +11,7 @@
 #include "models/vae.h"
 #include "tests/unit/recorded.h"
 
+#include <math.h>
 #include <sys/stat.h>
 
 // ---- loaders under one form: false with a message
@@ -286,6 +287,10 @@ static const char clip_vision[] =
 static const char open_clip[] = "\"vision_cfg\": {\"image_size\": 224, \"layers\": 32, \"width\": "
                                 "1280, \"head_width\": 80, \"patch_size\": 14";
 
+static const char decoder[] = "\"model_type\": \"llama\", \"hidden_size\": 64, "
+                              "\"intermediate_size\": 64, \"num_hidden_layers\": 1,"
+                              "\"num_attention_heads\": 2, \"vocab_size\": 32";
+
 typedef struct Variant {
     Loader *loader;
     const char *as;
@@ -328,6 +333,33 @@ static const Variant variants[] = {
      "vision_cfg.layers"},
     {open_clip_vision, "config.json", "\"vision_cfg\": {\"width\": 100}", "",
      "vision_cfg.head_width"},
+    {open_clip_vision, "config.json", open_clip,
+     "\"act_kwargs\": null}, \"preprocess_cfg\": {\"interpolation\": "
+     "\"bilinear\"}",
+     "preprocess_cfg.interpolation"},
+    {open_clip_vision, "config.json", open_clip,
+     "\"act_kwargs\": null}, \"preprocess_cfg\": {\"resize_mode\": "
+     "\"squash\"}",
+     "preprocess_cfg.resize_mode"},
+    {open_clip_vision, "config.json", "\"model_type\": \"llava\", \"vision_config\": {}", "",
+     "vision_config"},
+    {open_llama, "config.json",
+     "\"model_type\": \"llava\", \"text_config\": {\"model_type\": \"llama\"}", "", "text_config"},
+    {open_llama, "config.json", "\"model_type\": \"internvl_chat\", \"llm_config\": {}", "",
+     "llm_config"},
+    {open_llama, "config.json", "\"model_type\": \"deepseek_vl_v2\", \"language_config\": {}", "",
+     "language_config"},
+    {open_llama, "config.json", "\"model_type\": \"clip\", \"text_config\": {}", "", "model_type"},
+    {open_llama, "config.json", decoder, "", NULL},
+    {open_llama, "config.json", decoder, "\"rope_scaling\": null", NULL},
+    {open_llama, "config.json", decoder, "\"rope_scaling\": {}", NULL},
+    {open_llama, "config.json", decoder, "\"rope_scaling\": \"linear\"", "rope_scaling"},
+    {open_llama, "config.json", decoder, "\"rope_scaling\": 2.0", "rope_scaling"},
+    {open_llama, "config.json", decoder, "\"rope_scaling\": [\"linear\", 2]", "rope_scaling"},
+    {open_llama, "config.json", decoder, "\"rope_scaling\": false", "rope_scaling"},
+    {open_llama, "config.json", decoder, "\"rope_parameters\": \"yarn\"", "rope_parameters"},
+    {open_llama, "config.json", decoder,
+     "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"yarn\"}}", "rope_parameters"},
     {open_llava, "config.json", "\"mm_vision_select_layer\": -1", "", "mm_vision_select_layer"},
     {open_llava, "config.json", "\"mm_vision_select_feature\": \"cls_patch\"", "",
      "mm_vision_select_feature"},
@@ -354,12 +386,16 @@ static void variants_are_accepted_or_refused_by_key(void **state) {
     }
 }
 
-static void means_and_deviations_of_images_are_three_numbers(void **state) {
+static void pixels_are_treated_as_the_file_says_or_it_is_refused(void **state) {
     (void)state;
-    static const char *const refused[][2] = {{"image_mean", "[0.5, 0.5]"},
-                                             {"image_mean", "0.5"},
-                                             {"image_std", "[0.5, 0, 0.5]"},
-                                             {"image_std", "[0.5, \"a\", 0.5]"}};
+    static const char *const refused[][2] = {
+        {"do_resize", "false"},         {"do_center_crop", "false"},
+        {"do_convert_rgb", "false"},    {"do_normalize", "1"},
+        {"do_rescale", "\"no\""},       {"resample", "2"},
+        {"resample", "\"bicubic\""},    {"rescale_factor", "0"},
+        {"rescale_factor", "255"},      {"rescale_factor", "\"1/255\""},
+        {"image_mean", "[0.5, 0.5]"},   {"image_mean", "0.5"},
+        {"image_std", "[0.5, 0, 0.5]"}, {"image_std", "[0.5, \"a\", 0.5]"}};
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
         char text[128];
         snprintf(text, sizeof text, "{\"%s\": %s}", refused[i][0], refused[i][1]);
@@ -375,6 +411,36 @@ static void means_and_deviations_of_images_are_three_numbers(void **state) {
     }
 }
 
+/// What the tower sees of a white and of a black pixel, by this preprocessor_config.json.
+static void expect_pixels(const char *text, double black, double white) {
+    Error error;
+    assert_int_equal(make_temporary_folder(NULL), 0);
+    write_text("preprocessor_config.json", text);
+    assert_int_equal(symlink(recorded_path("clip_vision/config.json"), in_folder("config.json")),
+                     0);
+    assert_int_equal(
+        symlink(recorded_path("clip_vision/model.safetensors"), in_folder("model.safetensors")), 0);
+    ClipVision *clip = clip_vision_load(temporary_folder, case_device(), FLOAT32, &error);
+    if (!clip) fail_msg("%s: %s", text, error.message);
+    assert_true(fabs((0 - clip->image_mean[1]) / clip->image_std[1] - black) < 1e-5);
+    assert_true(fabs((1 - clip->image_mean[1]) / clip->image_std[1] - white) < 1e-5 * (1 + white));
+    clip_vision_free(clip);
+    assert_int_equal(remove_temporary_folder(NULL), 0);
+}
+
+static void values_of_pixels_are_scaled_as_the_file_says(void **state) {
+    (void)state;
+    expect_pixels("{}", -0.4578275 / 0.26130258, (1 - 0.4578275) / 0.26130258);
+    expect_pixels("{\"do_normalize\": false}", 0, 1);
+    expect_pixels("{\"do_normalize\": false, \"do_rescale\": false}", 0, 255);
+    expect_pixels("{\"rescale_factor\": 0.00784313725490196, \"image_mean\": [1, 1, 1], "
+                  "\"image_std\": [1, 1, 1]}",
+                  -1, 1);
+    expect_pixels("{\"do_rescale\": false, \"image_mean\": [127.5, 127.5, 127.5], "
+                  "\"image_std\": [51, 51, 51], \"resample\": 3, \"do_resize\": true}",
+                  -2.5, 2.5);
+}
+
 static int run_all(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_files_are_accepted_or_refused_by_key),
@@ -382,7 +448,8 @@ static int run_all(void) {
         cmocka_unit_test(an_index_without_its_shards_names_the_first),
         IN_FOLDER(the_tokenizer_beside_gives_the_special_tokens),
         cmocka_unit_test(variants_are_accepted_or_refused_by_key),
-        cmocka_unit_test(means_and_deviations_of_images_are_three_numbers),
+        cmocka_unit_test(pixels_are_treated_as_the_file_says_or_it_is_refused),
+        cmocka_unit_test(values_of_pixels_are_scaled_as_the_file_says),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -170,7 +170,7 @@ static void tensors_that_nobody_asks_for_are_named(void **state) {
                                          {"b", ELEMENT_F32, 1, shape, &value},
                                          {"decoder.w", ELEMENT_F32, 1, shape, &value}};
     write_model(tensors, 3);
-    weights_on_unused(hear);
+    weights_on_warning(hear);
     for (int leave = 0; leave < 2; leave++) {
         Weights *weights = open_model(FLOAT32);
         tensor_release(weights_vector(weights, "w", 1));
@@ -185,7 +185,7 @@ static void tensors_that_nobody_asks_for_are_named(void **state) {
     weights_leave(weights, "*");
     finish(weights);
     assert_int_equal(heard[0], 0);
-    weights_on_unused(NULL);
+    weights_on_warning(NULL);
 }
 
 /// Where a device computes in the host's memory, a large matrix of the type wanted is the file's own memory, and keeps the file open.
