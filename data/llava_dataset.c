@@ -1,5 +1,6 @@
 #include "data/llava_dataset.h"
 #include "autograd/file_content.h"
+#include "autograd/stop_request.h"
 #include "data/text.h"
 #include "data/text_file.h"
 
@@ -254,6 +255,7 @@ static bool scan_samples(Dataset *dataset, TextReader *reader, Error *error) {
     reader->at++;
     bool more = skip_space(reader) != ']';
     for (int64_t position = 0; more; position++) {
+        if (stop_requested()) return stop_request_error(error);
         if (!scan_sample(dataset, reader, position, error)) return false;
         more = skip_space(reader) == ',';
         if (more) reader->at++;

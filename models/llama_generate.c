@@ -1,6 +1,7 @@
 #include "models/llama_generate.h"
 
 #include "autograd/philox.h"
+#include "autograd/stop_request.h"
 #include "models/llama_cache.h"
 
 #include <math.h>
@@ -186,6 +187,7 @@ void llama_generate(const Llama *llama, const LlamaLora *lora, Tensor *embedding
         take_tokens(&writing, logits);
         free(logits);
         scope_end();
+        if (stop_requested()) break;
     }
     tape_resume();
     writing_end(&writing);

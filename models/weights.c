@@ -4,6 +4,8 @@
 // tensors.
 #include "models/weights.h"
 
+#include "autograd/stop_request.h"
+
 #include <fnmatch.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -325,6 +327,7 @@ bool weights_are_equal(const Weights *weights, const char *name, const char *oth
 /// the others are still looked for.
 static const StoredTensor *expect(Weights *weights, const char *name, int rank,
                                   const int64_t *shape) {
+    if (stop_requested()) weights_fail(weights, "stopped on request");
     if (weights->failed) return NULL;
     const StoredTensor *entry = NULL;
     Key full = full_name(weights, name);

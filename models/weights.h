@@ -1,7 +1,7 @@
 /// Reading a frozen network from a published model directory: values of its config.json, and weights into tensors of a device.
 ///
 /// The first failure is remembered and every later call returns at once (NULL, or the smallest valid value), so that a
-/// network is read as a list of lines and checked once at the end with weights_finish().
+/// network is read as a list of lines and checked once at the end with weights_finish(). A request to stop is a failure, too.
 #pragma once
 #include "autograd/tensor.h"
 #include "checkpoints/model_directory.h"

@@ -1,4 +1,5 @@
 // difflmm train: start or resume training.
+#include "autograd/stop_request.h"
 #include "train/command.h"
 #include "train/launch.h"
 #include "train/trainer.h"
@@ -15,7 +16,8 @@ static const char HELP[] =
     "interrupted run\n"
     "of the same training.output_dir stopped; the result is the same, bit by bit. Interrupting "
     "with Ctrl-C or\n"
-    "SIGTERM finishes the step and saves.\n"
+    "SIGTERM finishes the step and saves; a second time, it ends the run at once, without "
+    "saving.\n"
     "\n"
     "training.output_dir receives config.yaml (what the configuration came to), metrics.jsonl (one "
     "line per\n"
@@ -28,7 +30,6 @@ static const char HELP[] =
     "  mpirun -n 8 difflmm train CONFIG            (stop it by SIGUSR1: mpirun kills it soon after "
     "SIGTERM)\n"
     "  srun -n 8 --mpi=pmix difflmm train CONFIG   under Slurm (sbatch --signal=USR1@60)\n"
-    "Interrupting the first twice with Ctrl-C ends it at once, without saving.\n"
     "\n"
     "examples:\n"
     "  difflmm train configs/tiny_stage1.yaml\n"
@@ -63,7 +64,7 @@ int command_train(int argc, char **argv) {
     if (processes < 0) return EXIT_USAGE;
     if (processes > 1) return launch_processes(processes, argv);
     Error error = {0};
-    trainer_listen_to_signals();
+    stop_request_listen();
     ProcessGroup *group = process_group_open(JOINING_TIMEOUT, &error);
     if (!group) return command_refuse("train", &error, EXIT_FAILED);
     Config *config = load_config(argc, argv, group, &error);

@@ -3,6 +3,7 @@
 #include "train/launch.h"
 #include "autograd/utf8.h"
 
+#include "autograd/stop_request.h"
 #include "train/command.h"
 #include "train/process_group.h"
 
@@ -22,11 +23,7 @@ enum { MOST_PROCESSES = 65536 };
 
 static const char OPTION[] = "--processes";
 
-static const int STOP_SIGNALS[] = {SIGINT, SIGTERM, SIGUSR1};
-enum { NUM_STOP_SIGNALS = sizeof STOP_SIGNALS / sizeof *STOP_SIGNALS };
-
 static pid_t mpirun;
-static volatile sig_atomic_t interrupts;
 
 static int parse_count(const char *text) {
     char *end;
@@ -62,13 +59,8 @@ int launch_take_count(int *argc, char **argv) {
 }
 
 static void hand_on(int signal_number) {
-    bool at_once = signal_number == SIGINT && ++interrupts > 1;
-    kill(mpirun, at_once ? SIGTERM : SIGUSR1);
-}
-
-static void handle_stop_signals(void (*handler)(int)) {
-    struct sigaction action = {.sa_handler = handler};
-    for (int i = 0; i < NUM_STOP_SIGNALS; i++) sigaction(STOP_SIGNALS[i], &action, NULL);
+    StopUrgency urgency = stop_request_note(signal_number);
+    if (urgency != STOP_AS_BEFORE) kill(mpirun, urgency == STOP_IN_ORDER ? SIGUSR1 : SIGTERM);
 }
 
 /// Whether processes may read each other's memory: seccomp filters of containers often forbid it.
@@ -151,10 +143,9 @@ int launch_processes(int count, char **argv) {
     snprintf(number, sizeof number, "%d", count);
     char **command = command_of(program, number, argv);
     // A signal that comes before there is anyone to hand it on to waits.
-    sigset_t stop, before;
-    sigemptyset(&stop);
-    for (int i = 0; i < NUM_STOP_SIGNALS; i++) sigaddset(&stop, STOP_SIGNALS[i]);
-    sigprocmask(SIG_BLOCK, &stop, &before);
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
     pid_t parent = getpid(), child = fork();
     if (child == 0) become_mpirun(parent, command, &before);
     free(command);
@@ -163,7 +154,7 @@ int launch_processes(int count, char **argv) {
         return EXIT_FAILED;
     }
     mpirun = child;
-    handle_stop_signals(hand_on);
+    stop_request_handle(hand_on);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return wait_for_mpirun();
 }

@@ -1,5 +1,6 @@
 #include "train/run_samples.h"
 
+#include "autograd/stop_request.h"
 #include "data/coco_annotations.h"
 #include "eval/overlay.h"
 #include "train/answer_setup.h"
@@ -48,6 +49,8 @@ static bool log_sample(Samples *samples, const char *path, Error *error) {
     if (!image_read(path, &picture, error)) return false;
     Question question = {&picture, samples->config->eval.prompt, (uint64_t)samples->logged};
     bool ok = answer_questions(&samples->answers.options, &question, 1, &reply, error);
+    if (ok && stop_requested())
+        ok = stop_request_error(error); // perhaps in the middle of the answer
     if (ok) {
         char *tag = format_string("samples/%d", samples->logged++);
         char *text = format_string("**%s**\n\n%s", question.text, reply.answer.text);
@@ -74,7 +77,8 @@ static bool log_samples(Samples *samples, const Dataset *held_out, Error *error)
          ok && i < dataset_count(held_out) && samples->logged < config->training.log_samples; i++) {
         Sample sample;
         if (!dataset_has_image(held_out, i)) continue;
-        ok = dataset_sample(held_out, i, &sample, error);
+        ok = stop_requested() ? stop_request_error(error)
+                              : dataset_sample(held_out, i, &sample, error);
         if (!ok) break;
         ok = log_sample(samples, sample.image_path, error);
         sample_free(&sample);
@@ -89,7 +93,7 @@ void run_samples_log(const Config *config, const ModelSetup *setup, const Datase
     Samples samples = {.config = config, .setup = setup, .log = log, .step = step, .group = group};
     Error error = {0};
     if (!log_samples(&samples, held_out, &error))
-        fprintf(stderr, "warning: no samples of what the model says are logged: %s\n",
-                error.message);
+        fprintf(stderr, "warning: %s samples of what the model says are logged: %s\n",
+                samples.logged ? "no more" : "no", error.message);
     coco_annotations_free(&samples.annotations);
 }

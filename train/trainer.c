@@ -1,25 +1,18 @@
 #include "train/trainer.h"
-#include "autograd/utf8.h"
 
+#include "autograd/stop_request.h"
+#include "autograd/utf8.h"
 #include "train/batch_loss.h"
 #include "train/run_samples.h"
 #include "train/trainer_parts.h"
 
 #include <math.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
 /// Seconds that ranks wait for rank 0 to ask the model about one picture, unless the time limit is longer.
 static const double ANSWER_PATIENCE = 300;
-
-static volatile sig_atomic_t stop_requested;
-
-static void request_stop(int signal_number) {
-    (void)signal_number;
-    stop_requested = 1;
-}
 
 static int64_t peak_memory_bytes(void) {
     struct rusage usage;
@@ -74,28 +67,35 @@ static void log_step(Trainer *trainer, const StepResult *result) {
 
 // ---- between steps
 
-/// Adds this rank's share of the held-out loss to sum and supervised.
+/// Adds this rank's next micro-batch of held-out samples to totals.
+static bool add_held_out_batch(Trainer *trainer, Loader *loader, int64_t count, double totals[2],
+                               Error *error) {
+    MicroBatch *batch;
+    if (!loader_next(loader, &batch, error)) return false;
+    while (batch->count > 0 && batch->samples[batch->count - 1].index >= count)
+        token_sequence_free(&batch->samples[--batch->count].tokens);
+    scope_begin();
+    DiffLMMLoss loss =
+        batch_loss(trainer->setup.model, trainer->held_out_cache, batch, EVALUATION_STEP, false);
+    if (loss.sum) totals[0] += tensor_item(loss.sum);
+    totals[1] += (double)loss.num_supervised;
+    scope_end();
+    micro_batch_free(batch);
+    return true;
+}
+
+/// Sum and number of the held-out samples' losses, of all ranks. False on failure, or when the run is to stop.
 static bool held_out_loss(Trainer *trainer, const LoaderOptions *options, int64_t count,
-                          double *sum, double *supervised, Error *error) {
+                          double totals[2], Error *error) {
+    ProcessGroup *group = trainer->group;
+    bool *stopping = &trainer->stopping;
     Loader *loader = loader_create(options, error);
-    bool ok = loader != NULL;
-    for (int64_t i = 0; ok && i < options->end_step; i++) {
-        MicroBatch *batch;
-        ok = loader_next(loader, &batch, error);
-        if (!ok || !batch) break;
-        while (batch->count > 0 && batch->samples[batch->count - 1].index >= count)
-            token_sequence_free(&batch->samples[--batch->count].tokens);
-        scope_begin();
-        DiffLMMLoss loss = batch_loss(trainer->setup.model, trainer->held_out_cache, batch,
-                                      EVALUATION_STEP, false);
-        if (loss.sum) *sum += tensor_item(loss.sum);
-        *supervised += (double)loss.num_supervised;
-        scope_end();
-        micro_batch_free(batch);
-        process_group_progress(trainer->group);
-    }
+    bool ok = ranks_go_on(group, loader != NULL, stopping, error);
+    for (int64_t i = 0; ok && i < options->end_step; i++)
+        ok = ranks_go_on(group, add_held_out_batch(trainer, loader, count, totals, error), stopping,
+                         error);
     loader_free(loader);
-    return ok;
+    return ok && process_group_sum(group, totals, 2, error);
 }
 
 /// Rank 0 asks the model about a few pictures; the others wait patiently.
@@ -107,12 +107,13 @@ static bool log_samples(Trainer *trainer, Error *error) {
     if (trainer->is_first)
         run_samples_log(trainer->config, &trainer->setup, trainer->held_out, trainer->position.step,
                         trainer->log, trainer->group);
-    bool ok = process_group_agree(trainer->group, true, error);
+    bool ok = ranks_go_on(trainer->group, true, &trainer->stopping, error) || trainer->stopping;
     process_group_set_timeout(trainer->group, (double)training->distributed_timeout);
     return ok;
 }
 
-/// The loss per supervised token on held-out samples, the same ones with the same noise every time, shared out over the ranks.
+/// The loss per supervised token on held-out samples, the same ones with the same noise every time, shared out over the ranks. What a
+/// request to stop cuts short counts for nothing.
 static bool evaluate(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
     int64_t count = dataset_count(trainer->held_out);
@@ -123,13 +124,16 @@ static bool evaluate(Trainer *trainer, Error *error) {
     options.dataset = trainer->held_out;
     options.micro_batch = (int)training->per_device_eval_batch_size;
     options.end_step = (count + global_batch - 1) / global_batch;
-    double totals[2] = {0};
-    bool ok = held_out_loss(trainer, &options, count, &totals[0], &totals[1], error);
-    if (!process_group_agree(trainer->group, ok, error) ||
-        !process_group_sum(trainer->group, totals, 2, error))
-        return false;
-    double loss = totals[1] > 0 ? totals[0] / totals[1] : NAN;
     TrainingPosition *position = &trainer->position;
+    double totals[2] = {0};
+    if (!held_out_loss(trainer, &options, count, totals, error)) {
+        if (trainer->stopping)
+            progress_print(trainer->progress,
+                           "step %lld: the loss on held-out data is left out: stopped on request",
+                           (long long)position->step);
+        return trainer->stopping;
+    }
+    double loss = totals[1] > 0 ? totals[0] / totals[1] : NAN;
     if (isfinite(loss) && !(loss >= position->best_loss)) {
         position->best_loss = loss;
         position->best_step = position->step;
@@ -200,7 +204,7 @@ static bool train(Trainer *trainer, Error *error) {
     while (ok && trainer->position.step < trainer->max_steps && !(saved && trainer->stopping)) {
         StepResult result;
         trainer->step_started = clock_seconds();
-        ok = trainer_step(trainer, stop_requested, &result, error);
+        ok = trainer_step(trainer, stop_requested(), &result, error);
         if (ok) log_step(trainer, &result);
         bool is_unread = result.is_unread;
         int64_t step = trainer->position.step;
@@ -218,13 +222,6 @@ static bool train(Trainer *trainer, Error *error) {
         warn_of_failed_save(trainer);
     }
     return ok && finish_saving(trainer, error);
-}
-
-void trainer_listen_to_signals(void) {
-    struct sigaction action = {.sa_handler = request_stop};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    sigaction(SIGUSR1, &action, NULL);
 }
 
 /// However long a step takes, every op of it tells the others that this rank is at work.
@@ -247,35 +244,56 @@ static bool conclude(const Trainer *trainer, int64_t first_step, Error *error) {
                      (long long)steps);
 }
 
+/// A stop while the run was being prepared: it has failed at nothing, and lost nothing.
+static bool stopped_before_training(const Trainer *trainer) {
+    if (!trainer->stopping || process_group_is_broken(trainer->group)) return false;
+    char since[64] = "";
+    if (trainer->position.step > 0)
+        snprintf(since, sizeof since, " since step %lld", (long long)trainer->position.step);
+    if (trainer->is_first)
+        fprintf(stderr,
+                "stopped on request while the run was being prepared: nothing has been trained%s, "
+                "and nothing is lost\n",
+                since);
+    return true;
+}
+
+/// From where the run stands to its end, or until it is asked to stop.
+static bool run(Trainer *trainer, Error *error) {
+    const TrainingSection *training = &trainer->config->training;
+    const int64_t first_step = trainer->position.step;
+    if (first_step >= trainer->max_steps) {
+        if (trainer->is_first)
+            utf8_print(stderr, "%s is trained: step %lld of %lld\n", training->output_dir,
+                       (long long)first_step, (long long)trainer->max_steps);
+        return true;
+    }
+    trainer->tokens_before = trainer->position.tokens;
+    trainer->progress = progress_begin(trainer->is_first ? stderr : NULL, "training", first_step,
+                                       trainer->max_steps, training->logging_steps);
+    trainer->started = clock_seconds();
+    process_group_set_timeout(trainer->group, (double)training->distributed_timeout);
+    bool ok = train(trainer, error);
+    progress_end(trainer->progress);
+    ok = ok && conclude(trainer, first_step, error);
+    if (trainer->skipped)
+        fprintf(stderr, "%lld sample(s) were left out because of missing or damaged images\n",
+                (long long)trainer->skipped);
+    return ok;
+}
+
 bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
     Trainer trainer = {.config = config,
                        .config_yaml = config_to_yaml(config),
                        .group = group,
                        .is_first = process_rank(group) == 0,
                        .started = clock_seconds()};
-    trainer_listen_to_signals();
+    stop_request_listen();
     tape_on_op(sign_of_life, group);
-    bool ok = trainer_prepare(&trainer, error);
-    if (ok && trainer.position.step >= trainer.max_steps && trainer.is_first)
-        utf8_print(stderr, "%s is trained: step %lld of %lld\n", config->training.output_dir,
-                   (long long)trainer.position.step, (long long)trainer.max_steps);
-    if (ok && trainer.position.step < trainer.max_steps) {
-        trainer.tokens_before = trainer.position.tokens;
-        trainer.progress =
-            progress_begin(trainer.is_first ? stderr : NULL, "training", trainer.position.step,
-                           trainer.max_steps, config->training.logging_steps);
-        trainer.started = clock_seconds();
-        const int64_t first_step = trainer.position.step;
-        process_group_set_timeout(group, (double)config->training.distributed_timeout);
-        ok = train(&trainer, error);
-        progress_end(trainer.progress);
-        ok = ok && conclude(&trainer, first_step, error);
-        if (trainer.skipped)
-            fprintf(stderr, "%lld sample(s) were left out because of missing or damaged images\n",
-                    (long long)trainer.skipped);
-    }
+    bool prepared = trainer_prepare(&trainer, error),
+         ok = prepared ? run(&trainer, error) : stopped_before_training(&trainer);
     tape_on_op(NULL, NULL);
     trainer_clean_up(&trainer);
-    output_folder_close(&trainer.folder, !ok);
+    output_folder_close(&trainer.folder, !ok || !prepared);
     return ok;
 }

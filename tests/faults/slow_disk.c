@@ -1,5 +1,8 @@
-// Preloaded: fsync of a checkpoint takes SLOW_DISK_SECONDS longer.
+// Preloaded: fsync of a checkpoint takes SLOW_DISK_SECONDS longer, and opening a network's weights SLOW_WEIGHTS_SECONDS,
+// whatever signals come.
 #include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,3 +22,22 @@ int fsync(int descriptor) {
     if (seconds && is_checkpoint(descriptor)) sleep((unsigned)atoi(seconds));
     return real(descriptor);
 }
+
+static int open_slowly(const char *name, const char *path, int flags, mode_t mode) {
+    int (*real)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, name);
+    const char *seconds = getenv("SLOW_WEIGHTS_SECONDS");
+    unsigned left = seconds && strstr(path, ".safetensors") ? (unsigned)atoi(seconds) : 0;
+    while (left) left = sleep(left);
+    return real(path, flags, mode);
+}
+
+#define OPEN_SLOWLY(name)                             \
+    int name(const char *path, int flags, ...) {      \
+        va_list arguments;                            \
+        va_start(arguments, flags);                   \
+        mode_t mode = va_arg(arguments, mode_t);      \
+        va_end(arguments);                            \
+        return open_slowly(#name, path, flags, mode); \
+    }
+OPEN_SLOWLY(open)
+OPEN_SLOWLY(open64)
