@@ -262,6 +262,7 @@ bool process_group_compare(ProcessGroup *group, const char *what, const void *by
     if (!gather_all(group, &mine, sizeof mine, (void **)&hashes, what, error)) return false;
     bool *differs = checked_calloc((unsigned long)group->count, sizeof *differs);
     for (int r = 0; r < group->count; r++) differs[r] = hashes[r] != hashes[0];
+    while (differing->first < group->count - 1 && !differs[differing->first]) differing->first++;
     differing->count = rank_names(differing->text, sizeof differing->text, differs, group->count);
     free(differs);
     free(hashes);

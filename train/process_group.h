@@ -48,6 +48,8 @@ bool process_group_max(ProcessGroup *group, double *values, int count, Error *er
 /// "rank 2", "ranks 1, 2 and 5", for messages.
 typedef struct RankNames {
     int count;
+    /// The lowest of them.
+    int first;
     char text[128];
 } RankNames;
 /// Which ranks' `bytes` are not those of rank 0. `what` is for the message of a failed wait.

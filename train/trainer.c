@@ -151,7 +151,9 @@ static bool save(Trainer *trainer, Error *error) {
     trainer->position.loss_detector = detector_state(&trainer->loss_detector);
     trainer->position.norm_detector = detector_state(&trainer->norm_detector);
     TrainingSnapshot *snapshot;
-    if (!training_snapshot_take(&trainer->optimizer, gradient_buckets_sharded(trainer->buckets),
+    if (!replicas_agree(trainer->group, &trainer->setup.parameters, trainer->position.step,
+                        &trainer->agreed_step, error) ||
+        !training_snapshot_take(&trainer->optimizer, gradient_buckets_sharded(trainer->buckets),
                                 training->save_in_background, &trainer->position,
                                 trainer->config_yaml, trainer->group, &snapshot, error))
         return false;

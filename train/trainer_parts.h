@@ -1,13 +1,14 @@
 /// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and trainer_step.c (one step) share.
 #pragma once
 #include "autograd/clock.h"
+#include "autograd/output_folder.h"
 #include "train/checkpoint_writer.h"
 #include "train/feature_cache.h"
 #include "train/going_on.h"
 #include "train/gradient_buckets.h"
 #include "train/model_setup.h"
-#include "autograd/output_folder.h"
 #include "train/progress.h"
+#include "train/replicas.h"
 #include "train/run_lock.h"
 #include "train/run_log.h"
 #include "train/trainer.h"
@@ -29,6 +30,8 @@ typedef struct Trainer {
     Optimizer optimizer;
     OutlierDetector loss_detector, norm_detector;
     TrainingPosition position;
+    /// The last step after which the weights are known to be the same on every rank.
+    int64_t agreed_step;
     OutputFolder folder; ///< training.output_dir; of rank 0, as the next two
     RunLock *lock;
     RunLog *log;                   ///< of rank 0

@@ -301,6 +301,7 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
         return false;
     new_position(trainer);
     if (!is_one_job(trainer, error) ||
+        !replicas_compare_kernels(group, trainer->setup.device, error) ||
         !process_group_use_device(group, trainer->setup.device, error))
         return false;
     trainer->buckets =
@@ -310,6 +311,8 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
     const ParameterRange *ranges = gradient_buckets_ranges(trainer->buckets, &count);
     trainer->optimizer = optimizer_new(&trainer->setup.parameters, ranges, count);
     if (!goes_on(trainer, start_or_resume(trainer, error), error) ||
+        !replicas_agree(group, &trainer->setup.parameters, trainer->position.step,
+                        &trainer->agreed_step, error) ||
         !goes_on(trainer, open_outputs(trainer, error), error))
         return false;
     if (trainer->position.step >= trainer->max_steps) return true;

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A rank that dies or hangs: the others stop within the time limit and say which; no process is left. One that dies before the first
-# step is noticed as fast. A slow disk is not a rank that hangs. Ranks that were started with different settings or data say so, once.
+# step is noticed as fast. A slow disk is not a rank that hangs. Ranks that were started with different settings or data say so, once; those
+# that compute with other kernels are told, and stopped as soon as their weights differ.
 #
 #   tests/faults/lost_rank.sh [BUILD]
 set -euo pipefail
@@ -109,3 +110,36 @@ differ settings 1 same training.learning_rate=2e-3 "the configuration of rank 1 
 differ data 1 other training.threads=1 "the training data (data.train) of rank 1 differs from rank 0's"
 differ missing 1 without training.threads=1 "rank 1: .*data.json"
 differ mistake 2 same training.learning_rat=2e-3 "rank 1: .*learning_rat"
+
+# --- ranks that compute with other kernels
+
+cat >"$folder/kernels.sh" <<'END'
+#!/bin/sh
+# kernels.sh LEVEL_OF_RANK_1 COMMAND...
+level=$1
+shift
+[ "${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}" != 1 ] || export DIFFLMM_CPU_LEVEL="$level"
+exec "$@"
+END
+chmod +x "$folder/kernels.sh"
+# drift RUN [SETTING...]
+drift() {
+    local run=$1 code=0
+    prepare 1 "$run" data.train=data.json training.save_steps=4 "${@:2}"
+    mpirun -n 2 "$folder/kernels.sh" v2 "${command[@]}" >"$folder/$run.log" 2>&1 || code=$?
+    [ $code -eq 1 ] || fail "$run: exit code $code"
+    says "$run" "warning: rank 1 computes with other kernels (cpu v2) than rank 0 (cpu v" || fail "$run: no warning"
+    says "$run" "^difflmm train: after step 4 '.*' of rank 1 is not .* the same after step 0" || fail "$run: it does not say where the ranks differ"
+    [ "$(grep -c '^difflmm train:' "$folder/$run.log")" = 1 ] || fail "$run: not one error"
+    [ "$(newest "$run")" -eq 0 ] || fail "$run: saved what the ranks do not agree on"
+    echo "$run: $(grep '^difflmm train:' "$folder/$run.log")"
+}
+if grep -q ' avx2 ' /proc/cpuinfo; then
+    drift kernels
+    # What one rank alone updates, and hands to the others, cannot drift.
+    prepare 1 sharded data.train=data.json training.max_steps=4 training.save_steps=2 training.shard_optimizer=true
+    mpirun -n 2 "$folder/kernels.sh" v2 "${command[@]}" >"$folder/sharded.log" 2>&1 || fail "sharded: exit code $?"
+    says sharded "warning: rank 1 computes with other kernels" && [ "$(newest sharded)" -eq 4 ] || fail "sharded: no warning, or not trained"
+else
+    echo "skipped: this processor has one kind of kernels"
+fi

@@ -3,6 +3,7 @@
 #include "autograd/tape.h"
 #include "ops/kernels.h"
 #include "train/process_group.h"
+#include "train/replicas.h"
 
 #include <math.h>
 #include <mpi.h>
@@ -283,6 +284,35 @@ static void ranks_that_differ_from_the_first_are_named(void **state) {
     assert_says(&error, count == 3 ? "ranks 1 and 2 differs" : "ranks 1, 2");
 }
 
+static void weights_that_differ_are_named_with_their_ranks(void **state) {
+    (void)state;
+    enum { N = 1001 };
+    static const char *const names[] = {"a", "b", "c"};
+    ParameterSet parameters = {0};
+    Error error = {0};
+    int64_t agreed = 0;
+    scope_begin();
+    float *values = values_of(tensor_of(whole_number, N));
+    for (int i = 0; i < N; i++) values[i] = whole_number(0, i);
+    for (int i = 0; i < 3; i++)
+        tensor_fill_from_float(
+            parameters_add(&parameters, names[i], GROUP_ADAPTERS, device, 1, (int64_t[]){N}),
+            values);
+    check_ok(replicas_agree(group, &parameters, 7, &agreed, &error), &error);
+    assert_int_equal(agreed, 7);
+    if (rank == count - 1) values[N - 1] = nextafterf(values[N - 1], 1e9f);
+    for (int i = 1; i < 3; i++) tensor_fill_from_float(parameters.items[i].value, values);
+    assert_false(replicas_agree(group, &parameters, 9, &agreed, &error));
+    char expected[64];
+    snprintf(expected, sizeof expected, "after step 9 'b' of rank %d is not", count - 1);
+    assert_says(&error, expected);
+    assert_says(&error, "the same after step 7");
+    assert_int_equal(agreed, 7);
+    free(values);
+    parameters_free(&parameters);
+    scope_end();
+}
+
 static void a_rank_that_fails_tells_the_others_why(void **state) {
     (void)state;
     Error error = {0};
@@ -526,6 +556,7 @@ static const struct CMUnitTest sums[] = {
     cmocka_unit_test(a_broadcast_comes_from_its_root),
     cmocka_unit_test(bits_of_all_ranks_come_together_on_rank_0),
     cmocka_unit_test(ranks_that_differ_from_the_first_are_named),
+    cmocka_unit_test(weights_that_differ_are_named_with_their_ranks),
     cmocka_unit_test(a_rank_that_fails_tells_the_others_why),
     cmocka_unit_test(ranks_that_share_a_gpu_are_refused),
 };
