@@ -22,5 +22,5 @@ typedef struct PointTaskOptions {
 } PointTaskOptions;
 
 /// Runs the task and writes <output_dir>/results.json: figures, and for every image the answer with its phrases and points. On
-/// failure no picture of this run is left behind.
+/// failure, or when the program is asked to stop, no picture of this run is left behind.
 bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *error);

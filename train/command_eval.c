@@ -1,5 +1,6 @@
 // difflmm eval: one evaluation of attention maps.
 #include "autograd/output_folder.h"
+#include "autograd/stop_request.h"
 #include "eval/point_task.h"
 #include "train/answer_setup.h"
 #include "train/command.h"
@@ -108,6 +109,7 @@ int command_eval(int argc, char **argv) {
         return EXIT_DONE;
     }
     Error error = {0};
+    stop_request_listen();
     Config *config = command_load_config(argc, argv, &error);
     if (!config) return command_refuse("eval", &error, EXIT_USAGE);
     bool complete = config_require_model(config, &error) &&

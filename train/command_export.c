@@ -1,5 +1,6 @@
 // difflmm export: trained weights in the published files.
 #include "autograd/output_directory.h"
+#include "autograd/stop_request.h"
 #include "autograd/utf8.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "train/command.h"
@@ -161,6 +162,7 @@ int command_export(int argc, char **argv) {
     }
     Error error = {0};
     ExportArguments arguments;
+    stop_request_listen();
     if (!parse_arguments(argc, argv, &arguments, &error))
         return command_refuse("export", &error, EXIT_USAGE);
     Config *config = load_config(&arguments, &error);

@@ -3,6 +3,7 @@
 #include "train/export.h"
 
 #include "autograd/output_file.h"
+#include "autograd/stop_request.h"
 #include "checkpoints/model_directory.h"
 #include "ops/kernels.h"
 #include "ops/ops.h"
@@ -151,6 +152,7 @@ static bool write_merged_tensor(Merge *merge, const StoredTensor *stored, const 
 static bool write_tensor(void *context, const SafetensorsTensor *tensor, OutputFile *file,
                          Error *error) {
     Merge *merge = context;
+    if (stop_requested()) return stop_request_error(error);
     const StoredTensor *stored = model_directory_find(merge->base, tensor->name);
     const Tensor *a = lora_matrix(merge, tensor->name, 'A'),
                  *b = lora_matrix(merge, tensor->name, 'B');

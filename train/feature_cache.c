@@ -5,6 +5,7 @@
 #include "train/feature_cache.h"
 
 #include "autograd/stop_request.h"
+#include "autograd/utf8.h"
 #include "train/going_on.h"
 
 #include <search.h>
@@ -247,10 +248,10 @@ static void report(const FeatureCache *cache, const Damage *damage) {
     if (process_count(cache->group) > 1)
         snprintf(rank, sizeof rank, "rank %d: ", process_rank(cache->group));
     if (damage->count)
-        fprintf(stderr,
-                "warning: %s%d image(s) cannot be read and are left out with their samples; the "
-                "first: %s\n",
-                rank, damage->count, damage->first);
+        utf8_print(stderr,
+                   "warning: %s%d image(s) cannot be read and are left out with their samples; the "
+                   "first: %s\n",
+                   rank, damage->count, damage->first);
 }
 
 FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stopping,

@@ -3,6 +3,7 @@
 #include "train/run_lock.h"
 
 #include "autograd/clock.h"
+#include "autograd/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -120,16 +121,17 @@ static bool refuse(const char *folder, const Holder *holder, Error *error) {
 static bool judge(const char *folder, Outcome outcome, const Holder *holder, Error *error) {
     if (outcome == NO_LOCKS) {
         if (runs_here(holder)) return refuse(folder, holder, error);
-        fprintf(stderr,
-                "warning: %s: the file system has no locks; nothing keeps a run of another machine "
-                "from using it as well\n",
-                folder);
+        utf8_print(
+            stderr,
+            "warning: %s: the file system has no locks; nothing keeps a run of another machine "
+            "from using it as well\n",
+            folder);
     }
     if (holder->pid && !is_here(holder))
-        fprintf(stderr,
-                "warning: %s was last used by process %ld of host %s (since %s), which has not "
-                "ended in order; if it is still running, end it\n",
-                folder, holder->pid, holder->host, holder->started);
+        utf8_print(stderr,
+                   "warning: %s was last used by process %ld of host %s (since %s), which has not "
+                   "ended in order; if it is still running, end it\n",
+                   folder, holder->pid, holder->host, holder->started);
     return true;
 }
 
@@ -143,7 +145,10 @@ RunLock *run_lock_take(const char *folder, Error *error) {
         usleep((useconds_t)(1e6 * BETWEEN_TRIES));
     bool ok = outcome == TAKEN || outcome == NO_LOCKS;
     if (outcome == HELD) refuse(folder, &holder, error);
-    if (ok && judge(folder, outcome, &holder, error) && write_holder(lock, error)) return lock;
+    if (ok && judge(folder, outcome, &holder, error)) {
+        if (write_holder(lock, error)) return lock;
+        unlink(lock->path);
+    }
     if (lock->descriptor >= 0) close(lock->descriptor);
     free(lock->path);
     free(lock);

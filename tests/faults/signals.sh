@@ -121,6 +121,26 @@ done
 stop_looking 1 samples itself is_judged 'samples of what the model says are logged: stopped on request' "${held_out[@]}" \
     training.eval_samples=64 training.tensorboard=true training.log_samples=64
 
+# --- other verbs
+
+# stop_verb NAME OUTPUT COMMAND...: a signal while weights are read ends it as failed, and nothing of its output is there.
+stop_verb() {
+    local verb=$1 output=$2 code=0 pid
+    shift 2
+    LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_WEIGHTS_SECONDS=3 "$difflmm" "$@" >"$folder/$verb.log" 2>&1 &
+    pid=$!
+    sleep 1
+    kill -INT $pid
+    wait $pid || code=$?
+    [ $code -eq 1 ] || fail "$verb: exit code $code"
+    says "$verb" "^difflmm $verb: .*stopped on request" || fail "$verb: it does not say that it was stopped"
+    [ -z "$(find "$folder" -name "$output*")" ] || fail "$verb: something is left of its output"
+    echo "SIGINT to $verb: $(grep "^difflmm $verb" "$folder/$verb.log" | sed "s|$folder|...|g")"
+}
+stop_verb export exported export "$folder/reference-1" "$folder/exported" --merge
+stop_verb eval evaluated eval "$folder/empty.yaml" "${settings[@]}" "eval.checkpoint=$folder/reference-1" "eval.annotations=$folder/world/test/instances.json" \
+    "eval.image_folder=$folder/world/test/images" "eval.output_dir=$folder/evaluated"
+
 # --- twice
 
 # begin_last_step RUN: trains until it has a loss, and lets the second of two ranks hang, so that no step can be finished.
