@@ -111,12 +111,9 @@ void device_out_of_memory(const Device *device, size_t bytes, const char *capaci
     if (device->bytes_prepared)
         snprintf(prepared, sizeof prepared, ", prepared weights %.1f MiB",
                  (double)device->bytes_prepared / 0x1p20);
-    fprintf(stderr,
-            "out of memory on %s: %.1f MiB were asked for, beside what is in use: %s%s.\n%s.\n"
-            "What helps: a smaller training.per_device_train_batch_size with as much more "
-            "training.gradient_accumulation_steps (the updates stay the same), "
-            "model.recompute: all, model.dtype: bfloat16, a smaller data.model_max_length.\n",
-            device->name, (double)bytes / 0x1p20, in_use, prepared, capacity);
-    free(in_use);
-    exit(1);
+    stop_program("out of memory on %s: %.1f MiB were asked for, beside what is in use: %s%s.\n%s.\n"
+                 "What helps: a smaller training.per_device_train_batch_size with as much more "
+                 "training.gradient_accumulation_steps (the updates stay the same), "
+                 "model.recompute: all, model.dtype: bfloat16, a smaller data.model_max_length.",
+                 device->name, (double)bytes / 0x1p20, in_use, prepared, capacity);
 }

@@ -124,16 +124,28 @@ void check_failed(const char *file, int line, const char *condition, const char 
     abort();
 }
 
+void stop_program(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fputc('\n', stderr);
+    fflush(NULL);
+    _Exit(1);
+}
+
 static void *or_stop(void *pointer, unsigned long bytes) {
-    if (pointer || bytes == 0) return pointer;
-    fprintf(stderr, "out of memory: %lu bytes were asked for\n", bytes);
-    exit(1);
+    if (!pointer && bytes > 0) stop_program("out of memory: %lu bytes were asked for", bytes);
+    return pointer;
 }
 
 void *checked_malloc(unsigned long bytes) { return or_stop(malloc(bytes), bytes); }
 
 void *checked_calloc(unsigned long count, unsigned long bytes) {
-    return or_stop(calloc(count, bytes), count * bytes);
+    unsigned long all;
+    if (__builtin_mul_overflow(count, bytes, &all))
+        stop_program("out of memory: %lu times %lu bytes were asked for", count, bytes);
+    return or_stop(calloc(count, bytes), all);
 }
 
 void *checked_realloc(void *pointer, unsigned long bytes) {

@@ -45,8 +45,14 @@ Quoted quote(const char *text);
 void check_failed(const char *file, int line, const char *condition, const char *format, ...)
     __attribute__((noreturn, format(printf, 4, 5)));
 
-/// malloc, calloc, realloc and strdup that stop the program with a message when memory is exhausted: small bookkeeping
-/// only. Tensors are allocated by their device, which reports the failure.
+/// Stops the program, from any thread, with exit code 1 and this message (printf style) on stderr: for
+/// what fails where no error value leads out, namely memory that is exhausted and a GPU that fails in
+/// the middle of a pass. What is written is flushed; nothing waits for threads or other ranks.
+void stop_program(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+
+/// malloc, calloc, realloc and strdup that stop_program() when memory is exhausted or a product is
+/// more than any memory: small bookkeeping only. Tensors are allocated by their device, which reports
+/// the failure.
 void *checked_malloc(unsigned long bytes);
 void *checked_calloc(unsigned long count, unsigned long bytes);
 void *checked_realloc(void *pointer, unsigned long bytes);

@@ -19,15 +19,14 @@ typedef struct Reader {
     Error *error;
 } Reader;
 
-static void reader_begin(Reader *reader, Config *config, const char *path, const char *text,
+static bool reader_begin(Reader *reader, Config *config, const char *path, const char *text,
                          size_t length, Error *error) {
     *reader = (Reader){.config = config, .path = path, .error = error};
-    if (!yaml_parser_initialize(&reader->parser)) {
-        fprintf(stderr, "out of memory: a YAML parser was asked for\n");
-        exit(1);
-    }
+    if (!yaml_parser_initialize(&reader->parser))
+        return error_set(error, "out of memory: a YAML parser was asked for");
     yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
     yaml_parser_set_input_string(&reader->parser, (const unsigned char *)text, length);
+    return true;
 }
 
 static void reader_end(Reader *reader) {
@@ -233,7 +232,7 @@ bool config_read_text(Config *config, const char *path, const char *text, size_t
                       Error *error) {
     Reader reader;
     if (!file_begin_text(path, &text, &length, error)) return false;
-    reader_begin(&reader, config, path, text, length, error);
+    if (!reader_begin(&reader, config, path, text, length, error)) return false;
     bool is_read = read_document(&reader);
     reader_end(&reader);
     return is_read;
@@ -250,7 +249,7 @@ bool config_read_file(Config *config, const char *path, Error *error) {
 
 bool config_read_list(Config *config, const ConfigField *field, const char *yaml, Error *error) {
     Reader reader;
-    reader_begin(&reader, config, NULL, yaml, strlen(yaml), error);
+    if (!reader_begin(&reader, config, NULL, yaml, strlen(yaml), error)) return false;
     bool is_read = next(&reader) && next(&reader); // the stream begins, the document begins
     if (is_read && reader.event.type == YAML_STREAM_END_EVENT) {
         ConfigScalar nothing = {.text = "", .is_plain = true, .place = {0}};

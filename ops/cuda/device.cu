@@ -165,12 +165,11 @@ void ops_cuda_bus_id(const Device *device, char text[GPU_BUS_ID_BYTES]) {
 
 void cuda_check(cudaError_t status, const char *what) {
     if (status == cudaSuccess) return;
-    fprintf(stderr, "CUDA error in %s: %s, %s.%s\n", what, cudaGetErrorName(status),
-            cudaGetErrorString(status),
-            is_late(status) ? " Something queued earlier may have caused it: run again with the "
-                              "environment variable CUDA_LAUNCH_BLOCKING=1 to see what."
-                            : "");
-    exit(1);
+    stop_program(
+        "CUDA error in %s: %s, %s.%s", what, cudaGetErrorName(status), cudaGetErrorString(status),
+        is_late(status) ? " Something queued earlier may have caused it: run again with the "
+                          "environment variable CUDA_LAUNCH_BLOCKING=1 to see what."
+                        : "");
 }
 
 Workspace::Workspace(const Tensor *like, size_t size)

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "autograd/error.h"
 #include "autograd/utf8.h"
@@ -111,6 +113,36 @@ static void a_file_is_named_once(void **state) {
     assert_true(error.is_configuration);
 }
 
+/// What is asked for in a process of its own: its exit code, and what it says.
+static int code_of_asking_for(unsigned long count, unsigned long bytes, char *said, size_t size) {
+    int ends[2], status;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        void *memory = checked_calloc(count, bytes);
+        _exit(memory ? 7 : 8);
+    }
+    close(ends[1]);
+    ssize_t length = read(ends[0], said, size - 1);
+    said[length > 0 ? length : 0] = 0;
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void more_than_any_memory_stops_with_a_message_and_exit_code_1(void **state) {
+    (void)state;
+    const unsigned long HALF = 1ul << 63;
+    const unsigned long asked[][2] = {{HALF, 2}, {HALF, 3}, {HALF + 1, 2}};
+    char said[256];
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        assert_int_equal(code_of_asking_for(asked[i][0], asked[i][1], said, sizeof said), 1);
+        assert_non_null(strstr(said, "out of memory: "));
+    }
+    assert_int_equal(code_of_asking_for(3, 5, said, sizeof said), 7);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(quoted_text_is_short_and_has_no_control_characters),
@@ -120,6 +152,7 @@ int main(void) {
         cmocka_unit_test(what_a_terminal_shows_stays_as_it_is),
         cmocka_unit_test(a_word_is_cut_between_characters),
         cmocka_unit_test(a_file_is_named_once),
+        cmocka_unit_test(more_than_any_memory_stops_with_a_message_and_exit_code_1),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
