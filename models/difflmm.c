@@ -28,29 +28,36 @@ static bool load_empty_prompt(DiffLMM *model, const char *sd, Error *error) {
                      sd, width, sd, expected);
 }
 
-static bool check_diffusion(const DiffLMM *model, const char *sd, Error *error) {
+/// An option, by its member's name, is to blame.
+#define REFUSE_OPTION(member, ...) \
+    (*option = #member, (void)sizeof options->member, error_set(error, __VA_ARGS__))
+
+static bool check_diffusion(const DiffLMM *model, const char *sd, const char **option,
+                            Error *error) {
     const DiffLMMOptions *options = &model->options;
     int size = model->clip->image_size;
     if (options->image_size * 7 / 8 != size)
-        return error_set(error,
-                         "image_size is %d, of which the vision tower sees 7/8, %d pixels, but it "
-                         "was made for %d; set image_size to %d",
-                         options->image_size, options->image_size * 7 / 8, size,
-                         (size * 8 + 6) / 7);
+        return REFUSE_OPTION(image_size,
+                             "of %d pixels the vision tower sees 7/8, %d, but it was made for %d; "
+                             "set image_size to %d",
+                             options->image_size, options->image_size * 7 / 8, size,
+                             (size * 8 + 6) / 7);
     if (model->vae->latent_channels != model->unet->config.in_channels)
         return error_set(error, "%s: the vae makes latents of %d channels, the unet takes %d", sd,
                          model->vae->latent_channels, model->unet->config.in_channels);
     if (options->timestep < 0 || options->timestep >= model->schedule->num_train_timesteps)
-        return error_set(error, "timestep is %d; expected 0 to %d", options->timestep,
-                         model->schedule->num_train_timesteps - 1);
+        return REFUSE_OPTION(timestep, "timestep is %d; the noise schedule of %s has steps 0 to %d",
+                             options->timestep, sd, model->schedule->num_train_timesteps - 1);
     if (options->ensemble_size < 1)
-        return error_set(error, "ensemble_size is %d; expected 1 or more", options->ensemble_size);
+        return REFUSE_OPTION(ensemble_size, "ensemble_size is %d; expected 1 or more",
+                             options->ensemble_size);
     if (model->latent_size < 1 || unet_feature_size(model->unet, model->latent_size) < 1)
-        return error_set(error, "image_size %d is too small for %s", options->image_size, sd);
+        return REFUSE_OPTION(image_size, "image_size %d is too small for %s", options->image_size,
+                             sd);
     return true;
 }
 
-static bool load_diffusion(DiffLMM *model, const char *sd, Error *error) {
+static bool load_diffusion(DiffLMM *model, const char *sd, const char **option, Error *error) {
     DType dtype = model->options.dtype;
     char *vae = format_string("%s/vae", sd), *unet = format_string("%s/unet", sd);
     char *scheduler = format_string("%s/scheduler", sd);
@@ -62,19 +69,22 @@ static bool load_diffusion(DiffLMM *model, const char *sd, Error *error) {
     free(scheduler);
     free(unet);
     free(vae);
+    if (model->schedule && !model->unet && error && error->is_configuration)
+        *option = "unet_feature_block";
     if (!model->unet) return false;
     model->latent_size = vae_latent_size(model->vae, model->options.image_size);
-    return check_diffusion(model, sd, error) &&
+    return check_diffusion(model, sd, option, error) &&
            (model->options.implicit_captioner || load_empty_prompt(model, sd, error));
 }
 
-static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, Error *error) {
+static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, const char **option,
+                          Error *error) {
     bool diffusion = options->architecture == ADAPTERS_DIFFLMM;
     model->clip = clip_vision_load(options->vision_tower, model->device, options->dtype, error);
     if (!model->clip) return false;
     model->num_visual_tokens = model->clip->num_patches;
     model->grid = model->clip->image_size / model->clip->patch_size;
-    if (diffusion && !load_diffusion(model, options->sd, error)) return false;
+    if (diffusion && !load_diffusion(model, options->sd, option, error)) return false;
     if (!diffusion && !llava_config_check(options->llm, model->clip->encoder.hidden_size, error))
         return false;
     model->llama = llama_load(options->llm, model->device, options->dtype, error);
@@ -106,11 +116,14 @@ static void register_parameters(DiffLMM *model, ParameterSet *parameters) {
 }
 
 DiffLMM *difflmm_load(const DiffLMMOptions *options, Device *device, ParameterSet *parameters,
-                      Error *error) {
+                      const char **option, Error *error) {
     DiffLMM *model = checked_calloc(1, sizeof *model);
+    const char *unwanted = NULL;
+    if (!option) option = &unwanted;
+    *option = NULL;
     model->options = *options;
     model->device = device;
-    bool loaded = load_networks(model, options, error);
+    bool loaded = load_networks(model, options, option, error);
     model->options.sd = model->options.vision_tower = model->options.llm = NULL;
     if (!loaded) {
         difflmm_free(model);

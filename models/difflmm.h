@@ -51,9 +51,11 @@ typedef struct DiffLMM {
 } DiffLMM;
 
 /// Reads the networks and registers the trained parts, initialised: adapters in GROUP_ADAPTERS, then LoRA in GROUP_LORA.
-/// NULL on failure (then nothing was registered). `parameters` must outlive the model.
+/// NULL on failure (then nothing was registered): `*option` is then the name of the member of the
+/// options that does not fit the networks, NULL if none of them is to blame (`option` may be NULL).
+/// `parameters` must outlive the model.
 DiffLMM *difflmm_load(const DiffLMMOptions *options, Device *device, ParameterSet *parameters,
-                      Error *error);
+                      const char **option, Error *error);
 void difflmm_free(DiffLMM *model);
 
 /// What the frozen encoders make of images. It depends on nothing trained and on no random number, so it can be kept.

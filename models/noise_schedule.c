@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_TIMESTEPS = 1 << 20 };
-
 typedef struct Betas {
     int64_t count;
     double start, end;
@@ -29,7 +27,7 @@ static bool read_betas(const ModelConfig *config, Betas *betas, Error *error) {
     if (zero_snr) return model_config_unsupported(config, "rescale_betas_zero_snr", "false", error);
     if (model_config_has(config, "trained_betas"))
         return model_config_unsupported(config, "trained_betas", "null", error);
-    if (betas->count < 1 || betas->count > MAX_TIMESTEPS)
+    if (betas->count < 1 || betas->count > NOISE_SCHEDULE_MAX_TIMESTEPS)
         return model_config_unsupported(config, "num_train_timesteps", "1 to 1048576", error);
     if (!(betas->start >= 0 && betas->start < 1))
         return model_config_unsupported(config, "beta_start", "at least 0, below 1", error);

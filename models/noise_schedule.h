@@ -2,6 +2,8 @@
 #pragma once
 #include "ops/ops.h"
 
+enum { NOISE_SCHEDULE_MAX_TIMESTEPS = 1 << 20 };
+
 typedef struct NoiseSchedule {
     int num_train_timesteps;
     double *alphas_cumprod; ///< the share of the signal's variance that is left at timestep t

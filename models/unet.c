@@ -87,8 +87,8 @@ static void load(UNet *unet, Weights *weights) {
     *config = unet_configure(weights);
     if (!weights_failed(weights) &&
         (unet->feature_block < 0 || unet->feature_block >= config->num_levels))
-        weights_fail(weights, "up block %d is asked for, but there are up blocks 0 to %d",
-                     unet->feature_block, config->num_levels - 1);
+        weights_fail_asked(weights, "up block %d is asked for, but there are up blocks 0 to %d",
+                           unet->feature_block, config->num_levels - 1);
     if (weights_failed(weights)) return;
     int first = config->block_out_channels[0], time = config->time_embedding_dim;
     unet->conv_in = affine_conv(weights, "conv_in", first, config->in_channels, 3);

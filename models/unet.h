@@ -26,7 +26,8 @@ typedef struct UNet {
 } UNet;
 
 /// Reads the directory of a UNet2DConditionModel (Stable Diffusion's unet) as far as up block `feature_block` (0 is the deepest).
-/// NULL on failure: what the configuration asks for and is not supported is named.
+/// NULL on failure: what the configuration asks for and is not supported is named. A block that the
+/// network does not have is the caller's fault (Error.is_configuration).
 UNet *unet_load(const char *directory, int feature_block, Device *device, DType dtype,
                 Error *error);
 void unet_free(UNet *unet);

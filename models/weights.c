@@ -81,14 +81,26 @@ ModelDirectory *weights_directory(Weights *weights) { return weights->directory;
 
 bool weights_failed(const Weights *weights) { return weights->failed || weights->missing.count; }
 
-void weights_fail(Weights *weights, const char *format, ...) {
+static void fail(Weights *weights, bool asked, const char *format, va_list arguments) {
     if (weights->failed) return;
     weights->failed = true;
+    vsnprintf(weights->failure.message, sizeof weights->failure.message, format, arguments);
+    weights->failure.is_configuration = asked;
+    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
+}
+
+void weights_fail(Weights *weights, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(weights->failure.message, sizeof weights->failure.message, format, arguments);
+    fail(weights, false, format, arguments);
     va_end(arguments);
-    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
+}
+
+void weights_fail_asked(Weights *weights, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fail(weights, true, format, arguments);
+    va_end(arguments);
 }
 
 void weights_leave(Weights *weights, const char *pattern, ...) {
@@ -144,10 +156,10 @@ bool weights_finish(Weights *weights, Error *error) {
     bool complete = !weights_failed(weights);
     if (weights->missing.count)
         describe_missing(weights, error);
-    else if (weights->failed)
-        error_set(error, "%s", weights->failure.message);
-    else
+    else if (!weights->failed)
         warn_about_unused(weights);
+    else if (error)
+        *error = weights->failure;
     model_directory_close(weights->directory);
     free(weights->converted.bytes);
     free(weights->permuted.bytes);

@@ -17,6 +17,10 @@ ModelDirectory *weights_directory(Weights *weights);
 bool weights_failed(const Weights *weights);
 /// Remembers a failure, unless there is one already. The directory's path is put in front.
 void weights_fail(Weights *weights, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/// The same where the directory is as it should be, and what was asked of it is wrong
+/// (Error.is_configuration).
+void weights_fail_asked(Weights *weights, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /// Closes; returns false with the first failure (file, tensor, expected shape) in `error`. Tensors that are missing are all looked for
 /// before, and named together. Tensors of the files that nobody asked for give a warning, but for those that weights_leave() names.
 bool weights_finish(Weights *weights, Error *error);

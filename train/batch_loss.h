@@ -2,9 +2,10 @@
 #pragma once
 #include "data/loader.h"
 #include "train/feature_cache.h"
+#include "train/schedule.h"
 
 /// Keys of noise for passes that are not training steps; steps count from 0 up and never reach it.
-#define EVALUATION_STEP 0x7fffffffll
+#define EVALUATION_STEP SCHEDULE_MOST_STEPS
 
 /// The loss of a micro-batch. `step` and each sample's number in the data set's file decide the noise, so how a global batch is
 /// cut into micro-batches changes nothing. cache NULL: images are encoded here. `train`: dropout happens.

@@ -1,7 +1,9 @@
 // The one table of configuration keys. A key is added here and as a member in config.h, nowhere else.
 #include "train/config_schema.h"
 
-#include <math.h>
+#include "models/noise_schedule.h"
+
+#include <float.h>
 #include <string.h>
 
 static const char *const ARCHITECTURES[] = {"difflmm", "llava", NULL};
@@ -28,13 +30,15 @@ const ConfigSectionDoc CONFIG_SECTIONS[] = {
 };
 const int NUM_CONFIG_SECTIONS = (int)(sizeof CONFIG_SECTIONS / sizeof *CONFIG_SECTIONS);
 
-// Largest integer that every double around it can tell from its neighbours.
-#define MOST 9007199254740992.0
+// Largest integer that every double around it can tell from its neighbours: of seeds, which are kept
+// as they are. All other integers fit into an int, and numbers into a float, where they are used.
+#define MOST_SEED 9007199254740992.0
 #define AT(section, member) offsetof(Config, section.member)
-#define AT_LEAST(minimum) minimum, MOST, NULL
+#define AT_LEAST(minimum) minimum, INT32_MAX, NULL
+#define SEED 0, MOST_SEED, NULL
 #define BETWEEN(minimum, maximum) minimum, maximum, NULL
-#define POSITIVE 0x1p-1022, INFINITY, NULL
-#define NOT_NEGATIVE 0, INFINITY, NULL
+#define POSITIVE FLT_MIN, FLT_MAX, NULL
+#define NOT_NEGATIVE 0, FLT_MAX, NULL
 #define ONE_OF(names) 0, 0, names
 #define NO_RANGE 0, 0, NULL
 
@@ -58,15 +62,15 @@ const ConfigField CONFIG_FIELDS[] = {
      "the projector sees CLIP's features beside those of the U-Net"},
     {"model", "unet_feature_block", FIELD_INT, AT(model, unet_feature_block), "1", BETWEEN(0, 3),
      "up block of the U-Net whose output is the feature; later blocks are not run"},
-    {"model", "timestep", FIELD_INT, AT(model, timestep), "100", BETWEEN(0, 999),
-     "diffusion step whose amount of noise is added to the latents"},
+    {"model", "timestep", FIELD_INT, AT(model, timestep), "100", BETWEEN(0, NOISE_SCHEDULE_MAX_TIMESTEPS - 1),
+     "diffusion step whose amount of noise is added to the latents; below the noise schedule's num_train_timesteps, which is 1000 as published"},
     {"model", "ensemble_size", FIELD_INT, AT(model, ensemble_size), "1", BETWEEN(1, 64),
      "noise draws per image whose U-Net features are averaged"},
     {"model", "positional_encoding_std", FIELD_FLOAT, AT(model, positional_encoding_std), "1.0", NOT_NEGATIVE,
      "standard deviation of the positional encodings at initialisation"},
     {"model", "dtype", FIELD_ENUM, AT(model, dtype), "bfloat16", ONE_OF(COMPUTE_TYPES),
      "type of frozen weights and activations; trained parameters are float32 in either case"},
-    {"model", "recompute", FIELD_INT, AT(model, recompute), "none", 0, MOST, RECOMPUTE_NAMES,
+    {"model", "recompute", FIELD_INT, AT(model, recompute), "none", 0, INT32_MAX, RECOMPUTE_NAMES,
      "layers of the LLM whose activations are computed again in backward to save memory (gradient checkpointing): none, all, or every n-th"},
 
     {"lora", "lora_enable", FIELD_BOOL, AT(lora, lora_enable), "false", NO_RANGE,
@@ -114,7 +118,7 @@ const ConfigField CONFIG_FIELDS[] = {
 
     {"training", "output_dir", FIELD_PATH, AT(training, output_dir), NULL, NO_RANGE,
      "folder for checkpoints, metrics.jsonl and the resolved configuration"},
-    {"training", "seed", FIELD_INT, AT(training, seed), "42", AT_LEAST(0),
+    {"training", "seed", FIELD_INT, AT(training, seed), "42", SEED,
      "of initialisation, noise, dropout and order: the same seed gives the same run"},
     {"training", "num_train_epochs", FIELD_FLOAT, AT(training, num_train_epochs), "1", POSITIVE,
      "passes over the data, where max_steps does not say otherwise"},
@@ -210,7 +214,7 @@ const ConfigField CONFIG_FIELDS[] = {
      "images that are evaluated, from the first; -1: all"},
     {"eval", "pictures", FIELD_INT, AT(eval, pictures), "8", BETWEEN(0, 10000),
      "images for which a picture with coloured phrases is written"},
-    {"eval", "seed", FIELD_INT, AT(eval, seed), "42", AT_LEAST(0),
+    {"eval", "seed", FIELD_INT, AT(eval, seed), "42", SEED,
      "of the noise on the latents and of the random points"},
 };
 // clang-format on

@@ -80,9 +80,9 @@ char *config_suggest_section(const char *name) {
 static char *range_in_words(const ConfigField *field) {
     bool has_least = field->minimum > -0x1p53, has_most = field->maximum < 0x1p53;
     if (has_least && has_most)
-        return format_string(" from %.9g to %.9g", field->minimum, field->maximum);
-    if (field->minimum > 0 && field->minimum < 1e-300) return checked_strdup(" above 0");
-    if (has_least) return format_string(" of at least %.9g", field->minimum);
+        return format_string(" from %.10g to %.10g", field->minimum, field->maximum);
+    if (field->minimum > 0 && field->minimum < 1e-30) return checked_strdup(" above 0");
+    if (has_least) return format_string(" of at least %.10g", field->minimum);
     return checked_strdup("");
 }
 

@@ -81,12 +81,24 @@ bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
     return true;
 }
 
+const char *model_setup_key_of_option(const char *option) {
+    static const char *const KEYS[] = {"data.image_size", "model.timestep", "model.ensemble_size",
+                                       "model.unet_feature_block"};
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (!strcmp(strchr(KEYS[i], '.') + 1, option)) return KEYS[i];
+    CHECK(false, "the option '%s' has no key", option);
+    return NULL;
+}
+
 static bool load_model(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
     LoraOptions lora;
     DiffLMMOptions options;
+    const char *option;
     if (!model_setup_options(config, seed, &lora, &options, error)) return false;
-    setup->model = difflmm_load(&options, setup->device, &setup->parameters, error);
-    return setup->model != NULL;
+    setup->model = difflmm_load(&options, setup->device, &setup->parameters, &option, error);
+    if (setup->model || !option) return setup->model != NULL;
+    Error reason = *error;
+    return config_refuse(config, model_setup_key_of_option(option), error, "%s", reason.message);
 }
 
 static bool open_tokenizer(const Config *config, ModelSetup *setup, Error *error) {

@@ -27,6 +27,8 @@ void model_setup_close(ModelSetup *setup);
 /// What the configuration says about the model; `lora` is what options->lora points to if there is any. Nothing is read.
 bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
                          DiffLMMOptions *options, Error *error);
+/// The key behind an option that difflmm_load() refuses, by the option's name: "model.timestep".
+const char *model_setup_key_of_option(const char *option);
 /// What it says about conversations, for a model whose images become that many tokens.
 ConversationFormat model_setup_format(const Config *config, int num_visual_tokens);
 

@@ -172,8 +172,12 @@ static void count_steps(Plan *plan, const Sampler *sampler) {
     const TrainingSection *training = &plan->config->training;
     PlanSchedule *schedule = &plan->schedule;
     schedule->steps_per_epoch = sampler_steps_per_epoch(sampler);
-    schedule->total_steps = schedule_total_steps(training->max_steps, training->num_train_epochs,
-                                                 schedule->steps_per_epoch);
+    Error error;
+    if (!schedule_total_steps(plan->config, schedule->steps_per_epoch, &schedule->total_steps,
+                              &error)) {
+        plan_add_problem(plan, "training.num_train_epochs", error.message);
+        return;
+    }
     schedule->warmup_steps = schedule_warmup_steps(training->warmup_ratio, schedule->total_steps);
     schedule->known = true;
 }
@@ -338,7 +342,7 @@ static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batch
     Lengths lengths = {0};
     if (sampler) count_steps(plan, sampler);
     bool suits = check_data(plan, model, data, false);
-    if (sampler && suits && model->model && model->tokenizer &&
+    if (plan->schedule.known && suits && model->model && model->tokenizer &&
         find_lengths(plan, model, data, &lengths))
         find_batches(plan, model, data, sampler, &lengths, batches);
     free(lengths.tokens);

@@ -128,7 +128,8 @@ static void read_unet(Plan *plan, Device *device, Networks *networks, const char
     int64_t before = plan_device_requested(device);
     Error error;
     UNet *unet = networks->unet = unet_load(path, block, device, FLOAT32, &error);
-    add_network(plan, "model.sd", path, unet, &error,
+    bool asked = !unet && error.is_configuration;
+    add_network(plan, asked ? "model.unet_feature_block" : "model.sd", path, unet, &error,
                 unet ? format_string("U-Net up to up block %d, features of %d channels", block,
                                      unet_feature_channels(unet))
                      : NULL);
@@ -265,9 +266,11 @@ static void assemble(Plan *plan, PlanModel *model) {
         !model_setup_options(plan->config, (uint64_t)plan->config->training.seed, &lora, &options,
                              &error))
         return;
-    model->model = difflmm_load(&options, model->device, &model->parameters, &error);
+    const char *option;
+    model->model = difflmm_load(&options, model->device, &model->parameters, &option, &error);
     if (!model->model)
-        plan_refuse(plan, "model.architecture", "%s", error.message);
+        plan_refuse(plan, option ? model_setup_key_of_option(option) : "model.architecture", "%s",
+                    error.message);
     else
         add_trained(plan, &model->parameters);
 }

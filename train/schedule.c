@@ -2,8 +2,20 @@
 
 #include <math.h>
 
-int64_t schedule_total_steps(int64_t max_steps, double epochs, int64_t steps_per_epoch) {
-    return max_steps >= 0 ? max_steps : (int64_t)ceil(epochs * (double)steps_per_epoch);
+bool schedule_total_steps(const Config *config, int64_t steps_per_epoch, int64_t *steps,
+                          Error *error) {
+    const TrainingSection *training = &config->training;
+    double of_epochs = ceil(training->num_train_epochs * (double)steps_per_epoch);
+    if (training->max_steps >= 0) {
+        *steps = training->max_steps;
+        return true;
+    }
+    if (of_epochs > SCHEDULE_MOST_STEPS)
+        return config_refuse(config, "training.num_train_epochs", error,
+                             "of %lld steps each are %.4g steps; a run has at most %lld",
+                             (long long)steps_per_epoch, of_epochs, (long long)SCHEDULE_MOST_STEPS);
+    *steps = (int64_t)of_epochs;
+    return true;
 }
 
 int64_t schedule_warmup_steps(double warmup_ratio, int64_t max_steps) {

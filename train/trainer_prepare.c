@@ -103,11 +103,12 @@ static bool open_loader(Trainer *trainer, int64_t first_step, int64_t end_step, 
 
 /// Steps of the whole run. A loader is made to be asked how many steps an epoch has.
 static bool count_steps(Trainer *trainer, Error *error) {
-    const TrainingSection *training = &trainer->config->training;
-    if (!open_loader(trainer, 0, 1, error)) return false;
-    trainer->max_steps = schedule_total_steps(training->max_steps, training->num_train_epochs,
-                                              loader_steps_per_epoch(trainer->loader));
-    trainer->warmup_steps = schedule_warmup_steps(training->warmup_ratio, trainer->max_steps);
+    if (!open_loader(trainer, 0, 1, error) ||
+        !schedule_total_steps(trainer->config, loader_steps_per_epoch(trainer->loader),
+                              &trainer->max_steps, error))
+        return false;
+    trainer->warmup_steps =
+        schedule_warmup_steps(trainer->config->training.warmup_ratio, trainer->max_steps);
     return true;
 }
 

@@ -75,7 +75,7 @@ static DiffLMM *load(const Settings *settings, Device *device, ParameterSet *par
     options.recompute = settings->recompute;
     options.lora = settings->stage == 2 ? &lora : NULL;
     Error error;
-    DiffLMM *model = difflmm_load(&options, device, parameters, &error);
+    DiffLMM *model = difflmm_load(&options, device, parameters, NULL, &error);
     if (!model) {
         fprintf(stderr, "bench_recipe: %s\n", error.message);
         exit(1);

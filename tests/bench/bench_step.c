@@ -30,7 +30,7 @@ static DiffLMM *load(const Settings *settings, AdapterKind architecture, bool lo
     options.dtype = dtype;
     options.lora = lora_enabled ? &lora : NULL;
     Error error;
-    DiffLMM *model = difflmm_load(&options, device, parameters, &error);
+    DiffLMM *model = difflmm_load(&options, device, parameters, NULL, &error);
     if (!model) {
         fprintf(stderr, "bench_step: %s\n", error.message);
         exit(1);

@@ -164,7 +164,7 @@ static DiffLMM *load(const Settings *settings, ParameterSet *parameters) {
     options.recompute = settings->recompute;
     options.lora = settings->stage == 2 ? &lora : NULL;
     Error error;
-    DiffLMM *model = difflmm_load(&options, device, parameters, &error);
+    DiffLMM *model = difflmm_load(&options, device, parameters, NULL, &error);
     remove_directories(root);
     free(clip);
     free(llm);

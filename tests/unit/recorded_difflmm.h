@@ -66,7 +66,7 @@ static DiffLMMOptions default_options(void) {
 static Model model_begin(const DiffLMMOptions *options) {
     Model model = {0};
     Error error;
-    model.difflmm = difflmm_load(options, device, &model.parameters, &error);
+    model.difflmm = difflmm_load(options, device, &model.parameters, NULL, &error);
     if (!model.difflmm) fail_msg("%s", error.message);
     case_begin();
     return model;

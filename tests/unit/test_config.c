@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <float.h>
 #include <math.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include "tests/unit/temporary_folder.h"
 #include "train/command.h"
 #include "train/config.h"
+#include "train/config_schema.h"
 
 static const char *file_with(const char *text, size_t length) {
     const char *path = in_folder("c.yaml");
@@ -179,6 +181,11 @@ static void a_wrong_type_is_refused_with_what_was_expected(void **state) {
     refused("training:\n  learning_rate: 1e999\n", "2:18", "expected a number");
     refused("training:\n  learning_rate: -1\n", "2:18", "of at least 0");
     refused("training:\n  adam_epsilon: 0\n", "2:17", "above 0");
+    refused("training:\n  adam_epsilon: 1e-60\n", "2:17", "above 0"); // 0 as a float
+    refused("training:\n  learning_rate: 1e39\n", "2:18", "expected a number");
+    refused("training:\n  max_steps: 2147483648\n", "2:14", "from -1 to 2147483647");
+    refused("training:\n  save_total_limit: 4294967297\n", "2:21", "from 0 to 2147483647");
+    refused("model:\n  recompute: 4294967297\n", "2:14", "from 0 to 2147483647");
     refused("model:\n  clip_concat: yes\n", "2:16", "expected true or false");
     refused("model:\n  architecture: DiffLMM\n", "2:17", "expected one of difflmm or llava");
     refused("model:\n  unet_feature_block: 4\n", "2:23", "from 0 to 3");
@@ -192,6 +199,16 @@ static void a_wrong_type_is_refused_with_what_was_expected(void **state) {
     override_refused("eval.layers=[0] [1]", "eval.layers=[0] [1]");
     override_refused("eval.layers=", "expected a list");
     override_refused("model.llm=\xff", "not UTF-8");
+}
+
+static void every_integer_but_a_seed_fits_where_it_is_used(void **state) {
+    (void)state;
+    for (int i = 0; i < NUM_CONFIG_FIELDS; i++) {
+        const ConfigField *field = &CONFIG_FIELDS[i];
+        if (field->type == FIELD_INT || field->type == FIELD_INT_LIST)
+            assert_true(!strcmp(field->name, "seed") || field->maximum <= INT32_MAX);
+        if (field->type == FIELD_FLOAT) assert_true(field->maximum <= FLT_MAX);
+    }
 }
 
 static void what_is_not_a_configuration_is_refused(void **state) {
@@ -494,6 +511,7 @@ int main(void) {
         IN_FOLDER(the_command_line_wins_over_the_file_and_its_last_word_counts),
         IN_FOLDER(an_unknown_key_gets_the_nearest_valid_one),
         IN_FOLDER(a_wrong_type_is_refused_with_what_was_expected),
+        cmocka_unit_test(every_integer_but_a_seed_fits_where_it_is_used),
         IN_FOLDER(what_is_not_a_configuration_is_refused),
         IN_FOLDER(a_key_given_twice_is_refused),
         IN_FOLDER(paths_may_begin_with_a_home_folder),

@@ -418,10 +418,16 @@ static void bfloat16_trains_near_float32(void **state) {
     model_end(&model);
 }
 
-static void refuse(const DiffLMMOptions *options, const char *expected) {
+/// `option`: the one that is to blame; NULL: none is.
+static void refuse(const DiffLMMOptions *options, const char *option, const char *expected) {
     ParameterSet parameters = {0};
     Error error = {0};
-    assert_null(difflmm_load(options, device, &parameters, &error));
+    const char *blamed;
+    assert_null(difflmm_load(options, device, &parameters, &blamed, &error));
+    if (option)
+        assert_string_equal(blamed, option);
+    else
+        assert_null(blamed);
     if (!strstr(error.message, expected)) fail_msg("no '%s' in: %s", expected, error.message);
     assert_int_equal(parameters.count, 0);
 }
@@ -430,22 +436,22 @@ static void what_does_not_fit_is_refused(void **state) {
     (void)state;
     DiffLMMOptions options = default_options();
     options.image_size = 96;
-    refuse(&options, "set image_size to 64");
+    refuse(&options, "image_size", "set image_size to 64");
     options = default_options();
     options.timestep = 1000;
-    refuse(&options, "timestep is 1000");
+    refuse(&options, "timestep", "timestep is 1000");
     options = default_options();
     options.ensemble_size = 0;
-    refuse(&options, "ensemble_size");
+    refuse(&options, "ensemble_size", "ensemble_size");
     options = default_options();
     options.unet_feature_block = 4;
-    refuse(&options, "block");
+    refuse(&options, "unet_feature_block", "block");
     options = default_options();
     options.sd = FOLDER "nowhere";
-    refuse(&options, "nowhere");
+    refuse(&options, NULL, "nowhere");
     options = default_options();
     options.llm = FOLDER "clip";
-    refuse(&options, "model_type");
+    refuse(&options, NULL, "model_type");
 }
 
 static void nothing_is_left_in_memory(void **state) {

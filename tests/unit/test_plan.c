@@ -392,6 +392,27 @@ static void a_tokenizer_of_another_model_is_refused(void **state) {
     config_free(config);
 }
 
+static void a_timestep_is_limited_by_the_noise_schedule_alone(void **state) {
+    (void)state;
+    static char sd[300];
+    char command[1200];
+    snprintf(sd, sizeof sd, "model.sd=%s", in_folder("sd"));
+    snprintf(command, sizeof command,
+             "cp -r %s/sd %s/ && sed -i 's/\"num_train_timesteps\": 1000/\"num_train_timesteps\": "
+             "1500/' %s/sd/scheduler/scheduler_config.json",
+             TINY, temporary_folder, temporary_folder);
+    assert_int_equal(system(command), 0);
+    for (int fails = 0; fails < 2; fails++) {
+        Config *config =
+            configure(SETTINGS(sd, fails ? "model.timestep=1500" : "model.timestep=1499"));
+        Plan *plan = plan_make(config, &(PlanOptions){.processes = 1});
+        assert_int_equal(plan->problem_count, fails);
+        if (fails) problem_with(plan, "model.timestep");
+        plan_free(plan);
+        config_free(config);
+    }
+}
+
 // ---- a large model, of which there are headers only
 
 static int64_t add_tensor(json_t *header, const char *name, int64_t rows, int64_t columns,
@@ -499,6 +520,7 @@ int main(void) {
         cmocka_unit_test(a_few_timed_steps_tell_the_duration_and_leave_nothing_behind),
         cmocka_unit_test(a_damaged_image_and_a_batch_without_supervision_are_timed_as_well),
         cmocka_unit_test(a_plan_starts_no_mpi_though_mpirun_started_it),
+        cmocka_unit_test(a_timestep_is_limited_by_the_noise_schedule_alone),
         cmocka_unit_test(every_activation_of_a_vision_tower_can_be_planned),
         cmocka_unit_test(a_sharded_optimizer_takes_a_share_of_the_memory),
         cmocka_unit_test(every_reason_is_named_with_its_key),
