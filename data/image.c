@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,6 +20,21 @@ Image image_new(int width, int height) {
 void image_free(Image *image) {
     free(image->pixels);
     *image = (Image){0};
+}
+
+static _Atomic(ImageWarning *) hear_warning;
+
+void image_on_warning(ImageWarning *warning) { hear_warning = warning; }
+
+void image_warn(const char *format, ...) {
+    ImageWarning *hear = hear_warning;
+    Error text;
+    va_list arguments;
+    if (!hear) return;
+    va_start(arguments, format);
+    vsnprintf(text.message, sizeof text.message, format, arguments);
+    va_end(arguments);
+    hear(text.message);
 }
 
 bool image_check_size(uint64_t width, uint64_t height, const char *name, Error *error) {

@@ -12,6 +12,7 @@ typedef struct Reading {
     const uint8_t *next;
     size_t left;
     png_bytep *rows;
+    int passes;
     Image *image;
     const char *name;
     Error *error;
@@ -47,18 +48,36 @@ static void ask_for_rgb(png_structp png, png_infop info) {
     }
     if (png_get_bit_depth(png, info) == 16) png_set_strip_16(png);
     png_set_strip_alpha(png);
-    png_set_interlace_handling(png);
     png_read_update_info(png, info);
 }
 
-static bool decode(Reading *reading, png_structp png, png_infop info) {
-    if (setjmp(png_jmpbuf(png)) != 0)
+/// Whether the last row of the last pass has its pixels: libpng counts a row when it has put it into its place, before it looks at what
+/// is left of the data.
+static bool is_complete(const Reading *reading, png_structp png) {
+    enum { PASSES = 7 };
+    if (!reading->rows) return false;
+    const bool interlaced = reading->passes > 1;
+    return interlaced ? png_get_current_pass_number(png) == PASSES
+                      : png_get_current_row_number(png) == (uint32_t)reading->image->height;
+}
+
+/// After libpng's jump. Damage behind the last pixel costs nothing.
+static bool conclude(const Reading *reading, png_structp png) {
+    if (!is_complete(reading, png))
         return error_set(reading->error, "%s: a damaged PNG image: %s", reading->name,
                          reading->message);
+    image_warn("%s: a PNG image that is damaged behind its last pixel: %s", reading->name,
+               reading->message);
+    return true;
+}
+
+static bool decode(Reading *reading, png_structp png, png_infop info) {
+    if (setjmp(png_jmpbuf(png)) != 0) return conclude(reading, png);
     png_set_read_fn(png, reading, read_bytes);
     png_read_info(png, info);
     uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
     if (!image_check_size(width, height, reading->name, reading->error)) return false;
+    reading->passes = png_set_interlace_handling(png);
     ask_for_rgb(png, info);
     if (png_get_rowbytes(png, info) != (size_t)width * 3) png_error(png, "an unknown pixel layout");
     *reading->image = image_new((int)width, (int)height);
@@ -71,7 +90,7 @@ static bool decode(Reading *reading, png_structp png, png_infop info) {
 }
 
 bool png_decode(const uint8_t *bytes, size_t size, const char *name, Image *image, Error *error) {
-    Reading reading = {bytes, size, NULL, image, name, error, ""};
+    Reading reading = {.next = bytes, .left = size, .image = image, .name = name, .error = error};
     png_structp png =
         png_create_read_struct(PNG_LIBPNG_VER_STRING, reading.message, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;

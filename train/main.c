@@ -2,10 +2,12 @@
 #include "autograd/home_path.h"
 #include "autograd/nearest_name.h"
 #include "autograd/utf8.h"
+#include "data/image.h"
 #include "train/command.h"
 #include "train/version.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +76,15 @@ static char **with_home_paths(int argc, char **argv) {
     return arguments;
 }
 
+/// Of the first few images: the same ones come in every epoch, and a damaged folder may have thousands.
+static void warn_of_image(const char *message) {
+    enum { MOST_SHOWN = 10 };
+    static atomic_int count;
+    const int before = atomic_fetch_add(&count, 1);
+    if (before < MOST_SHOWN) fprintf(stderr, "warning: %s\n", message);
+    if (before == MOST_SHOWN) fprintf(stderr, "warning: further images are damaged as well\n");
+}
+
 /// Results that did not reach the disk or the pipe are a failure too.
 static int after_output(int exit_code) {
     const bool had_failed = ferror(stdout); // why is no longer known
@@ -115,5 +126,6 @@ int main(int argc, char **argv) {
         puts("difflmm " DIFFLMM_REVISION);
         return after_output(EXIT_DONE);
     }
+    image_on_warning(warn_of_image);
     return after_output(run_verb(argc - 1, with_home_paths(argc - 1, argv + 1)));
 }

@@ -68,14 +68,33 @@ static void pictures_decode_as_pillow_does(void **state) {
     for_each_pair("decode/", "/file", "/pixels", check_decode);
 }
 
+/// Where a PNG's last chunk of pixels ends, its checksum not counted; for a JPEG the end of the file.
+static size_t end_of_pixels(const uint8_t *bytes, size_t size) {
+    size_t end = size;
+    if (bytes[0] != 0x89) return size;
+    for (size_t at = 8; at + 12 <= size;) {
+        const size_t length = (size_t)bytes[at] << 24 | (size_t)bytes[at + 1] << 16 |
+                              (size_t)bytes[at + 2] << 8 | bytes[at + 3];
+        if (!memcmp(bytes + at + 4, "IDAT", 4)) end = at + 8 + length;
+        at += 12 + length;
+    }
+    return end;
+}
+
 static void check_cut(const char *name, const StoredTensor *file, const StoredTensor *pixels) {
-    (void)pixels;
+    const size_t whole = end_of_pixels(file->data, file->bytes);
     for (size_t size = 0; size < file->bytes; size++) {
         uint8_t *bytes =
             malloc(size + 1); // of its own size, so that a sanitizer sees reads beyond the end
         memcpy(bytes, file->data, size);
         Error error = {0};
         Image image;
+        if (size >= whole && image_decode(bytes, size, name, &image, &error)) {
+            expect_pixels(name, &image, pixels);
+            image_free(&image);
+            free(bytes);
+            continue;
+        }
         if (image_decode(bytes, size, name, &image, &error))
             fail_msg("%s: %zu of %zu bytes", name, size, file->bytes);
         if (!strstr(error.message, name)) fail_msg("%s", error.message);
@@ -84,9 +103,49 @@ static void check_cut(const char *name, const StoredTensor *file, const StoredTe
     }
 }
 
-static void a_picture_cut_off_anywhere_is_an_error(void **state) {
+static void a_picture_cut_off_before_its_last_pixel_is_an_error(void **state) {
     (void)state;
     for_each_pair("decode/", "/file", "/pixels", check_cut);
+}
+
+static int warnings;
+
+static void count_warning(const char *message) {
+    assert_non_null(strstr(message, "decode/"));
+    assert_non_null(strstr(message, "damaged behind its last pixel"));
+    warnings++;
+}
+
+/// Without its end, with a wrong checksum of the last pixels, and with one of what follows.
+static void check_damaged_end(const char *name, const StoredTensor *file,
+                              const StoredTensor *pixels) {
+    const size_t end = end_of_pixels(file->data, file->bytes);
+    const struct {
+        size_t size, changed;
+    } cases[] = {{end + 4, 0}, {end, 0}, {file->bytes, end}, {file->bytes, file->bytes - 1}};
+    if (end == file->bytes) return;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint8_t *bytes = malloc(cases[i].size);
+        Error error = {0};
+        Image image;
+        memcpy(bytes, file->data, cases[i].size);
+        if (cases[i].changed) bytes[cases[i].changed] ^= 0x11;
+        const int before = warnings;
+        if (!image_decode(bytes, cases[i].size, name, &image, &error))
+            fail_msg("case %zu: %s", i, error.message);
+        expect_pixels(name, &image, pixels);
+        assert_int_equal(warnings, before + 1);
+        image_free(&image);
+        free(bytes);
+    }
+}
+
+static void damage_behind_the_last_pixel_is_a_warning(void **state) {
+    (void)state;
+    image_on_warning(count_warning);
+    for_each_pair("decode/", "/file", "/pixels", check_damaged_end);
+    image_on_warning(NULL);
+    assert_true(warnings >= 8);
 }
 
 static void check_changed(const char *name, const StoredTensor *file, const StoredTensor *pixels) {
@@ -303,7 +362,8 @@ static int clean_up(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pictures_decode_as_pillow_does),
-        cmocka_unit_test(a_picture_cut_off_anywhere_is_an_error),
+        cmocka_unit_test(a_picture_cut_off_before_its_last_pixel_is_an_error),
+        cmocka_unit_test(damage_behind_the_last_pixel_is_a_warning),
         cmocka_unit_test(changed_bytes_give_a_picture_or_an_error),
         cmocka_unit_test(resizing_equals_pillow_byte_for_byte),
         cmocka_unit_test(squares_equal_llava_and_clip_image_processor),
