@@ -13,7 +13,12 @@ static bool make_one(OutputFolder *folder, const char *path, Error *error) {
         folder->made[folder->count++] = strlen(path);
         return true;
     }
-    return errno == EEXIST || error_set(error, "cannot create the folder %s: %m", path);
+    const int reason = errno;
+    struct stat status;
+    if (reason == EEXIST && stat(path, &status) == 0)
+        return S_ISDIR(status.st_mode) ||
+               error_set(error, "%s is a file, not a folder; choose another one", path);
+    return error_set(error, "cannot create the folder %s: %s", path, strerror(reason));
 }
 
 bool output_folder_make(OutputFolder *folder, const char *path, Error *error) {
