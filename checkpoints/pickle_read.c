@@ -84,7 +84,7 @@ static bool take_index(PickleReader *reader, uint64_t *index) {
     errno = 0;
     *index = strtoull(text, &end, 10);
     if (*end || errno || text[0] < '0' || text[0] > '9')
-        return error_set(reader->error, "damaged: '%s' is no memo index", text);
+        return error_set(reader->error, "damaged: '%s' is no memo index", quote(text).text);
     return true;
 }
 
@@ -163,7 +163,7 @@ static bool push_global(PickleReader *reader, const char *module, size_t module_
         return error_set(reader->error,
                          "calls for '%s', which is refused: only tensors, numbers, strings and "
                          "containers are read, and nothing is executed",
-                         text);
+                         quote(text).text);
     return pickle_push(reader, pickle_new_string(reader->pickle, PICKLE_GLOBAL, text, length));
 }
 

@@ -79,7 +79,7 @@ static bool int_line(PickleReader *reader, bool is_long) {
     long long value = strtoll(text, &end, 10);
     if (is_long && *end == 'L') end++;
     if (end == text || *end || errno)
-        return error_set(reader->error, "'%s' is not an integer of 64 bits", text);
+        return error_set(reader->error, "'%s' is not an integer of 64 bits", quote(text).text);
     return push_int(reader, value);
 }
 
@@ -103,7 +103,8 @@ static bool float_line(PickleReader *reader) {
     char text[64], *end;
     if (!pickle_take_number_line(reader, text, sizeof text)) return false;
     double number = strtod(text, &end);
-    if (end == text || *end) return error_set(reader->error, "'%s' is not a number", text);
+    if (end == text || *end)
+        return error_set(reader->error, "'%s' is not a number", quote(text).text);
     return push_float(reader, number);
 }
 

@@ -1,6 +1,7 @@
 // Reading. jansson refuses duplicate names, bad UTF-8 and runaway nesting; everything else is checked here, once, so that
 // the rest of the program may trust an entry.
 #include "checkpoints/safetensors.h"
+#include "autograd/file_content.h"
 #include "checkpoints/mapped_file.h"
 
 #include <jansson.h>
@@ -58,30 +59,32 @@ static bool parse_entry(SafetensorsFile *file, const char *name, const json_t *v
                         size_t data_start, StoredTensor *entry, Error *error) {
     const char *path = file->mapping.path;
     size_t data_bytes = file->mapping.size - data_start, begin, end;
+    const Quoted quoted = quote(name);
     entry->name = name;
     if (!json_is_object(value))
-        return error_set(error, "%s: the header's entry '%s' is not an object", path, name);
+        return error_set(error, "%s: the header's entry '%s' is not an object", path, quoted.text);
     const json_t *type = json_object_get(value, "dtype");
     if (!parse_type(type, &entry->type))
         return error_set(error,
                          "%s: tensor '%s' has the dtype '%.40s'; known are BOOL, U8 to U64, I8 to "
                          "I64, F8_E4M3, F8_E5M2, F16, BF16, F32 and F64",
-                         path, name, json_is_string(type) ? json_string_value(type) : "(none)");
+                         path, quoted.text,
+                         json_is_string(type) ? json_string_value(type) : "(none)");
     if (!parse_shape(json_object_get(value, "shape"), entry))
         return error_set(error,
                          "%s: tensor '%s' has no valid shape: expected at most %d dimensions, "
                          "none negative, whose product fits 63 bits",
-                         path, name, STORED_MAX_RANK);
+                         path, quoted.text, STORED_MAX_RANK);
     if (!parse_offsets(json_object_get(value, "data_offsets"), data_bytes, &begin, &end))
         return error_set(error,
                          "%s: tensor '%s' does not lie within the file's %zu bytes of data. "
                          "The file is damaged or cut off; fetch it again",
-                         path, name, data_bytes);
+                         path, quoted.text, data_bytes);
     if (end - begin != entry->bytes) {
         char shape[256];
         return error_set(
             error, "%s: tensor '%s' has %zu bytes, but its shape %s and type %s need %zu", path,
-            name, end - begin, shape_text(entry->rank, entry->shape, shape, sizeof shape),
+            quoted.text, end - begin, shape_text(entry->rank, entry->shape, shape, sizeof shape),
             element_name(entry->type), entry->bytes);
     }
     entry->data = entry->first = (const char *)file->mapping.bytes + data_start + begin;
@@ -118,6 +121,17 @@ static bool check_layout(const SafetensorsFile *file, size_t data_start, Error *
     return true;
 }
 
+/// Of a file that begins with something else than a header's length.
+static bool refuse_beginning(const SafetensorsFile *file, uint64_t header_bytes, Error *error) {
+    const char *content = file_content(file->mapping.bytes, file->mapping.size);
+    if (content)
+        return error_set(error, "%s: %s, not a safetensors file", file->mapping.path, content);
+    return error_set(error,
+                     "%s: not a safetensors file: its first 8 bytes announce a header of "
+                     "%llu bytes (at most 100 MB are allowed)",
+                     file->mapping.path, (unsigned long long)header_bytes);
+}
+
 static bool parse_header(SafetensorsFile *file, Error *error) {
     uint64_t header_bytes = 0;
     if (file->mapping.size < HEADER_SIZE_BYTES)
@@ -125,11 +139,7 @@ static bool parse_header(SafetensorsFile *file, Error *error) {
                          file->mapping.path, file->mapping.size);
     const unsigned char *bytes = file->mapping.bytes;
     for (int i = 0; i < HEADER_SIZE_BYTES; i++) header_bytes |= (uint64_t)bytes[i] << (8 * i);
-    if (header_bytes > MAX_HEADER_BYTES)
-        return error_set(error,
-                         "%s: not a safetensors file: its first 8 bytes announce a header of "
-                         "%llu bytes (at most 100 MB are allowed)",
-                         file->mapping.path, (unsigned long long)header_bytes);
+    if (header_bytes > MAX_HEADER_BYTES) return refuse_beginning(file, header_bytes, error);
     if (header_bytes > file->mapping.size - HEADER_SIZE_BYTES)
         return error_set(error,
                          "%s: cut off within its header: %llu bytes were announced, %zu are "

@@ -1,4 +1,5 @@
 #include "checkpoints/torch_archive.h"
+#include "autograd/file_content.h"
 #include "checkpoints/torch_archive_internal.h"
 
 #include <stdlib.h>
@@ -124,6 +125,13 @@ static bool open_legacy(TorchArchive *archive, size_t at, Error *error) {
 
 // ---- either
 
+static bool refuse_beginning(const MappedFile *file, Error *error) {
+    const char *content = file_content(file->bytes, file->size);
+    return content
+               ? error_set(error, "%s, not a file of torch.save()", content)
+               : error_set(error, "not a file of torch.save(), or cut off within its first bytes");
+}
+
 static bool open_archive(TorchArchive *archive, Error *error) {
     const MappedFile *file = &archive->file;
     size_t magic = magic_bytes(file);
@@ -137,7 +145,7 @@ static bool open_archive(TorchArchive *archive, Error *error) {
             error_set(error, "the tar form of PyTorch before 0.2; load and save it with a newer "
                              "PyTorch");
     else
-        valid = error_set(error, "not a file of torch.save(), or cut off within its first bytes");
+        valid = refuse_beginning(file, error);
     if (!valid) return error_context(error, "%s", file->path);
     qsort(archive->storages, (size_t)archive->storage_count, sizeof *archive->storages,
           compare_keys);

@@ -86,8 +86,8 @@ static bool read_named_tokens(const Reader *reader, const Settings *settings, in
         return error_set(reader->error,
                          "%s: post_processor puts \"%s\" before a text, but bos_token is \"%s\"; "
                          "expected the same",
-                         reader->path, tokenizer_json_text(tokenizer, first),
-                         tokenizer_json_text(tokenizer, tokenizer->bos));
+                         reader->path, quote(tokenizer_json_text(tokenizer, first)).text,
+                         quote(tokenizer_json_text(tokenizer, tokenizer->bos)).text);
     if (first >= 0) tokenizer->bos = first;
     tokenizer->adds_bos = first >= 0;
     return true;

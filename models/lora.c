@@ -26,7 +26,7 @@ static bool set_target(const char *name, bool modules[LLAMA_MODULE_COUNT], Error
     return error_set(error,
                      "target module '%s' is not known%s%s%s; there are q_proj, k_proj, v_proj, "
                      "o_proj, gate_proj, up_proj, down_proj, and all-linear for all of them",
-                     name, nearest >= 0 ? " (did you mean " : "",
+                     quote(name).text, nearest >= 0 ? " (did you mean " : "",
                      nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "?)" : "");
 }
 
