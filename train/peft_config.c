@@ -131,10 +131,12 @@ static bool read_numbers(const Reader *reader, LoraOptions *options) {
                  *rslora = json_object_get(reader->root, "use_rslora");
     if (!json_is_integer(r) || json_integer_value(r) < 1 || json_integer_value(r) > LARGEST_RANK)
         return refuse(reader, "r", "an integer from 1 to 65536");
-    if (!json_is_number(alpha) || !(json_number_value(alpha) > 0))
+    // In the type in which they are used.
+    if (!json_is_number(alpha) || !((float)json_number_value(alpha) > 0) ||
+        !isfinite((float)json_number_value(alpha)))
         return refuse(reader, "lora_alpha", "a number above 0");
     if (dropout && !(json_is_number(dropout) && json_number_value(dropout) >= 0 &&
-                     json_number_value(dropout) < 1))
+                     (float)json_number_value(dropout) < 1))
         return refuse(reader, "lora_dropout", "a number from 0 to less than 1");
     if (rslora && !json_is_boolean(rslora) && !json_is_null(rslora))
         return refuse(reader, "use_rslora", "true or false");

@@ -5,6 +5,7 @@
 #include "ops/kernels.h"
 #include "tests/unit/temporary_folder.h"
 #include "train/plan.h"
+#include "train/plan_device.h"
 #include "train/trainer.h"
 
 #include <jansson.h>
@@ -413,6 +414,27 @@ static void a_timestep_is_limited_by_the_noise_schedule_alone(void **state) {
     }
 }
 
+/// What one product asks for on a GPU that is planned.
+static int64_t bytes_of_product(bool has_bias) {
+    Device *device = plan_device_open(&(PlanDeviceOptions){.cuda = true, .threads = 1});
+    scope_begin();
+    Tensor *x = tensor_new(device, BFLOAT16, SHAPE(4096, 1024));
+    Tensor *weight = tensor_new(device, BFLOAT16, SHAPE(1024, 1024));
+    Tensor *bias = tensor_new(device, FLOAT32, SHAPE(1024)), *y = tensor_like(x);
+    int64_t before = plan_device_requested(device);
+    kernels(x)->linear(x, weight, has_bias ? bias : NULL, false, y);
+    int64_t bytes = plan_device_requested(device) - before;
+    scope_end();
+    plan_device_close(device);
+    return bytes;
+}
+
+static void a_bias_takes_no_working_memory_of_a_gpu(void **state) {
+    (void)state;
+    assert_true(bytes_of_product(false) > 0);
+    assert_true(bytes_of_product(true) == bytes_of_product(false));
+}
+
 // ---- a large model, of which there are headers only
 
 static int64_t add_tensor(json_t *header, const char *name, int64_t rows, int64_t columns,
@@ -527,6 +549,7 @@ int main(void) {
         cmocka_unit_test(a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another),
         cmocka_unit_test(missing_images_are_counted_and_the_first_is_named),
         cmocka_unit_test(a_tokenizer_of_another_model_is_refused),
+        cmocka_unit_test(a_bias_takes_no_working_memory_of_a_gpu),
         cmocka_unit_test(a_model_of_seven_billion_parameters_is_planned_from_its_header),
     };
     return cmocka_run_group_tests(tests, make_world, remove_temporary_folder);

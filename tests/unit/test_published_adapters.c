@@ -309,6 +309,7 @@ static const PeftCase peft_cases[] = {
     {"'init_lora_weights': 'pissa', 'target_modules': 'all-linear'", NULL, {"'init_lora_weights'"}},
     {"'use_rslora': 1, 'target_modules': 'all-linear'", NULL, {"'use_rslora'"}},
     {"'lora_dropout': 1, 'target_modules': 'all-linear'", NULL, {"'lora_dropout'"}},
+    {"'lora_dropout': 0.9999999999, 'target_modules': 'all-linear'", NULL, {"'lora_dropout'"}},
 };
 
 /// JSON with its quotes, which C would have to escape.
@@ -348,6 +349,23 @@ static void pefts_configuration_is_understood_or_refused_by_key(void **state) {
                          *modules ? " " : "", strchr(llama_module_name((LlamaModule)m), '.') + 1);
         assert_string_equal(modules, peft->modules);
         assert_true(options.r == 4 && lora_scale(&options) == 1.5f);
+    }
+}
+
+static void a_scale_that_is_no_float_is_refused(void **state) {
+    (void)state;
+    const char *const alphas[] = {"1e300", "1e-300", "0"};
+    for (size_t i = 0; i < sizeof alphas / sizeof *alphas; i++) {
+        char text[160];
+        Error error = {0};
+        LoraOptions options = {0};
+        snprintf(text, sizeof text,
+                 "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": %s, \"target_modules\": "
+                 "\"all-linear\"}",
+                 alphas[i]);
+        write_text("adapter_config.json", text);
+        assert_false(peft_config_read(in_folder("adapter_config.json"), 3, &options, &error));
+        assert_non_null(strstr(error.message, "'lora_alpha'"));
     }
 }
 
@@ -456,6 +474,7 @@ int main(void) {
         IN_FOLDER(files_cut_off_and_folders_of_half_are_refused),
         cmocka_unit_test(an_error_lists_as_many_names_as_it_can_and_counts_the_rest),
         IN_FOLDER(pefts_configuration_is_understood_or_refused_by_key),
+        IN_FOLDER(a_scale_that_is_no_float_is_refused),
         IN_FOLDER(a_written_peft_configuration_is_read_back),
         cmocka_unit_test(stored_lora_must_be_the_models),
         cmocka_unit_test(a_model_given_by_its_weights_takes_what_the_configuration_leaves_open),
