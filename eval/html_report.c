@@ -1,5 +1,6 @@
 #include "eval/html_report.h"
 
+#include "autograd/byte_buffer.h"
 #include "autograd/output_file.h"
 #include "autograd/utf8.h"
 #include "eval/html_style.h"
@@ -57,23 +58,17 @@ static const char *entity(unsigned char c) {
 }
 
 char *html_escape(const char *text) {
-    enum { LONGEST_ENTITY = 6 };
-    char *escaped = checked_malloc(LONGEST_ENTITY * strlen(text) + 1), *end = escaped;
-    const char *c = text, *stop = text + strlen(text);
-    while (c < stop) {
-        size_t length = utf8_character_length(c, (size_t)(stop - c));
-        const char *replacement = length ? entity((unsigned char)*c) : UTF8_REPLACEMENT;
-        if (replacement) {
-            end = stpcpy(end, replacement);
-            c += length ? length : 1;
-        } else {
-            memcpy(end, c, length);
-            end += length;
-            c += length;
-        }
+    ByteBuffer escaped = {0};
+    for (size_t left = strlen(text), length; left > 0; left -= length, text += length) {
+        length = utf8_character_length(text, left);
+        const char *replacement = length ? entity((unsigned char)*text) : UTF8_REPLACEMENT;
+        if (length == 0) length = 1;
+        if (replacement)
+            byte_buffer_put_text(&escaped, replacement);
+        else
+            byte_buffer_put(&escaped, text, length);
     }
-    *end = 0;
-    return escaped;
+    return byte_buffer_take(&escaped);
 }
 
 static void print_escaped(FILE *out, const char *before, const char *text, const char *after) {

@@ -55,10 +55,12 @@ static bool write_holder(const RunLock *lock, Error *error) {
     this_process(&self);
     char *text = format_string("host %s pid %ld started %s\n", self.host, self.pid, self.started);
     size_t length = strlen(text);
-    bool ok = ftruncate(lock->descriptor, 0) == 0 &&
-              pwrite(lock->descriptor, text, length, 0) == (ssize_t)length;
+    ssize_t written = -1;
+    if (ftruncate(lock->descriptor, 0) == 0) written = pwrite(lock->descriptor, text, length, 0);
     free(text);
-    return ok || error_set(error, "%s: cannot be written: %s", lock->path, strerror(errno));
+    return written == (ssize_t)length ||
+           error_set(error, "%s: cannot be written: %s", lock->path,
+                     written < 0 ? strerror(errno) : "the disk is full");
 }
 
 /// Whether the name still leads to the file that was opened: the run before may have removed it meanwhile.
