@@ -86,6 +86,7 @@ bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path) {
     FILE *out = fopen(path, "w");
     if (!out) return false;
     fprintf(out, "target %s\n", fuzz_case->target);
+    if (fuzz_case->file_limit) fprintf(out, "file_limit %zu\n", fuzz_case->file_limit);
     for (int i = 0; i < fuzz_case->count; i++) {
         char *text = escape(fuzz_case->arguments[i], strlen(fuzz_case->arguments[i]));
         fprintf(out, "argument %s\n", text);
@@ -131,6 +132,7 @@ static bool read_line(Reading *reading, const char *word, char *rest) {
         snprintf(fuzz_case->target, sizeof fuzz_case->target, "%s", rest);
         return true;
     }
+    if (!strcmp(word, "file_limit")) return sscanf(rest, "%zu", &fuzz_case->file_limit) == 1;
     if (!strcmp(word, "argument")) {
         size = unescape(rest);
         case_add_argument(fuzz_case, rest, size);

@@ -26,6 +26,8 @@ typedef struct FuzzCase {
     int count;
     Overlay overlays[MOST_OVERLAYS];
     int overlay_count;
+    /// Bytes at which writing a file fails, as on a full disk; 0: none.
+    size_t file_limit;
 } FuzzCase;
 
 void case_free(FuzzCase *fuzz_case);

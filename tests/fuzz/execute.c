@@ -5,9 +5,11 @@
 
 #include <ctype.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /// A user reads no more than that.
@@ -37,6 +39,15 @@ static void restore(int descriptor, int before) {
     close(before);
 }
 
+/// Makes writing fail (EFBIG) behind so many bytes of any file; 0: no longer.
+static void limit_files(size_t bytes) {
+    struct rlimit limit;
+    getrlimit(RLIMIT_FSIZE, &limit);
+    limit.rlim_cur = bytes ? bytes : limit.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+}
+
 Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture) {
     Outcome outcome = {0};
     Tree before = tree_list();
@@ -46,10 +57,12 @@ Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture
         arguments[i] = owned[i] = checked_strdup(fuzz_case->arguments[i]);
     fflush(NULL);
     int out = redirect(STDOUT_FILENO, capture.out), err = redirect(STDERR_FILENO, capture.err);
+    limit_files(fuzz_case->file_limit);
     double started = clock_seconds();
     outcome.exit_code = target->run(fuzz_case->count, arguments);
     outcome.seconds = clock_seconds() - started;
     fflush(NULL);
+    limit_files(0);
     restore(STDOUT_FILENO, out);
     restore(STDERR_FILENO, err);
     for (int i = 0; i < fuzz_case->count; i++) free(owned[i]);

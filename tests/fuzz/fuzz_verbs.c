@@ -75,6 +75,8 @@ typedef struct Campaign {
     Shared *shared;
     Tree tree; ///< of the seeds, as they lie in <folder>/tree
     bool verbose;
+    /// The name of the folder that cases run in, odd for odd seeds.
+    const char *tree_name;
 } Campaign;
 
 // ---- findings
@@ -141,7 +143,7 @@ static void record(const Campaign *campaign, int target, const FuzzCase *fuzz_ca
 
 static void run_one(Campaign *campaign, int target, const FuzzCase *original, int64_t number) {
     Shared *shared = campaign->shared;
-    FuzzCase limited = {0};
+    FuzzCase limited = {.file_limit = original->file_limit};
     snprintf(limited.target, sizeof limited.target, "%s", original->target);
     for (int i = 0; i < original->count; i++)
         case_add_argument(&limited, original->arguments[i], strlen(original->arguments[i]));
@@ -176,7 +178,7 @@ static void run_one(Campaign *campaign, int target, const FuzzCase *original, in
 /// In the worker: cases [begin, end), or the one that is given. Does not return.
 static void work(Campaign *campaign, int target, int64_t begin, int64_t end, const FuzzCase *given,
                  bool check_each) {
-    char *folder = format_string("%s/tree", campaign->folder);
+    char *folder = format_string("%s/%s", campaign->folder, campaign->tree_name);
     CHECK(chdir(folder) == 0, "%s: %s", folder, strerror(errno));
     free(folder);
     for (int64_t number = begin; number < end; number++) {
@@ -385,9 +387,8 @@ static void settle(Campaign *campaign) {
               strerror(errno));
     }
     char *found = format_string("%s/found", campaign->folder),
-         *command = format_string("rm -rf '%s/tree' && cp -r '%s' '%s/tree'", campaign->folder,
-                                  campaign->seeds, campaign->folder),
-         *tree = format_string("%s/tree", campaign->folder);
+         *tree = format_string("%s/%s", campaign->folder, campaign->tree_name),
+         *command = format_string("rm -rf '%s' && cp -r '%s' '%s'", tree, campaign->seeds, tree);
     mkdir(found, 0777);
     CHECK(system(command) == 0, "the seeds cannot be copied to %s", tree);
     setenv("HOME", tree, 1);
@@ -472,6 +473,7 @@ int main(int argc, char **argv) {
                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(campaign.shared != MAP_FAILED, "no shared memory: %s", strerror(errno));
     campaign.capture = (Capture){memfd_create("out", 0), memfd_create("err", 0)};
+    campaign.tree_name = campaign.seed % 2 ? "tree \xe9\x01" : "tree";
     limit_memory();
     settle(&campaign);
     signal(SIGINT, stop);

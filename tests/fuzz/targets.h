@@ -21,6 +21,8 @@ typedef struct Target {
     bool has_json;
     /// Takes files, no options.
     bool is_parser;
+    /// Writes files.
+    bool writes;
     Template templates[MOST_TEMPLATES];
 } Target;
 
