@@ -25,3 +25,5 @@ const char *random_number(Random *random);
 void append_value(Bytes *out, int field, Random *random);
 /// "section.key=value", right or wrong.
 void append_setting(Bytes *out, Random *random);
+/// "section.key=value" of the right type, in range.
+void append_valid_setting(Bytes *out, Random *random);

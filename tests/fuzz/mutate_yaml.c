@@ -113,6 +113,46 @@ void append_value(Bytes *out, int index, Random *random) {
     }
 }
 
+void append_valid_setting(Bytes *out, Random *random) {
+    static const char *const paths[] = {
+        "runs/stage1", "runs/stage2",      "published",        "adapters/stage1/mm_projector.bin",
+        "null",        "open/clip_openai", "open/clip_shards", "clip",
+        "world/train"};
+    static const double floats[] = {0, 0.1, 0.5, 0.9, 1, 2, 1e-3, 1e-8, 100};
+    static const char *const texts[] = {
+        "\"\"", "What?", "<image>", "auto", "never", "null", "\"a \xc3\xa9 \xf0\x9f\x98\x80\""};
+    int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS), names = 0;
+    const ConfigField *field = &CONFIG_FIELDS[index];
+    while (field->names && field->names[names]) names++;
+    bytes_print(out, "%s.%s=", field->section, field->name);
+    double number = RANDOM_PICK(random, floats);
+    switch (field->type) {
+    case FIELD_BOOL:
+        append_word(out, random_chance(random, 50) ? "true" : "false");
+        break;
+    case FIELD_FLOAT:
+        bytes_print(out, "%g", number < field->minimum ? field->minimum : number);
+        break;
+    case FIELD_PATH:
+        append_word(out, RANDOM_PICK(random, paths));
+        break;
+    case FIELD_STRING:
+        append_word(out, RANDOM_PICK(random, texts));
+        break;
+    case FIELD_INT_LIST:
+        bytes_print(out, "[%zu]", random_below(random, 3));
+        break;
+    case FIELD_STRING_LIST:
+        append_word(out, random_chance(random, 50) ? "[q_proj]" : "[up_proj, v_proj]");
+        break;
+    default:
+        if (names && random_chance(random, 90))
+            append_word(out, field->names[random_below(random, (size_t)names)]);
+        else
+            bytes_print(out, "%.0f", field->minimum + (double)random_size(random, 100));
+    }
+}
+
 void append_setting(Bytes *out, Random *random) {
     int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS);
     const ConfigField *field = &CONFIG_FIELDS[index];

@@ -416,6 +416,16 @@ static void change_arguments(FuzzCase *fuzz_case, const Tree *tree, Random *rand
     bytes_free(&text);
 }
 
+/// Settings that may each be right, and together mean what nobody tried.
+static void combine_settings(FuzzCase *fuzz_case, Random *random) {
+    for (size_t count = 1 + random_below(random, 8); count; count--) {
+        Bytes text = bytes_copy("", 0);
+        append_valid_setting(&text, random);
+        insert_argument(fuzz_case, fuzz_case->count, &text);
+        bytes_free(&text);
+    }
+}
+
 /// Only a launcher may start further processes.
 static void forbid_launching(FuzzCase *fuzz_case) {
     static const char option[] = "--processes";
@@ -441,11 +451,13 @@ FuzzCase target_make_case(const Target *target, uint64_t seed, uint64_t number, 
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
         case_add_argument(&fuzz_case, word, strlen(word));
     free(copy);
-    bool files = template->files[0] && random_chance(&random, target->is_parser ? 100 : 70);
+    bool files = template->files[0] && random_chance(&random, target->is_parser ? 100 : 60);
     if (files) change_file(&fuzz_case, template->files, tree, seeds, &random);
     if (files && random_chance(&random, 10))
         change_file(&fuzz_case, template->files, tree, seeds, &random);
-    if (!target->is_parser && (!files || random_chance(&random, 15)))
+    if (!target->is_parser && random_chance(&random, files ? 10 : 50))
+        combine_settings(&fuzz_case, &random);
+    else if (!target->is_parser && (!files || random_chance(&random, 15)))
         for (size_t changes = 1 + random_size(&random, 6); changes; changes--)
             change_arguments(&fuzz_case, tree, &random);
     if (!strcmp(target->name, "train")) forbid_launching(&fuzz_case);
