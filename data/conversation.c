@@ -355,7 +355,14 @@ bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *f
         free(placed);
     }
     prompt.span_count = 0;
-    bool done = tokenize_prompt(tokenizer, format, &prompt, sequence, error);
+    const bool done = tokenize_prompt(tokenizer, format, &prompt, sequence, error);
     prompt_free(&prompt);
-    return done;
+    if (!done || !sequence->truncated) return done;
+    token_sequence_free(sequence);
+    error_set(error,
+              "the question does not fit: data.model_max_length allows %d tokens, an image's %d "
+              "included",
+              format->model_max_length, format->visual_tokens);
+    if (error) error->is_configuration = true;
+    return false;
 }

@@ -269,6 +269,29 @@ static int close_tokenizer(void **state) {
     return 0;
 }
 
+static void a_question_that_does_not_fit_is_refused(void **state) {
+    (void)state;
+    const Turn turn = {ROLE_HUMAN, "<image>\nWhat is it?"};
+    ConversationFormat format = format_of(TEMPLATE_VICUNA_V1);
+    Error error = {0};
+    TokenSequence prompt;
+    if (!conversation_prompt(tokenizer, &format, &turn, 1, true, &prompt, &error))
+        fail_msg("%s", error.message);
+    const int length = prompt.length;
+    token_sequence_free(&prompt);
+    format.model_max_length = length;
+    assert_true(conversation_prompt(tokenizer, &format, &turn, 1, true, &prompt, &error));
+    assert_int_equal(prompt.length, length);
+    token_sequence_free(&prompt);
+    for (int shorter = format.visual_tokens + 2; shorter < length; shorter++) {
+        format.model_max_length = shorter;
+        error = (Error){0};
+        assert_false(conversation_prompt(tokenizer, &format, &turn, 1, true, &prompt, &error));
+        assert_non_null(strstr(error.message, "data.model_max_length"));
+        assert_true(error.is_configuration);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ids_and_masks_equal_llavas),
@@ -280,6 +303,7 @@ int main(void) {
         cmocka_unit_test(a_prompt_is_the_start_of_its_training_sample),
         cmocka_unit_test(conversations_out_of_order_say_what_was_expected),
         cmocka_unit_test(white_space_is_pythons),
+        cmocka_unit_test(a_question_that_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
 }
