@@ -7,6 +7,7 @@
 #include "train/version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -94,6 +95,14 @@ static int after_output(int exit_code) {
     return exit_code == EXIT_DONE ? EXIT_FAILED : exit_code;
 }
 
+/// The number of a standard stream that the caller closed would be that of the next file opened, and messages would be written into it.
+/// What stands in its place now fails as a closed one does.
+static void keep_standard_streams(void) {
+    for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
+        if (fcntl(stream, F_GETFD) < 0)
+            open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 /// Threads that wait for each other spin for tens of milliseconds by default, which is a disaster as soon as anything else wants a
 /// core: steps become ten times slower. The OpenMP run time reads its setting when it is loaded, so the program starts once more
 /// with it. Users who set one of the two variables are left alone.
@@ -107,6 +116,7 @@ static void start_with_short_spinning(char **argv) {
 }
 
 int main(int argc, char **argv) {
+    keep_standard_streams();
     start_with_short_spinning(argv);
     if (argc < 2) {
         print_help();

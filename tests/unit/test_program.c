@@ -163,6 +163,8 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
          {"command line: training.num_train_epochs"}},
         {"plan configs/tiny_stage1.yaml --processes none", 2, {"--processes", "none"}},
         {"config nothing", 2, {"nothing"}},
+        // a stream that is closed is kept from becoming another file
+        {"inspect /proc/self/fd/0 <&-", 1, {"none of the formats"}},
     };
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         const int before = count_remains();
