@@ -7,7 +7,8 @@
 static const int SIGNALS[] = {SIGINT, SIGTERM, SIGUSR1};
 enum { NUM_SIGNALS = sizeof SIGNALS / sizeof *SIGNALS };
 
-/// One request may arrive twice: timeout(1), for one, signals its child and then the child's group. Seconds.
+/// One request may arrive twice: timeout(1), for one, signals its child and then the child's group.
+/// Seconds.
 static const double ECHO = 0.1;
 
 static volatile sig_atomic_t requested, is_urgent;

@@ -1,12 +1,15 @@
-/// Being asked to stop by a signal: SIGINT (Ctrl-C), SIGTERM, or SIGUSR1 (which Slurm can send before the time limit).
+/// Being asked to stop by a signal: SIGINT (Ctrl-C), SIGTERM, or SIGUSR1 (which Slurm can send
+/// before the time limit).
 ///
-/// A program that listens goes on, and loops that may last look whether it was asked; who called them brings the work to an end in
-/// order. A program that does not is ended by the signal as always, and is never asked.
+/// A program that listens goes on, and loops that may last look whether it was asked; who called
+/// them brings the work to an end in order. A program that does not is ended by the signal as
+/// always, and is never asked.
 #pragma once
 #include "autograd/error.h"
 
-/// From now on those signals are requests. A second SIGINT or SIGTERM has its usual effect, the end at once. SIGUSR1, an
-/// announcement, never has. System calls that a signal interrupts are restarted.
+/// From now on those signals are requests. A second SIGINT or SIGTERM has its usual effect, the end
+/// at once. SIGUSR1, an announcement, never has. System calls that a signal interrupts are
+/// restarted.
 void stop_request_listen(void);
 
 /// Whether this process was asked to stop.
@@ -15,7 +18,8 @@ bool stop_requested(void);
 /// "stopped on request": for loops that end as if they had failed. Returns false.
 bool stop_request_error(Error *error);
 
-/// What a signal means, for handlers of one's own; may be called in them, with the three signals blocked.
+/// What a signal means, for handlers of one's own; may be called in them, with the three signals
+/// blocked.
 typedef enum StopUrgency {
     STOP_IN_ORDER,    ///< the first request
     STOP_AS_BEFORE,   ///< nothing new

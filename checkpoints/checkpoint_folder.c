@@ -1,4 +1,6 @@
 #include "checkpoints/checkpoint_folder.h"
+
+#include "autograd/stop_request.h"
 #include "checkpoints/training_state.h"
 
 #include <ctype.h>
@@ -71,20 +73,22 @@ bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *con
     int64_t *steps, count;
     *path = NULL;
     if (!list_steps(folder, false, &steps, &count, error)) return false;
-    for (int64_t i = 0; i < count && !*path; i++) {
+    bool ok = true;
+    for (int64_t i = 0; ok && i < count && !*path; i++) {
         char *candidate = checkpoint_path(folder, steps[i]);
         Error damage = {0};
         if (is_intact(candidate, &damage)) {
             *path = candidate;
             *step = steps[i];
-        } else {
-            error_context(&damage, "passed over a checkpoint");
-            if (warning) warning(damage.message, context);
-            free(candidate);
+            break;
         }
+        free(candidate);
+        ok = !stop_requested(); // or it was not looked at to its end
+        error_context(&damage, "passed over a checkpoint");
+        if (ok && warning) warning(damage.message, context);
     }
     free(steps);
-    return true;
+    return ok || stop_request_error(error);
 }
 
 void checkpoint_warn(const char *message, void *context) {

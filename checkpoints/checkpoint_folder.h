@@ -13,7 +13,7 @@ typedef void CheckpointWarning(const char *message, void *context);
 void checkpoint_warn(const char *message, void *context);
 
 /// The checkpoint with the highest step that is intact (all checksums hold). *path is NULL if there is none, or no such
-/// folder; the caller frees it. `warning` may be NULL. Fails only if the folder cannot be read.
+/// folder; the caller frees it. `warning` may be NULL. Fails only if the folder cannot be read, or on a request to stop.
 bool checkpoint_newest(const char *folder, CheckpointWarning *warning, void *context, char **path,
                        int64_t *step, Error *error);
 

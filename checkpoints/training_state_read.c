@@ -3,6 +3,7 @@
 #include "checkpoints/training_state_internal.h"
 
 #include "autograd/file_content.h"
+#include "autograd/stop_request.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -286,6 +287,7 @@ bool state_read_array(const StateFile *file, const char *name, StateType type, i
 
 bool state_verify(const StateFile *file, Error *error) {
     for (int64_t i = 0; i < file->count; i++) {
+        if (stop_requested()) return stop_request_error(error);
         StateType type = STATE_BYTES;
         int rank = 0;
         int64_t shape[STATE_MAX_RANK];

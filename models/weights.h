@@ -1,7 +1,8 @@
 /// Reading a frozen network from a published model directory: values of its config.json, and weights into tensors of a device.
 ///
-/// The first failure is remembered and every later call returns at once (NULL, or the smallest valid value), so that a
-/// network is read as a list of lines and checked once at the end with weights_finish(). A request to stop is a failure, too.
+/// The first failure is remembered and every later call returns at once (NULL, or the smallest
+/// valid value), so that a network is read as a list of lines and checked once at the end with
+/// weights_finish(). A request to stop is a failure, too.
 #pragma once
 #include "autograd/tensor.h"
 #include "checkpoints/model_directory.h"
@@ -30,7 +31,8 @@ enum { WEIGHTS_MAX_LEFT = 12 };
 void weights_leave(Weights *weights, const char *pattern, ...)
     __attribute__((format(printf, 2, 3)));
 
-/// Who hears that tensors of a file are not used, or not as its configuration says, from now on and for all; NULL, as at first: nobody.
+/// Who hears that tensors of a file are not used, or not as its configuration says, from now on and
+/// for all; NULL, as at first: nobody.
 typedef void WeightsWarning(const char *message);
 void weights_on_warning(WeightsWarning *warning);
 

@@ -1,7 +1,8 @@
-// Images are numbered in the order of their first samples, whether they can be read or not, which all ranks do alike. 32 of them are a
-// block, computed together; blocks are dealt out to the ranks in turn. After each round of blocks, one for each rank, the ranks
-// make sure that all is well, and hand out what they have made, with a bit for each image that could be read. One that could not was
-// computed as grey, so that its block has its size.
+// Images are numbered in the order of their first samples, whether they can be read or not, which
+// all ranks do alike. 32 of them are a block, computed together; blocks are dealt out to the ranks
+// in turn. After each round of blocks, one for each rank, the ranks make sure that all is well, and
+// hand out what they have made, with a bit for each image that could be read. One that could not
+// was computed as grey, so that its block has its size.
 #include "train/feature_cache.h"
 
 #include "autograd/stop_request.h"
@@ -15,7 +16,8 @@
 enum { BLOCK = 32 };
 
 typedef struct Block {
-    /// Of its images, one behind the other: their bytes of FrozenFeatures.clip, and .moments (NULL with LLaVA).
+    /// Of its images, one behind the other: their bytes of FrozenFeatures.clip, and .moments (NULL
+    /// with LLaVA).
     char *clip, *moments;
     /// Bit i: image i could be read.
     uint32_t readable;

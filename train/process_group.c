@@ -1,11 +1,13 @@
 // Every wait is a loop of tests, in which train/rank_watch.h says when it is in vain: a rank that hangs must not hang the others.
 //
-// A wait that was in vain leaves requests behind that MPI cannot be made to forget: it may write into their buffers whenever it is
-// called, and some transports without. So control messages are copies that such a wait leaves to MPI, tensors under way are not freed
-// (gradient_buckets_free()), and a broken group does not call MPI again but to abort.
+// A wait that was in vain leaves requests behind that MPI cannot be made to forget: it may write
+// into their buffers whenever it is called, and some transports without. So control messages are
+// copies that such a wait leaves to MPI, tensors under way are not freed (gradient_buckets_free()),
+// and a broken group does not call MPI again but to abort.
 #include "train/process_group.h"
 
 #include "ops/collectives.h"
+#include "train/launched.h"
 #include "train/rank_watch.h"
 
 #include <mpi.h>
@@ -33,18 +35,6 @@ struct ProcessGroup {
 
 // ---- joining and leaving
 
-/// How many processes the launcher says that it has started, and the variable that says so; 0: none does. Open MPI's mpirun; that of
-/// MPICH and Intel MPI, and srun with PMI-2; srun. (SLURM_NTASKS is no such: a batch script has it too, which is one process.)
-static int launched_count(const char **variable) {
-    static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        const char *value = getenv(names[i]);
-        *variable = names[i];
-        if (value) return atoi(value);
-    }
-    return 0;
-}
-
 bool process_group_is_launched(void) {
     // Their mere presence; srun's count is there for a single interactive shell as well.
     static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"};
@@ -52,25 +42,6 @@ bool process_group_is_launched(void) {
         if (getenv(names[i])) return true;
     const char *variable;
     return launched_count(&variable) > 1;
-}
-
-/// Refuses that one of several processes takes itself for the only one: each would train the whole, in the same folder.
-static bool is_together(Error *error) {
-    const char *variable;
-    int seen, length, started = launched_count(&variable);
-    char library[MPI_MAX_LIBRARY_VERSION_STRING];
-    MPI_Comm_size(MPI_COMM_WORLD, &seen);
-    if (seen > 1 || started <= 1) return true;
-    MPI_Get_library_version(library, &length);
-    library[strcspn(library, ",\n")] = 0;
-    error_set(error,
-              "%d processes were started (%s), but MPI sees this one alone: there would be %d jobs "
-              "of one process. Start them by the mpirun of the MPI library that the program was "
-              "built with (%.100s), or under Slurm by srun --mpi=pmix (srun --mpi=list says what "
-              "there is); for one process leave the launcher out",
-              started, variable, started, library);
-    error->is_configuration = true;
-    return false;
 }
 
 /// Whether mpirun or srun gave each process cores of its own.
@@ -116,6 +87,10 @@ ProcessGroup *process_group_open(double timeout, Error *error) {
     group->timeout = timeout;
     if (!process_group_is_launched()) return group;
     int provided;
+    if (!launched_can_meet(error)) {
+        free(group);
+        return NULL;
+    }
     if (MPI_Init_thread(NULL, NULL, MPI_THREAD_SERIALIZED, &provided) != MPI_SUCCESS ||
         provided < MPI_THREAD_SERIALIZED) {
         error_set(error, "MPI cannot be started for one of several threads; is the program run by "
@@ -123,7 +98,7 @@ ProcessGroup *process_group_open(double timeout, Error *error) {
         free(group);
         return NULL;
     }
-    if (!is_together(error)) {
+    if (!launched_has_met(error)) {
         MPI_Finalize();
         free(group);
         return NULL;
@@ -200,7 +175,8 @@ static void *message_of(const void *bytes, size_t size) {
     return message;
 }
 
-/// Waits for a message, copies what it has become to `to` and frees it. It is MPI's if the wait fails.
+/// Waits for a message, copies what it has become to `to` and frees it. It is MPI's if the wait
+/// fails.
 static bool receive(ProcessGroup *group, MPI_Request *request, void *message, void *to, size_t size,
                     const char *what, Error *error) {
     if (!wait_all(group, request, 1, what, error)) return false;
@@ -230,7 +206,8 @@ bool process_group_max(ProcessGroup *group, double *values, int count, Error *er
     return reduce_doubles(group, values, count, MPI_MAX, error);
 }
 
-/// all[r] becomes `mine` of rank r, for every rank. The caller frees *all, which is NULL on failure.
+/// all[r] becomes `mine` of rank r, for every rank. The caller frees *all, which is NULL on
+/// failure.
 static bool gather_all(ProcessGroup *group, const void *mine, size_t size, void **all,
                        const char *what, Error *error) {
     *all = NULL;

@@ -6,16 +6,18 @@
 /// process_group_abort() makes sense. A rank is taken for gone when it neither comes nor shows progress for `timeout` seconds of another's
 /// wait; a process of the same machine that has ended, within seconds.
 ///
-/// After such an error the group is broken: every call that can fail fails at once with the same error, the others do nothing, and what
-/// sums of tensors were begun on must not be freed. Memory that control messages come from or go to is the caller's again.
+/// After such an error the group is broken: every call that can fail fails at once with the same
+/// error, the others do nothing, and what sums of tensors were begun on must not be freed. Memory
+/// that control messages come from or go to is the caller's again.
 #pragma once
 #include "autograd/tensor.h"
 
 typedef struct ProcessGroup ProcessGroup;
 
-/// Joins the job that this process was started for; alone (neither mpirun nor srun) it is a job of one, without MPI. To be called once,
-/// before any thread is started. `timeout`: seconds that a rank waits for a sign of life of the others. NULL on failure, as where the
-/// launcher has started several processes and MPI sees one: `srun --mpi=none`, or the mpirun of another MPI library.
+/// Joins the job that this process was started for; alone (neither mpirun nor srun) it is a job of
+/// one, without MPI. To be called once, before any thread is started. `timeout`: seconds that a
+/// rank waits for a sign of life of the others. NULL on failure, as where the launcher has started
+/// several processes and MPI sees one: `srun --mpi=none`, or the mpirun of another MPI library.
 ProcessGroup *process_group_open(double timeout, Error *error);
 /// A job of this process alone, without MPI, whatever it was started by: for what looks at a job
 /// rather than taking part in it. Any number of times.

@@ -1,5 +1,6 @@
-// A lock of the open file description [fcntl(2), F_OFD_SETLK], not of the process: closing another descriptor of the file, as any
-// library may, does not drop it. The kernel's lock decides; what the file says is for the message, and for file systems without locks.
+// A lock of the open file description [fcntl(2), F_OFD_SETLK], not of the process: closing another
+// descriptor of the file, as any library may, does not drop it. The kernel's lock decides; what the
+// file says is for the message, and for file systems without locks.
 #include "train/run_lock.h"
 
 #include "autograd/clock.h"
@@ -15,7 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/// A run that is about to end (one that was killed has memory to give back) is waited for so long, seconds.
+/// A run that is about to end (one that was killed has memory to give back) is waited for so long,
+/// seconds.
 static const double PATIENCE = 3, BETWEEN_TRIES = 0.1;
 
 struct RunLock {
@@ -63,7 +65,8 @@ static bool write_holder(const RunLock *lock, Error *error) {
                      written < 0 ? strerror(errno) : "the disk is full");
 }
 
-/// Whether the name still leads to the file that was opened: the run before may have removed it meanwhile.
+/// Whether the name still leads to the file that was opened: the run before may have removed it
+/// meanwhile.
 static bool is_current(const RunLock *lock) {
     struct stat opened, named;
     return fstat(lock->descriptor, &opened) == 0 && stat(lock->path, &named) == 0 &&

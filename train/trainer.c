@@ -84,7 +84,8 @@ static bool add_held_out_batch(Trainer *trainer, Loader *loader, int64_t count, 
     return true;
 }
 
-/// Sum and number of the held-out samples' losses, of all ranks. False on failure, or when the run is to stop.
+/// Sum and number of the held-out samples' losses, of all ranks. False on failure, or when the run
+/// is to stop.
 static bool held_out_loss(Trainer *trainer, const LoaderOptions *options, int64_t count,
                           double totals[2], Error *error) {
     ProcessGroup *group = trainer->group;
@@ -112,8 +113,8 @@ static bool log_samples(Trainer *trainer, Error *error) {
     return ok;
 }
 
-/// The loss per supervised token on held-out samples, the same ones with the same noise every time, shared out over the ranks. What a
-/// request to stop cuts short counts for nothing.
+/// The loss per supervised token on held-out samples, the same ones with the same noise every time,
+/// shared out over the ranks. What a request to stop cuts short counts for nothing.
 static bool evaluate(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
     int64_t count = dataset_count(trainer->held_out);
@@ -184,7 +185,8 @@ static bool finish_saving(Trainer *trainer, Error *error) {
     return process_group_agree(trainer->group, !failed, error);
 }
 
-/// Where samples can no longer be read (a file was changed, an image is damaged) the run ends, but what it has learned is kept.
+/// Where samples can no longer be read (a file was changed, an image is damaged) the run ends, but
+/// what it has learned is kept.
 static void save_before_ending(Trainer *trainer) {
     Error error = {0};
     const bool is_saved = save(trainer, &error) && finish_saving(trainer, &error);
@@ -229,8 +231,8 @@ static bool train(Trainer *trainer, Error *error) {
 /// However long a step takes, every op of it tells the others that this rank is at work.
 static void sign_of_life(void *group) { process_group_progress(group); }
 
-/// What a user should know of the data when the run is over. False, alike on every rank, if nothing was learned from them: a run that
-/// went through all its steps and changed nothing has failed.
+/// What a user should know of the data when the run is over. False, alike on every rank, if nothing
+/// was learned from them: a run that went through all its steps and changed nothing has failed.
 static bool conclude(const Trainer *trainer, int64_t first_step, Error *error) {
     const int64_t steps = trainer->position.step - first_step;
     if (trainer->answers_cut_off && trainer->is_first)

@@ -18,6 +18,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/// Between two pieces of work: whether each rank has done its own (`ok`) and none was asked to
+/// stop.
+static bool goes_on(Trainer *trainer, bool ok, Error *error) {
+    return ranks_go_on(trainer->group, ok, &trainer->stopping, error);
+}
+
 // ---- data
 
 static bool open_data(Trainer *trainer, Error *error) {
@@ -159,7 +165,7 @@ static bool find_newest(Trainer *trainer, char *path, size_t size, Error *error)
         if (newest) snprintf(path, size, "%s", newest);
         free(newest);
     }
-    return process_group_agree(trainer->group, ok, error) &&
+    return goes_on(trainer, ok, error) &&
            process_group_broadcast(trainer->group, 0, path, size, error);
 }
 
@@ -288,11 +294,6 @@ static bool is_one_job(Trainer *trainer, Error *error) {
                               sizeof position->train, error) &&
            process_group_same(trainer->group, "the held-out data (data.eval)", &position->eval,
                               sizeof position->eval, error);
-}
-
-/// Between two pieces of work: whether each rank has done its own (`ok`) and none was asked to stop.
-static bool goes_on(Trainer *trainer, bool ok, Error *error) {
-    return ranks_go_on(trainer->group, ok, &trainer->stopping, error);
 }
 
 bool trainer_prepare(Trainer *trainer, Error *error) {

@@ -69,5 +69,7 @@ prepare 1 alone
 for variable in SLURM_STEP_NUM_TASKS PMI_SIZE; do
     refused 2 "$variable" "8 processes were started ($variable), but MPI sees this one alone.*srun --mpi=pmix" env $variable=8 "${command[@]}"
 done
+refused 2 srun "8 processes were started (SLURM_STEP_NUM_TASKS), but MPI sees this one alone" env SLURM_STEP_NUM_TASKS=8 SLURM_NTASKS=8 \
+    SLURM_JOB_ID=77 SLURM_JOBID=77 SLURM_STEP_ID=0 SLURM_STEPID=0 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 "${command[@]}"
 [ ! -e "$folder/alone" ] || fail "a refused run made its folder"
 SLURM_NTASKS=8 finish 1 alone training.max_steps=1

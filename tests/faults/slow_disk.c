@@ -1,5 +1,5 @@
-// Preloaded: fsync of a checkpoint takes SLOW_DISK_SECONDS longer, and opening a network's weights SLOW_WEIGHTS_SECONDS,
-// whatever signals come.
+// Preloaded: fsync of a checkpoint takes SLOW_DISK_SECONDS longer, and opening a network's weights
+// SLOW_WEIGHTS_SECONDS, whatever signals come.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>

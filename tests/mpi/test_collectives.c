@@ -390,7 +390,8 @@ static void a_rank_that_does_not_come_is_a_time_out_on_the_others(void **state) 
     scope_end();
 }
 
-/// The last rank answers once the others have given up, so that MPI would have something to write into what they asked with.
+/// The last rank answers once the others have given up, so that MPI would have something to write
+/// into what they asked with.
 static void a_failed_wait_gives_the_callers_memory_back(void **state) {
     (void)state;
     Error error = {0};

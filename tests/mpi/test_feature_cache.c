@@ -1,4 +1,5 @@
-// The feature cache, filled by several ranks that each have a copy of the images, of which one is damaged. Run by mpirun.
+// The feature cache, filled by several ranks that each have a copy of the images, of which one is
+// damaged. Run by mpirun.
 #include "autograd/stop_request.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
