@@ -14,7 +14,8 @@ char *byte_buffer_reserve(ByteBuffer *buffer, size_t size) {
     if (buffer->is_over) return NULL;
     const size_t needed = buffer->size + size + 1; // the zero
     if (needed > buffer->capacity) {
-        buffer->capacity = 2 * needed > SMALLEST ? 2 * needed : SMALLEST;
+        const size_t twice = 2 * buffer->capacity > SMALLEST ? 2 * buffer->capacity : SMALLEST;
+        buffer->capacity = needed > twice ? needed : twice;
         buffer->data = checked_realloc(buffer->data, buffer->capacity);
         buffer->data[buffer->size] = 0;
     }

@@ -1,5 +1,7 @@
 #include "autograd/file_content.h"
 
+#include "autograd/byte_buffer.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -103,50 +105,49 @@ bool file_begin_text(const char *path, const char **text, size_t *length, Error 
 
 /// All bytes of an open file, at most `limit`. One more is asked for than its size says, so that a file that grows is noticed as too long
 /// or read whole.
-static bool read_bytes(const char *path, int descriptor, size_t limit, char **bytes, size_t *length,
+static bool read_bytes(const char *path, int descriptor, size_t limit, ByteBuffer *bytes,
                        Error *error) {
+    enum { PIECE = 1 << 16 };
     struct stat status;
-    size_t room = 0, used = 0;
     if (fstat(descriptor, &status) != 0)
         return error_set(error, "%s: cannot be read: %s", path, strerror(errno));
     if (S_ISDIR(status.st_mode)) return error_set(error, "%s: a folder, not a file", path);
     if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode))
         return error_set(error, "%s: a device, not a file", path);
-    if (S_ISREG(status.st_mode) && status.st_size >= 0 && (size_t)status.st_size <= limit)
-        room = (size_t)status.st_size;
-    for (;;) {
-        if (used == room || !*bytes) {
-            room = !*bytes ? room + 1 : 2 * room;
-            *bytes = checked_realloc(*bytes, room + 1);
-        }
-        ssize_t count = read(descriptor, *bytes + used, room - used);
+    const bool is_sized =
+        S_ISREG(status.st_mode) && status.st_size >= 0 && (size_t)status.st_size <= limit;
+    size_t piece = is_sized ? (size_t)status.st_size + 1 : PIECE;
+    for (ssize_t count = 1; count != 0;) {
+        char *place = byte_buffer_reserve(bytes, piece);
+        count = read(descriptor, place, piece);
         if (count < 0 && errno == EINTR) continue;
         if (count < 0) return error_set(error, "%s: cannot be read: %s", path, strerror(errno));
-        if (count == 0) break;
-        used += (size_t)count;
-        if (used > limit)
+        bytes->size += (size_t)count;
+        piece = (size_t)count < piece ? piece - (size_t)count : PIECE;
+        if (bytes->size > limit)
             return error_set(error, "%s: longer than %zu bytes, which no such file is", path,
                              limit);
     }
-    (*bytes)[used] = 0;
-    *length = used;
+    byte_buffer_put(bytes, "", 0); // the zero behind them
     return true;
 }
 
 bool file_read_text(const char *path, size_t limit, char **text, size_t *length, Error *error) {
+    ByteBuffer bytes = {0};
     *text = NULL;
     // Opening a named pipe for reading would wait for a writer; reading waits only if there is one.
     int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (descriptor < 0) return error_set(error, "%s: cannot be read: %s", path, strerror(errno));
     fcntl(descriptor, F_SETFL, 0);
-    bool done = read_bytes(path, descriptor, limit, text, length, error);
+    bool done = read_bytes(path, descriptor, limit, &bytes, error);
     close(descriptor);
-    const char *begin = *text;
-    if (done && file_begin_text(path, &begin, length, error)) {
-        memmove(*text, begin, *length + 1);
-        return true;
+    const char *begin = bytes.data;
+    *length = bytes.size;
+    if (!done || !file_begin_text(path, &begin, length, error)) {
+        byte_buffer_free(&bytes);
+        return false;
     }
-    free(*text);
-    *text = NULL;
-    return false;
+    *text = byte_buffer_take(&bytes);
+    memmove(*text, begin, *length + 1);
+    return true;
 }
