@@ -39,32 +39,17 @@ static void quote_long_integers(const char *text, size_t length, ByteBuffer *out
     byte_buffer_put(out, text + copied, length - copied);
 }
 
-static json_t *parse(const char *path, const char *text, size_t length, size_t flags,
-                     Error *error) {
-    json_error_t where;
-    json_t *value = json_loadb(text, length, flags, &where);
-    if (!value) error_set(error, "%s:%d: not valid JSON: %s", path, where.line, where.text);
-    return value;
-}
-
 json_t *json_file_read(const char *path, size_t flags, Error *error) {
     char *text;
     size_t length = 0;
-    if (!file_read_text(path, LARGEST_FILE, &text, &length, error)) return NULL;
-    json_t *value = parse(path, text, length, flags, error);
-    free(text);
-    return value;
-}
-
-json_t *json_file_read_long_ids(const char *path, Error *error) {
-    char *text;
-    size_t length = 0;
+    json_error_t where;
     ByteBuffer quoted = {0};
     if (!file_read_text(path, LARGEST_FILE, &text, &length, error)) return NULL;
     quote_long_integers(text, length, &quoted);
     free(text);
-    json_t *value = parse(path, quoted.data ? quoted.data : "", quoted.size, 0, error);
+    json_t *value = json_loadb(quoted.data, quoted.size, flags, &where);
     byte_buffer_free(&quoted);
+    if (!value) error_set(error, "%s:%d: not valid JSON: %s", path, where.line, where.text);
     return value;
 }
 

@@ -275,7 +275,7 @@ static bool read_annotations(const json_t *root, const json_t *image_ids,
 
 bool coco_annotations_read(const char *path, CocoAnnotations *out, Error *error) {
     *out = (CocoAnnotations){0};
-    json_t *root = json_file_read_long_ids(path, error);
+    json_t *root = json_file_read(path, 0, error);
     if (!root) return false;
     json_t *image_ids = json_object(), *category_ids = json_object();
     bool ok =

@@ -14,10 +14,7 @@ static json_t *load_beside(const char *path, const char *name, char **file, bool
     const char *slash = strrchr(path, '/');
     *file = format_string("%.*s%s", slash ? (int)(slash + 1 - path) : 0, path, name);
     *found = access(*file, F_OK) == 0;
-    // transformers writes a model_max_length that no integer type holds.
-    return *found ? json_file_read_object(*file, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL,
-                                          error)
-                  : NULL;
+    return *found ? json_file_read_object(*file, JSON_REJECT_DUPLICATES, error) : NULL;
 }
 
 /// The files that lie beside tokenizer.json, as far as they are there.

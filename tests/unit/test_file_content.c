@@ -26,6 +26,8 @@ static const char *file_with(const void *bytes, size_t size) {
     return path;
 }
 
+static const char *file_of(const char *text) { return file_with(text, strlen(text)); }
+
 static void formats_are_known_by_their_first_bytes(void **state) {
     (void)state;
     assert_string_equal(file_content("GIF89a...", 9), "a GIF image");
@@ -99,9 +101,21 @@ static void json_files_name_the_line(void **state) {
     json_t *value = json_file_read(file_with("\xef\xbb\xbf[1]", 6), 0, &error);
     assert_non_null(value);
     json_decref(value);
+    value = json_file_read(
+        file_of("{\"a\": -12345678901234567890, \"b\": \"1234567890123456789\"}"), 0, &error);
+    if (!value) fail_msg("%s", error.message);
+    assert_string_equal(json_string_value(json_object_get(value, "a")), "-12345678901234567890");
+    assert_string_equal(json_string_value(json_object_get(value, "b")), "1234567890123456789");
+    json_decref(value);
+    value =
+        json_file_read(file_of("[123456789012345678, 1e30, 12345678901234567890.5]"), 0, &error);
+    if (!value) fail_msg("%s", error.message);
+    assert_true(json_is_integer(json_array_get(value, 0)));
+    assert_true(json_is_real(json_array_get(value, 2)));
+    json_decref(value);
     assert_null(json_file_read(file_with("[1,\n2,\n}", 8), 0, &error));
     assert_non_null(strstr(error.message, "/file:3: not valid JSON"));
-    assert_null(json_file_read_object(file_with("[]", 2), 0, &error));
+    assert_null(json_file_read_object(file_of("[]"), 0, &error));
     assert_non_null(strstr(error.message, "expected a JSON object"));
     assert_null(json_file_read(file_with(LFS, sizeof LFS - 1), 0, &error));
     assert_non_null(strstr(error.message, "git lfs pull"));

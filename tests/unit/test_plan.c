@@ -376,6 +376,33 @@ static void missing_images_are_counted_and_the_first_is_named(void **state) {
     }
 }
 
+static void data_that_cannot_teach_are_a_reason(void **state) {
+    (void)state;
+    static char data[300], captions[300];
+    snprintf(captions, sizeof captions, "data.train=%s",
+             in_folder("world/train/blip_laion_cc_sbu_558k.json"));
+    write_text("text.json", "[{\"conversations\": [{\"from\": \"human\", \"value\": \"b\"}, "
+                            "{\"from\": \"gpt\", \"value\": \"a ring\"}]}]");
+    snprintf(data, sizeof data, "data.train=%s", in_folder("text.json"));
+    const struct {
+        const char *setting, *other, *key, *message;
+    } cases[] = {
+        {data, NULL, "data.train", "no sample has an image"},
+        {"data.version=plain", NULL, "data.version", "for one question and one answer"},
+        {"data.model_max_length=65", NULL, "data.model_max_length", "an image alone takes 64"},
+        {captions, "data.model_max_length=80", "data.train", "no token of any of the"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        Config *config = configure(SETTINGS(cases[i].setting, cases[i].other));
+        Plan *plan = plan_make(config, &(PlanOptions){.processes = 1});
+        const char *message = problem_with(plan, cases[i].key)->message;
+        if (!strstr(message, cases[i].message)) fail_msg("case %zu: %s", i, message);
+        assert_int_equal(plan->problem_count, 1);
+        plan_free(plan);
+        config_free(config);
+    }
+}
+
 static void a_tokenizer_of_another_model_is_refused(void **state) {
     (void)state;
     char command[1200];
@@ -548,6 +575,7 @@ int main(void) {
         cmocka_unit_test(every_reason_is_named_with_its_key),
         cmocka_unit_test(a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another),
         cmocka_unit_test(missing_images_are_counted_and_the_first_is_named),
+        cmocka_unit_test(data_that_cannot_teach_are_a_reason),
         cmocka_unit_test(a_tokenizer_of_another_model_is_refused),
         cmocka_unit_test(a_bias_takes_no_working_memory_of_a_gpu),
         cmocka_unit_test(a_model_of_seven_billion_parameters_is_planned_from_its_header),
