@@ -104,6 +104,11 @@ static bool set_text(char **value, const ConfigField *field, const ConfigScalar 
     char *text = is_null                     ? NULL
                  : field->type == FIELD_PATH ? home_path(scalar->text, &reason)
                                              : checked_strdup(scalar->text);
+    if (text && !is_utf8(text, strlen(text))) {
+        error_set(&reason, "%s is not UTF-8, which a configuration is", text);
+        free(text);
+        text = NULL;
+    }
     if (!text && !is_null)
         return config_refuse_at(scalar->place, error, "%s.%s is '%s': %s", field->section,
                                 field->name, quote(scalar->text).text, reason.message);

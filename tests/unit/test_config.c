@@ -259,6 +259,8 @@ static void paths_may_begin_with_a_home_folder(void **state) {
     free(as_root);
     free(of_root);
     refused("model:\n  llm: ~nobody-of-this-name/llm\n", "2:8", "no user 'nobody-of-this-name'");
+    setenv("HOME", "/home/caf\xe9", 1);
+    refused("model:\n  llm: ~/llm\n", "2:8", "/home/caf\\xe9/llm is not UTF-8");
 }
 
 static void a_byte_order_mark_is_passed_over(void **state) {
