@@ -1,14 +1,17 @@
-/// One buffer of bytes that grows: what is put together piece by piece, text and binary records alike.
+/// One buffer of bytes that grows: what is put together piece by piece, text and binary records
+/// alike.
 ///
-/// It has a name and may have a limit. Past the limit nothing more is taken, and whoever put the pieces together asks once, at
-/// the end, whether the buffer is whole. A ByteBuffer of zeros is empty, has no limit and is ready for use.
+/// It has a name and may have a limit. Past the limit nothing more is taken, and whoever put the
+/// pieces together asks once, at the end, whether the buffer is whole. A ByteBuffer of zeros is
+/// empty, has no limit and is ready for use.
 #pragma once
 #include "autograd/error.h"
 
 #include <stddef.h>
 
 typedef struct ByteBuffer {
-    /// What has been put, with a zero behind it that `size` does not count; NULL until something is put.
+    /// What has been put, with a zero behind it that `size` does not count; NULL until something is
+    /// put.
     char *data;
     size_t size;
     size_t capacity;
@@ -28,8 +31,8 @@ void byte_buffer_print(ByteBuffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 /// Puts the last `size` bytes of value, the lowest first. size <= 8.
 void byte_buffer_put_little_endian(ByteBuffer *buffer, unsigned long long value, int size);
-/// Makes room for `size` more bytes and returns the place of the first: the caller fills some of it and adds their number to
-/// `size`. NULL if the limit does not allow it.
+/// Makes room for `size` more bytes and returns the place of the first: the caller fills some of it
+/// and adds their number to `size`. NULL if the limit does not allow it.
 char *byte_buffer_reserve(ByteBuffer *buffer, size_t size);
 
 /// Nothing in it, its memory kept.

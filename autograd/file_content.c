@@ -13,7 +13,8 @@
 static const char LFS[] = "a git-lfs pointer", HTML[] = "an HTML page", UTF_16[] = "text in UTF-16",
                   UTF_32[] = "text in UTF-32";
 
-/// What files begin with, behind `skipped` bytes that may be anything. The first that fits counts: UTF-32's mark begins with UTF-16's.
+/// What files begin with, behind `skipped` bytes that may be anything. The first that fits counts:
+/// UTF-32's mark begins with UTF-16's.
 static const struct {
     const char *content;
     size_t skipped, length;
@@ -103,8 +104,8 @@ bool file_begin_text(const char *path, const char **text, size_t *length, Error 
     return true;
 }
 
-/// All bytes of an open file, at most `limit`. One more is asked for than its size says, so that a file that grows is noticed as too long
-/// or read whole.
+/// All bytes of an open file, at most `limit`. One more is asked for than its size says, so that a
+/// file that grows is noticed as too long or read whole.
 static bool read_bytes(const char *path, int descriptor, size_t limit, ByteBuffer *bytes,
                        Error *error) {
     enum { PIECE = 1 << 16 };

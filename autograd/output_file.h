@@ -1,4 +1,5 @@
-/// Files that appear whole or not at all: written under a temporary name beside the target, flushed to the disk, renamed.
+/// Files that appear whole or not at all: written under a temporary name beside the target, flushed
+/// to the disk, renamed.
 #pragma once
 #include "autograd/error.h"
 
@@ -6,13 +7,15 @@
 
 typedef struct OutputFile OutputFile;
 
-/// Begins to write `path`; until output_commit() a file of that name stays as it is. NULL on failure.
+/// Begins to write `path`; until output_commit() a file of that name stays as it is. NULL on
+/// failure.
 OutputFile *output_create(const char *path, Error *error);
 /// The temporary name, for libraries that write by themselves (owned by the file).
 const char *output_temporary_path(const OutputFile *file);
 /// Appends bytes. After a failure (a full disk) only output_abandon() is allowed.
 bool output_write(OutputFile *file, const void *data, size_t bytes, Error *error);
-/// Flushes, renames, and frees the file. On failure nothing is left behind but what was at `path` before.
+/// Flushes, renames, and frees the file. On failure nothing is left behind but what was at `path`
+/// before.
 bool output_commit(OutputFile *file, Error *error);
 /// Removes what was written and frees the file. NULL is allowed.
 void output_abandon(OutputFile *file);

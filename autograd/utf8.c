@@ -28,7 +28,8 @@ static Lead lead_of(unsigned char c) {
                               : 0xbf};
 }
 
-/// How many bytes of the beginning of text[0, count) are those of a character or of a character's start.
+/// How many bytes of the beginning of text[0, count) are those of a character or of a character's
+/// start.
 static size_t length_as_far_as_right(const unsigned char *c, size_t count, Lead lead) {
     if (lead.length < 2 || count < 2 || c[1] < lead.low || c[1] > lead.high)
         return lead.length > 0 && count > 0;

@@ -1,4 +1,5 @@
-// What a signal handler may read is a table that never moves: a place in it is taken and left by one atomic pointer.
+// What a signal handler may read is a table that never moves: a place in it is taken and left by
+// one atomic pointer.
 #include "checkpoints/mapped_file.h"
 
 #include "autograd/file_content.h"
@@ -62,7 +63,8 @@ static void on_bus_error(int number, siginfo_t *info, void *context) {
     if (!is_fault) raise(number);
 }
 
-/// Takes the signal unless it is ours already. What others install later, MPI for one, comes first or asks us.
+/// Takes the signal unless it is ours already. What others install later, MPI for one, comes first
+/// or asks us.
 static void take_signal(void) {
     struct sigaction now, action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
     if (sigaction(SIGBUS, NULL, &now) != 0) return;

@@ -1,7 +1,9 @@
-/// A file mapped read-only: opening one of many gigabytes costs nothing until its bytes are touched.
+/// A file mapped read-only: opening one of many gigabytes costs nothing until its bytes are
+/// touched.
 ///
-/// The price: bytes of a file that somebody makes shorter while it is mapped are gone, and touching them is a bus error. The
-/// program then ends with exit code 1 and names the file; other bus errors are what they were.
+/// The price: bytes of a file that somebody makes shorter while it is mapped are gone, and touching
+/// them is a bus error. The program then ends with exit code 1 and names the file; other bus errors
+/// are what they were.
 #pragma once
 #include "autograd/error.h"
 

@@ -1,5 +1,6 @@
-// A checkpoint may come from anywhere. Arrays are found by walking hard links only, to a limited depth and number, and must be plain
-// contiguous data within this file: links to other files, external storage, virtual data sets and filters are refused.
+// A checkpoint may come from anywhere. Arrays are found by walking hard links only, to a limited
+// depth and number, and must be plain contiguous data within this file: links to other files,
+// external storage, virtual data sets and filters are refused.
 #include "checkpoints/training_state_internal.h"
 
 #include "autograd/file_content.h"
@@ -26,7 +27,8 @@ typedef struct Walk {
     StateFile *file;
     const char *prefix;
     int depth;
-    /// Links that were followed so far, and why the walk ended where HDF5 itself found nothing wrong: shared by all depths.
+    /// Links that were followed so far, and why the walk ended where HDF5 itself found nothing
+    /// wrong: shared by all depths.
     int *links;
     const char **refusal;
 } Walk;
@@ -331,7 +333,8 @@ bool state_has_attribute(const StateFile *file, const char *name) {
     return attribute >= 0;
 }
 
-/// The attribute's type if it is a single value of this class, otherwise an error and nothing left open.
+/// The attribute's type if it is a single value of this class, otherwise an error and nothing left
+/// open.
 static bool open_scalar(const StateFile *file, const char *name, H5T_class_t wanted,
                         const char *expected, hid_t *attribute, hid_t *type, Error *error) {
     *attribute = open_attribute(file, name);

@@ -1,9 +1,11 @@
-// HDF5 writes to a temporary file whose descriptor we hold as well, so that flushing to the disk and renaming are ours.
-// Contiguous data sets: what fails on a full disk fails in the call that writes it.
+// HDF5 writes to a temporary file whose descriptor we hold as well, so that flushing to the disk
+// and renaming are ours. Contiguous data sets: what fails on a full disk fails in the call that
+// writes it.
 //
-// When H5Fclose() cannot write, HDF5 1.10 frees half of the file and keeps its identifier, and crashes over it when the
-// program ends. So a file is closed only after a flush that succeeded; otherwise it stays open (some kilobytes of memory
-// and a descriptor of an empty, nameless file) and HDF5 is told not to clean up at the program's end.
+// When H5Fclose() cannot write, HDF5 1.10 frees half of the file and keeps its identifier, and
+// crashes over it when the program ends. So a file is closed only after a flush that succeeded;
+// otherwise it stays open (some kilobytes of memory and a descriptor of an empty, nameless file)
+// and HDF5 is told not to clean up at the program's end.
 #include "autograd/output_file.h"
 #include "checkpoints/training_state_internal.h"
 
@@ -18,10 +20,12 @@ struct StateWriter {
     hid_t make_groups; ///< link creation property: create the groups on the way
 };
 
-/// Why the last call of HDF5 on this thread failed. Kept when it fails, for the next call, if only one that closes something, forgets.
+/// Why the last call of HDF5 on this thread failed. Kept when it fails, for the next call, if only
+/// one that closes something, forgets.
 static _Thread_local char failure[256];
 
-/// The stack runs from the call that was made (0) to the cause; the last description seen is the cause.
+/// The stack runs from the call that was made (0) to the cause; the last description seen is the
+/// cause.
 static herr_t keep_description(unsigned level, const H5E_error2_t *entry, void *context) {
     (void)level;
     const char **description = context;
@@ -29,8 +33,8 @@ static herr_t keep_description(unsigned level, const H5E_error2_t *entry, void *
     return 0;
 }
 
-/// Called by HDF5 in place of printing. A failed read or write is described there by time, file, errno, addresses and sizes, on two
-/// lines; what the system said of it is among them.
+/// Called by HDF5 in place of printing. A failed read or write is described there by time, file,
+/// errno, addresses and sizes, on two lines; what the system said of it is among them.
 static herr_t keep_failure(hid_t stack, void *context) {
     static const char begin[] = "error message = '";
     (void)context;
@@ -80,8 +84,8 @@ const char *state_type_name(StateType type) {
 
 static bool open_hdf5(StateWriter *writer, Error *error) {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
-    // Version 1.8's structures and later carry checksums. Locks are of no use on a file that nobody knows yet, and they
-    // fail on some network file systems.
+    // Version 1.8's structures and later carry checksums. Locks are of no use on a file that nobody
+    // knows yet, and they fail on some network file systems.
     H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
     H5Pset_file_locking(access, false, true);
     writer->file =
@@ -154,7 +158,8 @@ bool state_write_array(StateWriter *writer, const char *name, StateType type, in
     return written;
 }
 
-/// The group that an attribute's path leads to, made if it is not there yet; *leaf receives the attribute's name.
+/// The group that an attribute's path leads to, made if it is not there yet; *leaf receives the
+/// attribute's name.
 static hid_t group_of_attribute(StateWriter *writer, const char *name, const char **leaf) {
     const char *slash = strrchr(name, '/');
     *leaf = slash ? slash + 1 : name;

@@ -111,7 +111,8 @@ static bool read_image(const Dataset *dataset, const json_t *json, Sample *sampl
     return true;
 }
 
-/// The conversation's own check is of a sample with an image. Without one a mark would be read as text: most likely the image is lost.
+/// The conversation's own check is of a sample with an image. Without one a mark would be read as
+/// text: most likely the image is lost.
 static bool check_image_marks(const Sample *sample, Error *error) {
     for (int i = 0; i < sample->turn_count && !sample->image_path; i++)
         if (strstr(sample->turns[i].text, "<image>"))

@@ -1,8 +1,9 @@
-/// Data sets in LLaVA's format: a JSON array of {"id", "image" (optional), "conversations": [{"from", "value"}, ...]}.
+/// Data sets in LLaVA's format: a JSON array of {"id", "image" (optional), "conversations":
+/// [{"from", "value"}, ...]}.
 ///
-/// The file is read and checked from end to end when it is opened, one sample at a time; what stays in memory is
-/// DATASET_BYTES_PER_SAMPLE, and a sample is read and parsed again when it is asked for: a file that was changed in between is an error. A data set
-/// may be read by several threads.
+/// The file is read and checked from end to end when it is opened, one sample at a time; what stays
+/// in memory is DATASET_BYTES_PER_SAMPLE, and a sample is read and parsed again when it is asked
+/// for: a file that was changed in between is an error. A data set may be read by several threads.
 #pragma once
 #include "data/conversation.h"
 
@@ -12,22 +13,23 @@ typedef enum MissingImage { MISSING_IMAGE_FAIL, MISSING_IMAGE_SKIP } MissingImag
 typedef struct DatasetOptions {
     const char *annotations;  ///< the JSON file
     const char *image_folder; ///< what relative image names are relative to
-    MissingImage
-        missing_image; ///< for files that do not exist; they are looked for when the data set is opened
+    /// For files that do not exist; they are looked for when the data set is opened.
+    MissingImage missing_image;
 } DatasetOptions;
 
 typedef struct Dataset Dataset;
 
 enum { DATASET_BYTES_PER_SAMPLE = 32 };
 
-/// Other keys that name pictures ("images") are refused.
-/// NULL on failure: bad JSON (file and line), a sample that is not valid (file, line, number, id, what was expected), a
-/// missing image (unless skipped), or nothing to train on.
+/// Other keys that name pictures ("images") are refused. NULL on failure: bad JSON (file and line),
+/// a sample that is not valid (file, line, number, id, what was expected), a missing image (unless
+/// skipped), or nothing to train on.
 Dataset *dataset_open(const DatasetOptions *options, Error *error);
 void dataset_close(Dataset *dataset);
 const char *dataset_path(const Dataset *dataset);
-/// Of the bytes of the samples that are used and of which these are: the same numbers on two machines, or on two days, mean
-/// the same conversations in the same order. What is in the images is not looked at.
+/// Of the bytes of the samples that are used and of which these are: the same numbers on two
+/// machines, or on two days, mean the same conversations in the same order. What is in the images
+/// is not looked at.
 uint64_t dataset_checksum(const Dataset *dataset);
 
 /// Samples that can be used.
@@ -39,7 +41,8 @@ int64_t dataset_skipped(const Dataset *dataset);
 bool dataset_has_image(const Dataset *dataset, int64_t index);
 /// Words of all turns: LLaVA's estimate of the length, for grouping.
 int32_t dataset_word_count(const Dataset *dataset, int64_t index);
-/// For a sampler that groups: the word count plus one, negative for text-only samples. `out` holds dataset_count() values.
+/// For a sampler that groups: the word count plus one, negative for text-only samples. `out` holds
+/// dataset_count() values.
 void dataset_modality_lengths(const Dataset *dataset, int32_t *out);
 /// Number of the sample in the file (from 0), the same whether others are skipped or not.
 int64_t dataset_position_in_file(const Dataset *dataset, int64_t index);

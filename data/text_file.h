@@ -1,5 +1,5 @@
-/// Text files of any size, read in pieces as their bytes are asked for. Nothing is mapped: a file that shrinks while it is in use
-/// is an error, not a bus error.
+/// Text files of any size, read in pieces as their bytes are asked for. Nothing is mapped: a file
+/// that shrinks while it is in use is an error, not a bus error.
 #pragma once
 #include "autograd/byte_buffer.h"
 
@@ -12,16 +12,18 @@ TextFile *text_file_open(const char *path, Error *error);
 void text_file_close(TextFile *file);
 /// Bytes that it had when it was opened.
 int64_t text_file_size(const TextFile *file);
-/// Reads the bytes [begin, begin + size), which are in the file, into `to`. Several threads may do so at once. Fails if the disk
-/// does, or if the file has become shorter: see text_file_changed().
+/// Reads the bytes [begin, begin + size), which are in the file, into `to`. Several threads may do
+/// so at once. Fails if the disk does, or if the file has become shorter: see text_file_changed().
 bool text_file_read(const TextFile *file, int64_t begin, size_t size, char *to, Error *error);
-/// False, with the message that the file was changed while it was in use, by what it was noticed, and what to do.
+/// False, with the message that the file was changed while it was in use, by what it was noticed,
+/// and what to do.
 bool text_file_changed(const TextFile *file, const char *what, Error *error);
 /// The line, from 1, of a byte: for messages, for it is counted from the file's beginning.
 int64_t text_file_line(const TextFile *file, int64_t offset);
 
-/// Goes through a file once, from its beginning to its end. It keeps what lies between `mark` and the place that it has come to, so
-/// that a piece can be had whole. Zeros but for `file`; text_reader_free() at the end.
+/// Goes through a file once, from its beginning to its end. It keeps what lies between `mark` and
+/// the place that it has come to, so that a piece can be had whole. Zeros but for `file`;
+/// text_reader_free() at the end.
 typedef struct TextReader {
     const TextFile *file;
     /// Of the next byte.
@@ -38,8 +40,8 @@ typedef struct TextReader {
 
 /// The next byte, 0 to 255, or -1 at the file's end or after a failure.
 int text_reader_peek(TextReader *reader);
-/// Copies up to `size` of the next bytes, goes on behind them and returns their number; less only at the file's end or after a
-/// failure. A json_load_callback_t.
+/// Copies up to `size` of the next bytes, goes on behind them and returns their number; less only
+/// at the file's end or after a failure. A json_load_callback_t.
 size_t text_reader_take(void *to, size_t size, void *reader);
 /// The kept bytes from `mark` on; as many as have been looked at.
 const char *text_reader_marked(const TextReader *reader);

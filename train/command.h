@@ -1,7 +1,8 @@
-/// The verbs of the program. `difflmm VERB ...` runs command_VERB() of train/command_VERB.c; a verb is added by its line in VERBS.
+/// The verbs of the program. `difflmm VERB ...` runs command_VERB() of train/command_VERB.c; a verb
+/// is added by its line in VERBS.
 ///
-/// A command gets the arguments from its own name on (argv[0] is the verb), prints results to stdout and everything else
-/// to stderr, and returns an exit code.
+/// A command gets the arguments from its own name on (argv[0] is the verb), prints results to
+/// stdout and everything else to stderr, and returns an exit code.
 #pragma once
 #include "autograd/error.h"
 #include "train/config.h"
@@ -31,12 +32,14 @@ VERBS(DECLARE_COMMAND)
 /// True if an argument is --help or -h.
 bool command_asks_for_help(int argc, char **argv);
 
-/// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`, or EXIT_USAGE if the configuration is to blame.
+/// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`, or EXIT_USAGE if the
+/// configuration is to blame.
 int command_refuse(const char *verb, const Error *error, int exit_code);
 
-/// Whether a text for the model is one: UTF-8. `name` says which, for the message: "--text". NULL is no text, and right.
+/// Whether a text for the model is one: UTF-8. `name` says which, for the message: "--text". NULL
+/// is no text, and right.
 bool command_check_text(const char *name, const char *text, Error *error);
 
-/// Loads the configuration from arguments of the form CONFIG [section.key=value ...], argv[0] being the verb. NULL: the
-/// error says what was wrong (exit with EXIT_USAGE).
+/// Loads the configuration from arguments of the form CONFIG [section.key=value ...], argv[0] being
+/// the verb. NULL: the error says what was wrong (exit with EXIT_USAGE).
 Config *command_load_config(int argc, char **argv, Error *error);

@@ -1,4 +1,5 @@
-/// JSON of text that comes from outside: paths, arguments, names of machines and in files may be any bytes, but JSON is UTF-8.
+/// JSON of text that comes from outside: paths, arguments, names of machines and in files may be
+/// any bytes, but JSON is UTF-8.
 #pragma once
 #include <jansson.h>
 

@@ -65,8 +65,8 @@ static int run_verb(int argc, char **argv) {
     return refuse_verb(argv[0]);
 }
 
-/// The arguments with `~/` at the beginning replaced as a shell does it, for callers that are none; no prompt or word begins so. The
-/// strings live as long as the program.
+/// The arguments with `~/` at the beginning replaced as a shell does it, for callers that are none;
+/// no prompt or word begins so. The strings live as long as the program.
 static char **with_home_paths(int argc, char **argv) {
     static char **arguments;
     arguments = checked_calloc((unsigned long)argc + 1, sizeof *arguments);
@@ -77,7 +77,8 @@ static char **with_home_paths(int argc, char **argv) {
     return arguments;
 }
 
-/// Of the first few images: the same ones come in every epoch, and a damaged folder may have thousands.
+/// Of the first few images: the same ones come in every epoch, and a damaged folder may have
+/// thousands.
 static void warn_of_image(const char *message) {
     enum { MOST_SHOWN = 10 };
     static atomic_int count;
@@ -95,17 +96,18 @@ static int after_output(int exit_code) {
     return exit_code == EXIT_DONE ? EXIT_FAILED : exit_code;
 }
 
-/// The number of a standard stream that the caller closed would be that of the next file opened, and messages would be written into it.
-/// What stands in its place now fails as a closed one does.
+/// The number of a standard stream that the caller closed would be that of the next file opened,
+/// and messages would be written into it. What stands in its place now fails as a closed one does.
 static void keep_standard_streams(void) {
     for (int stream = STDIN_FILENO; stream <= STDERR_FILENO; stream++)
         if (fcntl(stream, F_GETFD) < 0)
             open("/dev/null", stream == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-/// Threads that wait for each other spin for tens of milliseconds by default, which is a disaster as soon as anything else wants a
-/// core: steps become ten times slower. The OpenMP run time reads its setting when it is loaded, so the program starts once more
-/// with it. Users who set one of the two variables are left alone.
+/// Threads that wait for each other spin for tens of milliseconds by default, which is a disaster
+/// as soon as anything else wants a core: steps become ten times slower. The OpenMP run time reads
+/// its setting when it is loaded, so the program starts once more with it. Users who set one of the
+/// two variables are left alone.
 static void start_with_short_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     char path[4096];

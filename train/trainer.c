@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/// Seconds that ranks wait for rank 0 to ask the model about one picture, unless the time limit is longer.
+/// Seconds that ranks wait for rank 0 to ask the model about one picture, unless the time limit is
+/// longer.
 static const double ANSWER_PATIENCE = 300;
 
 static int64_t peak_memory_bytes(void) {
@@ -146,7 +147,8 @@ static bool evaluate(Trainer *trainer, Error *error) {
     return log_samples(trainer, error);
 }
 
-/// Hands the state over to be written. A write that failed before (a full disk) is a warning: training goes on.
+/// Hands the state over to be written. A write that failed before (a full disk) is a warning:
+/// training goes on.
 static bool save(Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
     trainer->position.loss_detector = detector_state(&trainer->loss_detector);

@@ -1,4 +1,5 @@
-/// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and trainer_step.c (one step) share.
+/// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and
+/// trainer_step.c (one step) share.
 #pragma once
 #include "autograd/clock.h"
 #include "autograd/output_folder.h"
@@ -56,16 +57,18 @@ typedef struct StepResult {
     double operations;     ///< floating-point, see ops/flop_count.h
     double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
     bool updated;
-    /// A rank could not read its samples: what was learned before is as it was. The same on every rank.
+    /// A rank could not read its samples: what was learned before is as it was. The same on every
+    /// rank.
     bool is_unread;
 } StepResult;
 
-/// Reads networks and data, and brings the run to where it stands. On failure the trainer can be cleaned up.
+/// Reads networks and data, and brings the run to where it stands. On failure the trainer can be
+/// cleaned up.
 bool trainer_prepare(Trainer *trainer, Error *error);
 void trainer_clean_up(Trainer *trainer);
 /// The options that loaders of training and evaluation share.
 LoaderOptions trainer_loader_options(const Trainer *trainer);
 
-/// One step: all micro-batches of this rank, the sum over ranks, the update. `stop` asks all ranks to stop after it. Fails alike on
-/// every rank.
+/// One step: all micro-batches of this rank, the sum over ranks, the update. `stop` asks all ranks
+/// to stop after it. Fails alike on every rank.
 bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error);

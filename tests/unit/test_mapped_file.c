@@ -38,7 +38,8 @@ static MappedFile map_file(const char *name) {
 
 static void touch(const unsigned char *byte) { (void)*(const volatile unsigned char *)byte; }
 
-/// Runs the function in a child, which is to end by itself; returns its status and what it wrote to stderr.
+/// Runs the function in a child, which is to end by itself; returns its status and what it wrote to
+/// stderr.
 static int in_child(void (*function)(void), char *said, size_t size) {
     int pipes[2];
     assert_int_equal(pipe(pipes), 0);
