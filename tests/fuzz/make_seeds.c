@@ -1,6 +1,7 @@
 // What the shell cannot make of the files at hand: pictures of every kind, noise, and a language model for the tiny world's tokenizer, as
 // small as the recorded one.
 #include "checkpoints/safetensors.h"
+#include "data/tokenizer.h"
 #include "tests/fuzz/bytes.h"
 #include "tests/fuzz/random.h"
 
@@ -15,12 +16,21 @@ static int fail(const Error *error) {
     return 1;
 }
 
-/// [rows, columns] bfloat16 of about the size that an initialisation gives.
-static void *random_matrix(int64_t rows, int64_t columns) {
+/// What the language model is to say: names of things, so that there is something to be found in pictures.
+static const char *const NOUNS[] = {"\xe2\x96\x81ring", "\xe2\x96\x81star",
+                                    "\xe2\x96\x81"
+                                    "disc",
+                                    "\xe2\x96\x81square"};
+enum { NUM_NOUNS = sizeof NOUNS / sizeof *NOUNS };
+
+/// [rows, columns] bfloat16 of about the size that an initialisation gives; rows of the ids in `large` are 50 times as large.
+static void *random_matrix(int64_t rows, int64_t columns, const int32_t *large) {
     Random random = {1};
     uint16_t *values = checked_malloc((size_t)(rows * columns) * sizeof *values);
     for (int64_t i = 0; i < rows * columns; i++) {
         float value = ((float)random_below(&random, 2001) - 1000) / 20000;
+        for (int k = 0; large && k < NUM_NOUNS; k++)
+            if (i / columns == large[k]) value *= 50;
         uint32_t bits;
         memcpy(&bits, &value, sizeof bits);
         values[i] = (uint16_t)(bits >> 16);
@@ -29,23 +39,27 @@ static void *random_matrix(int64_t rows, int64_t columns) {
 }
 
 /// The same language model with a vocabulary of VOCABULARY.
-static bool widen_vocabulary(const char *from, const char *to, Error *error) {
+static bool widen_vocabulary(const char *from, const char *to, const int32_t *nouns, Error *error) {
     SafetensorsFile *file = safetensors_open(from, error);
     if (!file) return false;
     SafetensorsTensor tensors[MOST_TENSORS];
     int64_t count = safetensors_count(file), shape[2] = {VOCABULARY, 0};
-    void *matrix = NULL;
+    void *embeddings = NULL, *head = NULL;
     for (int64_t i = 0; i < count && i < MOST_TENSORS; i++) {
         const StoredTensor *entry = safetensors_entry(file, i);
-        bool is_wide = strstr(entry->name, "embed_tokens") || strstr(entry->name, "lm_head");
-        if (is_wide) shape[1] = entry->shape[1];
-        if (is_wide && !matrix) matrix = random_matrix(VOCABULARY, shape[1]);
         tensors[i] =
-            (SafetensorsTensor){entry->name, entry->type, entry->rank,
-                                is_wide ? shape : entry->shape, is_wide ? matrix : entry->data};
+            (SafetensorsTensor){entry->name, entry->type, entry->rank, entry->shape, entry->data};
+        bool is_head = strstr(entry->name, "lm_head");
+        if (!is_head && !strstr(entry->name, "embed_tokens")) continue;
+        shape[1] = entry->shape[1];
+        void *matrix = random_matrix(VOCABULARY, shape[1], is_head ? nouns : NULL);
+        tensors[i].shape = shape;
+        tensors[i].data = matrix;
+        *(is_head ? &head : &embeddings) = matrix;
     }
     bool ok = safetensors_write(to, tensors, count, NULL, 0, error);
-    free(matrix);
+    free(embeddings);
+    free(head);
     safetensors_close(file);
     return ok;
 }
@@ -84,13 +98,20 @@ int main(int argc, char **argv) {
         fputs("usage: make_seeds SOURCE_DIR SEEDS\n", stderr);
         return 2;
     }
+    char *folder = format_string("%s/llm", argv[2]);
+    int32_t nouns[NUM_NOUNS];
+    Tokenizer *tokenizer = tokenizer_open(folder, &error);
+    free(folder);
+    if (!tokenizer) return fail(&error);
+    for (int i = 0; i < NUM_NOUNS; i++) nouns[i] = tokenizer_piece_id(tokenizer, NOUNS[i]);
+    tokenizer_close(tokenizer);
     char *llm = format_string("%s/tests/parity/data/difflmm/llm/model.safetensors", argv[1]),
          *wide = format_string("%s/llm/model.safetensors", argv[2]),
          *images = format_string("%s/tests/parity/data/images.safetensors", argv[1]),
          *pictures = format_string("%s/pictures", argv[2]),
          *noise = format_string("%s/noise.safetensors", argv[2]);
-    bool ok = widen_vocabulary(llm, wide, &error) && write_pictures(images, pictures, &error) &&
-              write_noise(noise, &error);
+    bool ok = widen_vocabulary(llm, wide, nouns, &error) &&
+              write_pictures(images, pictures, &error) && write_noise(noise, &error);
     free(llm);
     free(wide);
     free(images);

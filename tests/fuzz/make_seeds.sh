@@ -20,10 +20,23 @@ cp -r "$recorded"/clip_open "$recorded"/clip_openai "$recorded"/clip_shards open
 cp "$recorded"/archives/*.{pt,p} archives
 cp -r "$recorded"/tokenizers/{gpt_2,llama_2,llama_3,mistral,qwen_2,smollm2,bert} tokenizers
 rm -f tokenizers/*/{expected,conversations}.json
-cp -r "$recorded"/decoders/{linear,qwen2,yarn} decoders
+cp -r "$recorded"/decoders/{linear,dynamic,llama3,mistral,qwen2,yarn} decoders
 cp -r "$recorded"/adapters/{stage1,stage2} adapters
 "$build/tests/fuzz/make_seeds" "$here" .
 "$build/data/tiny/make_tiny_world" world --seed 5 --train 6 --test 2 --quiet
+
+# Masks in all their forms; the tiny world has compressed runs only.
+cat >masks.json <<'EOF'
+{"images": [{"id": 500000, "file_name": "000000500000.jpg", "height": 128, "width": 128}],
+ "categories": [{"id": 1, "name": "ring"}, {"id": 2, "name": "star"}],
+ "annotations": [
+  {"id": 1, "image_id": 500000, "category_id": 1, "iscrowd": 0, "bbox": [4, 4, 60, 60], "area": 1800,
+   "segmentation": [[4, 4, 64, 4, 64, 64, 30.5, 80.25], [100, 100, 120, 100, 110, 127.5]]},
+  {"id": 2, "image_id": 500000, "category_id": 2, "iscrowd": 0,
+   "segmentation": {"size": [128, 128], "counts": [5000, 60, 68, 60, 68, 60, 11068]}},
+  {"id": 3, "image_id": 500000, "category_id": 2, "iscrowd": 1,
+   "segmentation": {"size": [128, 128], "counts": [0, 16384]}}]}
+EOF
 
 configuration() { # configuration STAGE TRAIN_JSON MORE...
     cat <<EOF
