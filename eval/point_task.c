@@ -107,7 +107,8 @@ static bool run_batch(const PointTaskOptions *options, int first, int count, Poi
     for (int i = 0; i < count; i++)
         questions[i] = (Question){&images[i], options->prompt, (uint64_t)(first + i)};
     ok = ok && answer_questions(&options->answers, questions, count, replies, error);
-    if (ok && stop_requested()) ok = stop_request_error(error); // perhaps in the middle of an answer
+    if (ok && stop_requested())
+        ok = stop_request_error(error); // perhaps in the middle of an answer
     for (int i = 0; ok && i < count; i++)
         ok = judge(options, first + i, &images[i], &replies[i], sum, answers, pictures, error);
     for (int i = 0; i < count; i++) {

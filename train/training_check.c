@@ -1,5 +1,6 @@
 #include "train/training_check.h"
 
+#include "autograd/stop_request.h"
 #include "train/model_setup.h"
 
 typedef bool Check(const TrainingFacts *facts, Error *error);
@@ -53,6 +54,7 @@ static bool check_supervision(const TrainingFacts *facts, Error *error) {
     for (int64_t i = 0; i < count && !facts->is_held_out; i++) {
         TokenSequence sequence = {0};
         Sample sample;
+        if (stop_requested()) return stop_request_error(error);
         if (!dataset_sample(facts->data, i, &sample, error)) return false;
         bool ok = conversation_tokenize(facts->tokenizer, &format, sample.turns, sample.turn_count,
                                         sample.image_path != NULL, &sequence, error);
