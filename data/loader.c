@@ -148,15 +148,14 @@ static void *work(void *context) {
     return NULL;
 }
 
-static bool make_sampler(Loader *loader, Error *error) {
-    const LoaderOptions *options = &loader->options;
+static Sampler *make_sampler(const LoaderOptions *options, Error *error) {
     const int64_t count = dataset_count(options->dataset);
     int32_t *lengths = NULL;
     if (options->group_by_modality_length) {
         lengths = checked_malloc((size_t)count * sizeof *lengths);
         dataset_modality_lengths(options->dataset, lengths);
     }
-    loader->sampler = sampler_create(
+    Sampler *sampler = sampler_create(
         &(SamplerOptions){.sample_count = count,
                           .global_batch = (int64_t)options->micro_batch * options->accumulation *
                                           options->world_size,
@@ -167,7 +166,16 @@ static bool make_sampler(Loader *loader, Error *error) {
                           .modality_lengths = lengths},
         error);
     free(lengths);
-    return loader->sampler || error_context(error, "%s", dataset_path(options->dataset));
+    if (!sampler) error_context(error, "%s", dataset_path(options->dataset));
+    return sampler;
+}
+
+int64_t loader_steps_per_epoch(const LoaderOptions *options, Error *error) {
+    Sampler *sampler = make_sampler(options, error);
+    if (!sampler) return -1;
+    const int64_t steps = sampler_steps_per_epoch(sampler);
+    sampler_free(sampler);
+    return steps;
 }
 
 static bool start_threads(Loader *loader, Error *error) {
@@ -201,7 +209,8 @@ Loader *loader_create(const LoaderOptions *options, Error *error) {
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->room, NULL);
     pthread_cond_init(&loader->ready, NULL);
-    if (make_sampler(loader, error) && start_threads(loader, error)) return loader;
+    loader->sampler = make_sampler(options, error);
+    if (loader->sampler && start_threads(loader, error)) return loader;
     loader_free(loader);
     return NULL;
 }
@@ -222,10 +231,6 @@ void loader_free(Loader *loader) {
     free(loader->slots);
     free(loader->system_message);
     free(loader);
-}
-
-int64_t loader_steps_per_epoch(const Loader *loader) {
-    return sampler_steps_per_epoch(loader->sampler);
 }
 
 bool loader_next(Loader *loader, MicroBatch **batch, Error *error) {

@@ -56,11 +56,12 @@ void micro_batch_free(MicroBatch *batch);
 
 typedef struct Loader Loader;
 
+/// How many steps an epoch of such a loader has; -1 if the options do not fit together. Starts no threads and reads no sample.
+int64_t loader_steps_per_epoch(const LoaderOptions *options, Error *error);
 /// Starts the threads. NULL if the options do not fit together.
 Loader *loader_create(const LoaderOptions *options, Error *error);
 /// Stops the threads and frees everything that was not handed out.
 void loader_free(Loader *loader);
-int64_t loader_steps_per_epoch(const Loader *loader);
 /// Waits for the next micro-batch, which the caller frees; NULL after end_step. The error of a sample comes when its
 /// micro-batch is due; after it only loader_free() makes sense.
 bool loader_next(Loader *loader, MicroBatch **batch, Error *error);

@@ -92,7 +92,7 @@ LoaderOptions trainer_loader_options(const Trainer *trainer) {
                            .threads = threads > 0 ? threads : 1};
 }
 
-static bool open_loader(Trainer *trainer, int64_t first_step, int64_t end_step, Error *error) {
+static LoaderOptions training_options(const Trainer *trainer) {
     const Config *config = trainer->config;
     LoaderOptions options = trainer_loader_options(trainer);
     options.dataset = trainer->data;
@@ -100,18 +100,23 @@ static bool open_loader(Trainer *trainer, int64_t first_step, int64_t end_step, 
     options.group_by_modality_length = config->data.group_by_modality_length;
     options.micro_batch = (int)config->training.per_device_train_batch_size;
     options.accumulation = (int)config->training.gradient_accumulation_steps;
-    options.first_step = first_step;
-    options.end_step = end_step;
-    loader_free(trainer->loader);
+    return options;
+}
+
+static bool open_loader(Trainer *trainer, Error *error) {
+    LoaderOptions options = training_options(trainer);
+    options.first_step = trainer->position.step;
+    options.end_step = trainer->max_steps;
     trainer->loader = loader_create(&options, error);
     return trainer->loader != NULL;
 }
 
-/// Steps of the whole run. A loader is made to be asked how many steps an epoch has.
+/// Steps of the whole run.
 static bool count_steps(Trainer *trainer, Error *error) {
-    if (!open_loader(trainer, 0, 1, error) ||
-        !schedule_total_steps(trainer->config, loader_steps_per_epoch(trainer->loader),
-                              &trainer->max_steps, error))
+    LoaderOptions options = training_options(trainer);
+    int64_t steps_per_epoch = loader_steps_per_epoch(&options, error);
+    if (steps_per_epoch < 0 || !schedule_total_steps(trainer->config, steps_per_epoch,
+                                                     &trainer->max_steps, error))
         return false;
     trainer->warmup_steps =
         schedule_warmup_steps(trainer->config->training.warmup_ratio, trainer->max_steps);
@@ -322,10 +327,7 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
     trainer->peak_rate =
         flop_rate_of_products(trainer->setup.device, trainer->setup.model->options.dtype);
     return process_group_sum(group, &trainer->peak_rate, 1, error) &&
-           goes_on(trainer,
-                   fill_caches(trainer, error) &&
-                       open_loader(trainer, trainer->position.step, trainer->max_steps, error),
-                   error);
+           goes_on(trainer, fill_caches(trainer, error) && open_loader(trainer, error), error);
 }
 
 void trainer_clean_up(Trainer *trainer) {

@@ -99,7 +99,8 @@ static void every_sample_comes_once_with_its_own_picture_and_text(void **state) 
     need_tokenizer();
     LoaderOptions options = usual();
     Loader *loader = create(options);
-    assert_int_equal(loader_steps_per_epoch(loader), 6);
+    Error error = {0};
+    assert_int_equal(loader_steps_per_epoch(&options, &error), 6);
     int seen[SAMPLES] = {0};
     for (int number = 0; number < 12; number++) {
         MicroBatch *batch = next(loader);
