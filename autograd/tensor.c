@@ -244,22 +244,30 @@ Tensor *reshape(Tensor *x, int rank, const int64_t *shape) {
     return scope_adopt(y);
 }
 
-void tensor_rebase(Tensor *x, const Tensor *base, int64_t offset) {
-    int64_t n = tensor_numel(x);
-    CHECK(x->dtype == base->dtype && x->device == base->device && x->storage->references == 1 &&
-              offset >= 0 && offset + n <= tensor_numel(base),
-          "tensor_rebase: %s to element %lld of %s", tensor_describe(x), (long long)offset,
+Tensor *tensor_slice(const Tensor *base, int64_t offset, int rank, const int64_t *shape) {
+    Tensor *y = describe_new(base->device, base->dtype, rank, shape, base->name);
+    CHECK(offset >= 0 && offset + tensor_numel(y) <= tensor_numel(base),
+          "tensor_slice: %s from element %lld of %s", tensor_describe(y), (long long)offset,
           tensor_describe(base));
-    size_t element = dtype_size(x->dtype), bytes = (size_t)n * element;
-    void *content = checked_malloc(bytes + 1),
-         *place = (char *)base->data + (size_t)offset * element;
+    y->storage = base->storage;
+    y->storage->references++;
+    y->data = (char *)base->data + (size_t)offset * dtype_size(base->dtype);
+    return scope_adopt(y);
+}
+
+void tensor_move(Tensor *x, const Tensor *slice) {
+    CHECK(x->dtype == slice->dtype && x->device == slice->device &&
+              tensor_numel(x) == tensor_numel(slice) && x->storage->references == 1,
+          "tensor_move: %s to %s", tensor_describe(x), tensor_describe(slice));
+    size_t bytes = (size_t)tensor_numel(x) * dtype_size(x->dtype);
+    void *content = checked_malloc(bytes + 1);
     x->device->to_host(x->device, content, x->data, bytes);
-    x->device->from_host(x->device, place, content, bytes);
+    x->device->from_host(x->device, slice->data, content, bytes);
     free(content);
     storage_release(x->storage);
-    x->storage = base->storage;
+    x->storage = slice->storage;
     x->storage->references++;
-    x->data = place;
+    x->data = slice->data;
 }
 
 Tensor *tensor_retain(Tensor *x) {

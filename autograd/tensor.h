@@ -70,9 +70,12 @@ Tensor *tensor_over_part(Device *device, DType dtype, int rank, const int64_t *s
 /// Counts x's memory, which its reshapes share, as another kind; tensors of scopes are MEMORY_ACTIVATIONS at first.
 void tensor_set_memory_kind(Tensor *x, MemoryKind kind);
 
-/// Moves x into `base`, `offset` elements from its start: x's content is copied there, and base's memory lives as long as x. Type and
-/// device are the same, x has no reshape.
-void tensor_rebase(Tensor *x, const Tensor *base, int64_t offset);
+/// A part of base as a tensor of the innermost scope, from element `offset` on: no copy, no gradient. Base's memory lives as long as
+/// the slice (tensor_retain() makes it outlive the scope).
+Tensor *tensor_slice(const Tensor *base, int64_t offset, int rank, const int64_t *shape);
+/// Moves x into the memory of `slice`, which has as many elements of its type: x's content is copied there, and x lies there from
+/// now on. x has no reshape.
+void tensor_move(Tensor *x, const Tensor *slice);
 
 /// One more owner. Returns x. NULL is allowed in both.
 Tensor *tensor_retain(Tensor *x);

@@ -7,14 +7,12 @@
 /// Bytes of logits at a time: large enough for efficient products, small beside a batch's activations.
 enum { LOGIT_BYTES = 64 << 20 };
 
-/// Rows first .. first+count of x as a tensor of the innermost scope (no copy, no gradient).
+/// Rows first .. first+count of x as a tensor of the innermost scope.
 static Tensor *rows_of(const Tensor *x, int64_t first, int64_t count) {
-    size_t row_bytes = (size_t)(tensor_numel(x) / x->shape[0]) * dtype_size(x->dtype);
     int64_t shape[MAX_RANK];
     memcpy(shape, x->shape, sizeof shape);
     shape[0] = count;
-    char *data = (char *)x->data + (size_t)first * row_bytes;
-    return scope_adopt(tensor_over(x->device, x->dtype, x->rank, shape, data, NULL));
+    return tensor_slice(x, first * (tensor_numel(x) / x->shape[0]), x->rank, shape);
 }
 
 /// What one chunk of supervised rows adds to the loss and, if wanted, the gradient of its hidden states (into grad, the chunk's

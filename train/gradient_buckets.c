@@ -76,12 +76,13 @@ static void move_in(GradientBuckets *buckets, int parameter) {
     Tensor *value = buckets->set->items[parameter].value;
     Place place = buckets->places[parameter];
     Bucket *bucket = &buckets->items[place.bucket];
-    Tensor *gradient =
-        tensor_new_persistent(value->device, FLOAT32, value->rank, value->shape, value->name);
-    tensor_rebase(gradient, bucket->gradients, place.offset);
+    scope_begin();
+    Tensor *gradient = tensor_slice(bucket->gradients, place.offset, value->rank, value->shape);
+    if (value->name) gradient->name = checked_strdup(value->name);
     leaf_set_gradient(value, gradient);
-    tensor_release(gradient);
-    if (buckets->shard) tensor_rebase(value, bucket->values, place.offset);
+    if (buckets->shard)
+        tensor_move(value, tensor_slice(bucket->values, place.offset, value->rank, value->shape));
+    scope_end();
 }
 
 /// The elements of a parameter that are this rank's.

@@ -42,11 +42,9 @@ void optimizer_free(Optimizer *optimizer) {
     *optimizer = (Optimizer){0};
 }
 
-/// A part of a tensor as one of the innermost scope, without a copy. NULL of NULL.
-static Tensor *view_of(const Tensor *x, const ParameterRange *range) {
-    if (!x) return NULL;
-    float *data = (float *)x->data + range->first;
-    return scope_adopt(tensor_over(x->device, FLOAT32, SHAPE(range->count), data, NULL));
+/// NULL of NULL.
+static Tensor *slice_of(const Tensor *x, const ParameterRange *range) {
+    return x ? tensor_slice(x, range->first, SHAPE(range->count)) : NULL;
 }
 
 double optimizer_sum_squares(const Optimizer *optimizer) {
@@ -56,7 +54,7 @@ double optimizer_sum_squares(const Optimizer *optimizer) {
     for (int i = 0; i < optimizer->part_count; i++) {
         const ParameterRange *range = &optimizer->parts[i].range;
         Tensor *gradient = grad(optimizer->parameters->items[range->parameter].value);
-        if (gradient) gradients[count++] = view_of(gradient, range);
+        if (gradient) gradients[count++] = slice_of(gradient, range);
     }
     double sum = 0;
     if (count) kernels(gradients[0])->sum_squares(count, gradients, &sum);
@@ -80,8 +78,8 @@ static void step_group(Optimizer *optimizer, const OptimizerOptions *options, Pa
         const Parameter *parameter = &optimizer->parameters->items[part->range.parameter];
         if (parameter->group != group || parameter->decay != decay) continue;
         tensors[count++] =
-            (AdamWTensors){view_of(grad(parameter->value), &part->range), part->exp_avg,
-                           part->exp_avg_sq, view_of(parameter->value, &part->range)};
+            (AdamWTensors){slice_of(grad(parameter->value), &part->range), part->exp_avg,
+                           part->exp_avg_sq, slice_of(parameter->value, &part->range)};
     }
     AdamW step = {.learning_rate = (float)options->learning_rate[group],
                   .beta1 = (float)options->beta1,

@@ -319,6 +319,28 @@ static void an_evaluation_inside_a_step_records_nothing(void **state) {
     parameters_free(&set);
 }
 
+static void a_slice_lies_in_the_memory_of_its_base_and_outlives_it(void **state) {
+    (void)state;
+    const float values[] = {0, 1, 2, 3, 4, 5};
+    float host[4];
+    case_begin();
+    scope_begin();
+    Tensor *base = tensor_from_host(device, FLOAT32, SHAPE(3, 2), values);
+    Tensor *slice = tensor_retain(tensor_slice(base, 2, SHAPE(2, 2)));
+    kernels(base)->scale(base, 2, base);
+    Tensor *moved = tensor_new_persistent(device, FLOAT32, SHAPE(2), "moved");
+    device->from_host(device, moved->data, values + 4, 2 * sizeof(float));
+    tensor_move(moved, tensor_slice(base, 4, SHAPE(2)));
+    scope_end();
+    tensor_to_host_float(slice, host);
+    assert_true(host[0] == 4 && host[1] == 6 && host[2] == 4 && host[3] == 5);
+    tensor_release(slice);
+    tensor_to_host_float(moved, host);
+    assert_true(host[0] == 4 && host[1] == 5);
+    tensor_release(moved);
+    case_end();
+}
+
 static int run_all(void) {
     device = case_device();
     const struct CMUnitTest tests[] = {
@@ -334,6 +356,7 @@ static int run_all(void) {
         cmocka_unit_test(a_leaf_is_complete_when_nothing_left_on_the_tape_reads_it),
         cmocka_unit_test(who_listens_hears_of_every_op_forward_again_and_backward),
         cmocka_unit_test(an_evaluation_inside_a_step_records_nothing),
+        cmocka_unit_test(a_slice_lies_in_the_memory_of_its_base_and_outlives_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
