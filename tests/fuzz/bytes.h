@@ -1,26 +1,16 @@
-/// A file's content in memory, to be changed.
+/// A file's content in memory, to be changed. Behind the last byte of a ByteBuffer stands a zero.
 #pragma once
-#include <stdbool.h>
-#include <stddef.h>
+#include "autograd/byte_buffer.h"
 
-/// data[size] is always 0.
-typedef struct Bytes {
-    unsigned char *data;
-    size_t size, capacity;
-} Bytes;
+ByteBuffer bytes_copy(const void *data, size_t size);
+/// Puts `count` bytes where `removed` bytes stood; they may be the buffer's own.
+void bytes_replace(ByteBuffer *bytes, size_t at, size_t removed, const void *data, size_t count);
 
-void bytes_free(Bytes *bytes);
-Bytes bytes_copy(const void *data, size_t size);
-/// Puts `count` bytes where `removed` bytes stood.
-void bytes_replace(Bytes *bytes, size_t at, size_t removed, const void *data, size_t count);
-void bytes_append(Bytes *bytes, const void *data, size_t count);
-void bytes_print(Bytes *bytes, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/// False if the file cannot be read.
-bool bytes_read(Bytes *bytes, const char *path);
+/// False if the file cannot be read: nothing is in the buffer then.
+bool bytes_read(ByteBuffer *bytes, const char *path);
 /// Everything that has been written to an open file.
-bool bytes_read_descriptor(Bytes *bytes, int descriptor);
-bool bytes_write(const Bytes *bytes, const char *path);
+bool bytes_read_descriptor(ByteBuffer *bytes, int descriptor);
+bool bytes_write(const ByteBuffer *bytes, const char *path);
 
 /// The text with \n, \\ and \xHH in place of what no line of text holds; the caller frees it.
 char *escape(const void *data, size_t size);

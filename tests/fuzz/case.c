@@ -14,7 +14,7 @@ void case_free(FuzzCase *fuzz_case) {
     for (int i = 0; i < fuzz_case->count; i++) free(fuzz_case->arguments[i]);
     for (int i = 0; i < fuzz_case->overlay_count; i++) {
         free(fuzz_case->overlays[i].path);
-        bytes_free(&fuzz_case->overlays[i].bytes);
+        byte_buffer_free(&fuzz_case->overlays[i].bytes);
     }
     *fuzz_case = (FuzzCase){0};
 }
@@ -25,13 +25,13 @@ void case_add_argument(FuzzCase *fuzz_case, const void *text, size_t size) {
     fuzz_case->arguments[fuzz_case->count++] = strndup(size ? text : "", size);
 }
 
-void case_add_overlay(FuzzCase *fuzz_case, OverlayKind kind, const char *path, Bytes *bytes) {
+void case_add_overlay(FuzzCase *fuzz_case, OverlayKind kind, const char *path, ByteBuffer *bytes) {
     if (fuzz_case->overlay_count < MOST_OVERLAYS)
         fuzz_case->overlays[fuzz_case->overlay_count++] =
             (Overlay){kind, checked_strdup(path), *bytes};
     else
-        bytes_free(bytes);
-    *bytes = (Bytes){0};
+        byte_buffer_free(bytes);
+    *bytes = (ByteBuffer){0};
 }
 
 bool case_place(const FuzzCase *fuzz_case) {
@@ -51,7 +51,7 @@ bool case_place(const FuzzCase *fuzz_case) {
 // ---- as text
 
 /// "edit AT REMOVED" and lines of content, for each range that differs.
-static void write_edits(FILE *out, const Bytes *from, const Bytes *to) {
+static void write_edits(FILE *out, const ByteBuffer *from, const ByteBuffer *to) {
     size_t begin = 0, limit = from->size < to->size ? from->size : to->size, end = 0;
     while (begin < limit && from->data[begin] == to->data[begin]) begin++;
     while (end < limit - begin && from->data[from->size - 1 - end] == to->data[to->size - 1 - end])
@@ -59,7 +59,7 @@ static void write_edits(FILE *out, const Bytes *from, const Bytes *to) {
     if (from->size != to->size) {
         fprintf(out, "edit %zu %zu\n", begin, from->size - begin - end);
         for (size_t at = begin, count; at < to->size - end; at += count) {
-            const unsigned char *newline = memchr(to->data + at, '\n', to->size - end - at);
+            const char *newline = memchr(to->data + at, '\n', to->size - end - at);
             count = newline ? (size_t)(newline - to->data) + 1 - at : to->size - end - at;
             if (count > 80) count = 80;
             char *text = escape(to->data + at, count);
@@ -96,13 +96,13 @@ bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path) {
         const Overlay *overlay = &fuzz_case->overlays[i];
         char *name = escape(overlay->path, strlen(overlay->path)),
              *seed = format_string("%s/%s", seeds, overlay->path);
-        Bytes from = {0};
+        ByteBuffer from = {0};
         fprintf(out, "%s %s\n", KINDS[overlay->kind], name);
         if (overlay->kind == OVERLAY_BYTES) {
             bytes_read(&from, seed);
             write_edits(out, &from, &overlay->bytes);
         }
-        bytes_free(&from);
+        byte_buffer_free(&from);
         free(name);
         free(seed);
     }
@@ -117,7 +117,7 @@ typedef struct Reading {
 
 static bool read_overlay(Reading *reading, OverlayKind kind, char *rest) {
     unescape(rest);
-    Bytes bytes = {0};
+    ByteBuffer bytes = {0};
     char *seed = format_string("%s/%s", reading->seeds, rest);
     if (kind == OVERLAY_BYTES) bytes_read(&bytes, seed);
     free(seed);
@@ -141,7 +141,7 @@ static bool read_line(Reading *reading, const char *word, char *rest) {
     for (size_t i = 0; i < sizeof KINDS / sizeof *KINDS; i++)
         if (!strcmp(word, KINDS[i])) return read_overlay(reading, (OverlayKind)i, rest);
     if (!fuzz_case->overlay_count) return false;
-    Bytes *bytes = &fuzz_case->overlays[fuzz_case->overlay_count - 1].bytes;
+    ByteBuffer *bytes = &fuzz_case->overlays[fuzz_case->overlay_count - 1].bytes;
     if (!strcmp(word, "edit") && sscanf(rest, "%zu %zu", &reading->at, &removed) == 2) {
         bytes_replace(bytes, reading->at, removed, NULL, 0);
         return true;

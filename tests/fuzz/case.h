@@ -15,7 +15,7 @@ typedef enum OverlayKind {
 typedef struct Overlay {
     OverlayKind kind;
     char *path;
-    Bytes bytes;
+    ByteBuffer bytes;
 } Overlay;
 
 enum { MOST_ARGUMENTS = 128, MOST_OVERLAYS = 4 };
@@ -26,14 +26,14 @@ typedef struct FuzzCase {
     int count;
     Overlay overlays[MOST_OVERLAYS];
     int overlay_count;
-    /// Bytes at which writing a file fails, as on a full disk; 0: none.
+    /// ByteBuffer at which writing a file fails, as on a full disk; 0: none.
     size_t file_limit;
 } FuzzCase;
 
 void case_free(FuzzCase *fuzz_case);
 void case_add_argument(FuzzCase *fuzz_case, const void *text, size_t size);
 /// Takes over the bytes.
-void case_add_overlay(FuzzCase *fuzz_case, OverlayKind kind, const char *path, Bytes *bytes);
+void case_add_overlay(FuzzCase *fuzz_case, OverlayKind kind, const char *path, ByteBuffer *bytes);
 
 /// Puts the overlays in place, in the current folder.
 bool case_place(const FuzzCase *fuzz_case);

@@ -16,14 +16,14 @@
 enum { MOST_LINES = 24, MOST_BYTES = 6000 };
 
 void outcome_free(Outcome *outcome) {
-    bytes_free(&outcome->out);
-    bytes_free(&outcome->err);
-    bytes_free(&outcome->changes);
+    byte_buffer_free(&outcome->out);
+    byte_buffer_free(&outcome->err);
+    byte_buffer_free(&outcome->changes);
 }
 
 static void note_change(void *context, TreeChange change, const char *path) {
     static const char *const words[] = {"added", "removed", "changed"};
-    bytes_print(context, "%s %s\n", words[change], path);
+    byte_buffer_print(context, "%s %s\n", words[change], path);
 }
 
 /// Returns what the descriptor was.
@@ -69,7 +69,7 @@ Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture
     bytes_read_descriptor(&outcome.out, capture.out);
     bytes_read_descriptor(&outcome.err, capture.err);
     Tree after = tree_list();
-    bytes_print(&outcome.changes, "%s", "");
+    byte_buffer_print(&outcome.changes, "%s", "");
     tree_compare(&before, &after, note_change, &outcome.changes);
     tree_free(&before);
     tree_free(&after);
@@ -79,15 +79,15 @@ Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture
 // ---- judging
 
 /// The first byte that no terminal should get, -1: none.
-static int control_byte(const Bytes *text) {
+static int control_byte(const ByteBuffer *text) {
     for (size_t i = 0; i < text->size; i++) {
-        unsigned char c = text->data[i];
+        const unsigned char c = (unsigned char)text->data[i];
         if (c < 0x20 && c != '\n' && c != '\t') return c;
     }
     return -1;
 }
 
-static int count_lines(const Bytes *text) {
+static int count_lines(const ByteBuffer *text) {
     int lines = 0;
     for (size_t i = 0; i < text->size; i++) lines += text->data[i] == '\n';
     return lines;
@@ -106,7 +106,7 @@ static bool is_temporary(const char *path, size_t length) {
 /// Whether `line` is about the folder of a training that had begun, what is in it, or a folder above it.
 static bool is_kept(const Target *target, const Outcome *outcome, const char *line) {
     static const char record[] = "/metrics.jsonl\n";
-    const char *text = (const char *)outcome->changes.data, *found = strstr(text, record);
+    const char *text = outcome->changes.data, *found = strstr(text, record);
     if (strcmp(target->name, "train") != 0 || !found) return false;
     const char *folder = found;
     while (folder > text && folder[-1] != ' ') folder--;
@@ -118,7 +118,7 @@ static bool is_kept(const Target *target, const Outcome *outcome, const char *li
 }
 
 static char *judge_files(const Target *target, const Outcome *outcome) {
-    const char *text = (const char *)outcome->changes.data;
+    const char *text = outcome->changes.data;
     for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
         size_t length = strcspn(line, "\n");
         if (is_temporary(line, length))
@@ -140,7 +140,7 @@ static char *judge_json(const FuzzCase *fuzz_case, const Outcome *outcome) {
     }
     if (!asked || !outcome->out.size) return NULL;
     json_error_t error;
-    json_t *root = json_loadb((const char *)outcome->out.data, outcome->out.size, 0, &error);
+    json_t *root = json_loadb(outcome->out.data, outcome->out.size, 0, &error);
     json_decref(root);
     return root ? NULL : format_string("no JSON in spite of --json: %s", error.text);
 }
@@ -153,19 +153,18 @@ static char *judge_config(const FuzzCase *fuzz_case, const Outcome *outcome) {
         if (!strcmp(fuzz_case->arguments[i], "--help") || !strcmp(fuzz_case->arguments[i], "-h"))
             return NULL;
     Error error = {0};
-    Config *config =
-        config_load_text((const char *)outcome->out.data, "what config printed", NULL, 0, &error);
+    Config *config = config_load_text(outcome->out.data, "what config printed", NULL, 0, &error);
     if (!config) return format_string("config refuses what it printed: %s", error.message);
     char *again = config_to_yaml(config);
-    bool same = !strcmp(again, (const char *)outcome->out.data);
+    bool same = !strcmp(again, outcome->out.data);
     free(again);
     config_free(config);
     return same ? NULL : checked_strdup("config prints another configuration the second time");
 }
 
 char *judge(const Target *target, const FuzzCase *fuzz_case, const Outcome *outcome) {
-    const Bytes *out = &outcome->out, *err = &outcome->err;
-    const char *said = (const char *)err->data;
+    const ByteBuffer *out = &outcome->out, *err = &outcome->err;
+    const char *said = err->data;
     bool failed = outcome->exit_code != EXIT_DONE, is_plan = !strcmp(target->name, "plan");
     if (outcome->exit_code < EXIT_DONE || outcome->exit_code > EXIT_USAGE)
         return format_string("exit code %d", outcome->exit_code);

@@ -5,8 +5,8 @@
 typedef struct Outcome {
     int exit_code;
     double seconds;
-    Bytes out, err; ///< what was printed
-    Bytes changes;  ///< "added PATH", "removed PATH", "changed PATH", a line each
+    ByteBuffer out, err; ///< what was printed
+    ByteBuffer changes;  ///< "added PATH", "removed PATH", "changed PATH", a line each
 } Outcome;
 
 void outcome_free(Outcome *outcome);

@@ -102,14 +102,14 @@ static void keep(const Campaign *campaign, const FuzzCase *fuzz_case, const char
          *out_path = format_string("%s/out", folder), *err_path = format_string("%s/err", folder);
     mkdir(folder, 0777);
     case_save(fuzz_case, campaign->seeds, case_path);
-    Bytes text = bytes_copy(finding, strlen(finding)), out = {0}, err = {0};
-    bytes_append(&text, "\n", 1);
+    ByteBuffer text = bytes_copy(finding, strlen(finding)), out = {0}, err = {0};
+    byte_buffer_put(&text, "\n", 1);
     bytes_write(&text, text_path);
     if (bytes_read_descriptor(&out, campaign->capture.out)) bytes_write(&out, out_path);
     if (bytes_read_descriptor(&err, campaign->capture.err)) bytes_write(&err, err_path);
-    bytes_free(&text);
-    bytes_free(&out);
-    bytes_free(&err);
+    byte_buffer_free(&text);
+    byte_buffer_free(&out);
+    byte_buffer_free(&err);
     free(folder);
     free(case_path);
     free(text_path);
@@ -165,8 +165,8 @@ static void run_one(Campaign *campaign, int target, const FuzzCase *original, in
     if (finding) record(campaign, target, original, number, finding);
     if (campaign->verbose) {
         printf("exit code %d after %.3f s\n", outcome.exit_code, outcome.seconds);
-        printf("---- stdout\n%.4000s---- stderr\n%.4000s---- changes\n%s", (char *)outcome.out.data,
-               (char *)outcome.err.data, (char *)outcome.changes.data);
+        printf("---- stdout\n%.4000s---- stderr\n%.4000s---- changes\n%s", outcome.out.data,
+               outcome.err.data, outcome.changes.data);
         printf("---- judged: %s\n", finding ? finding : "all is well");
         fflush(stdout);
     }
@@ -236,11 +236,10 @@ static int line_length(const char *text, int most) {
 
 /// The first line of a sanitizer's report and the first of our own functions in it, else what a CHECK said.
 static char *describe_death(const Campaign *campaign, int status, bool hung) {
-    Bytes err = {0};
+    ByteBuffer err = {0};
     if (hung) return format_string("no end after %d s", SECONDS_PER_CASE);
     bytes_read_descriptor(&err, campaign->capture.err);
-    const char *text = err.data ? (const char *)err.data : "",
-               *report = strstr(text, "ERROR: AddressSanitizer"),
+    const char *text = err.data ? err.data : "", *report = strstr(text, "ERROR: AddressSanitizer"),
                *runtime = strstr(text, "runtime error"), *check = strstr(text, "internal error"),
                *where = NULL;
     for (const char *frame = report ? report : runtime; frame && !where;) {
@@ -260,7 +259,7 @@ static char *describe_death(const Campaign *campaign, int status, bool hung) {
                             where ? where : "")
             : format_string("ends the process itself, exit code %d: %.*s", WEXITSTATUS(status),
                             line_length(text, 150), text);
-    bytes_free(&err);
+    byte_buffer_free(&err);
     return description;
 }
 

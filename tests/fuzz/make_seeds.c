@@ -74,9 +74,9 @@ static bool write_pictures(const char *recorded, const char *folder, Error *erro
         if (sscanf(entry->name, "decode/%63[^/]/file", name) != 1 || !strstr(entry->name, "/file"))
             continue;
         char *path = format_string("%s/%s", folder, name);
-        Bytes bytes = bytes_copy(entry->data, (size_t)entry->numel);
+        ByteBuffer bytes = bytes_copy(entry->data, (size_t)entry->numel);
         ok = bytes_write(&bytes, path) || error_set(error, "%s cannot be written", path);
-        bytes_free(&bytes);
+        byte_buffer_free(&bytes);
         free(path);
     }
     safetensors_close(file);

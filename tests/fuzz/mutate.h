@@ -5,25 +5,25 @@
 
 /// Changes a file's content, by its name's form: JSON, YAML and safetensors by their structure or as bytes, checksums of PNG and zip
 /// mended after most changes, all else as bytes. `donor`: another file's content, to take pieces from.
-void mutate_file(Bytes *bytes, const char *name, const Bytes *donor, Random *random);
+void mutate_file(ByteBuffer *bytes, const char *name, const ByteBuffer *donor, Random *random);
 
 /// Flips, overwrites, cuts, repeats, inserts, moves bytes; numbers and words of text become others.
-void mutate_bytes(Bytes *bytes, const Bytes *donor, Random *random);
+void mutate_bytes(ByteBuffer *bytes, const ByteBuffer *donor, Random *random);
 /// Changes values, keys and order of JSON; as bytes where it is none.
-void mutate_json(Bytes *bytes, Random *random);
+void mutate_json(ByteBuffer *bytes, Random *random);
 /// Changes lines, keys and values of a configuration, by its schema.
-void mutate_yaml(Bytes *bytes, Random *random);
+void mutate_yaml(ByteBuffer *bytes, Random *random);
 
 /// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its structure still stands.
-void mend_checksums(Bytes *bytes);
+void mend_checksums(ByteBuffer *bytes);
 
 /// Appends text: of printable, control or other bytes, from empty to very long.
-void append_text(Bytes *out, Random *random);
+void append_text(ByteBuffer *out, Random *random);
 /// A number as text, mostly extreme or malformed.
 const char *random_number(Random *random);
 /// A value for a key of the configuration, right or wrong. `field`: index into CONFIG_FIELDS.
-void append_value(Bytes *out, int field, Random *random);
+void append_value(ByteBuffer *out, int field, Random *random);
 /// "section.key=value", right or wrong.
-void append_setting(Bytes *out, Random *random);
+void append_setting(ByteBuffer *out, Random *random);
 /// "section.key=value" of the right type, in range.
-void append_valid_setting(Bytes *out, Random *random);
+void append_valid_setting(ByteBuffer *out, Random *random);

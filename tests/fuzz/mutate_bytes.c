@@ -52,7 +52,7 @@ static const char *const NUMBERS[] = {"0",
 
 const char *random_number(Random *random) { return RANDOM_PICK(random, NUMBERS); }
 
-void append_text(Bytes *out, Random *random) {
+void append_text(ByteBuffer *out, Random *random) {
     static const char *const words[] = {"",
                                         "a",
                                         "null",
@@ -91,21 +91,21 @@ void append_text(Bytes *out, Random *random) {
     size_t kind = random_below(random, 10);
     if (kind < 6) {
         const char *word = RANDOM_PICK(random, words);
-        bytes_append(out, word, strlen(word));
+        byte_buffer_put(out, word, strlen(word));
     }
     if (kind == 6 || kind == 7) {
         for (size_t count = random_size(random, 40); count; count--) {
             unsigned char c = (unsigned char)(1 + random_below(random, kind == 6 ? 126 : 255));
-            bytes_append(out, &c, 1);
+            byte_buffer_put(out, &c, 1);
         }
     }
     if (kind >= 8) {
         char c = "aA9./ \xe9"[random_below(random, 7)];
-        for (size_t count = random_size(random, 70000); count; count--) bytes_append(out, &c, 1);
+        for (size_t count = random_size(random, 70000); count; count--) byte_buffer_put(out, &c, 1);
     }
 }
 
-static size_t place(const Bytes *bytes, Random *random) {
+static size_t place(const ByteBuffer *bytes, Random *random) {
     size_t near = random_chance(random, 40) ? random_size(random, bytes->size)
                                             : random_below(random, bytes->size);
     if (random_chance(random, 15)) near = bytes->size - near; // many formats keep their index there
@@ -113,16 +113,16 @@ static size_t place(const Bytes *bytes, Random *random) {
 }
 
 /// A number in the text becomes another. Where there is none within reach, nothing happens.
-static void change_number(Bytes *bytes, Random *random) {
+static void change_number(ByteBuffer *bytes, Random *random) {
     size_t at = place(bytes, random), end = at + 200 < bytes->size ? at + 200 : bytes->size;
-    while (at < end && !isdigit(bytes->data[at])) at++;
+    while (at < end && !isdigit((unsigned char)bytes->data[at])) at++;
     size_t length = 0;
-    while (at + length < end && isdigit(bytes->data[at + length])) length++;
+    while (at + length < end && isdigit((unsigned char)bytes->data[at + length])) length++;
     const char *number = random_number(random);
     if (length) bytes_replace(bytes, at, length, number, strlen(number));
 }
 
-static void set_field(Bytes *bytes, size_t at, Random *random) {
+static void set_field(ByteBuffer *bytes, size_t at, Random *random) {
     static const uint64_t values[] = {0,          1,          0x7f,          0x80,       0xff,
                                       0x100,      0x7fff,     0xffff,        0x10000,    0x7fffffff,
                                       0x80000000, 0xffffffff, 0xfffffffe,    1ull << 32, INT64_MAX,
@@ -132,10 +132,10 @@ static void set_field(Bytes *bytes, size_t at, Random *random) {
     bool big_endian = random_chance(random, 50);
     if (random_chance(random, 30)) value = random_bits(random);
     for (size_t i = 0; i < width && at + i < bytes->size; i++)
-        bytes->data[at + i] = (unsigned char)(value >> (8 * (big_endian ? width - 1 - i : i)));
+        bytes->data[at + i] = (char)(value >> (8 * (big_endian ? width - 1 - i : i)));
 }
 
-static void change_once(Bytes *bytes, const Bytes *donor, Random *random) {
+static void change_once(ByteBuffer *bytes, const ByteBuffer *donor, Random *random) {
     size_t kind = random_below(random, 12);
     if (!bytes->size || kind == 0) {
         append_text(bytes, random);
@@ -144,7 +144,7 @@ static void change_once(Bytes *bytes, const Bytes *donor, Random *random) {
     size_t at = place(bytes, random),
            count = 1 + random_size(random, random_chance(random, 80) ? 16 : bytes->size),
            room = bytes->size - at, span = count < room ? count : room;
-    Bytes text = {0};
+    ByteBuffer text = {0};
     switch (kind) {
     case 1:
         bytes_replace(bytes, at, span, NULL, 0);
@@ -173,19 +173,19 @@ static void change_once(Bytes *bytes, const Bytes *donor, Random *random) {
         set_field(bytes, at, random);
         break;
     case 8:
-        for (size_t i = 0; i < span; i++) bytes->data[at + i] = (unsigned char)random_bits(random);
+        for (size_t i = 0; i < span; i++) bytes->data[at + i] = (char)random_bits(random);
         break;
     case 9:
         memmove(bytes->data + place(bytes, random) % (bytes->size - span + 1), bytes->data + at,
                 span);
         break;
     default:
-        bytes->data[at] ^= (unsigned char)(1u << random_below(random, 8));
+        bytes->data[at] = (char)(bytes->data[at] ^ 1 << random_below(random, 8));
     }
-    bytes_free(&text);
+    byte_buffer_free(&text);
 }
 
-void mutate_bytes(Bytes *bytes, const Bytes *donor, Random *random) {
+void mutate_bytes(ByteBuffer *bytes, const ByteBuffer *donor, Random *random) {
     for (size_t changes = 1 + random_size(random, 7); changes; changes--)
         change_once(bytes, donor, random);
 }

@@ -3,24 +3,25 @@
 #include <string.h>
 #include <zlib.h>
 
-static uint64_t number_at(const Bytes *bytes, size_t at, size_t width, bool big_endian) {
+static uint64_t number_at(const ByteBuffer *bytes, size_t at, size_t width, bool big_endian) {
     uint64_t value = 0;
     for (size_t i = 0; i < width; i++)
-        value |= (uint64_t)bytes->data[at + i] << (8 * (big_endian ? width - 1 - i : i));
+        value |= (uint64_t)(unsigned char)bytes->data[at + i]
+                 << (8 * (big_endian ? width - 1 - i : i));
     return value;
 }
 
-static void set_number(Bytes *bytes, size_t at, uint32_t value, bool big_endian) {
+static void set_number(ByteBuffer *bytes, size_t at, uint32_t value, bool big_endian) {
     for (size_t i = 0; i < 4; i++)
-        bytes->data[at + i] = (unsigned char)(value >> (8 * (big_endian ? 3 - i : i)));
+        bytes->data[at + i] = (char)(value >> (8 * (big_endian ? 3 - i : i)));
 }
 
-static uint32_t crc_of(const Bytes *bytes, size_t at, size_t size) {
-    return (uint32_t)crc32(0, bytes->data + at, (uInt)size);
+static uint32_t crc_of(const ByteBuffer *bytes, size_t at, size_t size) {
+    return (uint32_t)crc32(0, (const Bytef *)bytes->data + at, (uInt)size);
 }
 
 /// Length, name, data, CRC-32 of name and data [PNG specification, 5.3].
-static void mend_png(Bytes *bytes) {
+static void mend_png(ByteBuffer *bytes) {
     for (size_t at = 8; at + 12 <= bytes->size;) {
         size_t length = (size_t)number_at(bytes, at, 4, true);
         if (length > bytes->size - at - 12) return;
@@ -30,7 +31,7 @@ static void mend_png(Bytes *bytes) {
 }
 
 /// Central directory entries and the local headers that they point to [APPNOTE.TXT, 4.3.7 and 4.3.12].
-static void mend_zip(Bytes *bytes) {
+static void mend_zip(ByteBuffer *bytes) {
     static const char central[] = "PK\1\2";
     for (size_t at = 0; at + 46 <= bytes->size; at++) {
         if (memcmp(bytes->data + at, central, 4) != 0) continue;
@@ -46,7 +47,7 @@ static void mend_zip(Bytes *bytes) {
     }
 }
 
-void mend_checksums(Bytes *bytes) {
+void mend_checksums(ByteBuffer *bytes) {
     if (bytes->size >= 8 && !memcmp(bytes->data, "\x89PNG", 4)) mend_png(bytes);
     if (bytes->size >= 30 && !memcmp(bytes->data, "PK\3\4", 4)) mend_zip(bytes);
 }

@@ -46,10 +46,10 @@ static void slot_set(const Slot *slot, json_t *value) {
 }
 
 static json_t *random_text(Random *random) {
-    Bytes text = {0};
+    ByteBuffer text = {0};
     append_text(&text, random);
-    json_t *value = json_stringn((const char *)text.data, text.size);
-    bytes_free(&text);
+    json_t *value = json_stringn(text.data, text.size);
+    byte_buffer_free(&text);
     return value ? value : json_string("not text");
 }
 
@@ -91,15 +91,15 @@ static json_t *random_value(const json_t *old, Random *random) {
 
 static void rename_key(const Slot *slot, const Slot *other, Random *random) {
     json_t *value = json_incref(slot_value(slot));
-    Bytes name = bytes_copy("", 0);
+    ByteBuffer name = bytes_copy("", 0);
     if (other->key && random_chance(random, 50))
-        bytes_append(&name, other->key, strlen(other->key));
+        byte_buffer_put(&name, other->key, strlen(other->key));
     else
         append_text(&name, random);
     json_object_del(slot->container, slot->key);
-    if (json_object_set_new(slot->container, (const char *)name.data, value) != 0)
+    if (json_object_set_new(slot->container, name.data, value) != 0)
         json_object_set_new(slot->container, "?", json_null());
-    bytes_free(&name);
+    byte_buffer_free(&name);
 }
 
 static void change_once(json_t *root, Slots *slots, Random *random) {
@@ -139,7 +139,7 @@ static void change_once(json_t *root, Slots *slots, Random *random) {
 }
 
 /// What no library for JSON writes: keys twice, numbers and escapes out of range, bytes that are no text.
-static void change_text(Bytes *bytes, Random *random) {
+static void change_text(ByteBuffer *bytes, Random *random) {
     static const char *const pieces[] = {"\"id\": 1, \"id\": 2,",
                                          "\\ud800",
                                          "\\u0000",
@@ -162,12 +162,12 @@ static void change_text(Bytes *bytes, Random *random) {
     const char *sign = RANDOM_PICK(random, places);
     if (!bytes->size) return;
     size_t at = random_below(random, bytes->size);
-    while (at < bytes->size && bytes->data[at] != (unsigned char)*sign) at++;
+    while (at < bytes->size && bytes->data[at] != *sign) at++;
     bytes_replace(bytes, at + 1, random_below(random, 2), piece, strlen(piece));
 }
 
-void mutate_json(Bytes *bytes, Random *random) {
-    json_t *root = json_loadb((const char *)bytes->data, bytes->size,
+void mutate_json(ByteBuffer *bytes, Random *random) {
+    json_t *root = json_loadb(bytes->data, bytes->size,
                               JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, NULL);
     if (!root) {
         mutate_bytes(bytes, NULL, random);

@@ -6,30 +6,32 @@
 
 // ---- values
 
-static void append_word(Bytes *out, const char *word) { bytes_append(out, word, strlen(word)); }
+static void append_word(ByteBuffer *out, const char *word) {
+    byte_buffer_put(out, word, strlen(word));
+}
 
-static void append_integer(Bytes *out, const ConfigField *field, Random *random) {
+static void append_integer(ByteBuffer *out, const ConfigField *field, Random *random) {
     double values[] = {field->minimum,     field->maximum,     field->minimum - 1,
                        field->maximum + 1, field->minimum + 1, 2};
     double value = RANDOM_PICK(random, values);
     if (random_chance(random, 30))
         append_word(out, random_number(random));
     else if (value > -1e15 && value < 1e15)
-        bytes_print(out, "%.0f", value);
+        byte_buffer_print(out, "%.0f", value);
     else
-        bytes_print(out, "%zu", random_size(random, 300));
+        byte_buffer_print(out, "%zu", random_size(random, 300));
 }
 
-static void append_quoted_text(Bytes *out, Random *random) {
+static void append_quoted_text(ByteBuffer *out, Random *random) {
     static const char *const quotes[] = {"",      "",        "'",       "\"",
                                          "\"\\x", "\"\\u00", "|\n    ", "!!str "};
     const char *quote = RANDOM_PICK(random, quotes);
     append_word(out, quote);
     append_text(out, random);
-    if (quote[0] == '"' || quote[0] == '\'') bytes_append(out, quote, 1);
+    if (quote[0] == '"' || quote[0] == '\'') byte_buffer_put(out, quote, 1);
 }
 
-static void append_path(Bytes *out, Random *random) {
+static void append_path(ByteBuffer *out, Random *random) {
     static const char *const paths[] = {"sd",
                                         "clip",
                                         "llm",
@@ -57,7 +59,7 @@ static void append_path(Bytes *out, Random *random) {
     append_word(out, RANDOM_PICK(random, paths));
 }
 
-void append_value(Bytes *out, int index, Random *random) {
+void append_value(ByteBuffer *out, int index, Random *random) {
     static const char *const truths[] = {"true", "false", "yes", "Off", "TRUE", "1", "null", "~"};
     static const char *const odd[] = {
         "[]",         "{}",        "[1]",     "{a: 1}", "null",
@@ -85,7 +87,7 @@ void append_value(Bytes *out, int index, Random *random) {
         if (random_chance(random, 50))
             append_word(out, random_number(random));
         else
-            bytes_print(out, "%g", random_chance(random, 50) ? field->minimum : 0.25);
+            byte_buffer_print(out, "%g", random_chance(random, 50) ? field->minimum : 0.25);
         break;
     case FIELD_BOOL:
         append_word(out, RANDOM_PICK(random, truths));
@@ -113,7 +115,7 @@ void append_value(Bytes *out, int index, Random *random) {
     }
 }
 
-void append_valid_setting(Bytes *out, Random *random) {
+void append_valid_setting(ByteBuffer *out, Random *random) {
     static const char *const paths[] = {
         "runs/stage1", "runs/stage2",      "published",        "adapters/stage1/mm_projector.bin",
         "null",        "open/clip_openai", "open/clip_shards", "clip",
@@ -124,14 +126,14 @@ void append_valid_setting(Bytes *out, Random *random) {
     int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS), names = 0;
     const ConfigField *field = &CONFIG_FIELDS[index];
     while (field->names && field->names[names]) names++;
-    bytes_print(out, "%s.%s=", field->section, field->name);
+    byte_buffer_print(out, "%s.%s=", field->section, field->name);
     double number = RANDOM_PICK(random, floats);
     switch (field->type) {
     case FIELD_BOOL:
         append_word(out, random_chance(random, 50) ? "true" : "false");
         break;
     case FIELD_FLOAT:
-        bytes_print(out, "%g", number < field->minimum ? field->minimum : number);
+        byte_buffer_print(out, "%g", number < field->minimum ? field->minimum : number);
         break;
     case FIELD_PATH:
         append_word(out, RANDOM_PICK(random, paths));
@@ -140,7 +142,7 @@ void append_valid_setting(Bytes *out, Random *random) {
         append_word(out, RANDOM_PICK(random, texts));
         break;
     case FIELD_INT_LIST:
-        bytes_print(out, "[%zu]", random_below(random, 3));
+        byte_buffer_print(out, "[%zu]", random_below(random, 3));
         break;
     case FIELD_STRING_LIST:
         append_word(out, random_chance(random, 50) ? "[q_proj]" : "[up_proj, v_proj]");
@@ -149,21 +151,21 @@ void append_valid_setting(Bytes *out, Random *random) {
         if (names && random_chance(random, 90))
             append_word(out, field->names[random_below(random, (size_t)names)]);
         else
-            bytes_print(out, "%.0f", field->minimum + (double)random_size(random, 100));
+            byte_buffer_print(out, "%.0f", field->minimum + (double)random_size(random, 100));
     }
 }
 
-void append_setting(Bytes *out, Random *random) {
+void append_setting(ByteBuffer *out, Random *random) {
     int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS);
     const ConfigField *field = &CONFIG_FIELDS[index];
     size_t begin = out->size;
-    bytes_print(out, "%s.%s=", field->section, field->name);
+    byte_buffer_print(out, "%s.%s=", field->section, field->name);
     append_value(out, index, random);
     if (random_chance(random, 5)) {
-        Bytes setting = bytes_copy(out->data + begin, out->size - begin);
+        ByteBuffer setting = bytes_copy(out->data + begin, out->size - begin);
         mutate_bytes(&setting, NULL, random);
         bytes_replace(out, begin, out->size - begin, setting.data, setting.size);
-        bytes_free(&setting);
+        byte_buffer_free(&setting);
     }
 }
 
@@ -173,7 +175,7 @@ typedef struct Line {
     size_t begin, size; ///< with its newline
 } Line;
 
-static Line line_at(const Bytes *bytes, size_t at) {
+static Line line_at(const ByteBuffer *bytes, size_t at) {
     Line line = {at, 0};
     while (line.begin && bytes->data[line.begin - 1] != '\n') line.begin--;
     while (line.begin + line.size < bytes->size && bytes->data[line.begin + line.size] != '\n')
@@ -182,7 +184,7 @@ static Line line_at(const Bytes *bytes, size_t at) {
     return line;
 }
 
-static void append_line(Bytes *out, Random *random) {
+static void append_line(ByteBuffer *out, Random *random) {
     static const char *const lines[] = {
         "<<: *a\n",
         "---\n",
@@ -221,21 +223,21 @@ static void append_line(Bytes *out, Random *random) {
         return;
     }
     int index = (int)random_below(random, (size_t)NUM_CONFIG_FIELDS);
-    if (random_chance(random, 20)) bytes_print(out, "%s:\n", CONFIG_FIELDS[index].section);
-    bytes_print(out, "  %s: ", CONFIG_FIELDS[index].name);
+    if (random_chance(random, 20)) byte_buffer_print(out, "%s:\n", CONFIG_FIELDS[index].section);
+    byte_buffer_print(out, "  %s: ", CONFIG_FIELDS[index].name);
     append_value(out, index, random);
     append_word(out, "\n");
 }
 
 /// The value of a line "  key: value" becomes another; of any other line the text.
-static void change_value(Bytes *bytes, Line line, Random *random) {
+static void change_value(ByteBuffer *bytes, Line line, Random *random) {
     char key[64] = "";
-    const unsigned char *text = bytes->data + line.begin, *colon = memchr(text, ':', line.size);
+    const char *text = bytes->data + line.begin, *colon = memchr(text, ':', line.size);
     size_t indent = 0, from = colon ? (size_t)(colon - text) + 1 : 0;
     while (indent < line.size && text[indent] == ' ') indent++;
     if (colon && from > indent + 1 && from - indent - 1 < sizeof key)
         memcpy(key, text + indent, from - indent - 1);
-    Bytes value = bytes_copy(" ", colon ? 1 : 0);
+    ByteBuffer value = bytes_copy(" ", colon ? 1 : 0);
     int field = -1;
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++)
         if (!strcmp(CONFIG_FIELDS[i].name, key)) field = i;
@@ -243,15 +245,15 @@ static void change_value(Bytes *bytes, Line line, Random *random) {
         append_value(&value, field, random);
     else
         append_text(&value, random);
-    bytes_append(&value, "\n", 1);
+    byte_buffer_put(&value, "\n", 1);
     bytes_replace(bytes, line.begin + from, line.size - from, value.data, value.size);
-    bytes_free(&value);
+    byte_buffer_free(&value);
 }
 
-static void change_once(Bytes *bytes, Random *random) {
+static void change_once(ByteBuffer *bytes, Random *random) {
     Line line = line_at(bytes, random_below(random, bytes->size)),
          other = line_at(bytes, random_below(random, bytes->size));
-    Bytes text = {0};
+    ByteBuffer text = {0};
     switch (random_below(random, 9)) {
     case 0:
         bytes_replace(bytes, line.begin, line.size, NULL, 0);
@@ -273,10 +275,10 @@ static void change_once(Bytes *bytes, Random *random) {
     default:
         change_value(bytes, line, random);
     }
-    bytes_free(&text);
+    byte_buffer_free(&text);
 }
 
-void mutate_yaml(Bytes *bytes, Random *random) {
+void mutate_yaml(ByteBuffer *bytes, Random *random) {
     if (random_chance(random, 10)) bytes->size = 0;
     for (size_t changes = 1 + random_size(random, 10); changes; changes--)
         change_once(bytes, random);

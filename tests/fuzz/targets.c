@@ -285,7 +285,7 @@ static void change_file(FuzzCase *fuzz_case, const char *patterns, const Tree *t
                             : tree->items[random_below(random, (size_t)tree->count)].path;
     char *from = format_string("%s/%s", seeds, path),
          *donor_path = format_string("%s/%s", seeds, other);
-    Bytes bytes = {0}, donor = {0};
+    ByteBuffer bytes = {0}, donor = {0};
     bytes_read(&bytes, from);
     bytes_read(&donor, donor_path);
     OverlayKind kind = OVERLAY_BYTES;
@@ -297,14 +297,14 @@ static void change_file(FuzzCase *fuzz_case, const char *patterns, const Tree *t
         mutate_file(&bytes, path, &donor, random);
     }
     case_add_overlay(fuzz_case, kind, path, &bytes);
-    bytes_free(&donor);
+    byte_buffer_free(&donor);
     free(from);
     free(donor_path);
 }
 
 // ---- arguments
 
-static void append_argument(Bytes *out, const Tree *tree, Random *random) {
+static void append_argument(ByteBuffer *out, const Tree *tree, Random *random) {
     static const char *const words[] = {"--help",
                                         "-h",
                                         "--json",
@@ -341,21 +341,21 @@ static void append_argument(Bytes *out, const Tree *tree, Random *random) {
     size_t kind = random_below(random, 10);
     if (kind < 3) {
         const char *word = RANDOM_PICK(random, words);
-        bytes_append(out, word, strlen(word));
+        byte_buffer_put(out, word, strlen(word));
     } else if (kind < 7) {
         append_setting(out, random);
     } else if (kind == 7) {
         const char *path = tree->items[random_below(random, (size_t)tree->count)].path;
-        bytes_append(out, path, strlen(path));
+        byte_buffer_put(out, path, strlen(path));
     } else if (kind == 8) {
         append_text(out, random);
     } else {
         const char *number = random_number(random);
-        bytes_append(out, number, strlen(number));
+        byte_buffer_put(out, number, strlen(number));
     }
 }
 
-static void insert_argument(FuzzCase *fuzz_case, int at, const Bytes *text) {
+static void insert_argument(FuzzCase *fuzz_case, int at, const ByteBuffer *text) {
     if (fuzz_case->count == MOST_ARGUMENTS) return;
     case_add_argument(fuzz_case, text->data, text->size);
     char *added = fuzz_case->arguments[fuzz_case->count - 1];
@@ -366,7 +366,7 @@ static void insert_argument(FuzzCase *fuzz_case, int at, const Bytes *text) {
 
 static void change_arguments(FuzzCase *fuzz_case, const Tree *tree, Random *random) {
     int at = 1 + (int)random_below(random, (size_t)fuzz_case->count);
-    Bytes text = bytes_copy("", 0);
+    ByteBuffer text = bytes_copy("", 0);
     switch (random_below(random, 8)) {
     case 0:
         if (at < fuzz_case->count) {
@@ -378,10 +378,10 @@ static void change_arguments(FuzzCase *fuzz_case, const Tree *tree, Random *rand
         break;
     case 1:
         if (at < fuzz_case->count) {
-            bytes_append(&text, fuzz_case->arguments[at], strlen(fuzz_case->arguments[at]));
+            byte_buffer_put(&text, fuzz_case->arguments[at], strlen(fuzz_case->arguments[at]));
             mutate_bytes(&text, NULL, random);
             free(fuzz_case->arguments[at]);
-            fuzz_case->arguments[at] = strndup((char *)text.data, text.size);
+            fuzz_case->arguments[at] = strndup(text.data, text.size);
         }
         break;
     case 2:
@@ -392,16 +392,16 @@ static void change_arguments(FuzzCase *fuzz_case, const Tree *tree, Random *rand
         append_setting(&text, random);
         insert_argument(fuzz_case, fuzz_case->count, &text);
     }
-    bytes_free(&text);
+    byte_buffer_free(&text);
 }
 
 /// Settings that may each be right, and together mean what nobody tried.
 static void combine_settings(FuzzCase *fuzz_case, Random *random) {
     for (size_t count = 1 + random_below(random, 8); count; count--) {
-        Bytes text = bytes_copy("", 0);
+        ByteBuffer text = bytes_copy("", 0);
         append_valid_setting(&text, random);
         insert_argument(fuzz_case, fuzz_case->count, &text);
-        bytes_free(&text);
+        byte_buffer_free(&text);
     }
 }
 

@@ -93,7 +93,7 @@ static void restore_one(void *context, TreeChange change, const char *path) {
     if (change == TREE_ADDED) return;
     char *from = format_string("%s/%s", restoring->seeds, path);
     struct stat status;
-    Bytes bytes = {0};
+    ByteBuffer bytes = {0};
     if (stat(from, &status)) {
         CHECK(false, "%s is gone", from);
     } else if (S_ISDIR(status.st_mode)) {
@@ -102,7 +102,7 @@ static void restore_one(void *context, TreeChange change, const char *path) {
         CHECK(bytes_read(&bytes, from) && bytes_write(&bytes, path), "%s: %s", path,
               strerror(errno));
     }
-    bytes_free(&bytes);
+    byte_buffer_free(&bytes);
     free(from);
 }
 
