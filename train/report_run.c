@@ -48,6 +48,7 @@ static char *read_text(const char *folder, const char *file) {
 static json_t *read_starts(const char *folder) {
     char *text = read_text(folder, "runs.jsonl"), *rest = text, *line;
     json_t *starts = json_array();
+    int left_out = 0, first = 0;
     for (int number = 1; (line = strsep(&rest, "\n")); number++) {
         if (!*line) continue;
         json_t *start = json_loads(line, 0, NULL);
@@ -56,9 +57,14 @@ static json_t *read_starts(const char *folder) {
             continue;
         }
         json_decref(start);
-        utf8_print(stderr, "warning: %s/runs.jsonl:%d is no JSON object and is left out\n", folder,
-                   number);
+        if (!left_out++) first = number;
     }
+    if (left_out)
+        utf8_print(
+            stderr,
+            "warning: %s/runs.jsonl:%d is no JSON object and is left out (of such lines there "
+            "are %d)\n",
+            folder, first, left_out);
     free(text);
     return starts;
 }

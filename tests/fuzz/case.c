@@ -82,9 +82,7 @@ static void write_edits(FILE *out, const ByteBuffer *from, const ByteBuffer *to)
     }
 }
 
-bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path) {
-    FILE *out = fopen(path, "w");
-    if (!out) return false;
+void case_print(const FuzzCase *fuzz_case, const char *seeds, FILE *out) {
     fprintf(out, "target %s\n", fuzz_case->target);
     if (fuzz_case->file_limit) fprintf(out, "file_limit %zu\n", fuzz_case->file_limit);
     for (int i = 0; i < fuzz_case->count; i++) {
@@ -106,6 +104,12 @@ bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path) {
         free(name);
         free(seed);
     }
+}
+
+bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path) {
+    FILE *out = fopen(path, "w");
+    if (!out) return false;
+    case_print(fuzz_case, seeds, out);
     return fclose(out) == 0;
 }
 

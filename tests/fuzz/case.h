@@ -4,6 +4,8 @@
 #include "tests/fuzz/random.h"
 #include "tests/fuzz/tree.h"
 
+#include <stdio.h>
+
 typedef enum OverlayKind {
     OVERLAY_BYTES,
     OVERLAY_MISSING,
@@ -38,7 +40,8 @@ void case_add_overlay(FuzzCase *fuzz_case, OverlayKind kind, const char *path, B
 /// Puts the overlays in place, in the current folder.
 bool case_place(const FuzzCase *fuzz_case);
 
-/// Writes the case as lines of text: bytes as differences from the seed where there is one.
+/// Prints the case as lines of text: bytes as differences from the seed where there is one.
+void case_print(const FuzzCase *fuzz_case, const char *seeds, FILE *out);
 bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path);
 /// False if the file cannot be read or is no case.
 bool case_load(FuzzCase *fuzz_case, const char *seeds, const char *path);

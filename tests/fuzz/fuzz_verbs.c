@@ -147,6 +147,10 @@ static void run_one(Campaign *campaign, int target, const FuzzCase *original, in
     snprintf(limited.target, sizeof limited.target, "%s", original->target);
     for (int i = 0; i < original->count; i++)
         case_add_argument(&limited, original->arguments[i], strlen(original->arguments[i]));
+    if (campaign->verbose) {
+        case_print(original, campaign->seeds, stdout);
+        fflush(stdout);
+    }
     CHECK(case_place(original), "a file cannot be put in place: %s", strerror(errno));
     shared->number = number;
     shared->started = clock_seconds();
