@@ -51,6 +51,14 @@ static const struct {
 #undef BEGINS
 };
 
+/// Without a byte-order mark, of text that begins with two characters of ASCII.
+static bool is_utf_16(const unsigned char *bytes, size_t size) {
+    if (size < 4) return false;
+    const int high = bytes[0] ? 1 : 0, low = 1 - high;
+    return !bytes[high] && !bytes[high + 2] && bytes[low] >= '\t' && bytes[low] < 0x7f &&
+           bytes[low + 2] >= '\t' && bytes[low + 2] < 0x7f;
+}
+
 static bool begins_with_word(const char *text, size_t size, const char *word) {
     return size >= strlen(word) && strncasecmp(text, word, strlen(word)) == 0;
 }
@@ -65,6 +73,7 @@ const char *file_content(const void *bytes, size_t size) {
         if (!strcmp(beginnings[i].content, "a BMP image") && memcmp(text, "BM", 2)) continue;
         return beginnings[i].content;
     }
+    if (is_utf_16(bytes, size)) return UTF_16;
     while (space < size && strchr(" \t\r\n", text[space]) && text[space]) space++;
     if (begins_with_word(text + space, size - space, "<!doctype html") ||
         begins_with_word(text + space, size - space, "<html"))

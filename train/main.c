@@ -65,13 +65,14 @@ static int run_verb(int argc, char **argv) {
     return refuse_verb(argv[0]);
 }
 
-/// The arguments with `~/` at the beginning replaced as a shell does it, for callers that are none;
-/// no prompt or word begins so. The strings live as long as the program.
+/// The arguments with `~/` or `~user/` at the beginning replaced as a shell does it, for callers
+/// that are none; no prompt or word begins so. The strings live as long as the program.
 static char **with_home_paths(int argc, char **argv) {
     static char **arguments;
     arguments = checked_calloc((unsigned long)argc + 1, sizeof *arguments);
     for (int i = 0; i < argc; i++) {
-        char *full = strncmp(argv[i], "~/", 2) == 0 ? home_path(argv[i], NULL) : NULL;
+        const bool has_home = argv[i][0] == '~' && strchr(argv[i], '/');
+        char *full = has_home ? home_path(argv[i], NULL) : NULL;
         arguments[i] = full ? full : argv[i];
     }
     return arguments;

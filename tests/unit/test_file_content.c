@@ -36,6 +36,9 @@ static void formats_are_known_by_their_first_bytes(void **state) {
     assert_string_equal(file_content("\n <!DOCTYPE HTML>", 17), "an HTML page");
     assert_string_equal(file_content("\xff\xfe{\0", 4), "text in UTF-16");
     assert_string_equal(file_content("\xff\xfe\0\0", 4), "text in UTF-32");
+    assert_string_equal(file_content("[\0{\0", 4), "text in UTF-16");
+    assert_string_equal(file_content("\0[\0{", 4), "text in UTF-16");
+    assert_null(file_content("\x60\0\0\0\0\0\0\0{", 9));
     assert_string_equal(file_content(LFS, sizeof LFS), "a git-lfs pointer");
     assert_null(file_content("{\"a\": 1}", 8));
     assert_null(file_content("", 0));
