@@ -9,14 +9,15 @@
 
 // ---- text that may be anything
 
-/// Where the character at text[at] ends, at most `end`; a byte that belongs to none counts by itself.
+/// Where the character at text[at] ends, at most `end`; a byte that belongs to none counts by
+/// itself.
 static size_t next_character(const char *text, size_t at, size_t end) {
     const size_t length = utf8_character_length(text + at, end - at);
     return at + (length ? length : 1);
 }
 
-/// Writes one character, or a byte that belongs to none, as far as `room` bytes and a zero allow: as an escape if no terminal shows
-/// it. Returns the bytes written.
+/// Writes one character, or a byte that belongs to none, as far as `room` bytes and a zero allow:
+/// as an escape if no terminal shows it. Returns the bytes written.
 static size_t put_character(char *to, size_t room, const char *from, size_t length) {
     char escaped[12];
     if (!utf8_printable_length(from, length)) {
@@ -47,7 +48,8 @@ Quoted quote(const char *text) {
     return quoted;
 }
 
-/// Copies `text` into a message as one line without endless words. A word's middle is left out between characters.
+/// Copies `text` into a message as one line without endless words. A word's middle is left out
+/// between characters.
 static void copy_readable(char *to, size_t size, const char *text) {
     enum { LONGEST_WORD = 240, BEGINNING = 100, END = 40 };
     size_t used = 0, length = strlen(text);
@@ -91,8 +93,8 @@ bool error_set(Error *error, const char *format, ...) {
     return false;
 }
 
-/// Whether the message says first what the context would say: "a.json:12: ..." in the context of a.json, or "model/a.json: ..." in that
-/// of the folder model.
+/// Whether the message says first what the context would say: "a.json:12: ..." in the context of
+/// a.json, or "model/a.json: ..." in that of the folder model.
 static bool is_said(const char *context, const char *message) {
     const size_t length = strlen(context);
     return length && strncmp(message, context, length) == 0 && strchr(":/", message[length]) &&

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/// Of the user of that name, "" being who runs the program; NULL if there is none. The caller frees it.
+/// Of the user of that name, "" being who runs the program; NULL if there is none. The caller frees
+/// it.
 static char *home_of(const char *user) {
     const char *home = *user ? NULL : getenv("HOME");
     if (home && *home) return checked_strdup(home);

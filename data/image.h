@@ -1,9 +1,10 @@
 /// Pictures as 8-bit RGB, and the files they come from.
 ///
-/// Reading gives what Pillow's Image.open(path).convert("RGB") gives: grey and palettes expanded, alpha dropped, CMYK
-/// converted by its formula. As there, the orientation that a camera notes in EXIF is not applied: pixels come as they are
-/// stored. A PNG whose damage lies behind its last pixel (no end, a wrong checksum) is read, with a warning. Two differences:
-/// 16-bit grey keeps its high byte (Pillow clips values above 255 to white), and a JPEG whose data end early is an error
+/// Reading gives what Pillow's Image.open(path).convert("RGB") gives: grey and palettes expanded,
+/// alpha dropped, CMYK converted by its formula. As there, the orientation that a camera notes in
+/// EXIF is not applied: pixels come as they are stored. A PNG whose damage lies behind its last
+/// pixel (no end, a wrong checksum) is read, with a warning. Two differences: 16-bit grey keeps its
+/// high byte (Pillow clips values above 255 to white), and a JPEG whose data end early is an error
 /// wherever they end.
 #pragma once
 #include "autograd/error.h"
@@ -25,8 +26,8 @@ Image image_new(int width, int height);
 /// Frees the pixels; an Image of zeros is allowed.
 void image_free(Image *image);
 
-/// Who hears that a file is damaged though its picture is whole, from now on and for all; NULL, as at first: nobody. Called by whatever
-/// thread reads the file.
+/// Who hears that a file is damaged though its picture is whole, from now on and for all; NULL, as
+/// at first: nobody. Called by whatever thread reads the file.
 typedef void ImageWarning(const char *message);
 void image_on_warning(ImageWarning *warning);
 

@@ -51,8 +51,8 @@ static void ask_for_rgb(png_structp png, png_infop info) {
     png_read_update_info(png, info);
 }
 
-/// Whether the last row of the last pass has its pixels: libpng counts a row when it has put it into its place, before it looks at what
-/// is left of the data.
+/// Whether the last row of the last pass has its pixels: libpng counts a row when it has put it
+/// into its place, before it looks at what is left of the data.
 static bool is_complete(const Reading *reading, png_structp png) {
     enum { PASSES = 7 };
     if (!reading->rows) return false;

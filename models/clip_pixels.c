@@ -1,5 +1,6 @@
-// Everything that a file may say about values is one linear map of a channel: (u factor - mean) / std with u in [0, 1], and so a mean and a
-// deviation of their own. What it says about resizing must be what data/preprocess.h does.
+// Everything that a file may say about values is one linear map of a channel: (u factor - mean) /
+// std with u in [0, 1], and so a mean and a deviation of their own. What it says about resizing
+// must be what data/preprocess.h does.
 #include "models/clip_pixels.h"
 
 #include "models/open_clip.h"

@@ -52,8 +52,8 @@ static void load_layer(Weights *weights, const LlamaConfig *config, LlamaLayer *
     }
 }
 
-/// Embeddings and lm_head, which the configuration may tie. As in transformers 5 the files count for more: two matrices that differ are
-/// not tied, and where only one is there, it is both.
+/// Embeddings and lm_head, which the configuration may tie. As in transformers 5 the files count
+/// for more: two matrices that differ are not tied, and where only one is there, it is both.
 static void load_embeddings(Llama *llama, Weights *weights) {
     static const char EMBEDDINGS[] = "model.embed_tokens.weight", HEAD[] = "lm_head.weight";
     const int rows = llama->config.vocab_size, columns = llama->config.hidden_size;

@@ -22,8 +22,8 @@ struct LlamaLora {
         **b; ///< [num_layers * LLAMA_MODULE_COUNT]; NULL where a module is not a target. Owned by the set
 };
 
-/// Sets `modules` from names such as "q_proj", "mlp.down_proj", or "all-linear" for all. An unknown name is an error, and
-/// so is an empty list.
+/// Sets `modules` from names such as "q_proj", "mlp.down_proj", or "all-linear" for all. An unknown
+/// name is an error, and so is an empty list.
 bool lora_target_modules(const char *const *names, int count, bool modules[LLAMA_MODULE_COUNT],
                          Error *error);
 

@@ -305,7 +305,8 @@ static const StoredTensor *find(const Weights *weights, const char *name) {
 
 bool weights_have(const Weights *weights, const char *name) { return find(weights, name) != NULL; }
 
-/// The pages of elements that were read leave this process; the mapping would read them from the file again.
+/// The pages of elements that were read leave this process; the mapping would read them from the
+/// file again.
 static void forget(const StoredTensor *stored, int64_t first, int64_t count) {
     if (!stored->data) return;
     size_t size = element_size(stored->type);

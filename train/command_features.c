@@ -128,7 +128,8 @@ static bool read_noise(const DiffLMM *model, const char *path, DiffusionNoise *n
     return noise->diffusion != NULL;
 }
 
-/// The text as the answer to eval.prompt, in front of which the image goes where the prompt has no place for it.
+/// The text as the answer to eval.prompt, in front of which the image goes where the prompt has no
+/// place for it.
 static bool tokenize_text(const Config *config, const FeatureArguments *arguments,
                           const ModelSetup *setup, TokenSequence *sequence, Error *error) {
     const char *prompt = config->eval.prompt;

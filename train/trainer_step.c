@@ -18,7 +18,8 @@
 /// Seconds between two signs of life while every result is looked at on the host.
 static const double SEARCH_PATIENCE = 1800;
 
-/// The step that is under way, counted from 1 as progress and checkpoints count those that are done.
+/// The step that is under way, counted from 1 as progress and checkpoints count those that are
+/// done.
 static long long step_number(const Trainer *trainer) { return trainer->position.step + 1; }
 
 /// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that is not finite.

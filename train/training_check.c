@@ -46,7 +46,8 @@ static bool check_images(const TrainingFacts *facts, Error *error) {
                          "through is trained: nothing would be learned");
 }
 
-/// Some sample teaches something. As a rule the first one does; all are looked at only where none does.
+/// Some sample teaches something. As a rule the first one does; all are looked at only where none
+/// does.
 static bool check_supervision(const TrainingFacts *facts, Error *error) {
     const ConversationFormat format = model_setup_format(facts->config, facts->num_visual_tokens);
     const int64_t count = dataset_count(facts->data);

@@ -46,7 +46,8 @@ static void formats_are_known_by_their_first_bytes(void **state) {
     assert_null(file_content("version https", 13));
 }
 
-/// Reads the bytes as a text file; NULL if they are refused, the message being what is expected. The caller frees it.
+/// Reads the bytes as a text file; NULL if they are refused, the message being what is expected.
+/// The caller frees it.
 static char *read_back(const void *bytes, size_t size, const char *message) {
     char *text;
     size_t length;

@@ -68,7 +68,8 @@ static void pictures_decode_as_pillow_does(void **state) {
     for_each_pair("decode/", "/file", "/pixels", check_decode);
 }
 
-/// Where a PNG's last chunk of pixels ends, its checksum not counted; for a JPEG the end of the file.
+/// Where a PNG's last chunk of pixels ends, its checksum not counted; for a JPEG the end of the
+/// file.
 static size_t end_of_pixels(const uint8_t *bytes, size_t size) {
     size_t end = size;
     if (bytes[0] != 0x89) return size;

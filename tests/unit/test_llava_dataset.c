@@ -207,7 +207,8 @@ static void data_sets_that_are_not_valid_say_where_and_what_was_expected(void **
         &(DatasetOptions){temporary_folder, temporary_folder, MISSING_IMAGE_FAIL}, &error));
 }
 
-/// Writes the text over the beginning of the file, whose other bytes stay, or becomes the whole of it.
+/// Writes the text over the beginning of the file, whose other bytes stay, or becomes the whole of
+/// it.
 static void rewrite(const char *text, bool cut) {
     int descriptor = open(in_folder("data.json"), O_WRONLY | (cut ? O_TRUNC : 0));
     assert_true(descriptor >= 0);
@@ -239,7 +240,8 @@ static void a_file_that_changes_while_it_is_open_is_an_error(void **state) {
     dataset_close(dataset);
 }
 
-/// An array of text-only samples, of which every third is longer than the pieces in which a file is read.
+/// An array of text-only samples, of which every third is longer than the pieces in which a file is
+/// read.
 static char *long_text(int count) {
     ByteBuffer text = {0};
     for (int i = 0; i < count; i++) {

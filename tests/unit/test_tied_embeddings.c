@@ -1,5 +1,6 @@
 // rooms: models ops checkpoints autograd
-// Configurations that tie lm_head to the embeddings, over files that have both, one, or none of the two.
+// Configurations that tie lm_head to the embeddings, over files that have both, one, or none of the
+// two.
 #include "tests/unit/op_cases.h"
 
 #include "models/llama.h"
@@ -23,7 +24,8 @@ static void put(Model *model, const char *name, int rank, const int64_t *shape, 
     model->tensors[model->count++] = (SafetensorsTensor){name, ELEMENT_F32, rank, shape, data};
 }
 
-/// A decoder of one layer with these embeddings and this head (NULL: not in the file), tied by its configuration.
+/// A decoder of one layer with these embeddings and this head (NULL: not in the file), tied by its
+/// configuration.
 static Llama *load_tied(const float *embeddings, const float *head, Error *error) {
     static const float values[WIDTH * WIDTH];
     static const char *const linears[] = {
