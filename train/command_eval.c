@@ -76,6 +76,8 @@ static bool run_task(const Config *config, const ModelSetup *setup,
 static bool check_annotations(const Config *config, const CocoAnnotations *annotations,
                               Error *error) {
     int64_t images = images_of(config, annotations), found = 0;
+    if (images == 0)
+        return config_refuse(config, "eval.samples", error, "0 images are nothing to evaluate");
     for (int64_t i = 0; i < images; i++) found += annotations->images[i].num_annotations;
     return found > 0 ||
            error_set(
