@@ -135,7 +135,14 @@ static bool evaluate(Trainer *trainer, Error *error) {
                            (long long)position->step);
         return trainer->stopping;
     }
-    double loss = totals[1] > 0 ? totals[0] / totals[1] : NAN;
+    if (totals[1] == 0) {
+        progress_print(trainer->progress,
+                       "warning: step %lld: no token of the held-out data is supervised: there is "
+                       "no loss on them",
+                       (long long)position->step);
+        return log_samples(trainer, error);
+    }
+    double loss = totals[0] / totals[1];
     if (isfinite(loss) && !(loss >= position->best_loss)) {
         position->best_loss = loss;
         position->best_step = position->step;

@@ -421,6 +421,24 @@ static void a_run_that_cannot_teach_is_refused_before_its_folder_is_made(void **
     }
 }
 
+static void held_out_data_that_teach_nothing_have_no_loss(void **state) {
+    (void)state;
+    char output[300], held_out[300];
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("no-loss"));
+    snprintf(held_out, sizeof held_out, "data.eval=%s",
+             in_folder("world/train/blip_laion_cc_sbu_558k.json"));
+    assert_trains((const char *[]){output, data_with_an_answer_cut_off(), held_out,
+                                   "training.eval_samples=0", "lora.lora_enable=true",
+                                   "training.max_steps=1", "training.tensorboard=false",
+                                   "training.per_device_train_batch_size=2", NULL});
+    MetricsLog *log = metrics_load(in_folder("no-loss/metrics.jsonl"), NULL);
+    assert_non_null(log);
+    MetricSeries loss = metrics_series(log, "eval", "loss");
+    assert_int_equal(loss.count, 0);
+    metric_series_free(&loss);
+    metrics_free(log);
+}
+
 /// An image's tokens matter only where there is an image.
 static void text_needs_no_room_for_an_image(void **state) {
     (void)state;
@@ -615,6 +633,7 @@ int main(void) {
         cmocka_unit_test(a_batch_without_a_supervised_token_teaches_nothing),
         cmocka_unit_test(a_run_in_which_nothing_is_supervised_has_failed),
         cmocka_unit_test(a_run_that_cannot_teach_is_refused_before_its_folder_is_made),
+        cmocka_unit_test(held_out_data_that_teach_nothing_have_no_loss),
         cmocka_unit_test(text_needs_no_room_for_an_image),
         cmocka_unit_test(a_runs_folder_tells_how_to_repeat_it),
 #ifdef DIFFLMM_TEST_CUDA
