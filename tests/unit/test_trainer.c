@@ -436,7 +436,7 @@ static void held_out_data_that_teach_nothing_have_no_loss(void **state) {
     MetricSeries loss = metrics_series(log, "eval", "loss");
     assert_int_equal(loss.count, 0);
     metric_series_free(&loss);
-    metrics_free(log);
+    metrics_log_free(log);
 }
 
 /// An image's tokens matter only where there is an image.
