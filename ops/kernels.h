@@ -212,15 +212,24 @@
     K(sum_squares, (int count, Tensor *const *x, double *sum), (count, x, sum)) \
     K(adamw, (const AdamW *step, int count, const AdamWTensors *tensors), (step, count, tensors))
 
+// clang-format off
 /// F(family, x) for every family.
-#define KERNEL_FAMILIES(F, x)                                                                   \
-    F(linear, x)                                                                                \
-    F(conv2d, x)                                                                                \
-    F(group_norm, x)                                                                            \
-    F(norm, x)                                                                                  \
-    F(attention, x)                                                                             \
-    F(attention_rows, x) F(attention_gradient, x) F(rope, x) F(activation, x) F(elementwise, x) \
-        F(random, x) F(shape, x) F(loss, x) F(optimizer, x)
+#define KERNEL_FAMILIES(F, x) \
+    F(linear, x)              \
+    F(conv2d, x)              \
+    F(group_norm, x)          \
+    F(norm, x)                \
+    F(attention, x)           \
+    F(attention_rows, x)      \
+    F(attention_gradient, x)  \
+    F(rope, x)                \
+    F(activation, x)          \
+    F(elementwise, x)         \
+    F(random, x)              \
+    F(shape, x)               \
+    F(loss, x)                \
+    F(optimizer, x)
+// clang-format on
 
 #define KERNELS_OF_FAMILY(family, K) KERNELS_##family(K)
 /// K(name, parameters, arguments) for every kernel.
