@@ -214,10 +214,6 @@ static float *read_values(const StateFile *file, const char *folder, const char 
     free(path);
     if (ok) return values;
     free(values);
-    error_context(
-        error,
-        "the configured model's parameter '%s' is %s; is this the checkpoint of another model?",
-        name, tensor_describe(x));
     return NULL;
 }
 
@@ -238,7 +234,7 @@ static StateFile *open_training_state(const char *path, Error *error) {
     ok = ok && !strcmp(format, FORMAT);
     if (!ok)
         error_set(error,
-                  "%s is not a training checkpoint of this program (expected the attribute format "
+                  "%s: not a training checkpoint of this program (expected the attribute format "
                   "= '%s')",
                   path, FORMAT);
     free(format);
@@ -258,10 +254,11 @@ static bool check_known(const StateFile *file, const ParameterSet *parameters, b
         if (strncmp(name, WEIGHTS, prefix) || name[prefix] != '/') continue;
         const char *parameter = name + prefix + 1;
         if (parameters_find(parameters, parameter) || (ignore_lora && is_lora(parameter))) continue;
-        return error_set(error,
-                         "%s holds '%s', which the configured model does not have; check model and "
-                         "lora in the configuration",
-                         state_path(file), parameter);
+        return error_set(
+            error,
+            "%s: holds '%s', which the configured model does not have; check model and "
+            "lora in the configuration",
+            state_path(file), parameter);
     }
     return true;
 }
@@ -271,11 +268,15 @@ static bool read_weights(const StateFile *file, ParameterSet *parameters, bool r
     for (int i = 0; i < parameters->count; i++) {
         Parameter *parameter = &parameters->items[i];
         char *path = format_string("%s/%s", WEIGHTS, parameter->name);
-        bool optional =
-            parameter->group == GROUP_LORA && !require_lora && !state_has_array(file, path);
+        const bool is_there = state_has_array(file, path);
         free(path);
-        if (!optional && !read_tensor(file, WEIGHTS, parameter->name, parameter->value, error))
-            return false;
+        if (!is_there && parameter->group == GROUP_LORA && !require_lora) continue;
+        if (!is_there)
+            return error_set(error,
+                             "%s: does not hold '%s', which the configured model has; check model "
+                             "and lora in the configuration",
+                             state_path(file), parameter->name);
+        if (!read_tensor(file, WEIGHTS, parameter->name, parameter->value, error)) return false;
     }
     return true;
 }

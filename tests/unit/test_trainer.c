@@ -611,6 +611,8 @@ static void a_checkpoint_of_another_model_is_refused(void **state) {
                            NULL};
     assert_false(train(llava, &error));
     assert_non_null(strstr(error.message, "does not have"));
+    // The file is named once.
+    assert_null(strstr(strstr(error.message, ".h5") + 1, ".h5"));
 }
 
 static int make_world(void **state) {
