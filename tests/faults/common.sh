@@ -77,7 +77,7 @@ wait_for() {
 
 is_quiet() { [ -z "$(running)" ]; }
 has_losses() { [ "$(losses "$1" 2>/dev/null | wc -l)" -ge "$2" ]; }
-says() { grep -q -- "$2" "$folder/$1.log"; }
+says() { grep -qs -- "$2" "$folder/$1.log"; }
 has_step() { [ "$(newest "$1")" -ge "$2" ]; }
 
 # The highest step that has a checkpoint, 0 if none has.
