@@ -16,6 +16,18 @@ typedef enum FieldType {
     FIELD_STRING_LIST
 } FieldType;
 
+/// What a changed value means to a run that goes on from a checkpoint.
+typedef enum ConfigOnResume {
+    /// It decides what is learned: another run.
+    ON_RESUME_ANOTHER_RUN,
+    /// It says where, how fast or how visibly the run goes on, or is read before its first step only.
+    ON_RESUME_MAY_CHANGE,
+    /// It cuts batches, and may change as long as a step has as many samples.
+    ON_RESUME_BY_BATCH,
+    /// It names data, and may change as long as these are the same.
+    ON_RESUME_BY_DATA
+} ConfigOnResume;
+
 typedef struct ConfigField {
     const char *section, *name;
     FieldType type;
@@ -25,6 +37,7 @@ typedef struct ConfigField {
     const char *const
         *names; ///< FIELD_ENUM: of all values; FIELD_INT: of 0, 1, ...; ends with NULL
     const char *doc;
+    ConfigOnResume on_resume;
 } ConfigField;
 
 typedef struct ConfigSectionDoc {

@@ -1,100 +1,29 @@
 #include "train/resume_check.h"
 #include "autograd/utf8.h"
+#include "train/config_schema.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/// Keys that say where, how fast or how visibly a run goes on, not what it learns.
-static const char *const HARMLESS[] = {"data.cache_features",
-                                       "data.dataloader_num_workers",
-                                       "data.dataloader_prefetch_factor",
-                                       "data.eval", // by what is in it
-                                       "data.eval_image_folder",
-                                       "model.adapters", // read before step 0 only
-                                       "model.recompute",
-                                       "training.accept_changes",
-                                       "training.device",
-                                       "training.distributed_timeout",
-                                       "training.eval_samples",
-                                       "training.eval_steps",
-                                       "training.log_samples",
-                                       "training.logging_steps",
-                                       "training.output_dir",
-                                       "training.per_device_eval_batch_size",
-                                       "training.resume",
-                                       "training.save_best",
-                                       "training.save_in_background",
-                                       "training.save_keep_steps",
-                                       "training.save_steps",
-                                       "training.save_total_limit",
-                                       "training.shard_optimizer",
-                                       "training.tensorboard",
-                                       "training.threads"};
-static const char *const BATCH_KEYS[] = {"training.per_device_train_batch_size",
-                                         "training.gradient_accumulation_steps"};
-
 enum { MAX_KEY = 128 };
-
-static bool is_one_of(const char *key, const char *const *keys, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(key, keys[i])) return true;
-    return false;
-}
 
 /// What the positions say: batches may be cut anew, and data may move.
 typedef struct Same {
     bool global_batch, train;
 } Same;
 
-static bool is_harmless(const char *key, const Same *same) {
-    return !strncmp(key, "eval.", 5) ||
-           is_one_of(key, HARMLESS, sizeof HARMLESS / sizeof *HARMLESS) ||
-           (same->train && !strcmp(key, "data.train")) ||
-           (same->global_batch &&
-            is_one_of(key, BATCH_KEYS, sizeof BATCH_KEYS / sizeof *BATCH_KEYS));
-}
-
-/// Walks over a document that config_to_yaml() wrote: sections at the margin, one key a line below them.
-typedef struct Walk {
-    const char *at;
-    char section[MAX_KEY], key[MAX_KEY]; ///< key: "section.name"
-    const char *value;
-    int value_length;
-} Walk;
-
-static bool next_key(Walk *walk) {
-    while (*walk->at) {
-        const char *line = walk->at, *end = strchr(line, '\n');
-        if (!end) end = line + strlen(line);
-        walk->at = *end ? end + 1 : end;
-        const char *colon = memchr(line, ':', (size_t)(end - line));
-        if (!colon || *line == '#') continue;
-        const char *name = line + strspn(line, " ");
-        int length = (int)(colon - name);
-        if (name == line) {
-            snprintf(walk->section, sizeof walk->section, "%.*s", length, name);
-            continue;
-        }
-        snprintf(walk->key, sizeof walk->key, "%.60s.%.*s", walk->section,
-                 length < 60 ? length : 60, name);
-        walk->value = colon + 1 + strspn(colon + 1, " ");
-        walk->value_length = (int)(end - walk->value);
+static bool may_change(const ConfigField *field, const Same *same) {
+    switch (field->on_resume) {
+    case ON_RESUME_MAY_CHANGE:
         return true;
+    case ON_RESUME_BY_BATCH:
+        return same->global_batch;
+    case ON_RESUME_BY_DATA:
+        return same->train;
+    default:
+        return false;
     }
-    return false;
-}
-
-/// Finds a key's value; false if the document does not have it (a key that is newer than the checkpoint).
-static bool find_key(const char *yaml, const char *key, Walk *found) {
-    *found = (Walk){.at = yaml};
-    while (next_key(found))
-        if (!strcmp(found->key, key)) return true;
-    return false;
-}
-
-static bool same_value(const Walk *a, const Walk *b) {
-    return a->value_length == b->value_length &&
-           !memcmp(a->value, b->value, (size_t)a->value_length);
 }
 
 /// What makes the run another one: how much does, and what is the first.
@@ -109,18 +38,20 @@ static void note(Changes *changes, const char *key) {
     if (!changes->count++) snprintf(changes->first, sizeof changes->first, "%s", key);
 }
 
-static void compare_settings(Changes *changes, const char *yaml, const char *written_yaml,
-                             const Same *same) {
-    Walk now = {.at = yaml}, then;
-    while (next_key(&now)) {
-        if (!find_key(written_yaml, now.key, &then) || same_value(&now, &then)) continue;
-        bool harmless = is_harmless(now.key, same);
+static void compare_setting(Changes *changes, const ConfigField *field, const Config *now,
+                            const Config *then, const Same *same) {
+    char *is = config_format_value(now, field), *was = config_format_value(then, field),
+         *key = format_string("%s.%s", field->section, field->name);
+    if (strcmp(is, was) != 0) {
+        bool harmless = may_change(field, same);
         if (changes->out)
-            utf8_print(changes->out, "since %s: %s was %.*s, is %.*s%s\n", changes->checkpoint,
-                       now.key, then.value_length, then.value, now.value_length, now.value,
-                       harmless ? "" : " (another run)");
-        if (!harmless) note(changes, now.key);
+            utf8_print(changes->out, "since %s: %s was %s, is %s%s\n", changes->checkpoint, key,
+                       was, is, harmless ? "" : " (another run)");
+        if (!harmless) note(changes, key);
     }
+    free(is);
+    free(was);
+    free(key);
 }
 
 static bool is_same_data(const DataIdentity *a, const DataIdentity *b) {
@@ -140,14 +71,33 @@ static void compare_data(Changes *changes, const char *key, const DataIdentity *
     note(changes, key);
 }
 
+/// The configuration that the checkpoint was written with; NULL with the error if this program does not know a key or a value of
+/// it, which is a line on `out` where changes are accepted.
+static Config *read_written(const Config *config, const char *yaml, const char *checkpoint,
+                            FILE *out, Error *error) {
+    Error reason;
+    Config *written = config_load_text(yaml, checkpoint, NULL, 0, &reason);
+    if (written) return written;
+    if (config->training.accept_changes && out)
+        utf8_print(out, "since %s: what changed is not known: %s\n", checkpoint, reason.message);
+    if (!config->training.accept_changes)
+        config_refuse(config, "training.resume", error,
+                      "the run was begun by another version of this program: %s; "
+                      "training.accept_changes=true goes on all the same",
+                      reason.message);
+    return NULL;
+}
+
 bool resume_check(const Config *config, const char *written_yaml, const char *checkpoint,
                   const TrainingPosition *now, const TrainingPosition *then, FILE *out,
                   Error *error) {
     Changes changes = {.checkpoint = checkpoint, .out = out};
     Same same = {now->global_batch == then->global_batch, is_same_data(&now->train, &then->train)};
-    char *yaml = config_to_yaml(config);
-    compare_settings(&changes, yaml, written_yaml, &same);
-    free(yaml);
+    Config *written = read_written(config, written_yaml, checkpoint, out, error);
+    if (!written && !config->training.accept_changes) return false;
+    for (int i = 0; written && i < NUM_CONFIG_FIELDS; i++)
+        compare_setting(&changes, &CONFIG_FIELDS[i], config, written, &same);
+    config_free(written);
     compare_data(&changes, "data.train", &now->train, &then->train);
     compare_data(&changes, "data.eval", &now->eval, &then->eval);
     if (!same.global_batch) note(&changes, "training.per_device_train_batch_size");

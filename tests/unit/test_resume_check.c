@@ -117,6 +117,20 @@ static void data_may_move_and_held_out_data_may_come_and_go(void **state) {
     assert_true(goes_on_from(NULL, &THEN, &now, &error));
 }
 
+static void a_key_that_is_no_more_is_named(void **state) {
+    (void)state;
+    Error error = {0};
+    char *ours = written;
+    written = format_string("%s  no_such_key: 3\n", ours);
+    assert_false(goes_on(NULL, 12, &error));
+    assert_non_null(strstr(error.message, "no_such_key"));
+    assert_true(error.is_configuration);
+    assert_true(goes_on("training.accept_changes=true", 12, &error));
+    assert_non_null(strstr(listed, "no_such_key"));
+    free(written);
+    written = ours;
+}
+
 static void a_checkpoint_that_does_not_know_its_data_goes_by_the_name(void **state) {
     (void)state;
     TrainingPosition then = {.global_batch = 12};
@@ -166,6 +180,7 @@ int main(void) {
         cmocka_unit_test(batches_may_be_cut_anew_but_not_change_their_size),
         cmocka_unit_test(data_that_changed_makes_another_run_whatever_its_name),
         cmocka_unit_test(data_may_move_and_held_out_data_may_come_and_go),
+        cmocka_unit_test(a_key_that_is_no_more_is_named),
         cmocka_unit_test(a_checkpoint_that_does_not_know_its_data_goes_by_the_name),
         IN_FOLDER(a_configuration_that_is_no_text_is_an_error_with_a_message),
     };
