@@ -324,7 +324,3 @@ FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *ind
     }
     return features;
 }
-
-int64_t feature_cache_bytes(const FeatureCache *cache) {
-    return cache->num_images * (int64_t)(cache->clip_bytes + cache->moments_bytes);
-}

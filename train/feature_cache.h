@@ -37,5 +37,3 @@ void feature_cache_free(FeatureCache *cache);
 bool feature_cache_has(const FeatureCache *cache, int64_t index);
 /// The features of these samples, in their order, as tensors of the innermost scope. All must have some.
 FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count);
-/// Bytes held.
-int64_t feature_cache_bytes(const FeatureCache *cache);

@@ -108,7 +108,8 @@ static const PublishedFile files[] = {
 
 /// Read elsewhere, as the comment says, or by nothing in this program, which they do not disturb.
 static const char *const others[] = {
-    "configs/vicuna-7b-v1.1.pytorch_model.bin.index.json", // test an_index_without_its_shards_names_the_first
+    // an_index_without_its_shards_names_the_first
+    "configs/vicuna-7b-v1.1.pytorch_model.bin.index.json",
     "configs/sam-vit-huge.preprocessor.json",
     SD "README.md",
     SD "model_index.json",
