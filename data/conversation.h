@@ -66,9 +66,10 @@ bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat 
                            const Turn *turns, int count, bool has_image, TokenSequence *sequence,
                            Error *error);
 
-/// A prompt for generation: the turns, the last of them human, up to where the answer begins, "ASSISTANT:" (plain: the image alone).
-/// Nothing is supervised. With an image and no `<image>` in the turns, it goes in front of the first. What does not fit is an error
-/// of the configuration: nothing can be answered to half a question.
+/// A prompt for generation: the turns, the last of them human, up to where the answer begins,
+/// "ASSISTANT:" (plain: the image alone). Nothing is supervised. With an image and no `<image>` in
+/// the turns, it goes in front of the first. What does not fit is an error of the configuration:
+/// nothing can be answered to half a question.
 bool conversation_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
                          const Turn *turns, int count, bool has_image, TokenSequence *sequence,
                          Error *error);

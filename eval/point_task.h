@@ -21,6 +21,7 @@ typedef struct PointTaskOptions {
     void *progress_context;
 } PointTaskOptions;
 
-/// Runs the task and writes <output_dir>/results.json: figures, and for every image the answer with its phrases and points. On
-/// failure, or when the program is asked to stop, no picture of this run is left behind.
+/// Runs the task and writes <output_dir>/results.json: figures, and for every image the answer with
+/// its phrases and points. On failure, or when the program is asked to stop, no picture of this run
+/// is left behind.
 bool point_task_run(const PointTaskOptions *options, PointAccuracy *sum, Error *error);

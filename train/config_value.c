@@ -218,8 +218,9 @@ static bool is_safe_plain(const char *text) {
                                        "0123456789_-./") == strlen(text);
 }
 
-/// How many bytes of the character at `text` YAML takes only as an escape (controls, line breaks that are no newline, byte-order
-/// marks, what Unicode keeps for no character), and its number; 0: it stands for itself.
+/// How many bytes of the character at `text` YAML takes only as an escape (controls, line breaks
+/// that are no newline, byte-order marks, what Unicode keeps for no character), and its number; 0:
+/// it stands for itself.
 static int escaped_character(const char *text, unsigned *number) {
     const unsigned char *c = (const unsigned char *)text;
     if (c[0] < 0x20 || c[0] == 0x7f) {

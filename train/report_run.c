@@ -75,8 +75,8 @@ static double highest(const MetricSeries *series) {
     return value;
 }
 
-/// Turns the logged mean since the start into the rate of each step, and sums up seconds and tokens. The clock begins anew where a run is
-/// resumed, so that the seconds step back.
+/// Turns the logged mean since the start into the rate of each step, and sums up seconds and
+/// tokens. The clock begins anew where a run is resumed, so that the seconds step back.
 static void read_rates(ReportTraining *training, const MetricsLog *log) {
     MetricSeries seconds = metrics_series(log, "train", "seconds"),
                  *rate = &training->series[QUANTITY_TOKENS_PER_SECOND];
@@ -328,8 +328,8 @@ double report_last(const MetricSeries *series) {
     return series->count ? series->values[series->count - 1] : NAN;
 }
 
-/// One figure per evaluation; the one named "trained" goes by its architecture and brings the baselines that need no model
-/// (which have no words of their own, and so only a point accuracy).
+/// One figure per evaluation; the one named "trained" goes by its architecture and brings the
+/// baselines that need no model (which have no words of their own, and so only a point accuracy).
 static json_t *accuracies(const ReportRun *run, const char *key) {
     json_t *figures = json_object();
     bool is_point_accuracy = !strcmp(key, "point_accuracy");

@@ -103,7 +103,8 @@ static bool is_temporary(const char *path, size_t length) {
     return false;
 }
 
-/// Whether `line` is about the folder of a training that had begun, what is in it, or a folder above it.
+/// Whether `line` is about the folder of a training that had begun, what is in it, or a folder
+/// above it.
 static bool is_kept(const Target *target, const Outcome *outcome, const char *line) {
     static const char record[] = "/metrics.jsonl\n";
     const char *text = outcome->changes.data, *found = strstr(text, record);

@@ -16,8 +16,10 @@ typedef struct Capture {
     int out, err;
 } Capture;
 
-/// Runs the case in the current folder, whose overlays are in place, and leaves it as the case left it.
+/// Runs the case in the current folder, whose overlays are in place, and leaves it as the case left
+/// it.
 Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture);
 
-/// What is wrong with the outcome, a line that begins with the kind of fault; NULL: nothing. The caller frees it.
+/// What is wrong with the outcome, a line that begins with the kind of fault; NULL: nothing. The
+/// caller frees it.
 char *judge(const Target *target, const FuzzCase *fuzz_case, const Outcome *outcome);

@@ -1,9 +1,10 @@
-// Feeds every verb of the program, and every parser by itself, with command lines and files that nobody would write, and says what went
-// wrong: a signal, a hang, a leak, an exit code other than 0, 1, 2, a failure without a message or with one that no terminal should get, a file
-// left behind. tests/fuzz/run.sh explains the use.
+// Feeds every verb of the program, and every parser by itself, with command lines and files that
+// nobody would write, and says what went wrong: a signal, a hang, a leak, an exit code other than
+// 0, 1, 2, a failure without a message or with one that no terminal should get, a file left behind.
+// tests/fuzz/run.sh explains the use.
 //
-// A worker process runs some hundred cases; this one watches it and goes on behind a case that ended it. A case is a function of target, seed
-// and number alone.
+// A worker process runs some hundred cases; this one watches it and goes on behind a case that
+// ended it. A case is a function of target, seed and number alone.
 #include "autograd/clock.h"
 #include "autograd/error.h"
 #include "tests/fuzz/execute.h"
@@ -33,7 +34,8 @@ const char *__asan_default_options(void) {
 }
 const char *__ubsan_default_options(void);
 const char *__ubsan_default_options(void) { return "print_stacktrace=1:abort_on_error=1"; }
-/// Open MPI and oneDNN keep memory to the end by design; HDF5 1.10 loses what it has read of an object header that turns out damaged.
+/// Open MPI and oneDNN keep memory to the end by design; HDF5 1.10 loses what it has read of an
+/// object header that turns out damaged.
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) {
     return "leak:libhdf5\nleak:libmpi\nleak:libopen-pal\nleak:libdnnl\nleak:libgomp\n";
@@ -238,7 +240,8 @@ static int line_length(const char *text, int most) {
     return length < (size_t)most ? (int)length : most;
 }
 
-/// The first line of a sanitizer's report and the first of our own functions in it, else what a CHECK said.
+/// The first line of a sanitizer's report and the first of our own functions in it, else what a
+/// CHECK said.
 static char *describe_death(const Campaign *campaign, int status, bool hung) {
     ByteBuffer err = {0};
     if (hung) return format_string("no end after %d s", SECONDS_PER_CASE);
@@ -380,7 +383,8 @@ static void run_rounds(Campaign *campaign, const Target *only, int64_t from, int
     }
 }
 
-/// The folder with a copy of the seeds, and nothing else writable: whatever paths a case comes to, nobody's files are all that it can harm.
+/// The folder with a copy of the seeds, and nothing else writable: whatever paths a case comes to,
+/// nobody's files are all that it can harm.
 static void settle(Campaign *campaign) {
     mkdir(campaign->folder, 0777);
     if (geteuid() == 0) {

@@ -1,5 +1,5 @@
-// What the shell cannot make of the files at hand: pictures of every kind, noise, and a language model for the tiny world's tokenizer, as
-// small as the recorded one.
+// What the shell cannot make of the files at hand: pictures of every kind, noise, and a language
+// model for the tiny world's tokenizer, as small as the recorded one.
 #include "checkpoints/safetensors.h"
 #include "data/tokenizer.h"
 #include "tests/fuzz/bytes.h"
@@ -16,14 +16,16 @@ static int fail(const Error *error) {
     return 1;
 }
 
-/// What the language model is to say: names of things, so that there is something to be found in pictures.
+/// What the language model is to say: names of things, so that there is something to be found in
+/// pictures.
 static const char *const NOUNS[] = {"\xe2\x96\x81ring", "\xe2\x96\x81star",
                                     "\xe2\x96\x81"
                                     "disc",
                                     "\xe2\x96\x81square"};
 enum { NUM_NOUNS = sizeof NOUNS / sizeof *NOUNS };
 
-/// [rows, columns] bfloat16 of about the size that an initialisation gives; rows of the ids in `large` are 50 times as large.
+/// [rows, columns] bfloat16 of about the size that an initialisation gives; rows of the ids in
+/// `large` are 50 times as large.
 static void *random_matrix(int64_t rows, int64_t columns, const int32_t *large) {
     Random random = {1};
     uint16_t *values = checked_malloc((size_t)(rows * columns) * sizeof *values);

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The folder that fuzzing starts from: small networks, a tiny world, configurations, finished runs, and files of every kind that is read.
+# The folder that fuzzing starts from: small networks, a tiny world, configurations, finished runs,
+# and files of every kind that is read.
 #
 #   tests/fuzz/make_seeds.sh BUILD SEEDS
 set -euo pipefail
@@ -86,5 +87,7 @@ quietly "$build/difflmm" eval stage2.yaml eval.output_dir=runs/eval/trained
 quietly "$build/difflmm" export runs/stage2 published
 rm log
 # No file's name depends on when or by whom it was made.
-for stage in 1 2; do mv runs/stage$stage/tensorboard/* "runs/stage$stage/tensorboard/events.out.tfevents.1.seed.1.0"; done
+for stage in 1 2; do
+    mv runs/stage$stage/tensorboard/* "runs/stage$stage/tensorboard/events.out.tfevents.1.seed.1.0"
+done
 "$build/difflmm" config >all.yaml

@@ -3,8 +3,9 @@
 #include "tests/fuzz/bytes.h"
 #include "tests/fuzz/random.h"
 
-/// Changes a file's content, by its name's form: JSON, YAML and safetensors by their structure or as bytes, checksums of PNG and zip
-/// mended after most changes, all else as bytes. `donor`: another file's content, to take pieces from.
+/// Changes a file's content, by its name's form: JSON, YAML and safetensors by their structure or
+/// as bytes, checksums of PNG and zip mended after most changes, all else as bytes. `donor`:
+/// another file's content, to take pieces from.
 void mutate_file(ByteBuffer *bytes, const char *name, const ByteBuffer *donor, Random *random);
 
 /// Flips, overwrites, cuts, repeats, inserts, moves bytes; numbers and words of text become others.
@@ -14,7 +15,8 @@ void mutate_json(ByteBuffer *bytes, Random *random);
 /// Changes lines, keys and values of a configuration, by its schema.
 void mutate_yaml(ByteBuffer *bytes, Random *random);
 
-/// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its structure still stands.
+/// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its
+/// structure still stands.
 void mend_checksums(ByteBuffer *bytes);
 
 /// Appends text: of printable, control or other bytes, from empty to very long.

@@ -30,7 +30,8 @@ static void mend_png(ByteBuffer *bytes) {
     }
 }
 
-/// Central directory entries and the local headers that they point to [APPNOTE.TXT, 4.3.7 and 4.3.12].
+/// Central directory entries and the local headers that they point to [APPNOTE.TXT, 4.3.7 and
+/// 4.3.12].
 static void mend_zip(ByteBuffer *bytes) {
     static const char central[] = "PK\1\2";
     for (size_t at = 0; at + 46 <= bytes->size; at++) {

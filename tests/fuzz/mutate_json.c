@@ -138,7 +138,8 @@ static void change_once(json_t *root, Slots *slots, Random *random) {
     }
 }
 
-/// What no library for JSON writes: keys twice, numbers and escapes out of range, bytes that are no text.
+/// What no library for JSON writes: keys twice, numbers and escapes out of range, bytes that are no
+/// text.
 static void change_text(ByteBuffer *bytes, Random *random) {
     static const char *const pieces[] = {"\"id\": 1, \"id\": 2,",
                                          "\\ud800",

@@ -1,5 +1,5 @@
-/// Parsers in the form of a command: parse_NAME(argc, argv) reads the file argv[1] and all that is in it. What is refused is printed to
-/// stderr.
+/// Parsers in the form of a command: parse_NAME(argc, argv) reads the file argv[1] and all that is
+/// in it. What is refused is printed to stderr.
 #pragma once
 
 int parse_image(int argc, char **argv);

@@ -1,4 +1,5 @@
-/// The choices of one execution: a function of target, seed and number alone, so that each can be made again.
+/// The choices of one execution: a function of target, seed and number alone, so that each can be
+/// made again.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

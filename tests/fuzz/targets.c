@@ -255,7 +255,8 @@ const Target *target_find(const char *name) {
 
 // ---- files
 
-/// The path of a seed that matches one of the patterns, by equal chances of patterns first; NULL: none does.
+/// The path of a seed that matches one of the patterns, by equal chances of patterns first; NULL:
+/// none does.
 static const char *pick_path(const char *patterns, const Tree *tree, Random *random) {
     char *copy = checked_strdup(patterns);
     const char *words[64], *found = NULL;

@@ -11,7 +11,8 @@ enum { MOST_TEMPLATES = 16 };
 
 typedef struct Target {
     const char *name;
-    /// A command, or a parser in the same form: prints what is wrong to stderr and returns an exit code.
+    /// A command, or a parser in the same form: prints what is wrong to stderr and returns an exit
+    /// code.
     int (*run)(int argc, char **argv);
     /// Runs networks: sizes are kept small, whatever is asked for.
     bool computes;

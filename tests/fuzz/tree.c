@@ -111,7 +111,8 @@ void tree_restore(Tree *tree, const char *seeds) {
     Tree now = tree_list();
     tree_compare(tree, &now, restore_one, &restoring);
     tree_free(&now);
-    // A folder in place of a file took what was below it along; the order of paths brings it back first.
+    // A folder in place of a file took what was below it along; the order of paths brings it back
+    // first.
     for (int i = 0; i < tree->count; i++) {
         struct stat status;
         if (lstat(tree->items[i].path, &status))

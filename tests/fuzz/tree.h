@@ -28,5 +28,6 @@ typedef void TreeVisitor(void *context, TreeChange change, const char *path);
 /// Visits every difference, in the order of paths. A folder differs by being there or not.
 void tree_compare(const Tree *before, const Tree *after, TreeVisitor *visit, void *context);
 
-/// Brings the current folder back to `tree`, with files from `seeds`, and `tree` up to date about them.
+/// Brings the current folder back to `tree`, with files from `seeds`, and `tree` up to date about
+/// them.
 void tree_restore(Tree *tree, const char *seeds);
