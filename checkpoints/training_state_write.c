@@ -3,15 +3,16 @@
 // writes it.
 //
 // When H5Fclose() cannot write, HDF5 1.10 frees half of the file and keeps its identifier, and
-// crashes over it when the program ends. So a file is closed only after a flush that succeeded;
-// otherwise it stays open (some kilobytes of memory and a descriptor of an empty, nameless file)
-// and HDF5 is told not to clean up at the program's end.
+// crashes over it when the program ends. So a file is closed only after a flush that succeeded, if
+// need be one to /dev/null, and HDF5 is told not to clean up at the program's end.
 #include "autograd/output_file.h"
 #include "checkpoints/training_state_internal.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct StateWriter {
     char *path;
@@ -52,8 +53,28 @@ void state_prepare_hdf5(void) {
     H5Eset_auto2(H5E_DEFAULT, keep_failure, NULL); // of this thread
 }
 
+/// Closes a file that cannot be written to its end: what is left goes nowhere. HDF5 1.10 refuses the
+/// flush that follows one that failed, and does the next.
+static void give_up(hid_t file) {
+    void *handle = NULL;
+    const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (nowhere >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle &&
+        dup2(nowhere, *(const int *)handle) >= 0) {
+        bool flushed = false;
+        for (int attempt = 0; attempt < 3 && !flushed; attempt++)
+            flushed = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+        if (flushed) H5Fclose(file);
+    }
+    if (nowhere >= 0) close(nowhere);
+}
+
 static bool flush_and_close(hid_t file) {
-    return H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 && H5Fclose(file) >= 0;
+    if (H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 && H5Fclose(file) >= 0) return true;
+    char reason[sizeof failure];
+    memcpy(reason, failure, sizeof reason);
+    give_up(file);
+    memcpy(failure, reason, sizeof reason);
+    return false;
 }
 
 bool state_hdf5_error(Error *error, const char *path, const char *what) {

@@ -4,6 +4,7 @@
 #include "train/command.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
@@ -48,6 +49,14 @@ static void limit_files(size_t bytes) {
     setrlimit(RLIMIT_FSIZE, &limit);
 }
 
+static int count_descriptors(void) {
+    int count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    while (directory && readdir(directory)) count++;
+    if (directory) closedir(directory);
+    return count;
+}
+
 Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture) {
     Outcome outcome = {0};
     Tree before = tree_list();
@@ -58,10 +67,12 @@ Outcome execute(const Target *target, const FuzzCase *fuzz_case, Capture capture
     fflush(NULL);
     int out = redirect(STDOUT_FILENO, capture.out), err = redirect(STDERR_FILENO, capture.err);
     limit_files(fuzz_case->file_limit);
+    outcome.descriptors = -count_descriptors();
     double started = clock_seconds();
     outcome.exit_code = target->run(fuzz_case->count, arguments);
     outcome.seconds = clock_seconds() - started;
     fflush(NULL);
+    outcome.descriptors += count_descriptors();
     limit_files(0);
     restore(STDOUT_FILENO, out);
     restore(STDERR_FILENO, err);
@@ -176,6 +187,8 @@ char *judge(const Target *target, const FuzzCase *fuzz_case, const Outcome *outc
         return format_string("a message of %d lines, %zu bytes", count_lines(err), err->size);
     if (strstr(said, "internal error") || strstr(said, "Success"))
         return format_string("a message that is none: %.100s", said);
+    if (outcome->descriptors > 0)
+        return format_string("leaves %d descriptors open", outcome->descriptors);
     char *finding = judge_files(target, outcome);
     if (!finding && target->has_json) finding = judge_json(fuzz_case, outcome);
     if (!finding && !strcmp(target->name, "config")) finding = judge_config(fuzz_case, outcome);

@@ -5,6 +5,8 @@
 typedef struct Outcome {
     int exit_code;
     double seconds;
+    /// File descriptors that were not closed.
+    int descriptors;
     ByteBuffer out, err; ///< what was printed
     ByteBuffer changes;  ///< "added PATH", "removed PATH", "changed PATH", a line each
 } Outcome;
