@@ -4,7 +4,7 @@
 //
 // When H5Fclose() cannot write, HDF5 1.10 frees half of the file and keeps its identifier, and
 // crashes over it when the program ends. So a file is closed only after a flush that succeeded, if
-// need be one to /dev/null, and HDF5 is told not to clean up at the program's end.
+// need be one into memory, and HDF5 is told not to clean up at the program's end.
 #include "autograd/output_file.h"
 #include "checkpoints/training_state_internal.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 struct StateWriter {
@@ -53,19 +54,22 @@ void state_prepare_hdf5(void) {
     H5Eset_auto2(H5E_DEFAULT, keep_failure, NULL); // of this thread
 }
 
-/// Closes a file that cannot be written to its end: what is left goes nowhere. HDF5 1.10 refuses the
-/// flush that follows one that failed, and does the next.
+/// Closes a file that cannot be written to its end: what is left goes to memory, or where even that
+/// may not grow (a limit of file sizes) nowhere. HDF5 1.10 refuses the flush that follows one that
+/// failed, and does the next.
 static void give_up(hid_t file) {
+    const int sinks[] = {memfd_create("checkpoint", MFD_CLOEXEC),
+                         open("/dev/null", O_RDWR | O_CLOEXEC)};
     void *handle = NULL;
-    const int nowhere = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (nowhere >= 0 && H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) >= 0 && handle &&
-        dup2(nowhere, *(const int *)handle) >= 0) {
-        bool flushed = false;
-        for (int attempt = 0; attempt < 3 && !flushed; attempt++)
-            flushed = H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
-        if (flushed) H5Fclose(file);
+    bool flushed = H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) < 0 || !handle; // nothing to do
+    for (int i = 0; i < 2; i++) {
+        for (int attempt = 0; attempt < 3 && !flushed; attempt++) {
+            flushed =
+                dup2(sinks[i], *(const int *)handle) >= 0 && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+            if (flushed) H5Fclose(file);
+        }
+        if (sinks[i] >= 0) close(sinks[i]);
     }
-    if (nowhere >= 0) close(nowhere);
 }
 
 static bool flush_and_close(hid_t file) {
