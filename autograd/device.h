@@ -44,7 +44,7 @@ struct Device {
     void (*release_prepared)(void *prepared);
     struct BlockCache *cache; ///< of allocate and release
     bool shares_host_memory;  ///< kernels read the host's memory where it is, a mapped file too
-    /// Tensors have no content, so that what would fill them need not be read or drawn (train/plan_device.h).
+    /// Tensors have no content, so that what would fill them need not be read or drawn (train/plan/plan_device.h).
     bool counts_only;
     int64_t bytes_in_use;   ///< handed out now
     int64_t bytes_peak;     ///< highest bytes_in_use since device_reset_peak

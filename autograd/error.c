@@ -1,6 +1,6 @@
 #include "autograd/error.h"
 
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 
 #include <stdarg.h>
 #include <stdio.h>

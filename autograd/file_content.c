@@ -1,6 +1,6 @@
 #include "autograd/file_content.h"
 
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 #include "autograd/json_file.h"
 
-#include "autograd/byte_buffer.h"
 #include "autograd/file_content.h"
+#include "autograd/text/byte_buffer.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #include "checkpoints/mapped_file.h"
 
 #include "autograd/file_content.h"
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>

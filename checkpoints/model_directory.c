@@ -1,6 +1,6 @@
 #include "checkpoints/model_directory.h"
 #include "autograd/json_file.h"
-#include "autograd/nearest_name.h"
+#include "autograd/text/nearest_name.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 #include "checkpoints/published_adapters.h"
 
-#include "autograd/output_file.h"
+#include "autograd/output/output_file.h"
 #include "checkpoints/safetensors.h"
-#include "checkpoints/torch_archive_write.h"
+#include "checkpoints/torch/torch_archive_write.h"
 #include "checkpoints/weight_file.h"
 
 #include <stdarg.h>

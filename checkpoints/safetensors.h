@@ -34,7 +34,7 @@ typedef struct SafetensorsTensor {
     const void *data;
 } SafetensorsTensor;
 
-struct OutputFile; // autograd/output_file.h
+struct OutputFile; // autograd/output/output_file.h
 
 typedef struct SafetensorsMetadata {
     const char *key;

@@ -1,6 +1,6 @@
 // Writing. The layout is the reference implementation's: tensors of wide types first, then by name, and a header padded
 // to 8 bytes, so that every tensor is aligned in the mapped file.
-#include "autograd/output_file.h"
+#include "autograd/output/output_file.h"
 #include "checkpoints/safetensors.h"
 
 #include <jansson.h>

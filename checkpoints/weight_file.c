@@ -1,5 +1,5 @@
 #include "checkpoints/weight_file.h"
-#include "checkpoints/zip_directory.h"
+#include "checkpoints/torch/zip_directory.h"
 
 #include <stdio.h>
 #include <stdlib.h>

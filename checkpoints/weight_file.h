@@ -1,7 +1,7 @@
 /// A file of tensors in either format: safetensors, or what torch.save() wrote. Which one it is, its first bytes say.
 #pragma once
 #include "checkpoints/safetensors.h"
-#include "checkpoints/torch_archive.h"
+#include "checkpoints/torch/torch_archive.h"
 
 typedef struct WeightFile WeightFile;
 

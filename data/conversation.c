@@ -1,6 +1,6 @@
 // A conversation is first written out as one text, remembering which bytes are supervised and where the image is; then
 // the text is tokenized, and a token is supervised if it stands for supervised bytes.
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 #include "data/conversation_template.h"
 #include "data/text.h"
 

@@ -7,7 +7,7 @@
 /// if the tokenizer puts one there; which tokens are supervised follows from the byte spans of the very same tokenization, so
 /// the mask cannot disagree with the ids.
 #pragma once
-#include "data/tokenizer.h"
+#include "data/tokenizers/tokenizer.h"
 
 /// Stands in TokenSequence.ids for the place where the visual tokens go.
 enum { IMAGE_TOKEN = -200 };

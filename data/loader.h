@@ -4,8 +4,8 @@
 /// One step of training has `accumulation` micro-batches on each of `world_size` processes; the step's global batch is
 /// micro_batch * accumulation * world_size samples. Micro-batch a of process r is chunk a * world_size + r of data/sampler.h.
 #pragma once
+#include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
-#include "data/preprocess.h"
 #include "data/sampler.h"
 
 typedef struct LoaderOptions {

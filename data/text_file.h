@@ -1,7 +1,7 @@
 /// Text files of any size, read in pieces as their bytes are asked for. Nothing is mapped: a file
 /// that shrinks while it is in use is an error, not a bus error.
 #pragma once
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 
 #include <stdint.h>
 

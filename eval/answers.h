@@ -1,7 +1,7 @@
 /// Asking the model about images, with the attention that its answers pay to them.
 #pragma once
 #include "data/conversation.h"
-#include "data/preprocess.h"
+#include "data/images/preprocess.h"
 #include "eval/grounding.h"
 #include "models/difflmm.h"
 

@@ -1,6 +1,6 @@
 #include "eval/attention_map.h"
 
-#include "data/resize.h"
+#include "data/images/resize.h"
 
 #include <float.h>
 #include <math.h>

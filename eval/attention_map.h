@@ -1,7 +1,7 @@
 /// From attention rows to points: attend-and-segment's reading of attention (arXiv 2410.08209, section 3.2).
 #pragma once
 #include "autograd/error.h"
-#include "data/preprocess.h"
+#include "data/images/preprocess.h"
 
 typedef enum GroupReduction { REDUCE_MEAN, REDUCE_MAX, REDUCE_FIRST } GroupReduction;
 

@@ -1,8 +1,8 @@
 #include "eval/html_report.h"
 
-#include "autograd/byte_buffer.h"
-#include "autograd/output_file.h"
-#include "autograd/utf8.h"
+#include "autograd/output/output_file.h"
+#include "autograd/text/byte_buffer.h"
+#include "autograd/text/utf8.h"
 #include "eval/html_style.h"
 
 #include <stdio.h>

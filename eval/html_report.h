@@ -5,7 +5,7 @@
 /// overlay_caption_html().
 #pragma once
 #include "autograd/error.h"
-#include "data/image.h"
+#include "data/images/image.h"
 
 typedef struct HtmlReport HtmlReport;
 

@@ -1,6 +1,6 @@
 #include "eval/overlay.h"
 
-#include "data/resize.h"
+#include "data/images/resize.h"
 #include "eval/html_report.h"
 
 #include <math.h>

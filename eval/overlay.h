@@ -1,7 +1,7 @@
 /// A picture with what the model points at, and its words in the same colours: phrase k of the answer has colour k of the palette
 /// and, for readers who do not tell the colours apart, number k + 1.
 #pragma once
-#include "data/image.h"
+#include "data/images/image.h"
 #include "eval/grounding.h"
 #include "eval/palette.h"
 

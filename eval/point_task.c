@@ -1,8 +1,8 @@
 #include "eval/point_task.h"
 
 #include "autograd/clock.h"
-#include "autograd/output_file.h"
-#include "autograd/output_folder.h"
+#include "autograd/output/output_file.h"
+#include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
 #include "eval/overlay.h"
 

@@ -2,7 +2,7 @@
 #include "models/difflmm.h"
 
 #include "autograd/philox.h"
-#include "models/clip_text.h"
+#include "models/clip/clip_text.h"
 #include "models/llava_config.h"
 
 #include <stdlib.h>

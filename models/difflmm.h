@@ -9,13 +9,13 @@
 /// tokens each, d the language model's width.
 #pragma once
 #include "models/adapters.h"
-#include "models/clip_vision.h"
-#include "models/llama_generate.h"
-#include "models/lora.h"
-#include "models/noise_schedule.h"
+#include "models/clip/clip_vision.h"
+#include "models/diffusion/noise_schedule.h"
+#include "models/diffusion/unet.h"
+#include "models/diffusion/vae.h"
+#include "models/language/llama_generate.h"
+#include "models/language/lora.h"
 #include "models/packing.h"
-#include "models/unet.h"
-#include "models/vae.h"
 
 typedef struct DiffLMMOptions {
     AdapterKind architecture;

@@ -1,7 +1,7 @@
 /// Samples of token ids, with and without an image, packed into one row of tokens: the visual tokens take the place of the image
 /// token, sequences lie one behind the other, nothing is padded.
 #pragma once
-#include "models/llama.h"
+#include "models/language/llama.h"
 
 /// Stands among the ids for the place of the visual tokens (LLaVA's IMAGE_TOKEN_INDEX).
 enum { PACKING_IMAGE_TOKEN = -200, PACKING_MULTIPLE = 64, PACKING_FILLED_BELOW = 2048 };

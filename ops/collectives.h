@@ -1,4 +1,4 @@
-/// Sums of tensors over the GPUs of a job, by NCCL. The processes themselves are the business of train/process_group.h, which
+/// Sums of tensors over the GPUs of a job, by NCCL. The processes themselves are the business of train/group/process_group.h, which
 /// hands the id from rank 0 to the others.
 ///
 /// All calls that begin something only queue it: it starts when what was queued for computing before is done, runs beside what is computed

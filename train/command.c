@@ -1,6 +1,6 @@
 #include "train/command.h"
 
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>

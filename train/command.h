@@ -5,7 +5,7 @@
 /// stdout and everything else to stderr, and returns an exit code.
 #pragma once
 #include "autograd/error.h"
-#include "train/config.h"
+#include "train/config/config.h"
 
 enum {
     EXIT_DONE = 0,

@@ -1,12 +1,12 @@
 // difflmm eval: one evaluation of attention maps.
-#include "autograd/output_folder.h"
+#include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
 #include "eval/point_task.h"
-#include "train/answer_setup.h"
 #include "train/command.h"
-#include "train/model_setup.h"
-#include "train/progress.h"
-#include "train/trained_weights.h"
+#include "train/log/progress.h"
+#include "train/saved/trained_weights.h"
+#include "train/trainer/answer_setup.h"
+#include "train/trainer/model_setup.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,14 +1,14 @@
 // difflmm export: trained weights in the published files.
-#include "autograd/output_directory.h"
+#include "autograd/output/output_directory.h"
 #include "autograd/stop_request.h"
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "train/command.h"
-#include "train/export.h"
-#include "train/model_setup.h"
-#include "train/progress.h"
-#include "train/trained_weights.h"
-#include "train/training_checkpoint.h"
+#include "train/log/progress.h"
+#include "train/saved/export.h"
+#include "train/saved/trained_weights.h"
+#include "train/saved/training_checkpoint.h"
+#include "train/trainer/model_setup.h"
 
 #include <dirent.h>
 #include <stdio.h>

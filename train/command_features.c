@@ -1,9 +1,9 @@
 // difflmm features: every intermediate of one pass, as safetensors: for research, and to hold other code against.
 #include "checkpoints/safetensors.h"
 #include "train/command.h"
-#include "train/model_setup.h"
-#include "train/trained_weights.h"
-#include "train/training_check.h"
+#include "train/saved/trained_weights.h"
+#include "train/trainer/model_setup.h"
+#include "train/trainer/training_check.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,12 +1,12 @@
 // difflmm ground: an answer about one picture, and where each thing that it names is.
-#include "autograd/output_file.h"
-#include "autograd/output_folder.h"
-#include "autograd/utf8.h"
+#include "autograd/output/output_file.h"
+#include "autograd/output/output_folder.h"
+#include "autograd/text/utf8.h"
 #include "data/coco_annotations.h"
 #include "eval/overlay.h"
-#include "train/answer_setup.h"
 #include "train/command.h"
-#include "train/trained_weights.h"
+#include "train/saved/trained_weights.h"
+#include "train/trainer/answer_setup.h"
 
 #include <jansson.h>
 #include <stdio.h>

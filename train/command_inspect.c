@@ -1,6 +1,6 @@
 // difflmm inspect: what is in a file.
 #include "train/command.h"
-#include "train/inspection.h"
+#include "train/report/inspection.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 // difflmm plan: what a job will be, and whether it can run, before it runs.
 #include "train/command.h"
-#include "train/plan.h"
+#include "train/plan/plan.h"
 
 #include <errno.h>
 #include <stdio.h>

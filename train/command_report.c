@@ -1,14 +1,14 @@
 // difflmm report: what a run came to, as one HTML page and a few figures for machines; or several runs, compared.
-#include "autograd/output_file.h"
-#include "autograd/output_folder.h"
-#include "autograd/utf8.h"
+#include "autograd/output/output_file.h"
+#include "autograd/output/output_folder.h"
+#include "autograd/text/utf8.h"
 #include "eval/html_report.h"
 #include "train/command.h"
-#include "train/json_text.h"
-#include "train/progress.h"
-#include "train/report_compare.h"
-#include "train/report_parts.h"
-#include "train/report_run.h"
+#include "train/log/json_text.h"
+#include "train/log/progress.h"
+#include "train/report/report_compare.h"
+#include "train/report/report_parts.h"
+#include "train/report/report_run.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #include "autograd/stop_request.h"
 #include "train/command.h"
 #include "train/launch.h"
-#include "train/trainer.h"
+#include "train/trainer/trainer.h"
 
 #include <stdio.h>
 

@@ -1,11 +1,11 @@
 // mpirun itself answers SIGTERM and SIGINT by ending the job as failed, a second later (Open MPI's odls_base_sigkill_timeout), saved or not. It
 // hands SIGUSR1 on, though, and then waits. So this process stays beside mpirun and translates.
 #include "train/launch.h"
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 
 #include "autograd/stop_request.h"
 #include "train/command.h"
-#include "train/process_group.h"
+#include "train/group/process_group.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 // difflmm: one program, one verb per thing that a person wants.
 #include "autograd/home_path.h"
-#include "autograd/nearest_name.h"
-#include "autograd/utf8.h"
-#include "data/image.h"
+#include "autograd/text/nearest_name.h"
+#include "autograd/text/utf8.h"
+#include "data/images/image.h"
 #include "train/command.h"
 #include "train/version.h"
 

@@ -1,5 +1,5 @@
 #include "data/tiny/annotations.h"
-#include "autograd/output_file.h"
+#include "autograd/output/output_file.h"
 #include "data/tiny/world.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 #include "data/tiny/files.h"
-#include "autograd/output_file.h"
+#include "autograd/output/output_file.h"
 #include "data/coco_mask.h"
 #include <errno.h>
 #include <ftw.h>

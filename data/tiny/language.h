@@ -1,7 +1,7 @@
 /// What can be said about a scene: captions, expressions that name one object, questions with answers, and documents
 /// of words alone. One grammar of about a hundred words, used by every annotation that the world is written with.
 #pragma once
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 #include "data/tiny/scene.h"
 
 enum { MAX_SEGMENTS = 4 * MAX_OBJECTS + 8, UTTERANCE_SIZE = 96 };

@@ -1,5 +1,5 @@
 #include "data/tiny/world.h"
-#include "data/image.h"
+#include "data/images/image.h"
 #include "data/tiny/annotations.h"
 #include <errno.h>
 #include <stdio.h>

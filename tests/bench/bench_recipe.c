@@ -11,7 +11,7 @@
 #include "bench.h"
 #include "models/block_output.h"
 #include "recipe_options.h"
-#include "train/optimizer.h"
+#include "train/trainer/optimizer.h"
 
 #include <math.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 // step, samples and tokens (visual ones counted) per second, and the highest memory of tensors.
 #include "bench.h"
 #include "recipe_options.h"
-#include "train/optimizer.h"
+#include "train/trainer/optimizer.h"
 
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /// A file's content in memory, to be changed. Behind the last byte of a ByteBuffer stands a zero.
 #pragma once
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 
 ByteBuffer bytes_copy(const void *data, size_t size);
 /// Puts `count` bytes where `removed` bytes stood; they may be the buffer's own.

@@ -1,7 +1,7 @@
 // What the shell cannot make of the files at hand: pictures of every kind, noise, and a language
 // model for the tiny world's tokenizer, as small as the recorded one.
 #include "checkpoints/safetensors.h"
-#include "data/tokenizer.h"
+#include "data/tokenizers/tokenizer.h"
 #include "tests/fuzz/bytes.h"
 #include "tests/fuzz/random.h"
 

@@ -1,5 +1,5 @@
 #include "tests/fuzz/mutate.h"
-#include "train/config_schema.h"
+#include "train/config/config_schema.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,16 +1,16 @@
 #include "tests/fuzz/parsers.h"
 
-#include "checkpoints/pickle.h"
+#include "checkpoints/torch/pickle.h"
 #include "checkpoints/training_state.h"
 #include "checkpoints/weight_file.h"
 #include "data/coco_annotations.h"
-#include "data/image.h"
+#include "data/images/image.h"
 #include "data/llava_dataset.h"
-#include "data/tokenizer.h"
-#include "data/word_piece.h"
+#include "data/tokenizers/tokenizer.h"
+#include "data/tokenizers/word_piece.h"
 #include "train/command.h"
-#include "train/inspection.h"
-#include "train/peft_config.h"
+#include "train/report/inspection.h"
+#include "train/saved/peft_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>

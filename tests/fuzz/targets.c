@@ -2,7 +2,7 @@
 
 #include "tests/fuzz/parsers.h"
 #include "train/command.h"
-#include "train/config_schema.h"
+#include "train/config/config_schema.h"
 
 #include <stdlib.h>
 #include <string.h>

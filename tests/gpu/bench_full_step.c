@@ -11,7 +11,7 @@
 #include "models/weights.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/recipe_options.h"
-#include "train/optimizer.h"
+#include "train/trainer/optimizer.h"
 
 #include <math.h>
 #include <sys/stat.h>

@@ -2,8 +2,8 @@
 // emulated or real. With kernels executed on the processor every rank has another order of streams.
 #include "autograd/tape.h"
 #include "ops/kernels.h"
-#include "train/process_group.h"
-#include "train/replicas.h"
+#include "train/group/process_group.h"
+#include "train/group/replicas.h"
 
 #include <math.h>
 #include <mpi.h>

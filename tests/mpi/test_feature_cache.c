@@ -3,8 +3,8 @@
 #include "autograd/stop_request.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/feature_cache.h"
-#include "train/model_setup.h"
+#include "train/trainer/feature_cache.h"
+#include "train/trainer/model_setup.h"
 
 #include <signal.h>
 #include <unistd.h>

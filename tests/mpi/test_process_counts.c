@@ -8,7 +8,7 @@
 #include "data/tiny/world.h"
 #include "tests/faults/checkpoint_difference.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/metrics.h"
+#include "train/log/metrics.h"
 
 #include <math.h>
 #include <stdlib.h>

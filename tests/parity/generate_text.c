@@ -6,7 +6,7 @@
 // the one that ended them (each list: how many, then 32 bits each), whether it ended before NEW_TOKENS, and the length and bytes of
 // the new ids' text.
 #include "data/conversation.h"
-#include "models/llama_generate.h"
+#include "models/language/llama_generate.h"
 #include "ops/kernels.h"
 
 #include <stdio.h>

@@ -4,8 +4,8 @@
 //           logits, hidden, blocks; with a direction the gradient of <logits, direction>: embeddings_grad
 //   bert    ids [1,T], lengths, [direction [T,C]]
 //           embeddings, hidden, blocks; with a direction the gradient of <hidden, direction> with respect to the embeddings
-#include "models/bert.h"
-#include "models/llama.h"
+#include "models/language/bert.h"
+#include "models/language/llama.h"
 #include "tests/parity/network_outputs.h"
 
 static void *load_llama(Run *run, const char *folder, Device *device, DType dtype, Error *error) {

@@ -6,10 +6,10 @@
 //   unet          latents, context, [direction]   feature, blocks; with a direction the gradients of <feature, direction>:
 //                 options block, timestep         context_grad, and latents_grad unless frozen_latents=1
 #include "autograd/tape.h"
-#include "models/clip_text.h"
-#include "models/clip_vision.h"
-#include "models/unet.h"
-#include "models/vae.h"
+#include "models/clip/clip_text.h"
+#include "models/clip/clip_vision.h"
+#include "models/diffusion/unet.h"
+#include "models/diffusion/vae.h"
 #include "tests/parity/network_outputs.h"
 
 static void *load_clip_vision(Run *run, const char *folder, Device *device, DType dtype,

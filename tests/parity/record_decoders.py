@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what stock transformers computes with small random decoders of every kind that models/llama.c takes:
+"""Records what stock transformers computes with small random decoders of every kind that models/language/llama.c takes:
 tests/unit/test_llama_decoders.c holds the C code to it.
 
     python tests/parity/record_decoders.py            (writes tests/parity/data/decoders)

@@ -4,8 +4,8 @@
 //
 // A text is its length as an unsigned 32-bit number and its bytes. A result is the number of tokens, their ids (32 bits each), the
 // length of what decoding them gives, and its bytes.
-#include "data/tokenizer.h"
-#include "data/word_piece.h"
+#include "data/tokenizers/tokenizer.h"
+#include "data/tokenizers/word_piece.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
 #pragma once
 #include "recorded.h"
 
-#include "checkpoints/torch_archive.h"
+#include "checkpoints/torch/torch_archive.h"
 #include "models/adapters.h"
 #include "models/initialization.h"
 

@@ -2,7 +2,7 @@
 ///
 /// A test that includes this file includes nothing else of cmocka's.
 #pragma once
-#include "models/llama.h"
+#include "models/language/llama.h"
 #include "ops/kernels.h"
 #include "recorded_language.h"
 

@@ -2,8 +2,8 @@
 /// BERT against transformers (tests/parity/record_bert.py).
 #include "recorded.h"
 
-#include "models/bert.h"
 #include "models/block_output.h"
+#include "models/language/bert.h"
 
 #include <jansson.h>
 

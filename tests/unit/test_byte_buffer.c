@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 
 static void pieces_are_put_one_behind_another(void **state) {
     (void)state;

@@ -1,7 +1,7 @@
 // rooms: models ops checkpoints autograd
 // CLIP's towers against transformers (tests/parity/record_vision.py).
-#include "models/clip_text.h"
-#include "models/clip_vision.h"
+#include "models/clip/clip_text.h"
+#include "models/clip/clip_vision.h"
 #include "tests/unit/recorded.h"
 
 /// Rounded values of a layer, one after the other: two norms, q/k/v, probabilities, attention, projection and sum, two

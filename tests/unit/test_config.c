@@ -13,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "autograd/nearest_name.h"
+#include "autograd/text/nearest_name.h"
 #include "tests/unit/temporary_folder.h"
 #include "train/command.h"
-#include "train/config.h"
-#include "train/config_schema.h"
+#include "train/config/config.h"
+#include "train/config/config_schema.h"
 
 static const char *file_with(const char *text, size_t length) {
     const char *path = in_folder("c.yaml");

@@ -1,7 +1,7 @@
 // rooms: train autograd
 // How many cores a process takes to be its own.
 #include "tests/unit/temporary_folder.h"
-#include "train/core_count.h"
+#include "train/group/core_count.h"
 
 #include <math.h>
 #include <sched.h>

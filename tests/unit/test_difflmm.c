@@ -3,7 +3,7 @@
 /// (tests/parity/record_language.py).
 #include "recorded_difflmm.h"
 
-#include "train/optimizer.h"
+#include "train/trainer/optimizer.h"
 
 // ---- against the recorded steps
 

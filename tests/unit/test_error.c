@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "autograd/error.h"
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 
 static void quoted_text_is_short_and_has_no_control_characters(void **state) {
     (void)state;

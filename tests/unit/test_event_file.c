@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "checkpoints/training_state.h"
-#include "train/event_file.h"
+#include "train/log/event_file.h"
 
 /// Red, green, blue over yellow, black, white.
 static const unsigned char PICTURE[81] = {

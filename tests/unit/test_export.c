@@ -3,7 +3,7 @@
 #include "recorded_adapters.h"
 
 #include "checkpoints/model_directory.h"
-#include "train/export.h"
+#include "train/saved/export.h"
 
 /// A source with LoRA of rank 2 on the recorded Llama of 3 layers, 48 wide; the caller frees config and parameters.
 static ExportSource source_new(const char *llm) {

@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 #include "checkpoints/safetensors.h"
-#include "data/image.h"
-#include "data/preprocess.h"
-#include "data/resize.h"
+#include "data/images/image.h"
+#include "data/images/preprocess.h"
+#include "data/images/resize.h"
 #include "tests/unit/temporary_folder.h"
 
 static SafetensorsFile *recorded;

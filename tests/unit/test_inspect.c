@@ -3,10 +3,10 @@
 #include "tests/unit/temporary_folder.h"
 
 #include "checkpoints/safetensors.h"
-#include "checkpoints/torch_archive_write.h"
+#include "checkpoints/torch/torch_archive_write.h"
 #include "checkpoints/training_state.h"
 #include "train/command.h"
-#include "train/inspection.h"
+#include "train/report/inspection.h"
 
 #define ARCHIVES SOURCE_DIR "/tests/parity/data/archives/"
 

@@ -2,7 +2,7 @@
 /// The language model against transformers and PEFT (tests/parity/record_language.py), and what it promises by itself.
 #include "recorded_llama.h"
 
-#include "models/lora.h"
+#include "models/language/lora.h"
 #include "tests/unit/temporary_folder.h"
 
 #include <jansson.h>

@@ -4,8 +4,8 @@
 #include "recorded.h"
 
 #include "models/block_output.h"
-#include "models/llama_config.h"
-#include "models/llama_generate.h"
+#include "models/language/llama_config.h"
+#include "models/language/llama_generate.h"
 
 #include <jansson.h>
 

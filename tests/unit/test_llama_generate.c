@@ -3,7 +3,7 @@
 /// attention against a pass over the finished text, and the story of a published model.
 #include "recorded_llama.h"
 
-#include "models/llama_generate.h"
+#include "models/language/llama_generate.h"
 
 #include <jansson.h>
 #include <sys/stat.h>

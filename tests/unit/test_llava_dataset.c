@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "autograd/byte_buffer.h"
+#include "autograd/text/byte_buffer.h"
 #include "data/llava_dataset.h"
 #include "tests/unit/temporary_folder.h"
 

@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "autograd/output_file.h"
+#include "autograd/output/output_file.h"
 #include "checkpoints/mapped_file.h"
 #include "tests/unit/temporary_folder.h"
 

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "tests/unit/temporary_folder.h"
-#include "train/metrics.h"
+#include "train/log/metrics.h"
 
 static const char LOG[] = "metrics.jsonl";
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "checkpoints/model_directory.h"
-#include "checkpoints/torch_archive_write.h"
+#include "checkpoints/torch/torch_archive_write.h"
 #include "tests/unit/temporary_folder.h"
 
 /// A weight file with one [2, 3] tensor of that name whose elements are all `value`.

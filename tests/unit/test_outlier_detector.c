@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "train/outlier_detector.h"
+#include "train/trainer/outlier_detector.h"
 
 static const double THRESHOLD = 6;
 

@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "autograd/output_file.h"
+#include "autograd/output/output_file.h"
 #include "tests/unit/file_bytes.h"
 #include "tests/unit/temporary_folder.h"
 

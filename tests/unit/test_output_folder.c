@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "autograd/output/output_folder.h"
 #include "tests/unit/temporary_folder.h"
-#include "autograd/output_folder.h"
 
 static bool is_folder(const char *name) {
     struct stat status;

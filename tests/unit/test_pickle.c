@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 
-#include "checkpoints/pickle.h"
+#include "checkpoints/torch/pickle.h"
 
 #define ARCHIVES SOURCE_DIR "/tests/parity/data/archives/"
 

@@ -4,9 +4,9 @@
 #include "data/tiny/world.h"
 #include "ops/kernels.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/plan.h"
-#include "train/plan_device.h"
-#include "train/trainer.h"
+#include "train/plan/plan.h"
+#include "train/plan/plan_device.h"
+#include "train/trainer/trainer.h"
 
 #include <jansson.h>
 #include <math.h>

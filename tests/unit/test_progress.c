@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "train/progress.h"
+#include "train/log/progress.h"
 
 static void expect(char *made, const char *expected) {
     assert_string_equal(made, expected);

@@ -2,12 +2,12 @@
 /// tests/parity/record_adapters.py.
 #include "recorded_adapters.h"
 
-#include "autograd/output_directory.h"
+#include "autograd/output/output_directory.h"
 #include "checkpoints/published_adapters.h"
-#include "checkpoints/torch_archive_write.h"
-#include "train/export.h"
-#include "train/peft_config.h"
-#include "train/trained_weights.h"
+#include "checkpoints/torch/torch_archive_write.h"
+#include "train/saved/export.h"
+#include "train/saved/peft_config.h"
+#include "train/saved/trained_weights.h"
 
 #include <jansson.h>
 

@@ -1,14 +1,14 @@
 // rooms: models ops checkpoints autograd
 // Published configurations are accepted, or refused by the key's name. Their weights are not at hand: that a configuration is accepted
 // shows in the complaint, which is then about a tensor.
-#include "models/clip_text.h"
-#include "models/clip_vision.h"
-#include "models/llama.h"
+#include "models/clip/clip_text.h"
+#include "models/clip/clip_vision.h"
+#include "models/diffusion/noise_schedule.h"
+#include "models/diffusion/unet.h"
+#include "models/diffusion/vae.h"
+#include "models/language/llama.h"
 #include "models/llava_config.h"
-#include "models/noise_schedule.h"
-#include "models/sam.h"
-#include "models/unet.h"
-#include "models/vae.h"
+#include "models/sam/sam.h"
 #include "tests/unit/recorded.h"
 
 #include <math.h>

@@ -2,8 +2,8 @@
 // Real weights on real photographs: stories260K, a trained Llama with grouped-query heads and tied embeddings, as the language model of
 // both stages. Where the files are not at hand, this is skipped.
 #include "tests/unit/temporary_folder.h"
-#include "train/metrics.h"
-#include "train/trainer.h"
+#include "train/log/metrics.h"
+#include "train/trainer/trainer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

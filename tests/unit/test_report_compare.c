@@ -16,8 +16,8 @@
 #include "eval/plot.h"
 #include "tests/unit/temporary_folder.h"
 #include "train/command.h"
-#include "train/report_compare.h"
-#include "train/report_parts.h"
+#include "train/report/report_compare.h"
+#include "train/report/report_parts.h"
 
 static int count_of(const char *text, const char *part) {
     int count = 0;

@@ -2,8 +2,8 @@
 // What a resumed run may change.
 #include "checkpoints/training_state.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/resume_check.h"
-#include "train/training_checkpoint.h"
+#include "train/saved/resume_check.h"
+#include "train/saved/training_checkpoint.h"
 
 static char *written; ///< the configuration of the run that is resumed
 static char listed[4096];

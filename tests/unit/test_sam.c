@@ -1,8 +1,8 @@
 // rooms: models ops checkpoints data autograd
 // Segment Anything against segment-anything and transformers (tests/parity/record_sam.py).
-#include "data/preprocess.h"
+#include "data/images/preprocess.h"
 #include "models/block_output.h"
-#include "models/sam.h"
+#include "models/sam/sam.h"
 #include "tests/unit/recorded.h"
 
 static const char *const models[] = {"sam_original", "sam_transformers"};

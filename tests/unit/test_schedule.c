@@ -1,8 +1,8 @@
 // Learning-rate schedules against figures of transformers' get_scheduler (5.x), and AdamW's groups.
 #include "ops/kernels.h"
 #include "ops/ops.h"
-#include "train/optimizer.h"
-#include "train/schedule.h"
+#include "train/trainer/optimizer.h"
+#include "train/trainer/schedule.h"
 
 #include <math.h>
 #include <setjmp.h>

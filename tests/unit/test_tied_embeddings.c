@@ -3,7 +3,7 @@
 // two.
 #include "tests/unit/op_cases.h"
 
-#include "models/llama.h"
+#include "models/language/llama.h"
 #include "models/weights.h"
 #include "tests/unit/temporary_folder.h"
 

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/split_pattern.h"
-#include "data/tokenizer.h"
+#include "data/tokenizers/split_pattern.h"
+#include "data/tokenizers/tokenizer.h"
 #include "tests/unit/temporary_folder.h"
 
 #define RECORDED SOURCE_DIR "/tests/parity/data/tokenizers"

@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 #include "checkpoints/safetensors.h"
-#include "checkpoints/torch_archive.h"
-#include "checkpoints/torch_archive_write.h"
+#include "checkpoints/torch/torch_archive.h"
+#include "checkpoints/torch/torch_archive_write.h"
 #include "checkpoints/training_state.h"
 #include "checkpoints/weight_file.h"
 #include "tests/unit/file_bytes.h"

@@ -1,7 +1,7 @@
 /// PyTorch archives as torch.save() writes them. Recorded by tests/parity/record_adapters.py.
 #include "recorded_adapters.h"
 
-#include "checkpoints/torch_archive_write.h"
+#include "checkpoints/torch/torch_archive_write.h"
 
 enum { MOST_TENSORS = 16 };
 

@@ -5,8 +5,8 @@
 #include "data/sampler.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/metrics.h"
-#include "train/trainer.h"
+#include "train/log/metrics.h"
+#include "train/trainer/trainer.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,7 @@
 // rooms: models ops checkpoints autograd
 // The U-Net and its noise schedule against diffusers (tests/parity/record_vision.py), forward and backward.
-#include "models/noise_schedule.h"
-#include "models/unet.h"
+#include "models/diffusion/noise_schedule.h"
+#include "models/diffusion/unet.h"
 #include "tests/unit/recorded.h"
 
 /// Rounded values on the way: a residual block, a transformer layer, the projections around it.

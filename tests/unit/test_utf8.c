@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "autograd/utf8.h"
+#include "autograd/text/utf8.h"
 
 /// The definition, by number: what a character's bytes stand for, and that nothing shorter does.
 static size_t length_by_number(const unsigned char *c, size_t count) {

@@ -1,6 +1,6 @@
 // rooms: models ops checkpoints autograd
 // The VAE's encoder against diffusers (tests/parity/record_vision.py).
-#include "models/vae.h"
+#include "models/diffusion/vae.h"
 #include "tests/unit/recorded.h"
 
 /// Rounded values on the way: five in a residual block, six in the attention.

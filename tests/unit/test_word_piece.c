@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/word_piece.h"
+#include "data/tokenizers/word_piece.h"
 #include "tests/unit/temporary_folder.h"
 
 #define RECORDED SOURCE_DIR "/tests/parity/data/tokenizers"

@@ -1,0 +1,97 @@
+#include "data/images/image.h"
+#include "autograd/file_content.h"
+#include "data/images/image_codecs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+Image image_new(int width, int height) {
+    CHECK(width > 0 && height > 0 && (int64_t)width * height <= IMAGE_MAX_PIXELS,
+          "image_new: %d x %d", width, height);
+    return (Image){width, height, checked_malloc((size_t)width * (size_t)height * 3)};
+}
+
+void image_free(Image *image) {
+    free(image->pixels);
+    *image = (Image){0};
+}
+
+static _Atomic(ImageWarning *) hear_warning;
+
+void image_on_warning(ImageWarning *warning) { hear_warning = warning; }
+
+void image_warn(const char *format, ...) {
+    ImageWarning *hear = hear_warning;
+    Error text;
+    va_list arguments;
+    if (!hear) return;
+    va_start(arguments, format);
+    vsnprintf(text.message, sizeof text.message, format, arguments);
+    va_end(arguments);
+    hear(text.message);
+}
+
+bool image_check_size(uint64_t width, uint64_t height, const char *name, Error *error) {
+    if (width == 0 || height == 0) return error_set(error, "%s: the image has no pixels", name);
+    if (width > IMAGE_MAX_PIXELS || height > (uint64_t)IMAGE_MAX_PIXELS / width)
+        return error_set(error, "%s: %llu x %llu pixels are more than the limit of %lld", name,
+                         (unsigned long long)width, (unsigned long long)height, IMAGE_MAX_PIXELS);
+    return true;
+}
+
+bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error) {
+    static const uint8_t jpeg_start[] = {0xff, 0xd8, 0xff};
+    static const uint8_t png_start[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    *image = (Image){0};
+    if (size >= sizeof jpeg_start && memcmp(bytes, jpeg_start, sizeof jpeg_start) == 0)
+        return jpeg_decode(bytes, size, name, image, error);
+    if (size >= sizeof png_start && memcmp(bytes, png_start, sizeof png_start) == 0)
+        return png_decode(bytes, size, name, image, error);
+    if (!file_is_fetched(name, bytes, size, error)) return false;
+    const char *content = size == 0 ? "an empty file" : file_content(bytes, size);
+    return error_set(error, "%s: neither a JPEG nor a PNG image, which are read%s%s", name,
+                     content ? ", but " : "", content ? content : "");
+}
+
+static bool read_all(int descriptor, uint8_t *bytes, size_t size, size_t *done) {
+    *done = 0;
+    while (*done < size) {
+        ssize_t count = read(descriptor, bytes + *done, size - *done);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return false;
+        if (count == 0) break;
+        *done += (size_t)count;
+    }
+    return true;
+}
+
+bool image_read(const char *path, Image *image, Error *error) {
+    static const off_t MAX_FILE_BYTES = (off_t)1 << 30;
+    struct stat status;
+    uint8_t *bytes = NULL;
+    size_t size = 0;
+    bool done = false;
+    *image = (Image){0};
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
+        error_set(error, "%s: the image cannot be read: %s", path, strerror(errno));
+    } else if (!S_ISREG(status.st_mode) || status.st_size > MAX_FILE_BYTES) {
+        error_set(error, "%s: not an image file", path);
+    } else {
+        bytes = checked_malloc((size_t)status.st_size + 1);
+        done = read_all(descriptor, bytes, (size_t)status.st_size, &size);
+        if (done)
+            done = image_decode(bytes, size, path, image, error);
+        else
+            error_set(error, "%s: the image cannot be read: %s", path, strerror(errno));
+    }
+    if (descriptor >= 0) close(descriptor);
+    free(bytes);
+    return done;
+}

@@ -1,0 +1,155 @@
+// libjpeg reports errors by a jump and damage by warnings. Warnings that the data ended early become errors: the rest of
+// such a picture is grey that nobody photographed. Other warnings (stray bytes between markers) are let pass, as by Pillow.
+#include "autograd/output/output_file.h"
+#include "data/images/image_codecs.h"
+
+#include <setjmp.h>
+#include <stdio.h> // jpeglib.h needs FILE
+
+#include <jerror.h>
+#include <jpeglib.h>
+#include <stdlib.h>
+
+/// A progressive file may repeat scans without end at almost no cost in bytes; real ones have about ten.
+enum { MAX_SCANS = 500 };
+
+typedef struct Failure {
+    struct jpeg_error_mgr base;
+    jmp_buf jump;
+    struct jpeg_progress_mgr progress;
+    char message[JMSG_LENGTH_MAX];
+    bool cut_off;
+} Failure;
+
+static void on_error(j_common_ptr codec) {
+    Failure *failure = (Failure *)codec->err;
+    codec->err->format_message(codec, failure->message);
+    longjmp(failure->jump, 1);
+}
+
+static void on_message(j_common_ptr codec, int level) {
+    Failure *failure = (Failure *)codec->err;
+    int code = codec->err->msg_code;
+    if (level < 0 && (code == JWRN_JPEG_EOF || code == JWRN_HIT_MARKER)) failure->cut_off = true;
+}
+
+static void watch_scans(j_common_ptr codec) {
+    Failure *failure = (Failure *)codec->err;
+    if (((j_decompress_ptr)codec)->input_scan_number <= MAX_SCANS) return;
+    snprintf(failure->message, sizeof failure->message, "more than %d scans", MAX_SCANS);
+    longjmp(failure->jump, 1);
+}
+
+static void catch_failures(Failure *failure, j_common_ptr codec) {
+    codec->err = jpeg_std_error(&failure->base);
+    failure->base.error_exit = on_error;
+    failure->base.emit_message = on_message;
+}
+
+static uint8_t multiply_255(int a, int b) {
+    int product = a * b + 128;
+    return (uint8_t)(((product >> 8) + product) >> 8);
+}
+
+/// Files with four components store inverted inks, as Adobe began to.
+static void cmyk_row_to_rgb(const uint8_t *cmyk, uint8_t *rgb, int width) {
+    for (int x = 0; x < width; x++) {
+        int light = cmyk[4 * x + 3];
+        for (int c = 0; c < 3; c++)
+            rgb[3 * x + c] = (uint8_t)(light - multiply_255(255 - cmyk[4 * x + c], light));
+    }
+}
+
+static void decode_rows(struct jpeg_decompress_struct *codec, Image *image) {
+    bool cmyk = codec->out_color_space == JCS_CMYK;
+    // Allocated by libjpeg's pool, so that an error's jump does not lose it.
+    JSAMPARRAY row =
+        codec->mem->alloc_sarray((j_common_ptr)codec, JPOOL_IMAGE, codec->output_width * 4, 1);
+    while (codec->output_scanline < codec->output_height) {
+        uint8_t *target = image->pixels + (size_t)codec->output_scanline * codec->output_width * 3;
+        if (cmyk) {
+            jpeg_read_scanlines(codec, row, 1);
+            cmyk_row_to_rgb(row[0], target, image->width);
+        } else {
+            jpeg_read_scanlines(codec, &target, 1);
+        }
+    }
+}
+
+static bool decode(struct jpeg_decompress_struct *codec, const uint8_t *bytes, size_t size,
+                   const char *name, Image *image, Error *error) {
+    jpeg_create_decompress(codec);
+    codec->progress = &((Failure *)codec->err)->progress;
+    codec->progress->progress_monitor = watch_scans;
+    jpeg_mem_src(codec, bytes, size);
+    jpeg_read_header(codec, TRUE);
+    if (codec->num_components != 1 && codec->num_components != 3 && codec->num_components != 4)
+        return error_set(error, "%s: a JPEG with %d components; expected 1, 3 or 4", name,
+                         codec->num_components);
+    if (!image_check_size(codec->image_width, codec->image_height, name, error)) return false;
+    codec->out_color_space = codec->num_components == 4 ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(codec);
+    *image = image_new((int)codec->output_width, (int)codec->output_height);
+    decode_rows(codec, image);
+    jpeg_finish_decompress(codec);
+    return true;
+}
+
+bool jpeg_decode(const uint8_t *bytes, size_t size, const char *name, Image *image, Error *error) {
+    struct jpeg_decompress_struct codec = {0};
+    Failure failure = {0};
+    catch_failures(&failure, (j_common_ptr)&codec);
+    bool decoded;
+    if (setjmp(failure.jump) == 0) {
+        decoded = decode(&codec, bytes, size, name, image, error);
+    } else {
+        decoded = error_set(error, "%s: a damaged JPEG image: %s", name, failure.message);
+    }
+    jpeg_destroy_decompress(&codec);
+    if (decoded && failure.cut_off)
+        decoded = error_set(
+            error, "%s: a damaged JPEG image: its data end early (a truncated file?)", name);
+    if (!decoded) image_free(image);
+    return decoded;
+}
+
+static void encode(struct jpeg_compress_struct *codec, const Image *image, int quality,
+                   unsigned char **bytes, unsigned long *size) {
+    jpeg_create_compress(codec);
+    jpeg_mem_dest(codec, bytes, size);
+    codec->image_width = (JDIMENSION)image->width;
+    codec->image_height = (JDIMENSION)image->height;
+    codec->input_components = 3;
+    codec->in_color_space = JCS_RGB;
+    jpeg_set_defaults(codec);
+    jpeg_set_quality(codec, quality, TRUE);
+    jpeg_start_compress(codec, TRUE);
+    while (codec->next_scanline < codec->image_height) {
+        uint8_t *row = image->pixels + (size_t)codec->next_scanline * codec->image_width * 3;
+        jpeg_write_scanlines(codec, &row, 1);
+    }
+    jpeg_finish_compress(codec);
+}
+
+bool image_write_jpeg(const char *path, const Image *image, int quality, Error *error) {
+    struct jpeg_compress_struct codec = {0};
+    Failure failure = {0};
+    // libjpeg changes both between setjmp and a jump; memory, not registers, must hold them.
+    struct {
+        unsigned char *bytes;
+        unsigned long size;
+    } volatile encoded = {0};
+    catch_failures(&failure, (j_common_ptr)&codec);
+    bool written;
+    if (setjmp(failure.jump) == 0) {
+        encode(&codec, image, quality, (unsigned char **)&encoded.bytes,
+               (unsigned long *)&encoded.size);
+        written = output_whole_file(path, encoded.bytes, encoded.size, error);
+    } else {
+        written =
+            error_set(error, "%s: the image cannot be written as JPEG: %s", path, failure.message);
+    }
+    jpeg_destroy_compress(&codec);
+    free(encoded.bytes);
+    return written;
+}

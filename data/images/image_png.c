@@ -1,0 +1,148 @@
+#include "autograd/output/output_file.h"
+#include "autograd/text/byte_buffer.h"
+#include "data/images/image_codecs.h"
+
+#include <png.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/// What a read needs over libpng's jump; in one place, so that no local variable is lost by it.
+typedef struct Reading {
+    const uint8_t *next;
+    size_t left;
+    png_bytep *rows;
+    int passes;
+    Image *image;
+    const char *name;
+    Error *error;
+    char message[256];
+} Reading;
+
+static void on_error(png_structp png, png_const_charp message) {
+    char *kept = png_get_error_ptr(png);
+    snprintf(kept, sizeof((Reading *)0)->message, "%s", message);
+    png_longjmp(png, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp message) {
+    (void)png;
+    (void)message;
+}
+
+static void read_bytes(png_structp png, png_bytep target, size_t count) {
+    Reading *reading = png_get_io_ptr(png);
+    if (count > reading->left) png_error(png, "its data end early (a truncated file?)");
+    memcpy(target, reading->next, count);
+    reading->next += count;
+    reading->left -= count;
+}
+
+/// Asks libpng for 8-bit RGB without alpha, whatever is stored.
+static void ask_for_rgb(png_structp png, png_infop info) {
+    int colour = png_get_color_type(png, info);
+    if (colour == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
+    if (!(colour & PNG_COLOR_MASK_COLOR)) {
+        if (png_get_bit_depth(png, info) < 8) png_set_expand_gray_1_2_4_to_8(png);
+        png_set_gray_to_rgb(png);
+    }
+    if (png_get_bit_depth(png, info) == 16) png_set_strip_16(png);
+    png_set_strip_alpha(png);
+    png_read_update_info(png, info);
+}
+
+/// Whether the last row of the last pass has its pixels: libpng counts a row when it has put it
+/// into its place, before it looks at what is left of the data.
+static bool is_complete(const Reading *reading, png_structp png) {
+    enum { PASSES = 7 };
+    if (!reading->rows) return false;
+    const bool interlaced = reading->passes > 1;
+    return interlaced ? png_get_current_pass_number(png) == PASSES
+                      : png_get_current_row_number(png) == (uint32_t)reading->image->height;
+}
+
+/// After libpng's jump. Damage behind the last pixel costs nothing.
+static bool conclude(const Reading *reading, png_structp png) {
+    if (!is_complete(reading, png))
+        return error_set(reading->error, "%s: a damaged PNG image: %s", reading->name,
+                         reading->message);
+    image_warn("%s: a PNG image that is damaged behind its last pixel: %s", reading->name,
+               reading->message);
+    return true;
+}
+
+static bool decode(Reading *reading, png_structp png, png_infop info) {
+    if (setjmp(png_jmpbuf(png)) != 0) return conclude(reading, png);
+    png_set_read_fn(png, reading, read_bytes);
+    png_read_info(png, info);
+    uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    if (!image_check_size(width, height, reading->name, reading->error)) return false;
+    reading->passes = png_set_interlace_handling(png);
+    ask_for_rgb(png, info);
+    if (png_get_rowbytes(png, info) != (size_t)width * 3) png_error(png, "an unknown pixel layout");
+    *reading->image = image_new((int)width, (int)height);
+    reading->rows = checked_malloc(height * sizeof *reading->rows);
+    for (uint32_t y = 0; y < height; y++)
+        reading->rows[y] = reading->image->pixels + (size_t)y * width * 3;
+    png_read_image(png, reading->rows);
+    png_read_end(png, NULL);
+    return true;
+}
+
+bool png_decode(const uint8_t *bytes, size_t size, const char *name, Image *image, Error *error) {
+    Reading reading = {.next = bytes, .left = size, .image = image, .name = name, .error = error};
+    png_structp png =
+        png_create_read_struct(PNG_LIBPNG_VER_STRING, reading.message, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    bool decoded = info && decode(&reading, png, info);
+    if (!info) error_set(error, "%s: libpng could not be started", name);
+    png_destroy_read_struct(&png, &info, NULL);
+    free(reading.rows);
+    if (!decoded) image_free(image);
+    return decoded;
+}
+
+static void write_bytes(png_structp png, png_bytep source, size_t count) {
+    byte_buffer_put(png_get_io_ptr(png), source, count);
+}
+
+static void flush_bytes(png_structp png) { (void)png; }
+
+static bool encode(ByteBuffer *writing, png_structp png, png_infop info, const Image *image,
+                   const char *message, Error *error) {
+    if (setjmp(png_jmpbuf(png)) != 0)
+        return error_set(error, "an image could not be encoded as PNG: %s", message);
+    png_set_write_fn(png, writing, write_bytes, flush_bytes);
+    png_set_IHDR(png, info, (uint32_t)image->width, (uint32_t)image->height, 8, PNG_COLOR_TYPE_RGB,
+                 PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(png, info);
+    for (int y = 0; y < image->height; y++)
+        png_write_row(png, image->pixels + (size_t)y * (size_t)image->width * 3);
+    png_write_end(png, NULL);
+    return true;
+}
+
+bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *error) {
+    char message[sizeof((Reading *)0)->message] = "";
+    ByteBuffer writing = {0};
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    bool encoded = info && encode(&writing, png, info, image, message, error);
+    if (!info) error_set(error, "libpng could not be started");
+    png_destroy_write_struct(&png, &info);
+    if (encoded) {
+        *size = writing.size;
+        *bytes = byte_buffer_take(&writing);
+    }
+    byte_buffer_free(&writing);
+    return encoded;
+}
+
+bool image_write_png(const char *path, const Image *image, Error *error) {
+    void *bytes;
+    size_t size;
+    if (!image_encode_png(image, &bytes, &size, error)) return error_context(error, "%s", path);
+    bool written = output_whole_file(path, bytes, size, error);
+    free(bytes);
+    return written;
+}

@@ -1,0 +1,194 @@
+// Checkpoints: those that are there, and those that will be.
+#include "train/plan/plan_parts.h"
+
+#include "checkpoints/checkpoint_folder.h"
+#include "checkpoints/published_adapters.h"
+#include "train/log/progress.h"
+#include "train/saved/resume_check.h"
+#include "train/saved/trained_weights.h"
+#include "train/saved/training_checkpoint.h"
+#include "train/trainer/model_setup.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+// ---- those that are there
+
+/// Whether the weights are the model's; where that could not be opened, whether they are there at all.
+static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
+    if (model->model)
+        return trained_weights_load(path, &model->parameters, model->model->lora, false, error);
+    if (published_adapters_at(path)) return true;
+    char *checkpoint = checkpoint_resolve(path, error);
+    free(checkpoint);
+    return checkpoint != NULL;
+}
+
+/// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from it.
+static void check_changes(Plan *plan, const char *path) {
+    const TrainingSection *training = &plan->config->training;
+    TrainingPosition then,
+        now = {.global_batch = training->per_device_train_batch_size *
+                               training->gradient_accumulation_steps * plan->options.processes,
+               .train = plan->data.train,
+               .eval = plan->data.eval};
+    Error error;
+    size_t size;
+    char *written = training_checkpoint_config(path, &error);
+    FILE *changes = open_memstream(&plan->changes, &size);
+    bool ok = written && training_checkpoint_position(path, &then, &error);
+    if (ok) {
+        plan->schedule.first_step = then.step;
+        ok = resume_check(plan->config, written, path, &now, &then, changes, &error);
+    }
+    if (changes) fclose(changes);
+    if (!ok) plan_add_problem(plan, "training.resume", error.message);
+    free(written);
+}
+
+static void check_resumed(Plan *plan, PlanModel *model, const char *key, const char *path) {
+    Error error;
+    bool fits = !model->model ||
+                training_checkpoint_load_weights(path, &model->parameters,
+                                                 plan->config->lora.lora_enable, false, &error);
+    plan_add_file(plan, key, path, fits,
+                  checked_strdup(fits ? "goes on from here" : error.message));
+    if (fits) check_changes(plan, path);
+}
+
+static void resume_automatically(Plan *plan, PlanModel *model) {
+    const TrainingSection *training = &plan->config->training;
+    char *newest = NULL;
+    Error error;
+    if (!training->output_dir) return;
+    if (!checkpoint_newest(training->output_dir, checkpoint_warn, NULL, &newest,
+                           &plan->schedule.first_step, &error)) {
+        plan_refuse(plan, "training.output_dir", "%s", error.message);
+    } else if (newest && !strcmp(training->resume, "never")) {
+        plan->schedule.first_step = 0;
+        plan_refuse(plan, "training.resume",
+                    "%s is in the way of a new run; remove it or choose another "
+                    "training.output_dir",
+                    newest);
+    } else if (newest) {
+        check_resumed(plan, model, "training.resume", newest);
+    } else {
+        plan->schedule.first_step = 0;
+    }
+    free(newest);
+}
+
+void plan_resume(Plan *plan, PlanModel *model) {
+    const char *resume = plan->config->training.resume, *adapters = plan->config->model.adapters;
+    Error error;
+    bool given = strcmp(resume, "auto") != 0 && strcmp(resume, "never") != 0;
+    if (given)
+        check_resumed(plan, model, "training.resume", resume);
+    else
+        resume_automatically(plan, model);
+    if (given || plan->schedule.first_step > 0 || !adapters) return;
+    bool fit = adapters_fit(adapters, model, &error);
+    plan_add_file(plan, "model.adapters", adapters, fit,
+                  checked_strdup(fit ? "the adapters begin with these" : error.message));
+}
+
+// ---- those that will be
+
+/// Weights and two moments in FLOAT32, and what HDF5 writes around each array.
+static int64_t checkpoint_bytes(const ParameterSet *parameters) {
+    enum { ARRAY_OVERHEAD = 700, FILE_OVERHEAD = 16 << 10 };
+    return 3 * (parameters_count_elements(parameters) * (int64_t)sizeof(float) +
+                (int64_t)parameters->count * ARRAY_OVERHEAD) +
+           FILE_OVERHEAD;
+}
+
+/// Counts the checkpoints of the whole run, and those that stay (checkpoint_retain()).
+static void count_checkpoints(Plan *plan) {
+    const TrainingSection *training = &plan->config->training;
+    PlanDisk *disk = &plan->disk;
+    int64_t steps = plan->schedule.total_steps, every = training->save_steps;
+    if (steps == 0) return;
+    int64_t regular = every > 0 ? steps / every : 0;
+    bool last_is_extra = every == 0 || steps % every;
+    disk->written = regular + last_is_extra;
+    int64_t newest = training->save_total_limit ? training->save_total_limit : disk->written;
+    if (newest > disk->written) newest = disk->written;
+    int64_t older = disk->written - newest;
+    disk->kept = newest + (training->save_best && training->eval_steps ? 1 : 0);
+    if (every == 0 || training->save_keep_steps == 0) return;
+    for (int64_t i = 1; i <= older; i++) disk->kept += i * every % training->save_keep_steps == 0;
+}
+
+/// The folder, or the nearest one above it that exists; the caller frees it.
+static char *existing_folder(const char *path) {
+    char *folder = checked_strdup(path);
+    struct stat status;
+    while (stat(folder, &status) != 0) {
+        char *slash = strrchr(folder, '/');
+        if (!slash || slash == folder) {
+            strcpy(folder, slash ? "/" : ".");
+            break;
+        }
+        *slash = 0;
+    }
+    return folder;
+}
+
+static int64_t bytes_of_checkpoints(const char *folder) {
+    int64_t bytes = 0;
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        struct stat status;
+        if (strncmp(entry->d_name, "checkpoint-", 11) != 0) continue;
+        if (fstatat(dirfd(directory), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(status.st_mode))
+            bytes += status.st_size;
+    }
+    if (directory) closedir(directory);
+    return bytes;
+}
+
+static void check_folder(Plan *plan, const char *folder) {
+    const char *output = plan->config->training.output_dir;
+    struct statvfs system;
+    struct stat status;
+    if (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode) || access(folder, W_OK | X_OK) != 0)
+        plan_add_file(plan, "training.output_dir", output, false,
+                      format_string("%s is not a folder that can be written to", folder));
+    else
+        plan_add_file(plan, "training.output_dir", output, true,
+                      checked_strdup(strcmp(folder, output) != 0 ? "will be made" : ""));
+    plan->disk.free = -1;
+    if (statvfs(folder, &system) == 0 && system.f_blocks > 0) // 0: without a limit
+        plan->disk.free = (int64_t)system.f_bavail * (int64_t)system.f_frsize;
+}
+
+void plan_disk(Plan *plan, const PlanModel *model) {
+    const char *output = plan->config->training.output_dir;
+    PlanDisk *disk = &plan->disk;
+    if (!output) return;
+    char *folder = existing_folder(output);
+    check_folder(plan, folder);
+    free(folder);
+    if (!model->model) return;
+    disk->known = true;
+    disk->checkpoint_bytes = checkpoint_bytes(&model->parameters);
+    count_checkpoints(plan);
+    // A new one is written before an old one is removed.
+    int64_t most = disk->kept < disk->written ? disk->kept + 1 : disk->kept;
+    disk->needed = most * disk->checkpoint_bytes - bytes_of_checkpoints(output);
+    if (disk->needed < 0) disk->needed = 0;
+    if (disk->free < 0 || disk->needed <= disk->free) return;
+    char *needed = format_bytes(disk->needed), *there = format_bytes(disk->free);
+    plan_refuse(plan, "training.output_dir",
+                "checkpoints need %s, and %s are free; a smaller training.save_total_limit or "
+                "another folder help",
+                needed, there);
+    free(needed);
+    free(there);
+}

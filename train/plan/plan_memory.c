@@ -1,0 +1,291 @@
+// The phases of a run as train/trainer/trainer.c has them, on the device that counts.
+#include "train/plan/plan_parts.h"
+
+#include "autograd/tape.h"
+#include "ops/kernels.h"
+#include "train/log/progress.h"
+#include "train/plan/plan_device.h"
+#include "train/trainer/gradient_buckets.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const int64_t GPU_CONTEXT_BYTES =
+    600 << 20; ///< what the driver and the product library keep for themselves, about
+static const int64_t PROGRAM_BYTES =
+    64 << 20;                ///< the program, its libraries and their own memory, about
+enum { FEATURE_BATCH = 32 }; ///< images that train/trainer/feature_cache.c computes at a time
+
+// ---- what stays: gradients and moments
+
+/// A rank's share of every parameter's moments. Which elements they are does not matter here.
+static Optimizer new_optimizer(const Plan *plan, ParameterSet *parameters) {
+    int64_t ranks = plan->config->training.shard_optimizer ? plan->options.processes : 1;
+    ParameterRange *ranges = checked_calloc((size_t)parameters->count + 1, sizeof(ParameterRange));
+    for (int i = 0; i < parameters->count; i++)
+        ranges[i] =
+            (ParameterRange){i, 0, (tensor_numel(parameters->items[i].value) + ranks - 1) / ranks};
+    Optimizer optimizer = optimizer_new(parameters, ranges, parameters->count);
+    free(ranges);
+    return optimizer;
+}
+
+// ---- the phases
+
+static FrozenFeatures encode(const DiffLMM *model, int64_t images) {
+    int64_t side = model->options.image_size;
+    return difflmm_frozen_features(
+        model, tensor_from_host(model->device, FLOAT32, SHAPE(images, side, side, 3), NULL));
+}
+
+/// Features as the cache hands them out.
+static FrozenFeatures cached(const DiffLMM *model, int64_t images) {
+    FrozenFeatures features = {
+        tensor_new(model->device, model->options.dtype,
+                   SHAPE(images, model->num_visual_tokens, model->clip->encoder.hidden_size)),
+        NULL};
+    int64_t size = model->latent_size;
+    if (model->vae)
+        features.moments = tensor_new(model->device, FLOAT32,
+                                      SHAPE(images, size, size, 2 * model->vae->latent_channels));
+    return features;
+}
+
+static void run_loss(const Plan *plan, const DiffLMM *model, const PlanBatch *batch, bool train) {
+    TokenSample *samples = checked_calloc((size_t)batch->count + 1, sizeof *samples);
+    uint64_t *passes = checked_calloc((size_t)batch->count + 1, sizeof *passes);
+    int images = 0;
+    for (int i = 0; i < batch->count; i++) {
+        const TokenSequence *sequence = &batch->sequences[i];
+        samples[i] = (TokenSample){sequence->ids, sequence->supervised, sequence->count, -1, i};
+        if (sequence->image_position >= 0) samples[i].image = images++;
+    }
+    FrozenFeatures features = {0};
+    if (images)
+        features =
+            plan->config->data.cache_features ? cached(model, images) : encode(model, images);
+    DiffusionNoise noise = {.passes = passes};
+    DiffLMMBatch whole = {.samples = samples,
+                          .num_samples = batch->count,
+                          .features = images ? &features : NULL,
+                          .noise = images ? &noise : NULL,
+                          .train = train};
+    DiffLMMLoss loss = difflmm_loss(model, &whole, NULL);
+    if (train && loss.sum && requires_grad(loss.sum)) backward(loss.sum, NULL);
+    free(samples);
+    free(passes);
+}
+
+static void run_features(const DiffLMM *model, int64_t images) {
+    scope_begin();
+    encode(model, images < FEATURE_BATCH ? images : FEATURE_BATCH);
+    scope_end();
+}
+
+static void run_training(const Plan *plan, const DiffLMM *model, const PlanBatch *batch) {
+    scope_begin();
+    tape_begin();
+    run_loss(plan, model, batch, true);
+    tape_end();
+    scope_end();
+}
+
+static void run_evaluation(const Plan *plan, const DiffLMM *model, const PlanBatch *batch) {
+    scope_begin();
+    run_loss(plan, model, batch, false);
+    scope_end();
+}
+
+/// Whether this is the highest peak so far.
+static bool note_peak(PlanMemory *memory, PlanPhase phase, Device *device) {
+    if (device->bytes_peak > memory->peak_of[phase]) memory->peak_of[phase] = device->bytes_peak;
+    if (device->bytes_peak <= memory->peak) return false;
+    memory->phase = phase;
+    memory->peak = device->bytes_peak;
+    memcpy(memory->by_kind, device->bytes_by_kind_at_peak, sizeof memory->by_kind);
+    return true;
+}
+
+static void count_batch(const PlanBatch *batch, PlanMemory *memory) {
+    memory->batch_tokens = memory->batch_images = 0;
+    for (int i = 0; i < batch->count; i++) {
+        memory->batch_tokens += batch->sequences[i].length;
+        memory->batch_images += batch->sequences[i].image_position >= 0;
+    }
+}
+
+/// Where there is no data: sequences with an image, as long as they may be, supervised but for the
+/// image.
+static PlanBatch longest_batch(const Plan *plan, const DiffLMM *model) {
+    int64_t count = plan->config->training.per_device_train_batch_size;
+    int length = (int)plan->config->data.model_max_length - model->num_visual_tokens + 1;
+    PlanBatch batch = {.sequences = checked_calloc((size_t)count, sizeof *batch.sequences),
+                       .count = (int)count};
+    if (length < 2) length = 2;
+    for (int64_t i = 0; i < count; i++) {
+        TokenSequence *sequence = &batch.sequences[i];
+        *sequence = (TokenSequence){.count = length,
+                                    .ids = checked_calloc((size_t)length, sizeof *sequence->ids),
+                                    .supervised = checked_calloc((size_t)length, 1),
+                                    .supervised_count = length - 1,
+                                    .length = (int)plan->config->data.model_max_length};
+        memset(sequence->supervised + 1, 1, (size_t)length - 1);
+        sequence->ids[0] = IMAGE_TOKEN;
+    }
+    return batch;
+}
+
+static void run_phases(Plan *plan, const DiffLMM *model, const PlanBatches *batches) {
+    PlanMemory *memory = &plan->memory;
+    Device *device = model->device;
+    PlanBatch assumed = {0};
+    int count = batches->training_count;
+    const PlanBatch *training = batches->training;
+    memory->assumed_longest = count == 0;
+    if (memory->assumed_longest) {
+        assumed = longest_batch(plan, model);
+        training = &assumed;
+        count = 1;
+    }
+    if (plan->config->data.cache_features && batches->cached_images) {
+        run_features(model, batches->cached_images);
+        note_peak(memory, PHASE_FEATURES, device);
+    }
+    for (int i = 0; i < count; i++) {
+        device_reset_peak(device);
+        run_training(plan, model, &training[i]);
+        if (note_peak(memory, PHASE_TRAINING, device)) count_batch(&training[i], memory);
+    }
+    if (batches->evaluation.count) {
+        device_reset_peak(device);
+        run_evaluation(plan, model, &batches->evaluation);
+        if (note_peak(memory, PHASE_EVALUATION, device)) count_batch(&batches->evaluation, memory);
+    }
+    plan_batch_free(&assumed);
+}
+
+// ---- beside the device
+
+static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *parameters,
+                       const PlanBatches *batches) {
+    const Config *config = plan->config;
+    PlanMemory *memory = &plan->memory;
+    int64_t side = config->data.image_size, moments = 0;
+    int64_t image = 3 * side * side * (int64_t)sizeof(float);
+    int64_t clip = model->num_visual_tokens * (int64_t)model->clip->encoder.hidden_size *
+                   (int64_t)dtype_size(model->options.dtype);
+    if (model->vae)
+        moments = (int64_t)model->latent_size * model->latent_size * 2 *
+                  model->vae->latent_channels * (int64_t)sizeof(float);
+    if (config->data.cache_features)
+        memory->feature_cache = batches->cached_images * (clip + moments);
+    else // those that are ready, and those of the step
+        memory->loader = (config->data.dataloader_prefetch_factor +
+                          config->training.gradient_accumulation_steps) *
+                         config->training.per_device_train_batch_size * image;
+    // Weights and both moments, copied to be written.
+    bool copied = config->training.save_in_background || memory->cuda ||
+                  (config->training.shard_optimizer && plan->options.processes > 1);
+    if (copied)
+        memory->snapshot = 3 * parameters_count_elements(parameters) * (int64_t)sizeof(float);
+    memory->data_index =
+        DATASET_BYTES_PER_SAMPLE * (plan->data.samples + plan->data.held_out_samples);
+    memory->program = PROGRAM_BYTES;
+    memory->host = memory->program + memory->feature_cache + memory->loader + memory->snapshot +
+                   memory->data_index;
+    if (!memory->cuda) memory->host += memory->peak + memory->kept + memory->prepared;
+}
+
+// ---- the machine
+
+/// A number in a file, or -1.
+static int64_t read_number(const char *path, const char *format) {
+    FILE *file = fopen(path, "r");
+    char line[256];
+    long long value = -1;
+    while (file && fgets(line, sizeof line, file) && sscanf(line, format, &value) != 1) {}
+    if (file) fclose(file);
+    return value;
+}
+
+/// What this process could still get: of the machine, and of the container that it may be in.
+static int64_t available_memory(void) {
+    int64_t kibibytes = read_number("/proc/meminfo", "MemAvailable: %lld kB");
+    int64_t available = kibibytes > 0 ? kibibytes << 10 : 0;
+    int64_t limit = read_number("/sys/fs/cgroup/memory.max", "%lld"),
+            used = read_number("/sys/fs/cgroup/memory.current", "%lld");
+    if (limit > 0 && used >= 0 && limit - used < available) available = limit - used;
+    return available;
+}
+
+/// The memory of the first GPU, asked of the driver without making use of the GPU; 0 if there is
+/// none.
+static int64_t gpu_memory(void) {
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW);
+    if (!driver) return 0;
+    int (*initialize)(unsigned) = NULL, (*get)(int *, int) = NULL, (*total)(size_t *, int) = NULL;
+    *(void **)&initialize = dlsym(driver, "cuInit");
+    *(void **)&get = dlsym(driver, "cuDeviceGet");
+    *(void **)&total = dlsym(driver, "cuDeviceTotalMem_v2");
+    int gpu;
+    size_t bytes = 0;
+    bool ok = initialize && get && total && !initialize(0) && !get(&gpu, 0) && !total(&bytes, gpu);
+    dlclose(driver);
+    return ok ? (int64_t)bytes : 0;
+}
+
+static const char *const ADVICE =
+    "a smaller training.per_device_train_batch_size with as much more "
+    "training.gradient_accumulation_steps, model.recompute: all or model.dtype: bfloat16 help";
+
+static void check_fit(Plan *plan) {
+    PlanMemory *memory = &plan->memory;
+    char *needed = format_bytes(memory->peak + GPU_CONTEXT_BYTES),
+         *there = format_bytes(memory->gpu);
+    if (memory->cuda && memory->gpu && memory->peak + GPU_CONTEXT_BYTES > memory->gpu)
+        plan_refuse(plan, "training.per_device_train_batch_size",
+                    "a process needs %s of GPU memory, and a GPU has %s; %s", needed, there,
+                    ADVICE);
+    free(needed);
+    free(there);
+    needed = format_bytes(memory->host * memory->processes_here);
+    there = format_bytes(memory->machine);
+    if (memory->machine && memory->host * memory->processes_here > memory->machine)
+        plan_refuse(plan,
+                    memory->feature_cache > memory->host / 2
+                        ? "data.cache_features"
+                        : "training.per_device_train_batch_size",
+                    "%lld process%s on this machine need%s %s of its memory, and %s are available; "
+                    "%s",
+                    (long long)memory->processes_here, memory->processes_here == 1 ? "" : "es",
+                    memory->processes_here == 1 ? "s" : "", needed, there, ADVICE);
+    free(needed);
+    free(there);
+}
+
+void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches) {
+    PlanMemory *memory = &plan->memory;
+    memory->cuda = plan_wants_cuda(plan->config);
+    memory->machine = available_memory();
+    memory->gpu = gpu_memory();
+    memory->processes_here = plan->options.processes;
+    if (memory->cuda && ops_cuda_count() > 0 && memory->processes_here > ops_cuda_count())
+        memory->processes_here = ops_cuda_count();
+    if (!model->model) return;
+    ProcessGroup *alone = process_group_alone();
+    GradientBuckets *buckets =
+        gradient_buckets_new(&model->parameters, alone, GRADIENT_BUCKET_BYTES, false);
+    Optimizer optimizer = new_optimizer(plan, &model->parameters);
+    run_phases(plan, model->model, batches);
+    memory->prepared = model->device->bytes_prepared;
+    memory->kept = plan_device_held_peak(model->device) - memory->peak;
+    if (memory->cuda) memory->kept = 0; // given back when memory is short
+    memory->known = true;
+    count_host(plan, model->model, &model->parameters, batches);
+    check_fit(plan);
+    optimizer_free(&optimizer);
+    gradient_buckets_free(buckets);
+    process_group_close(alone);
+}

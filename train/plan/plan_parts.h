@@ -1,0 +1,56 @@
+/// Inside the plan only: what its parts (train/plan_*.c) share.
+#pragma once
+#include "train/plan/plan.h"
+#include "train/trainer/model_setup.h"
+
+#include "data/llava_dataset.h"
+
+/// Appends a problem with this key. `message` is copied.
+void plan_refuse(Plan *plan, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/// Appends a problem whose message says already where the key was set; it is copied.
+void plan_add_problem(Plan *plan, const char *key, const char *message);
+/// Appends a file; takes over `detail` (NULL: nothing to say). A file that is not found is a problem too.
+void plan_add_file(Plan *plan, const char *key, const char *path, bool found, char *detail);
+
+/// The networks and parameters on a device that counts.
+typedef struct PlanModel {
+    Device *device;
+    DiffLMM *model; ///< NULL: could not be put together
+    ParameterSet parameters;
+    Tokenizer *tokenizer; ///< NULL: could not be read
+} PlanModel;
+
+/// Whether the job would run on a GPU.
+bool plan_wants_cuda(const Config *config);
+
+/// Reads headers, counts parameters, reports what does not fit together.
+void plan_model_open(Plan *plan, PlanModel *model);
+void plan_model_close(PlanModel *model);
+
+/// A micro-batch, tokenized.
+typedef struct PlanBatch {
+    TokenSequence *sequences;
+    int count;
+} PlanBatch;
+
+void plan_batch_free(PlanBatch *batch);
+
+enum { PLAN_BATCHES = 5 };
+
+/// The micro-batches that may need most memory.
+typedef struct PlanBatches {
+    PlanBatch training[PLAN_BATCHES], evaluation;
+    int training_count;
+    int64_t cached_images; ///< of training and held-out data
+} PlanBatches;
+
+/// Reads the data sets; fills plan->data, plan->schedule and the batches. `model` says what an image becomes.
+void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches);
+void plan_batches_free(PlanBatches *batches);
+
+void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches);
+/// Checkpoints that would be gone on from. After plan_data(), which knows the data.
+void plan_resume(Plan *plan, PlanModel *model);
+void plan_disk(Plan *plan, const PlanModel *model);
+void plan_time(Plan *plan);

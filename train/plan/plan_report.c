@@ -1,0 +1,378 @@
+// The plan for people and for programs.
+#include "autograd/text/utf8.h"
+#include "train/plan/plan.h"
+
+#include "train/log/json_text.h"
+#include "train/log/progress.h"
+
+#include <jansson.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const KIND_NAMES[MEMORY_KINDS] = {[MEMORY_WEIGHTS] = "weights",
+                                                     [MEMORY_GRADIENTS] = "gradients",
+                                                     [MEMORY_OPTIMIZER] = "optimizer",
+                                                     [MEMORY_ACTIVATIONS] = "activations",
+                                                     [MEMORY_WORKSPACE] = "workspace"};
+static const char *const PHASE_NAMES[PHASE_COUNT] = {"filling the feature cache", "training",
+                                                     "evaluation"};
+
+// ---- for people
+
+/// "1,234,567" in a buffer that the next eight calls leave alone.
+static const char *grouped(int64_t n) {
+    static _Thread_local char buffers[8][32];
+    static _Thread_local int next;
+    char digits[24], *out = buffers[next++ % 8];
+    int length = snprintf(digits, sizeof digits, "%lld", (long long)n), used = 0;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0 && digits[i - 1] != '-') out[used++] = ',';
+        out[used++] = digits[i];
+    }
+    out[used] = 0;
+    return out;
+}
+
+static void row(FILE *out, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static void row(FILE *out, const char *name, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(out, "  %-28s ", name);
+    utf8_vprint(out, format, arguments);
+    fputc('\n', out);
+    va_end(arguments);
+}
+
+static void byte_row(FILE *out, const char *name, int64_t bytes, const char *remark) {
+    char *text = format_bytes(bytes);
+    row(out, name, "%12s%s%s", text, *remark ? "  " : "", remark);
+    free(text);
+}
+
+static void print_parts(const Plan *plan, FILE *out) {
+    int64_t sums[2] = {0};
+    if (!plan->part_count) return;
+    fprintf(out, "\nparameters\n");
+    for (int trained = 1; trained >= 0; trained--)
+        for (int i = 0; i < plan->part_count; i++) {
+            const PlanPart *part = &plan->parts[i];
+            if (part->trained != (bool)trained) continue;
+            sums[trained] += part->parameters;
+            if (trained)
+                row(out, part->name, "%15s  learning rate %g, weight decay %g",
+                    grouped(part->parameters), part->learning_rate, part->weight_decay);
+            else
+                row(out, part->name, "%15s  frozen", grouped(part->parameters));
+        }
+    row(out, "trained", "%15s  of %s", grouped(sums[1]), grouped(sums[0] + sums[1]));
+}
+
+static void print_files(const Plan *plan, FILE *out) {
+    fprintf(out, "\nfiles\n");
+    for (int i = 0; i < plan->file_count; i++) {
+        const PlanFile *file = &plan->files[i];
+        const char *verdict = file->found                     ? "ok"
+                              : access(file->path, F_OK) == 0 ? "UNUSABLE"
+                                                              : "MISSING";
+        row(out, file->key, "%-8s  %s%s%s", verdict, file->path, *file->detail ? ": " : "",
+            file->found ? file->detail : "see below");
+    }
+}
+
+static void print_changes(const Plan *plan, FILE *out) {
+    if (!plan->changes || !*plan->changes) return;
+    fprintf(out, "\nchanges\n");
+    for (const char *line = plan->changes; *line; line += strcspn(line, "\n") + 1)
+        utf8_print(out, "  %.*s\n", (int)strcspn(line, "\n"), line);
+}
+
+static void print_data(const Plan *plan, FILE *out) {
+    const PlanData *data = &plan->data;
+    if (!data->known) return;
+    fprintf(out, "\ndata\n");
+    row(out, "samples", "%15s  %s with an image, %s without", grouped(data->samples),
+        grouped(data->with_image), grouped(data->samples - data->with_image));
+    if (data->missing_images)
+        row(out, "missing images", "%15s  their samples are left out",
+            grouped(data->missing_images));
+    if (data->held_out_samples)
+        row(out, "held-out samples", "%15s", grouped(data->held_out_samples));
+    if (!data->lengths_known) return;
+    const char *how = data->every_sample_measured ? "" : "  (from a sample)";
+    row(out, "length", "%15.0f  tokens on average, %s at most%s", data->mean_length,
+        grouped(data->longest), how);
+    row(out, "tokens of the run", "%15s%s", grouped((int64_t)data->tokens), how);
+    row(out, "supervised", "%15s%s", grouped((int64_t)data->supervised), how);
+    if (data->cut)
+        row(out, "cut", "%15s  longer than data.model_max_length%s", grouped(data->cut), how);
+    if (data->unsupervised)
+        row(out, "nothing to learn", "%15s  no token of them is supervised%s",
+            grouped(data->unsupervised), how);
+    if (data->answers_cut_off)
+        row(out, "answers cut off", "%15s  of these, by data.model_max_length%s",
+            grouped(data->answers_cut_off), how);
+}
+
+static void print_schedule(const Plan *plan, FILE *out) {
+    const PlanSchedule *schedule = &plan->schedule;
+    const TrainingSection *training = &plan->config->training;
+    fprintf(out, "\nsteps\n");
+    row(out, "global batch", "%15s  %lld samples x %lld accumulated x %lld process%s",
+        grouped(schedule->global_batch), (long long)training->per_device_train_batch_size,
+        (long long)training->gradient_accumulation_steps, (long long)plan->options.processes,
+        plan->options.processes == 1 ? "" : "es");
+    if (schedule->known) row(out, "steps of an epoch", "%15s", grouped(schedule->steps_per_epoch));
+    if (!schedule->known && training->max_steps < 0) return;
+    row(out, "steps in all", "%15s  %s to warm up", grouped(schedule->total_steps),
+        grouped(schedule->warmup_steps));
+    if (schedule->first_step) row(out, "done already", "%15s", grouped(schedule->first_step));
+}
+
+static void print_memory(const Plan *plan, FILE *out) {
+    const PlanMemory *memory = &plan->memory;
+    if (!memory->known) return;
+    fprintf(out, "\nmemory of a process%s\n", memory->cuda ? ", on the GPU" : "");
+    for (int kind = 0; kind < MEMORY_KINDS; kind++)
+        byte_row(out, KIND_NAMES[kind], memory->by_kind[kind], "");
+    char *remark = format_string(
+        "in %s%s%s", PHASE_NAMES[memory->phase],
+        memory->assumed_longest ? ", if every sequence has model_max_length tokens" : "",
+        memory->phase == PHASE_FEATURES ? ", 32 images at a time" : "");
+    byte_row(out, "together, at the peak", memory->peak, remark);
+    free(remark);
+    if (memory->phase != PHASE_FEATURES)
+        row(out, "largest micro-batch", "%12s  tokens, %s images", grouped(memory->batch_tokens),
+            grouped(memory->batch_images));
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        if (memory->peak_of[phase] && phase != (int)memory->phase) {
+            char *name = format_string("peak in %s", PHASE_NAMES[phase]);
+            byte_row(out, name, memory->peak_of[phase], "");
+            free(name);
+        }
+    if (memory->gpu) byte_row(out, "the GPU has", memory->gpu, "");
+    fprintf(out, "\nmemory of the machine, for a process\n");
+    if (!memory->cuda) {
+        byte_row(out, "peak of the above", memory->peak, "");
+        byte_row(out, "blocks kept for reuse", memory->kept, "at most");
+        byte_row(out, "prepared weights", memory->prepared, "in the product library's layout");
+    }
+    if (memory->feature_cache) byte_row(out, "feature cache", memory->feature_cache, "");
+    if (memory->loader) byte_row(out, "images read ahead", memory->loader, "");
+    byte_row(out, "checkpoint being written", memory->snapshot, "on rank 0");
+    byte_row(out, "the program itself", memory->program, "about");
+    byte_row(out, "together", memory->host, "");
+    remark = format_string("for %lld process%s", (long long)memory->processes_here,
+                           memory->processes_here == 1 ? "" : "es");
+    byte_row(out, "available now", memory->machine, remark);
+    free(remark);
+}
+
+static void print_disk(const Plan *plan, FILE *out) {
+    const PlanDisk *disk = &plan->disk;
+    if (!disk->known) return;
+    fprintf(out, "\ndisk\n");
+    byte_row(out, "a checkpoint", disk->checkpoint_bytes, "");
+    row(out, "checkpoints written, kept", "%12s, %s", grouped(disk->written), grouped(disk->kept));
+    byte_row(out, "needed", disk->needed, "beside what is there, one more while it is written");
+    if (disk->free >= 0) byte_row(out, "free", disk->free, "");
+}
+
+static void print_time(const Plan *plan, FILE *out) {
+    const PlanTime *time = &plan->time;
+    if (!time->known) return;
+    fprintf(out, "\ntime, from %d steps of one process\n", time->steps);
+    row(out, "a step", "%12.3f s", time->seconds_per_step);
+    row(out, "tokens per second", "%12.0f", time->tokens_per_second);
+    char *text = format_duration(time->features_seconds);
+    if (time->features_seconds > 0) row(out, "feature cache", "%12s", text);
+    free(text);
+    text = format_duration(time->seconds);
+    row(out, "what is left of the run", "%12s  without evaluation and saving%s", text,
+        plan->options.processes > 1 ? ", if it scales perfectly over the processes" : "");
+    free(text);
+}
+
+void plan_print(const Plan *plan, FILE *out) {
+    utf8_print(out, "plan of %s\n", plan->config->path ? plan->config->path : "the command line");
+    print_parts(plan, out);
+    print_files(plan, out);
+    print_changes(plan, out);
+    print_data(plan, out);
+    print_schedule(plan, out);
+    print_memory(plan, out);
+    print_disk(plan, out);
+    print_time(plan, out);
+    if (!plan->problem_count) {
+        fprintf(out, "\nThe job can run.\n");
+        return;
+    }
+    fprintf(out, "\nThe job cannot run:\n");
+    for (int i = 0; i < plan->problem_count; i++) fprintf(out, "  %s\n", plan->problems[i].message);
+}
+
+// ---- for programs
+
+static void put(json_t *object, const char *key, int64_t value) {
+    json_object_set_new(object, key, json_integer(value));
+}
+
+static void put_real(json_t *object, const char *key, double value) {
+    json_object_set_new(object, key, json_real(value));
+}
+
+static void put_bool(json_t *object, const char *key, bool value) {
+    json_object_set_new(object, key, json_boolean(value));
+}
+
+static void put_text(json_t *object, const char *key, const char *value) {
+    json_object_set_new(object, key, json_text(value));
+}
+
+static json_t *parts_to_json(const Plan *plan) {
+    json_t *list = json_array();
+    for (int i = 0; i < plan->part_count; i++) {
+        const PlanPart *part = &plan->parts[i];
+        json_t *item = json_object();
+        put_text(item, "name", part->name);
+        put_bool(item, "trained", part->trained);
+        put(item, "parameters", part->parameters);
+        if (part->trained) {
+            put_real(item, "learning_rate", part->learning_rate);
+            put_real(item, "weight_decay", part->weight_decay);
+        }
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static json_t *files_to_json(const Plan *plan) {
+    json_t *list = json_array();
+    for (int i = 0; i < plan->file_count; i++) {
+        json_t *item = json_object();
+        put_text(item, "key", plan->files[i].key);
+        put_text(item, "path", plan->files[i].path);
+        put_bool(item, "found", plan->files[i].found);
+        put_text(item, "detail", plan->files[i].detail);
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static json_t *changes_to_json(const Plan *plan) {
+    json_t *list = json_array();
+    for (const char *line = plan->changes; line && *line;) {
+        size_t length = strcspn(line, "\n");
+        char *change = format_string("%.*s", (int)length, line);
+        json_array_append_new(list, json_text(change));
+        free(change);
+        line += length + (line[length] == '\n');
+    }
+    return list;
+}
+
+static json_t *problems_to_json(const Plan *plan) {
+    json_t *list = json_array();
+    for (int i = 0; i < plan->problem_count; i++) {
+        json_t *item = json_object();
+        put_text(item, "key", plan->problems[i].key);
+        put_text(item, "message", plan->problems[i].message);
+        json_array_append_new(list, item);
+    }
+    return list;
+}
+
+static json_t *data_to_json(const PlanData *data) {
+    json_t *item = json_object();
+    put(item, "samples", data->samples);
+    put(item, "with_image", data->with_image);
+    put(item, "missing_images", data->missing_images);
+    put(item, "held_out_samples", data->held_out_samples);
+    if (!data->lengths_known) return item;
+    put_bool(item, "every_sample_measured", data->every_sample_measured);
+    put(item, "cut", data->cut);
+    put(item, "unsupervised", data->unsupervised);
+    put(item, "answers_cut_off", data->answers_cut_off);
+    put_real(item, "mean_length", data->mean_length);
+    put(item, "longest", data->longest);
+    put(item, "tokens", (int64_t)data->tokens);
+    put(item, "supervised_tokens", (int64_t)data->supervised);
+    return item;
+}
+
+static json_t *schedule_to_json(const Plan *plan) {
+    json_t *item = json_object();
+    put(item, "processes", plan->options.processes);
+    put(item, "global_batch", plan->schedule.global_batch);
+    put(item, "steps_per_epoch", plan->schedule.steps_per_epoch);
+    put(item, "total_steps", plan->schedule.total_steps);
+    put(item, "warmup_steps", plan->schedule.warmup_steps);
+    put(item, "first_step", plan->schedule.first_step);
+    return item;
+}
+
+static json_t *memory_to_json(const PlanMemory *memory) {
+    json_t *item = json_object(), *kinds = json_object();
+    put_text(item, "device", memory->cuda ? "cuda" : "cpu");
+    for (int kind = 0; kind < MEMORY_KINDS; kind++)
+        put(kinds, KIND_NAMES[kind], memory->by_kind[kind]);
+    json_object_set_new(item, "by_kind", kinds);
+    put(item, "peak", memory->peak);
+    put_text(item, "phase", PHASE_NAMES[memory->phase]);
+    put(item, "peak_features", memory->peak_of[PHASE_FEATURES]);
+    put(item, "peak_training", memory->peak_of[PHASE_TRAINING]);
+    put(item, "peak_evaluation", memory->peak_of[PHASE_EVALUATION]);
+    put(item, "batch_tokens", memory->batch_tokens);
+    put(item, "batch_images", memory->batch_images);
+    put_bool(item, "assumed_longest", memory->assumed_longest);
+    put(item, "prepared", memory->prepared);
+    put(item, "kept", memory->kept);
+    put(item, "feature_cache", memory->feature_cache);
+    put(item, "loader", memory->loader);
+    put(item, "snapshot", memory->snapshot);
+    put(item, "program", memory->program);
+    put(item, "host", memory->host);
+    put(item, "processes_here", memory->processes_here);
+    put(item, "machine_available", memory->machine);
+    put(item, "gpu", memory->gpu);
+    return item;
+}
+
+static json_t *disk_to_json(const PlanDisk *disk) {
+    json_t *item = json_object();
+    put(item, "checkpoint", disk->checkpoint_bytes);
+    put(item, "written", disk->written);
+    put(item, "kept", disk->kept);
+    put(item, "needed", disk->needed);
+    put(item, "free", disk->free);
+    return item;
+}
+
+static json_t *time_to_json(const PlanTime *time) {
+    json_t *item = json_object();
+    put(item, "steps", time->steps);
+    put_real(item, "seconds_per_step", time->seconds_per_step);
+    put_real(item, "tokens_per_second", time->tokens_per_second);
+    put_real(item, "features_seconds", time->features_seconds);
+    put_real(item, "seconds", time->seconds);
+    return item;
+}
+
+char *plan_to_json(const Plan *plan) {
+    json_t *whole = json_object();
+    put_bool(whole, "can_run", plan->problem_count == 0);
+    json_object_set_new(whole, "problems", problems_to_json(plan));
+    json_object_set_new(whole, "parameters", parts_to_json(plan));
+    json_object_set_new(whole, "files", files_to_json(plan));
+    json_object_set_new(whole, "changes", changes_to_json(plan));
+    if (plan->data.known) json_object_set_new(whole, "data", data_to_json(&plan->data));
+    json_object_set_new(whole, "schedule", schedule_to_json(plan));
+    if (plan->memory.known) json_object_set_new(whole, "memory", memory_to_json(&plan->memory));
+    if (plan->disk.known) json_object_set_new(whole, "disk", disk_to_json(&plan->disk));
+    if (plan->time.known) json_object_set_new(whole, "time", time_to_json(&plan->time));
+    char *text = json_dumps(whole, JSON_INDENT(2));
+    json_decref(whole);
+    return text;
+}

@@ -1,8 +1,0 @@
-/// Several runs on one page: their curves over each other, their figures side by side with the best ones marked, the settings in which
-/// they differ, and who ran what where.
-#pragma once
-#include "eval/html_report.h"
-#include "train/report_run.h"
-
-/// The page about runs with these names; the caller frees it.
-HtmlReport *report_compare(const ReportRun *runs, const char *const *names, int count);

@@ -1,0 +1,437 @@
+#include "train/saved/training_checkpoint.h"
+
+#include "checkpoints/training_state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char WEIGHTS[] = "weights", EXP_AVG[] = "optimizer/exp_avg",
+                  EXP_AVG_SQ[] = "optimizer/exp_avg_sq";
+static const char CONFIG[] = "config.yaml", FORMAT[] = "difflmm training checkpoint 2";
+
+// ---- taking a snapshot
+
+/// One parameter with its moments, [numel] each.
+typedef struct Entry {
+    char *name;
+    int rank;
+    int64_t shape[MAX_RANK], numel;
+    float *weights, *exp_avg, *exp_avg_sq;
+    bool borrowed; ///< the three are the parameter's own
+} Entry;
+
+struct TrainingSnapshot {
+    Entry *entries;
+    int count;
+    TrainingPosition position;
+    int64_t optimizer_steps;
+    char *config_yaml;
+};
+
+static float *host_zeros(int64_t count) { return checked_calloc((size_t)count + 1, sizeof(float)); }
+
+static Entry entry_of(const Parameter *parameter) {
+    const Tensor *value = parameter->value;
+    Entry entry = {
+        .name = checked_strdup(parameter->name), .rank = value->rank, .numel = tensor_numel(value)};
+    memcpy(entry.shape, value->shape, sizeof entry.shape);
+    return entry;
+}
+
+static void borrow(const ParameterSet *parameters, const Optimizer *optimizer, Entry *entries) {
+    for (int i = 0; i < optimizer->part_count; i++) {
+        const OptimizerPart *part = &optimizer->parts[i];
+        Entry *entry = &entries[part->range.parameter];
+        CHECK(part->range.count == entry->numel, "%s: its moments are not whole", entry->name);
+        entry->borrowed = true;
+        entry->weights = parameters->items[part->range.parameter].value->data;
+        entry->exp_avg = part->exp_avg->data;
+        entry->exp_avg_sq = part->exp_avg_sq->data;
+    }
+}
+
+static void make_room(Entry *entry) {
+    entry->weights = host_zeros(entry->numel);
+    entry->exp_avg = host_zeros(entry->numel);
+    entry->exp_avg_sq = host_zeros(entry->numel);
+}
+
+/// Copies the moments that this rank holds to their places; the other places stay zero.
+static void copy_parts(const Optimizer *optimizer, Entry *entries) {
+    for (int i = 0; i < optimizer->part_count; i++) {
+        const OptimizerPart *part = &optimizer->parts[i];
+        Entry *entry = &entries[part->range.parameter];
+        tensor_to_host_float(part->exp_avg, entry->exp_avg + part->range.first);
+        tensor_to_host_float(part->exp_avg_sq, entry->exp_avg_sq + part->range.first);
+    }
+}
+
+/// Puts the ranks' parts together on rank 0: everywhere but in its own part a rank holds zero bits.
+static bool gather_parts(TrainingSnapshot *snapshot, ProcessGroup *group, Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < snapshot->count; i++) {
+        Entry *entry = &snapshot->entries[i];
+        ok = process_group_gather_bits(group, (uint32_t *)(void *)entry->exp_avg, entry->numel,
+                                       error) &&
+             process_group_gather_bits(group, (uint32_t *)(void *)entry->exp_avg_sq, entry->numel,
+                                       error);
+    }
+    return ok;
+}
+
+/// Copies of weights and moments; false on failure of a sum.
+static bool copy_all(TrainingSnapshot *snapshot, const Optimizer *optimizer, bool sharded,
+                     ProcessGroup *group, Error *error) {
+    const ParameterSet *parameters = optimizer->parameters;
+    for (int i = 0; i < parameters->count; i++) {
+        make_room(&snapshot->entries[i]);
+        if (process_rank(group) == 0)
+            tensor_to_host_float(parameters->items[i].value, snapshot->entries[i].weights);
+    }
+    copy_parts(optimizer, snapshot->entries);
+    return !sharded || gather_parts(snapshot, group, error);
+}
+
+bool training_snapshot_take(const Optimizer *optimizer, bool sharded, bool copy,
+                            const TrainingPosition *position, const char *config_yaml,
+                            ProcessGroup *group, TrainingSnapshot **snapshot, Error *error) {
+    *snapshot = NULL;
+    bool first = process_rank(group) == 0;
+    if (!first && !sharded) return true;
+    const ParameterSet *parameters = optimizer->parameters;
+    TrainingSnapshot *taken = checked_calloc(1, sizeof *taken);
+    *taken =
+        (TrainingSnapshot){.entries = checked_calloc((size_t)parameters->count + 1, sizeof(Entry)),
+                           .count = parameters->count,
+                           .position = *position,
+                           .optimizer_steps = optimizer->steps,
+                           .config_yaml = checked_strdup(config_yaml)};
+    for (int i = 0; i < parameters->count; i++) taken->entries[i] = entry_of(&parameters->items[i]);
+    bool ok = true,
+         on_host = parameters->count && parameters->items[0].value->device->shares_host_memory;
+    if (!copy && on_host && !sharded)
+        borrow(parameters, optimizer, taken->entries);
+    else
+        ok = copy_all(taken, optimizer, sharded, group, error);
+    if (ok && first)
+        *snapshot = taken;
+    else
+        training_snapshot_free(taken);
+    return ok;
+}
+
+void training_snapshot_free(TrainingSnapshot *snapshot) {
+    if (!snapshot) return;
+    for (int i = 0; i < snapshot->count; i++) {
+        free(snapshot->entries[i].name);
+        if (snapshot->entries[i].borrowed) continue;
+        free(snapshot->entries[i].weights);
+        free(snapshot->entries[i].exp_avg);
+        free(snapshot->entries[i].exp_avg_sq);
+    }
+    free(snapshot->entries);
+    free(snapshot->config_yaml);
+    free(snapshot);
+}
+
+// ---- writing it
+
+static bool write_values(StateWriter *writer, const char *folder, const Entry *entry,
+                         const float *values, Error *error) {
+    char *path = format_string("%s/%s", folder, entry->name);
+    bool ok =
+        state_write_array(writer, path, STATE_FLOAT32, entry->rank, entry->shape, values, error);
+    free(path);
+    return ok;
+}
+
+static bool write_detector(StateWriter *writer, const char *name, const DetectorState *state,
+                           Error *error) {
+    char *values = format_string("detectors/%s", name),
+         *in_a_row = format_string("detectors/%s_outliers_in_a_row", name);
+    bool ok =
+        state_write_array(writer, values, STATE_FLOAT32, 1, &state->count, state->values, error) &&
+        state_write_attribute_int(writer, in_a_row, state->outliers_in_a_row, error);
+    free(values);
+    free(in_a_row);
+    return ok;
+}
+
+static bool write_data(StateWriter *writer, const char *name, const DataIdentity *data,
+                       Error *error) {
+    char *samples = format_string("data/%s_samples", name),
+         *checksum = format_string("data/%s_checksum", name);
+    bool ok = state_write_attribute_int(writer, samples, data->samples, error) &&
+              state_write_attribute_int(writer, checksum, (int64_t)data->checksum, error);
+    free(samples);
+    free(checksum);
+    return ok;
+}
+
+static bool write_position(StateWriter *writer, const TrainingPosition *position, Error *error) {
+    return state_write_attribute_int(writer, "position/step", position->step, error) &&
+           state_write_attribute_int(writer, "position/position", position->position, error) &&
+           state_write_attribute_int(writer, "position/tokens", position->tokens, error) &&
+           state_write_attribute_int(writer, "position/seed", position->seed, error) &&
+           state_write_attribute_int(writer, "position/global_batch", position->global_batch,
+                                     error) &&
+           state_write_attribute_double(writer, "position/best_loss", position->best_loss, error) &&
+           state_write_attribute_int(writer, "position/best_step", position->best_step, error) &&
+           write_data(writer, "train", &position->train, error) &&
+           write_data(writer, "eval", &position->eval, error) &&
+           write_detector(writer, "loss", &position->loss_detector, error) &&
+           write_detector(writer, "grad_norm", &position->norm_detector, error);
+}
+
+bool training_snapshot_write(const TrainingSnapshot *snapshot, const char *path, Error *error) {
+    StateWriter *writer = state_create(path, error);
+    if (!writer) return false;
+    int64_t length = (int64_t)strlen(snapshot->config_yaml);
+    bool ok =
+        state_write_attribute_string(writer, "training/format", FORMAT, error) &&
+        state_write_attribute_int(writer, "optimizer/steps", snapshot->optimizer_steps, error) &&
+        write_position(writer, &snapshot->position, error) &&
+        state_write_array(writer, CONFIG, STATE_BYTES, 1, &length, snapshot->config_yaml, error);
+    for (int i = 0; ok && i < snapshot->count; i++) {
+        const Entry *entry = &snapshot->entries[i];
+        ok = write_values(writer, WEIGHTS, entry, entry->weights, error) &&
+             write_values(writer, EXP_AVG, entry, entry->exp_avg, error) &&
+             write_values(writer, EXP_AVG_SQ, entry, entry->exp_avg_sq, error);
+    }
+    if (ok) return state_commit(writer, error);
+    state_abandon(writer);
+    return false;
+}
+
+// ---- loading
+
+/// The values stored for a tensor of x's shape; NULL on failure, the caller frees them.
+static float *read_values(const StateFile *file, const char *folder, const char *name,
+                          const Tensor *x, Error *error) {
+    float *values = host_zeros(tensor_numel(x));
+    char *path = format_string("%s/%s", folder, name);
+    bool ok = state_read_array(file, path, STATE_FLOAT32, x->rank, x->shape, values, error);
+    free(path);
+    if (ok) return values;
+    free(values);
+    return NULL;
+}
+
+static bool read_tensor(const StateFile *file, const char *folder, const char *name, Tensor *x,
+                        Error *error) {
+    float *values = read_values(file, folder, name, x, error);
+    if (values) tensor_fill_from_float(x, values);
+    free(values);
+    return values != NULL;
+}
+
+static StateFile *open_training_state(const char *path, Error *error) {
+    StateFile *file = state_open(path, error);
+    char *format = NULL;
+    if (!file) return NULL;
+    bool ok = state_has_attribute(file, "training/format") &&
+              state_read_attribute_string(file, "training/format", &format, error);
+    ok = ok && !strcmp(format, FORMAT);
+    if (!ok)
+        error_set(error,
+                  "%s: not a training checkpoint of this program (expected the attribute format "
+                  "= '%s')",
+                  path, FORMAT);
+    free(format);
+    if (ok) return file;
+    state_close(file);
+    return NULL;
+}
+
+static bool is_lora(const char *name) { return strstr(name, ".lora_") != NULL; }
+
+/// Refuses weights in the file that the model has no place for.
+static bool check_known(const StateFile *file, const ParameterSet *parameters, bool ignore_lora,
+                        Error *error) {
+    for (int64_t i = 0; i < state_array_count(file); i++) {
+        const char *name = state_array_name(file, i);
+        size_t prefix = sizeof WEIGHTS - 1;
+        if (strncmp(name, WEIGHTS, prefix) || name[prefix] != '/') continue;
+        const char *parameter = name + prefix + 1;
+        if (parameters_find(parameters, parameter) || (ignore_lora && is_lora(parameter))) continue;
+        return error_set(
+            error,
+            "%s: holds '%s', which the configured model does not have; check model and "
+            "lora in the configuration",
+            state_path(file), parameter);
+    }
+    return true;
+}
+
+static bool read_weights(const StateFile *file, ParameterSet *parameters, bool require_lora,
+                         Error *error) {
+    for (int i = 0; i < parameters->count; i++) {
+        Parameter *parameter = &parameters->items[i];
+        char *path = format_string("%s/%s", WEIGHTS, parameter->name);
+        const bool is_there = state_has_array(file, path);
+        free(path);
+        if (!is_there && parameter->group == GROUP_LORA && !require_lora) continue;
+        if (!is_there)
+            return error_set(error,
+                             "%s: does not hold '%s', which the configured model has; check model "
+                             "and lora in the configuration",
+                             state_path(file), parameter->name);
+        if (!read_tensor(file, WEIGHTS, parameter->name, parameter->value, error)) return false;
+    }
+    return true;
+}
+
+/// Reads this rank's part of a moment.
+static bool read_part(const StateFile *file, const char *folder, const Parameter *parameter,
+                      const ParameterRange *range, Tensor *moment, Error *error) {
+    float *values = read_values(file, folder, parameter->name, parameter->value, error);
+    if (values) tensor_fill_from_float(moment, values + range->first);
+    free(values);
+    return values != NULL;
+}
+
+static bool read_moments(const StateFile *file, Optimizer *optimizer, Error *error) {
+    for (int i = 0; i < optimizer->part_count; i++) {
+        OptimizerPart *part = &optimizer->parts[i];
+        const Parameter *parameter = &optimizer->parameters->items[part->range.parameter];
+        if (!read_part(file, EXP_AVG, parameter, &part->range, part->exp_avg, error) ||
+            !read_part(file, EXP_AVG_SQ, parameter, &part->range, part->exp_avg_sq, error))
+            return false;
+    }
+    return state_read_attribute_int(file, "optimizer/steps", &optimizer->steps, error);
+}
+
+static bool read_detector(const StateFile *file, const char *name, DetectorState *state,
+                          Error *error) {
+    char *values = format_string("detectors/%s", name),
+         *in_a_row = format_string("detectors/%s_outliers_in_a_row", name);
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    bool ok = state_describe_array(file, values, &type, &rank, shape, error);
+    if (ok && (rank != 1 || shape[0] > DETECTOR_MAX_WINDOW))
+        ok = error_set(error, "'%s' is not a detector's window", values);
+    if (ok) state->count = shape[0];
+    ok = ok && state_read_array(file, values, STATE_FLOAT32, 1, shape, state->values, error) &&
+         state_read_attribute_int(file, in_a_row, &state->outliers_in_a_row, error);
+    free(values);
+    free(in_a_row);
+    return ok;
+}
+
+/// Files that do not say it are read as well.
+static bool read_data(const StateFile *file, const char *name, DataIdentity *data, Error *error) {
+    char *samples = format_string("data/%s_samples", name),
+         *checksum = format_string("data/%s_checksum", name);
+    int64_t bits = 0;
+    *data = (DataIdentity){0};
+    bool ok = !state_has_attribute(file, samples) ||
+              (state_read_attribute_int(file, samples, &data->samples, error) &&
+               state_read_attribute_int(file, checksum, &bits, error));
+    data->checksum = (uint64_t)bits;
+    free(samples);
+    free(checksum);
+    return ok;
+}
+
+static bool read_position(const StateFile *file, TrainingPosition *position, Error *error) {
+    return state_read_attribute_int(file, "position/step", &position->step, error) &&
+           state_read_attribute_int(file, "position/position", &position->position, error) &&
+           state_read_attribute_int(file, "position/tokens", &position->tokens, error) &&
+           state_read_attribute_int(file, "position/seed", &position->seed, error) &&
+           state_read_attribute_int(file, "position/global_batch", &position->global_batch,
+                                    error) &&
+           state_read_attribute_double(file, "position/best_loss", &position->best_loss, error) &&
+           state_read_attribute_int(file, "position/best_step", &position->best_step, error) &&
+           read_data(file, "train", &position->train, error) &&
+           read_data(file, "eval", &position->eval, error) &&
+           read_detector(file, "loss", &position->loss_detector, error) &&
+           read_detector(file, "grad_norm", &position->norm_detector, error);
+}
+
+bool training_checkpoint_position(const char *path, TrainingPosition *position, Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return false;
+    bool ok = read_position(file, position, error);
+    state_close(file);
+    return ok || error_context(error, "%s", path);
+}
+
+bool training_checkpoint_load(const char *path, Optimizer *optimizer, TrainingPosition *position,
+                              Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return false;
+    bool ok = check_known(file, optimizer->parameters, false, error) &&
+              read_weights(file, optimizer->parameters, true, error) &&
+              read_moments(file, optimizer, error) && read_position(file, position, error);
+    state_close(file);
+    return ok || error_context(error, "%s", path);
+}
+
+bool training_checkpoint_load_weights(const char *path, ParameterSet *parameters, bool require_lora,
+                                      bool ignore_lora, Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return false;
+    bool ok = check_known(file, parameters, ignore_lora, error) &&
+              read_weights(file, parameters, require_lora, error);
+    state_close(file);
+    return ok || error_context(error, "%s", path);
+}
+
+static bool register_weight(const StateFile *file, const char *array, Device *device,
+                            ParameterSet *parameters, Error *error) {
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    if (!state_describe_array(file, array, &type, &rank, shape, error)) return false;
+    if (rank < 1 || rank > MAX_RANK)
+        return error_set(error, "'%s' has %d dimensions; expected 1 to %d", array, rank, MAX_RANK);
+    const char *name = array + sizeof WEIGHTS;
+    parameters_add(parameters, name, is_lora(name) ? GROUP_LORA : GROUP_ADAPTERS, device, rank,
+                   shape);
+    return true;
+}
+
+bool training_checkpoint_read_parameters(const char *path, Device *device, ParameterSet *parameters,
+                                         Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return false;
+    bool ok = true;
+    for (int64_t i = 0; ok && i < state_array_count(file); i++) {
+        const char *array = state_array_name(file, i);
+        if (strncmp(array, WEIGHTS, sizeof WEIGHTS - 1) == 0 && array[sizeof WEIGHTS - 1] == '/')
+            ok = register_weight(file, array, device, parameters, error);
+    }
+    ok = ok && read_weights(file, parameters, true, error);
+    state_close(file);
+    return ok || error_context(error, "%s", path);
+}
+
+/// A configuration is text of a few thousand bytes.
+static bool check_config_shape(const char *path, int rank, int64_t length, Error *error) {
+    enum { LONGEST = 1 << 24 };
+    if (rank != 1)
+        return error_set(error, "%s: '%s' has %d dimensions; expected text, which has 1", path,
+                         CONFIG, rank);
+    return length <= LONGEST || error_set(error, "%s: '%s' has %lld bytes; expected at most %d",
+                                          path, CONFIG, (long long)length, LONGEST);
+}
+
+char *training_checkpoint_config(const char *path, Error *error) {
+    StateFile *file = open_training_state(path, error);
+    if (!file) return NULL;
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    char *text = NULL;
+    bool ok = state_describe_array(file, CONFIG, &type, &rank, shape, error) &&
+              check_config_shape(path, rank, shape[0], error);
+    if (ok) {
+        text = checked_calloc((size_t)shape[0] + 1, 1);
+        ok = state_read_array(file, CONFIG, STATE_BYTES, 1, shape, text, error);
+    }
+    state_close(file);
+    if (ok) return text;
+    free(text);
+    return NULL;
+}

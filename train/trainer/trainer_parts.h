@@ -1,0 +1,74 @@
+/// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and
+/// trainer_step.c (one step) share.
+#pragma once
+#include "autograd/clock.h"
+#include "autograd/output/output_folder.h"
+#include "train/group/going_on.h"
+#include "train/group/replicas.h"
+#include "train/group/run_lock.h"
+#include "train/log/progress.h"
+#include "train/log/run_log.h"
+#include "train/saved/checkpoint_writer.h"
+#include "train/trainer/feature_cache.h"
+#include "train/trainer/gradient_buckets.h"
+#include "train/trainer/model_setup.h"
+#include "train/trainer/trainer.h"
+
+#include "data/loader.h"
+
+typedef struct Trainer {
+    const Config *config;
+    char *config_yaml;
+    ProcessGroup *group;
+    bool is_first; ///< rank 0: writes, prints, saves
+    ModelSetup setup;
+    Dataset *data, *held_out;
+    FeatureCache *cache, *held_out_cache;
+    Loader *loader;
+    MicroBatch **batches; ///< [batch_count], this rank's of the step that is under way
+    int64_t batch_count;
+    GradientBuckets *buckets;
+    Optimizer optimizer;
+    OutlierDetector loss_detector, norm_detector;
+    TrainingPosition position;
+    /// The last step after which the weights are known to be the same on every rank.
+    int64_t agreed_step;
+    OutputFolder folder; ///< training.output_dir; of rank 0, as the next two
+    RunLock *lock;
+    RunLog *log;                   ///< of rank 0
+    Progress *progress;            ///< NULL: nothing is shown
+    CheckpointWriter *checkpoints; ///< of rank 0
+    int64_t max_steps, warmup_steps, skipped;
+    /// Of the whole job since this part of the run began, as tokens and samples below.
+    int64_t supervised, answers_cut_off;
+    double started, step_started;
+    int64_t tokens_before, samples; ///< of the whole job, for rates
+    double peak_rate;               ///< of products, operations per second of all ranks
+    bool stopping;                  ///< some rank was told to stop
+} Trainer;
+
+/// What one optimizer step came to, over all ranks.
+typedef struct StepResult {
+    double loss, gradient_norm; ///< per supervised token
+    double learning_rate[GROUP_COUNT];
+    int64_t supervised, tokens, samples;
+    /// Samples whose whole answer model_max_length cuts off.
+    int64_t answers_cut_off;
+    double operations;     ///< floating-point, see ops/flop_count.h
+    double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
+    bool updated;
+    /// A rank could not read its samples: what was learned before is as it was. The same on every
+    /// rank.
+    bool is_unread;
+} StepResult;
+
+/// Reads networks and data, and brings the run to where it stands. On failure the trainer can be
+/// cleaned up.
+bool trainer_prepare(Trainer *trainer, Error *error);
+void trainer_clean_up(Trainer *trainer);
+/// The options that loaders of training and evaluation share.
+LoaderOptions trainer_loader_options(const Trainer *trainer);
+
+/// One step: all micro-batches of this rank, the sum over ranks, the update. `stop` asks all ranks
+/// to stop after it. Fails alike on every rank.
+bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error);
