@@ -35,7 +35,8 @@ size_t block_cache_block_bytes(size_t bytes) {
     return rounded;
 }
 
-/// The class with kept blocks that none was taken from or given to for longest; -1: nothing is kept.
+/// The class with kept blocks that none was taken from or given to for longest; -1: nothing is
+/// kept.
 static int stalest_class(const BlockCache *cache) {
     int stalest = -1;
     for (int c = 0; c < BLOCK_CACHE_CLASSES; c++)
@@ -71,7 +72,8 @@ static void *take_locked(Device *device, int class, size_t rounded) {
         device->bytes_cached -= (int64_t)rounded;
         return list->blocks[--list->count];
     }
-    // What is kept must not make the memory that is held grow far beyond what was ever in use at once.
+    // What is kept must not make the memory that is held grow far beyond what was ever in use at
+    // once.
     int64_t in_use = device->bytes_in_use + (int64_t)rounded;
     if (cache->allowance >= 0) trim_locked(device, device->bytes_peak + cache->allowance - in_use);
     void *block = cache->allocate(device, rounded);
@@ -119,7 +121,8 @@ void block_cache_recount(Device *device, size_t bytes, MemoryKind from, MemoryKi
     pthread_mutex_lock(&device->cache->lock);
     device->bytes_by_kind[from] -= (int64_t)rounded;
     device->bytes_by_kind[to] += (int64_t)rounded;
-    // The block that made the peak now has its kind; one on its way to being freed does not change what the peak was.
+    // The block that made the peak now has its kind; one on its way to being freed does not change
+    // what the peak was.
     if (device->bytes_in_use == device->bytes_peak && to != MEMORY_WORKSPACE) remember_peak(device);
     pthread_mutex_unlock(&device->cache->lock);
 }

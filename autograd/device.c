@@ -12,7 +12,8 @@
 
 static const size_t HUGE_PAGE = 2u << 20;
 
-/// Large blocks come from the system and go back to it: malloc would keep them, scattered over its heap.
+/// Large blocks come from the system and go back to it: malloc would keep them, scattered over its
+/// heap.
 static bool is_large(size_t bytes) { return bytes >= HUGE_PAGE / 2; }
 
 /// Whole pages; what is left over of a block after its huge ones is made of small ones.

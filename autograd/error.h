@@ -14,8 +14,8 @@ extern "C" {
 
 typedef struct Error {
     char message[2048];
-    bool
-        is_configuration; ///< what is wrong is what was asked for, not what was met: the program exits with 2, not 1
+    /// what is wrong is what was asked for, not what was met: the program exits with 2, not 1
+    bool is_configuration;
 } Error;
 
 /// Writes the message (printf style) and returns false, so that a failing function can `return

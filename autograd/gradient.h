@@ -1,17 +1,22 @@
-/// Inside the engine: where a tensor's gradient gathers. It outlives the tensor's data, so that the tape need not keep data
-/// for the sake of an address.
+/// Inside the engine: where a tensor's gradient gathers. It outlives the tensor's data, so that the
+/// tape need not keep data for the sake of an address.
 #pragma once
 #include "autograd/tensor.h"
 
 struct Gradient {
     int references;
-    bool leaf;     ///< a parameter: value is FLOAT32 and kept between passes
-    bool gathered; ///< value holds something (a leaf's buffer is kept while empty)
-    int rank;      ///< of a leaf: its own shape, whatever reshape an op sees
+    /// a parameter: value is FLOAT32 and kept between passes
+    bool leaf;
+    /// value holds something (a leaf's buffer is kept while empty)
+    bool gathered;
+    /// of a leaf: its own shape, whatever reshape an op sees
+    int rank;
     int64_t shape[MAX_RANK];
     Tensor *value;
-    int pending; ///< of a leaf: nodes on tapes that may still add to it
-    int index;   ///< of a leaf: its place in a ParameterSet, -1 outside of one
+    /// of a leaf: nodes on tapes that may still add to it
+    int pending;
+    /// of a leaf: its place in a ParameterSet, -1 outside of one
+    int index;
 };
 
 Gradient *gradient_new(bool leaf);

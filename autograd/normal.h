@@ -1,9 +1,10 @@
-/// Standard normal numbers from random bits, the same to the last bit wherever they are computed: by plain C, by vectors of
-/// any processor, and on a GPU.
+/// Standard normal numbers from random bits, the same to the last bit wherever they are computed:
+/// by plain C, by vectors of any processor, and on a GPU.
 ///
-/// Everything here is a sequence of single float operations, each rounded correctly as IEEE 754 asks, in one order. A compiler that
-/// fuses a product and a sum into one rounding changes the result, so C files that include this header are compiled with
-/// -ffp-contract=off; in device code the operations are spelled so that nothing fuses.
+/// Everything here is a sequence of single float operations, each rounded correctly as IEEE 754
+/// asks, in one order. A compiler that fuses a product and a sum into one rounding changes the
+/// result, so C files that include this header are compiled with -ffp-contract=off; in device code
+/// the operations are spelled so that nothing fuses.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -46,8 +47,9 @@ NORMAL_FUNCTION int32_t normal_bits_of_float(float number) {
     return u.bits;
 }
 
-/// log(x) for a normal x > 0 with a relative error below 1.5 * 2^-24: x = 2^n (1 + r) with 1 + r in [2/3, 4/3), and
-/// log(1 + r) = r - r^2/2 + r^3 p(r), where p of degree 7 leaves a relative error of 2^-27.
+/// log(x) for a normal x > 0 with a relative error below 1.5 * 2^-24: x = 2^n (1 + r) with 1 + r in
+/// [2/3, 4/3), and log(1 + r) = r - r^2/2 + r^3 p(r), where p of degree 7 leaves a relative error
+/// of 2^-27.
 NORMAL_FUNCTION float normal_log(float x) {
     const int32_t two_thirds = 0x3f2aaaab;
     // The first has 12 bits, so that its product with n is exact.
@@ -69,9 +71,9 @@ NORMAL_FUNCTION float normal_log(float x) {
     return NORMAL_ADD(NORMAL_ADD(r, p), NORMAL_MULTIPLY(exponent, ln2_high));
 }
 
-/// The cosine and the sine of the part k / 2^24 of a turn, 0 <= k < 2^24, with relative errors below 2.25 * 2^-24. The distance
-/// from the nearest quarter turn is exact; polynomials in its square (relative errors 2^-28 and 2^-34) cover the eighth of a turn
-/// on either side.
+/// The cosine and the sine of the part k / 2^24 of a turn, 0 <= k < 2^24, with relative errors
+/// below 2.25 * 2^-24. The distance from the nearest quarter turn is exact; polynomials in its
+/// square (relative errors 2^-28 and 2^-34) cover the eighth of a turn on either side.
 NORMAL_FUNCTION void normal_cos_sin(int32_t k, float *cosine, float *sine) {
     int32_t quarter = (k + (1 << 21)) >> 22;
     float x = NORMAL_MULTIPLY((float)(k - quarter * (1 << 22)), 0x1p-24f);
@@ -90,16 +92,18 @@ NORMAL_FUNCTION void normal_cos_sin(int32_t k, float *cosine, float *sine) {
     int32_t odd = -(quarter & 1), s_bits = normal_bits_of_float(s),
             c_bits = normal_bits_of_float(c);
     int32_t swapped = (s_bits ^ c_bits) & odd;
-    // Bit 1 of the quarter turned into a sign: cos changes it in the quarters 1 and 2, sin in 2 and 3.
+    // Bit 1 of the quarter turned into a sign: cos changes it in the quarters 1 and 2, sin in 2
+    // and 3.
     int32_t cosine_sign = (int32_t)((uint32_t)((quarter + 1) & 2) << 30);
     int32_t sine_sign = (int32_t)((uint32_t)(quarter & 2) << 30);
     *cosine = normal_float_of_bits((c_bits ^ swapped) ^ cosine_sign);
     *sine = normal_float_of_bits((s_bits ^ swapped) ^ sine_sign);
 }
 
-/// Two independent standard normal numbers from two words of random bits [Box & Muller 1958]: sqrt(-2 log(1 - u)) times the cosine
-/// and the sine of 2 pi u', where u and u' are the words' 24 high bits over 2^24. 1 - u lies in (0, 1], so both are finite, at most
-/// 5.77. Relative errors are below 5 * 2^-24: half the logarithm's, the sine's, and those of the root and of the product.
+/// Two independent standard normal numbers from two words of random bits [Box & Muller 1958]:
+/// sqrt(-2 log(1 - u)) times the cosine and the sine of 2 pi u', where u and u' are the words' 24
+/// high bits over 2^24. 1 - u lies in (0, 1], so both are finite, at most 5.77. Relative errors are
+/// below 5 * 2^-24: half the logarithm's, the sine's, and those of the root and of the product.
 NORMAL_FUNCTION void normal_pair(uint32_t bits, uint32_t angle_bits, float *first, float *second) {
     float remainder = NORMAL_MULTIPLY((float)((1 << 24) - (int32_t)(bits >> 8)), 0x1p-24f);
     float radius = NORMAL_SQRT(NORMAL_MULTIPLY(-2.0f, normal_log(remainder)));

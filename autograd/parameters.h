@@ -1,15 +1,18 @@
-/// The trainable parameters of a model, by name: what the optimizer updates, what a checkpoint holds, what is reduced over
-/// ranks. FLOAT32 masters; order of registration is the order everywhere.
+/// The trainable parameters of a model, by name: what the optimizer updates, what a checkpoint
+/// holds, what is reduced over ranks. FLOAT32 masters; order of registration is the order
+/// everywhere.
 #pragma once
 #include "autograd/tensor.h"
 
 typedef enum ParameterGroup { GROUP_ADAPTERS, GROUP_LORA, GROUP_COUNT } ParameterGroup;
 
 typedef struct Parameter {
-    char *name; ///< as in the published checkpoints, e.g. "mm_projector.clip_pe"
+    /// as in the published checkpoints, e.g. "mm_projector.clip_pe"
+    char *name;
     Tensor *value;
     ParameterGroup group;
-    bool decay; ///< weight decay applies (matrices; not biases, norms)
+    /// weight decay applies (matrices; not biases, norms)
+    bool decay;
 } Parameter;
 
 typedef struct ParameterSet {
@@ -17,8 +20,8 @@ typedef struct ParameterSet {
     int count, capacity;
 } ParameterSet;
 
-/// Registers a new FLOAT32 parameter (undefined content, gradient wanted) and returns its tensor; the set owns it. Decay is
-/// applied to parameters of rank 2 and more. Stops on a name given twice.
+/// Registers a new FLOAT32 parameter (undefined content, gradient wanted) and returns its tensor;
+/// the set owns it. Decay is applied to parameters of rank 2 and more. Stops on a name given twice.
 Tensor *parameters_add(ParameterSet *set, const char *name, ParameterGroup group, Device *device,
                        int rank, const int64_t *shape);
 /// NULL if there is none of that name.

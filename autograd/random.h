@@ -1,5 +1,6 @@
-/// Randomness as a function: every random number is Philox(seed, purpose, index, element), so a resumed run and a run on
-/// another number of processes draw the same, and there is no generator state to save.
+/// Randomness as a function: every random number is Philox(seed, purpose, index, element), so a
+/// resumed run and a run on another number of processes draw the same, and there is no generator
+/// state to save.
 #pragma once
 #include <stdint.h>
 
@@ -26,7 +27,8 @@ typedef struct RandomStream {
 
 RandomStream random_stream(uint64_t seed, RandomPurpose purpose, uint64_t index);
 
-/// What to add to a stream's key for the numbers of sample `number`: distinct numbers, distinct keys.
+/// What to add to a stream's key for the numbers of sample `number`: distinct numbers, distinct
+/// keys.
 static inline uint64_t random_number_key(int32_t number) {
     return (uint32_t)number * 0x9e3779b97f4a7c15ull;
 }

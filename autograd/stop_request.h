@@ -21,9 +21,12 @@ bool stop_request_error(Error *error);
 /// What a signal means, for handlers of one's own; may be called in them, with the three signals
 /// blocked.
 typedef enum StopUrgency {
-    STOP_IN_ORDER,    ///< the first request
-    STOP_AS_BEFORE,   ///< nothing new
-    STOP_IMMEDIATELY, ///< the second SIGINT or SIGTERM
+    /// the first request
+    STOP_IN_ORDER,
+    /// nothing new
+    STOP_AS_BEFORE,
+    /// the second SIGINT or SIGTERM
+    STOP_IMMEDIATELY,
 } StopUrgency;
 StopUrgency stop_request_note(int signal_number);
 

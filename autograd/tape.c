@@ -1,4 +1,5 @@
-// Nodes lie in the order in which ops ran, which is a topological order: backward is a walk from the last to the first.
+// Nodes lie in the order in which ops ran, which is a topological order: backward is a walk from
+// the last to the first.
 #include "autograd/tape.h"
 
 #include "autograd/gradient.h"
@@ -40,7 +41,8 @@ static void op_has_run(void) {
 
 static _Thread_local LeafComplete *leaf_complete;
 static _Thread_local void *leaf_complete_context;
-static _Thread_local int walking; ///< depth of backward()
+/// depth of backward()
+static _Thread_local int walking;
 
 void tape_on_leaf_complete(LeafComplete *complete, void *context) {
     leaf_complete = complete;

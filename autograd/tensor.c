@@ -15,8 +15,10 @@ struct Storage {
     void *bytes;
     size_t size;
     MemoryKind kind;
-    bool borrowed; ///< somebody else's memory
-    void *owner;   ///< of borrowed memory that is counted, or NULL
+    /// somebody else's memory
+    bool borrowed;
+    /// of borrowed memory that is counted, or NULL
+    void *owner;
     void (*release_owner)(void *owner);
 };
 

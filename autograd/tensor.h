@@ -1,11 +1,12 @@
 /// Contiguous tensors, and the scopes that free them.
 ///
-/// A tensor is a type, a shape and a block of memory: channels last (an image is [B,H,W,C], tokens are [B,T,C]), no strides.
-/// Every tensor made by tensor_new() or by an op belongs to the innermost open scope and dies with it, unless it is
-/// returned from the scope or held (by the tape, by tensor_retain). Weights and parameters live outside of scopes.
+/// A tensor is a type, a shape and a block of memory: channels last (an image is [B,H,W,C], tokens
+/// are [B,T,C]), no strides. Every tensor made by tensor_new() or by an op belongs to the innermost
+/// open scope and dies with it, unless it is returned from the scope or held (by the tape, by
+/// tensor_retain). Weights and parameters live outside of scopes.
 ///
-/// Types. Activations are FLOAT32 or BFLOAT16. Matrices of frozen networks have the activations' type; trainable
-/// parameters, biases, norm weights and statistics are FLOAT32. Indices are INT32.
+/// Types. Activations are FLOAT32 or BFLOAT16. Matrices of frozen networks have the activations'
+/// type; trainable parameters, biases, norm weights and statistics are FLOAT32. Indices are INT32.
 #pragma once
 #include "autograd/device.h"
 #include "autograd/error.h"
@@ -31,10 +32,14 @@ struct Tensor {
     int64_t shape[MAX_RANK];
     void *data;
     Device *device;
-    Storage *storage;   ///< shared by a tensor and its reshapes
-    Gradient *gradient; ///< NULL: no gradient is wanted
-    void *prepared;     ///< a kernel's copy of a frozen weight (see Device.release_prepared)
-    char *name;         ///< for messages, owned; NULL unless a weight or parameter
+    /// shared by a tensor and its reshapes
+    Storage *storage;
+    /// NULL: no gradient is wanted
+    Gradient *gradient;
+    /// a kernel's copy of a frozen weight (see Device.release_prepared)
+    void *prepared;
+    /// for messages, owned; NULL unless a weight or parameter
+    char *name;
     int references;
 };
 
@@ -54,27 +59,29 @@ Tensor *tensor_from_host(Device *device, DType dtype, int rank, const int64_t *s
 /// x's memory under another shape of as many elements (gradient shared as well): no copy.
 Tensor *reshape(Tensor *x, int rank, const int64_t *shape);
 
-/// A tensor outside of any scope: content undefined, one reference that the caller owns. Counted as MEMORY_WEIGHTS.
+/// A tensor outside of any scope: content undefined, one reference that the caller owns. Counted as
+/// MEMORY_WEIGHTS.
 Tensor *tensor_new_persistent(Device *device, DType dtype, int rank, const int64_t *shape,
                               const char *name);
 /// A persistent tensor over memory that somebody else owns and that outlives it.
 Tensor *tensor_over(Device *device, DType dtype, int rank, const int64_t *shape, void *data,
                     const char *name);
 
-/// A persistent tensor over a part of what `owner` owns (a mapped file), which is only read. Counted as MEMORY_WEIGHTS; release(owner) is
-/// called when the tensor and its reshapes are gone.
+/// A persistent tensor over a part of what `owner` owns (a mapped file), which is only read.
+/// Counted as MEMORY_WEIGHTS; release(owner) is called when the tensor and its reshapes are gone.
 Tensor *tensor_over_part(Device *device, DType dtype, int rank, const int64_t *shape,
                          const void *data, const char *name, void *owner,
                          void (*release)(void *owner));
 
-/// Counts x's memory, which its reshapes share, as another kind; tensors of scopes are MEMORY_ACTIVATIONS at first.
+/// Counts x's memory, which its reshapes share, as another kind; tensors of scopes are
+/// MEMORY_ACTIVATIONS at first.
 void tensor_set_memory_kind(Tensor *x, MemoryKind kind);
 
-/// A part of base as a tensor of the innermost scope, from element `offset` on: no copy, no gradient. Base's memory lives as long as
-/// the slice (tensor_retain() makes it outlive the scope).
+/// A part of base as a tensor of the innermost scope, from element `offset` on: no copy, no
+/// gradient. Base's memory lives as long as the slice (tensor_retain() makes it outlive the scope).
 Tensor *tensor_slice(const Tensor *base, int64_t offset, int rank, const int64_t *shape);
-/// Moves x into the memory of `slice`, which has as many elements of its type: x's content is copied there, and x lies there from
-/// now on. x has no reshape.
+/// Moves x into the memory of `slice`, which has as many elements of its type: x's content is
+/// copied there, and x lies there from now on. x has no reshape.
 void tensor_move(Tensor *x, const Tensor *slice);
 
 /// One more owner. Returns x. NULL is allowed in both.
@@ -91,7 +98,8 @@ Tensor *scope_end_returning(Tensor *x);
 /// Hands a retained tensor (one reference of the caller's) to the innermost scope. Returns x.
 Tensor *scope_adopt(Tensor *x);
 
-/// Marks x as a leaf whose gradient is wanted: FLOAT32, gathered (+=) over backward passes until grad_clear().
+/// Marks x as a leaf whose gradient is wanted: FLOAT32, gathered (+=) over backward passes until
+/// grad_clear().
 void require_grad(Tensor *x);
 /// Numbers a leaf (a place in a ParameterSet, from 0), for tape_on_leaf_complete().
 void leaf_set_index(Tensor *x, int index);
@@ -101,7 +109,8 @@ void leaf_set_gradient(Tensor *x, Tensor *buffer);
 void leaf_settle_gradient(Tensor *x);
 /// True if a gradient of x is wanted and the tape records.
 bool requires_grad(const Tensor *x);
-/// The gathered gradient of a leaf, or NULL if none came. Valid until the next backward pass or grad_clear().
+/// The gathered gradient of a leaf, or NULL if none came. Valid until the next backward pass or
+/// grad_clear().
 Tensor *grad(const Tensor *x);
 /// Forgets the gathered gradient.
 void grad_clear(Tensor *x);

@@ -36,8 +36,8 @@ static int descending(const void *a, const void *b) {
     return (x < y) - (x > y);
 }
 
-/// The steps of all checkpoints, highest first (the caller frees them). A missing folder has none. With `clean`, removes
-/// the temporary files of writes that a kill or a crash cut short.
+/// The steps of all checkpoints, highest first (the caller frees them). A missing folder has none.
+/// With `clean`, removes the temporary files of writes that a kill or a crash cut short.
 static bool list_steps(const char *folder, bool clean, int64_t **steps, int64_t *count,
                        Error *error) {
     *steps = NULL;
@@ -111,7 +111,8 @@ char *checkpoint_resolve(const char *path, Error *error) {
     return newest;
 }
 
-/// Points checkpoint-best.h5 at the best checkpoint, if that exists: a link under another name takes the old one's place at once.
+/// Points checkpoint-best.h5 at the best checkpoint, if that exists: a link under another name
+/// takes the old one's place at once.
 static bool link_best(const char *folder, int64_t step, Error *error) {
     char *best = checkpoint_path(folder, step), *link = format_string("%s/%s", folder, BEST),
          *fresh = format_string("%s/%s.new", folder, BEST);

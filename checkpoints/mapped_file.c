@@ -22,12 +22,14 @@ typedef struct Mapping {
     /// NULL: the place is free.
     _Atomic(const unsigned char *) begin;
     const unsigned char *end;
-    char *path; ///< as a terminal takes it
+    /// as a terminal takes it
+    char *path;
 } Mapping;
 
 /// Files beyond MOST_FILES are mapped all the same; only their bus errors are not explained.
 static Mapping mappings[MOST_FILES];
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; ///< for whoever changes the table
+/// for whoever changes the table
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct sigaction earlier;
 
 static const char *path_at(const unsigned char *address) {

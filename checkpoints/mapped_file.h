@@ -11,7 +11,8 @@
 
 typedef struct MappedFile {
     char *path;
-    const unsigned char *bytes; ///< page-aligned; NULL for an empty file
+    /// page-aligned; NULL for an empty file
+    const unsigned char *bytes;
     size_t size;
 } MappedFile;
 

@@ -1,7 +1,9 @@
-/// The configuration of a published model (`config.json` and its kin), read key by key with types checked.
+/// The configuration of a published model (`config.json` and its kin), read key by key with types
+/// checked.
 ///
-/// A key may lead into nested objects with dots ("vision_config.hidden_size"). A key that is absent or null has no value.
-/// Every message names the file, the key, what was found and what was expected.
+/// A key may lead into nested objects with dots ("vision_config.hidden_size"). A key that is absent
+/// or null has no value. Every message names the file, the key, what was found and what was
+/// expected.
 #pragma once
 #include "autograd/error.h"
 
@@ -39,7 +41,8 @@ bool model_config_float_list(const ModelConfig *config, const char *key, int cap
 bool model_config_string_list(const ModelConfig *config, const char *key, int capacity,
                               const char **values, int *count, Error *error);
 
-/// Values with a default: an absent or null key gives `fallback`; a value of another type is still an error.
+/// Values with a default: an absent or null key gives `fallback`; a value of another type is still
+/// an error.
 bool model_config_int_or(const ModelConfig *config, const char *key, int64_t fallback,
                          int64_t *value, Error *error);
 bool model_config_float_or(const ModelConfig *config, const char *key, double fallback,
@@ -49,6 +52,7 @@ bool model_config_bool_or(const ModelConfig *config, const char *key, bool fallb
 bool model_config_string_or(const ModelConfig *config, const char *key, const char *fallback,
                             const char **value, Error *error);
 
-/// Fills the error for a value that is well-formed but not supported: file, key, the value and what `expected` says.
+/// Fills the error for a value that is well-formed but not supported: file, key, the value and what
+/// `expected` says.
 bool model_config_unsupported(const ModelConfig *config, const char *key, const char *expected,
                               Error *error);

@@ -10,7 +10,8 @@
 
 typedef struct Slot {
     const StoredTensor *entry;
-    int file; ///< the index of the file that it is in
+    /// the index of the file that it is in
+    int file;
     bool asked_for;
 } Slot;
 
@@ -20,7 +21,8 @@ struct ModelDirectory {
     ModelConfig *config;
     WeightFile **files;
     int file_count;
-    Slot *slots; ///< by name
+    /// by name
+    Slot *slots;
     int64_t count;
 };
 
@@ -104,7 +106,8 @@ static WeightFile *shard_named(const ModelDirectory *directory, const char *name
     return NULL;
 }
 
-/// Takes note of an index's entry: opens its shard when it comes up for the first time, in which the tensor must be.
+/// Takes note of an index's entry: opens its shard when it comes up for the first time, in which
+/// the tensor must be.
 static bool add_indexed(ModelDirectory *directory, const char *index_path, const char *name,
                         const json_t *value, Error *error) {
     const char *shard_name = json_string_value(value);

@@ -16,15 +16,18 @@ enum { MOST_FILES = 2 };
 
 typedef struct Entry {
     const StoredTensor *stored;
-    const char *name; ///< the parameter's: the end of the stored one
+    /// the parameter's: the end of the stored one
+    const char *name;
 } Entry;
 
 struct PublishedAdapters {
     char *path;
-    char *config; ///< adapter_config.json, or NULL
+    /// adapter_config.json, or NULL
+    char *config;
     WeightFile *files[MOST_FILES];
     int file_count;
-    Entry *entries; ///< by name
+    /// by name
+    Entry *entries;
     int count;
 };
 

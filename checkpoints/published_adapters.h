@@ -4,39 +4,45 @@
 ///   non_lora_trainables.bin       after stage 2: base_model.model.model.mm_projector.*
 ///   adapter_config.json and adapter_model.safetensors or .bin: LoRA, as PEFT saves it
 ///
-/// or the same as .safetensors. The prefixes `base_model.model.` and `model.` of mm_projector.* are optional. Nothing in the files is
-/// trusted, and nothing is executed.
+/// or the same as .safetensors. The prefixes `base_model.model.` and `model.` of mm_projector.* are
+/// optional. Nothing in the files is trusted, and nothing is executed.
 #pragma once
 #include "autograd/parameters.h"
 #include "checkpoints/stored_tensor.h"
 
 typedef struct PublishedAdapters PublishedAdapters;
 
-/// Whether `path` names such weights: a file that ends in .bin, .pt, .pth or .safetensors, or a folder that holds one of the files above.
+/// Whether `path` names such weights: a file that ends in .bin, .pt, .pth or .safetensors, or a
+/// folder that holds one of the files above.
 bool published_adapters_at(const char *path);
 
-/// Opens the file, or the folder's files. NULL on failure, also where two names are the same without their prefixes.
+/// Opens the file, or the folder's files. NULL on failure, also where two names are the same
+/// without their prefixes.
 PublishedAdapters *published_adapters_open(const char *path, Error *error);
 void published_adapters_close(PublishedAdapters *adapters);
 
 /// "<folder>/adapter_config.json" where LoRA is there, else NULL.
 const char *published_adapters_config(const PublishedAdapters *adapters);
 
-/// Tensors by the names that parameters have ("mm_projector.clip_pe", "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), sorted.
+/// Tensors by the names that parameters have ("mm_projector.clip_pe",
+/// "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"), sorted.
 int published_adapters_count(const PublishedAdapters *adapters);
 const StoredTensor *published_adapters_tensor(const PublishedAdapters *adapters, int index,
                                               const char **name);
 
-/// Reads the values of all parameters; of those in GROUP_LORA only if `with_lora`, else the file's LoRA tensors are passed over. One
-/// error lists every tensor that is missing, unknown, or of another shape or type than expected. The tensors of an implicit
-/// captioner, which the published class has in any case, are passed over where `parameters` have none.
+/// Reads the values of all parameters; of those in GROUP_LORA only if `with_lora`, else the file's
+/// LoRA tensors are passed over. One error lists every tensor that is missing, unknown, or of
+/// another shape or type than expected. The tensors of an implicit captioner, which the published
+/// class has in any case, are passed over where `parameters` have none.
 bool published_adapters_load(const PublishedAdapters *adapters, ParameterSet *parameters,
                              bool with_lora, Error *error);
 
-/// Where the tensors are written: "<folder>/<stem>.bin" and so on. Formats of the adapters' file; LoRA is always safetensors.
+/// Where the tensors are written: "<folder>/<stem>.bin" and so on. Formats of the adapters' file;
+/// LoRA is always safetensors.
 typedef enum PublishedFormat { PUBLISHED_BIN, PUBLISHED_SAFETENSORS } PublishedFormat;
 
-/// Writes the adapters into a folder under their published names, exactly as they are: non_lora_trainables.* and
-/// adapter_model.safetensors where there are parameters in GROUP_LORA, else, or without `with_lora`, mm_projector.*.
+/// Writes the adapters into a folder under their published names, exactly as they are:
+/// non_lora_trainables.* and adapter_model.safetensors where there are parameters in GROUP_LORA,
+/// else, or without `with_lora`, mm_projector.*.
 bool published_adapters_write(const char *folder, const ParameterSet *parameters, bool with_lora,
                               PublishedFormat format, Error *error);

@@ -1,5 +1,5 @@
-// Reading. jansson refuses duplicate names, bad UTF-8 and runaway nesting; everything else is checked here, once, so that
-// the rest of the program may trust an entry.
+// Reading. jansson refuses duplicate names, bad UTF-8 and runaway nesting; everything else is
+// checked here, once, so that the rest of the program may trust an entry.
 #include "checkpoints/safetensors.h"
 #include "autograd/file_content.h"
 #include "checkpoints/mapped_file.h"
@@ -13,9 +13,11 @@ enum { HEADER_SIZE_BYTES = 8 };
 
 struct SafetensorsFile {
     MappedFile mapping;
-    json_t *header; ///< owns the names and the metadata
+    /// owns the names and the metadata
+    json_t *header;
     json_t *metadata;
-    StoredTensor *entries; ///< by offset
+    /// by offset
+    StoredTensor *entries;
     StoredTensor **by_name;
     int64_t count;
 };

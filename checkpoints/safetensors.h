@@ -1,8 +1,9 @@
-/// safetensors files: an 8-byte little-endian header size, a JSON header, then the tensors' bytes without gaps.
+/// safetensors files: an 8-byte little-endian header size, a JSON header, then the tensors' bytes
+/// without gaps.
 ///
-/// Reading maps the file: opening a model of many gigabytes costs nothing until its weights are touched. A file is not
-/// trusted: header size and syntax, types, shapes, offsets, overlaps, gaps and duplicate names are checked on opening,
-/// and every message begins with the file's name.
+/// Reading maps the file: opening a model of many gigabytes costs nothing until its weights are
+/// touched. A file is not trusted: header size and syntax, types, shapes, offsets, overlaps, gaps
+/// and duplicate names are checked on opening, and every message begins with the file's name.
 #pragma once
 #include "checkpoints/stored_tensor.h"
 
@@ -20,8 +21,8 @@ const StoredTensor *safetensors_entry(const SafetensorsFile *file, int64_t index
 const StoredTensor *safetensors_find(const SafetensorsFile *file, const char *name);
 /// A value of `__metadata__`, or NULL. Owned by the file.
 const char *safetensors_metadata(const SafetensorsFile *file, const char *key);
-/// The values of `__metadata__` one by one, `index` counting from 0: the key, or NULL behind the last. Values that are not text, which
-/// the format does not have, are NULL.
+/// The values of `__metadata__` one by one, `index` counting from 0: the key, or NULL behind the
+/// last. Values that are not text, which the format does not have, are NULL.
 const char *safetensors_metadata_key(const SafetensorsFile *file, int64_t index,
                                      const char **value);
 
@@ -41,15 +42,18 @@ typedef struct SafetensorsMetadata {
     const char *value;
 } SafetensorsMetadata;
 
-/// Writes a file that Hugging Face's reader accepts; it appears whole or not at all. Names must differ.
+/// Writes a file that Hugging Face's reader accepts; it appears whole or not at all. Names must
+/// differ.
 bool safetensors_write(const char *path, const SafetensorsTensor *tensors, int64_t count,
                        const SafetensorsMetadata *metadata, int64_t metadata_count, Error *error);
 
-/// Appends the bytes of a tensor that was given without data, all of them in order (output_write()).
+/// Appends the bytes of a tensor that was given without data, all of them in order
+/// (output_write()).
 typedef bool SafetensorsSource(void *context, const SafetensorsTensor *tensor,
                                struct OutputFile *file, Error *error);
 
-/// The same where tensors without `data` are asked for one by one, each when its turn comes: the file may be larger than memory.
+/// The same where tensors without `data` are asked for one by one, each when its turn comes: the
+/// file may be larger than memory.
 bool safetensors_write_from(const char *path, const SafetensorsTensor *tensors, int64_t count,
                             const SafetensorsMetadata *metadata, int64_t metadata_count,
                             SafetensorsSource *source, void *context, Error *error);

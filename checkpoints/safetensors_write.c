@@ -1,5 +1,5 @@
-// Writing. The layout is the reference implementation's: tensors of wide types first, then by name, and a header padded
-// to 8 bytes, so that every tensor is aligned in the mapped file.
+// Writing. The layout is the reference implementation's: tensors of wide types first, then by name,
+// and a header padded to 8 bytes, so that every tensor is aligned in the mapped file.
 #include "autograd/output/output_file.h"
 #include "checkpoints/safetensors.h"
 

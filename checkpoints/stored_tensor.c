@@ -1,4 +1,5 @@
-// Conversion of stored elements. Sources may be unaligned, hence the copies; they compile to plain loads.
+// Conversion of stored elements. Sources may be unaligned, hence the copies; they compile to plain
+// loads.
 #include "checkpoints/stored_tensor.h"
 #include "autograd/tensor.h"
 

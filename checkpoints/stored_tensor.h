@@ -1,4 +1,5 @@
-/// A tensor as a weight file holds it, whatever the file's format: where its elements lie in the mapped file, and their conversion.
+/// A tensor as a weight file holds it, whatever the file's format: where its elements lie in the
+/// mapped file, and their conversion.
 #pragma once
 #include "autograd/error.h"
 
@@ -9,8 +10,10 @@ typedef enum ElementType {
     ELEMENT_BOOL,
     ELEMENT_U8,
     ELEMENT_I8,
-    ELEMENT_F8_E4M3, ///< 4 bits of exponent, no infinities [Micikevicius et al. 2022, arXiv 2209.05433]
-    ELEMENT_F8_E5M2, ///< the upper half of an F16
+    /// 4 bits of exponent, no infinities [Micikevicius et al. 2022, arXiv 2209.05433]
+    ELEMENT_F8_E4M3,
+    /// the upper half of an F16
+    ELEMENT_F8_E5M2,
     ELEMENT_I16,
     ELEMENT_U16,
     ELEMENT_F16,
@@ -31,11 +34,13 @@ size_t element_size(ElementType type);
 /// The name that safetensors uses: "F32", "BF16", ...
 const char *element_name(ElementType type);
 
-/// One stored tensor: everything is owned by the open file, lives until that is closed, and is read-only.
+/// One stored tensor: everything is owned by the open file, lives until that is closed, and is
+/// read-only.
 ///
-/// `data` are the elements in row-major order, in place in the mapping, aligned to their type only if `aligned` says so. It is NULL
-/// for the few tensors that lie otherwise in their file (a transposed or expanded view in a PyTorch archive): such are read with
-/// the functions below, which take any.
+/// `data` are the elements in row-major order, in place in the mapping, aligned to their type only
+/// if `aligned` says so. It is NULL for the few tensors that lie otherwise in their file (a
+/// transposed or expanded view in a PyTorch archive): such are read with the functions below, which
+/// take any.
 typedef struct StoredTensor {
     const char *name;
     ElementType type;
@@ -43,15 +48,19 @@ typedef struct StoredTensor {
     int64_t shape[STORED_MAX_RANK];
     int64_t numel;
     const void *data;
-    size_t bytes; ///< numel elements of that type
+    /// numel elements of that type
+    size_t bytes;
     bool aligned;
-    const void *first;                ///< where the element of index 0, ..., 0 lies
-    int64_t strides[STORED_MAX_RANK]; ///< in elements, none negative; only for data == NULL
+    /// where the element of index 0, ..., 0 lies
+    const void *first;
+    /// in elements, none negative; only for data == NULL
+    int64_t strides[STORED_MAX_RANK];
 } StoredTensor;
 
 /// Elements [first, first + count) in row-major order as they are, `count` elements into `out`.
 void stored_tensor_read(const StoredTensor *tensor, int64_t first, int64_t count, void *out);
-/// The same converted to float32: exact for 8-bit and 16-bit floats and F32, rounded for F64 and wide integers.
+/// The same converted to float32: exact for 8-bit and 16-bit floats and F32, rounded for F64 and
+/// wide integers.
 void stored_tensor_read_float32(const StoredTensor *tensor, int64_t first, int64_t count,
                                 float *out);
 /// The same converted to bfloat16 bit patterns, rounded to nearest even.

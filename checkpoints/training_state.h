@@ -1,10 +1,12 @@
 /// Training checkpoints: one HDF5 file with named arrays and attributes, complete or absent.
 ///
-/// Names are paths ("weights/clip_pe", "optimizer/exp_avg/clip_pe"; the last part of an attribute's path is its name in
-/// that group, as in "position/step"). Every array carries a CRC-32C that is checked on reading; HDF5's own structures
-/// are written in the file format versions that have checksums. So a damaged file is an error, never other weights.
+/// Names are paths ("weights/clip_pe", "optimizer/exp_avg/clip_pe"; the last part of an attribute's
+/// path is its name in that group, as in "position/step"). Every array carries a CRC-32C that is
+/// checked on reading; HDF5's own structures are written in the file format versions that have
+/// checksums. So a damaged file is an error, never other weights.
 ///
-/// HDF5 is not safe for threads: one thread at a time may use these functions. HDF5's own messages are silenced.
+/// HDF5 is not safe for threads: one thread at a time may use these functions. HDF5's own messages
+/// are silenced.
 #pragma once
 #include "autograd/error.h"
 
@@ -29,8 +31,8 @@ bool state_write_attribute_double(StateWriter *writer, const char *name, double 
 /// At most STATE_MAX_STRING bytes; longer text is an array of STATE_BYTES.
 bool state_write_attribute_string(StateWriter *writer, const char *name, const char *value,
                                   Error *error);
-/// Flushes to the disk, gives the file its name and frees the writer. On failure (a full disk) a checkpoint that was
-/// there before under this name is still there.
+/// Flushes to the disk, gives the file its name and frees the writer. On failure (a full disk) a
+/// checkpoint that was there before under this name is still there.
 bool state_commit(StateWriter *writer, Error *error);
 /// Drops everything and frees the writer. NULL is allowed.
 void state_abandon(StateWriter *writer);

@@ -19,7 +19,8 @@ struct StateWriter {
     char *path;
     OutputFile *output;
     hid_t file;
-    hid_t make_groups; ///< link creation property: create the groups on the way
+    /// link creation property: create the groups on the way
+    hid_t make_groups;
 };
 
 /// Why the last call of HDF5 on this thread failed. Kept when it fails, for the next call, if only

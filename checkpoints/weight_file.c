@@ -6,7 +6,8 @@
 #include <string.h>
 
 struct WeightFile {
-    SafetensorsFile *safetensors; ///< one of the two
+    /// one of the two
+    SafetensorsFile *safetensors;
     TorchArchive *archive;
 };
 

@@ -1,4 +1,5 @@
-/// A file of tensors in either format: safetensors, or what torch.save() wrote. Which one it is, its first bytes say.
+/// A file of tensors in either format: safetensors, or what torch.save() wrote. Which one it is,
+/// its first bytes say.
 #pragma once
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch/torch_archive.h"

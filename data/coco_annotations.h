@@ -5,15 +5,19 @@
 #include "data/coco_mask.h"
 
 typedef struct CocoImage {
-    char *id; ///< as text, since some data sets use strings
+    /// as text, since some data sets use strings
+    char *id;
     char *file_name;
     int height, width;
-    int first_annotation, num_annotations; ///< into CocoAnnotations.annotations, sorted by image
+    /// into CocoAnnotations.annotations, sorted by image
+    int first_annotation, num_annotations;
 } CocoImage;
 
 typedef struct CocoAnnotation {
-    int image;    ///< index into images
-    int category; ///< index into category_names
+    /// index into images
+    int image;
+    /// index into category_names
+    int category;
     CocoMask mask;
 } CocoAnnotation;
 

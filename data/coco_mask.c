@@ -1,5 +1,5 @@
-// The formats are pycocotools' (maskApi): columns first; a string packs the difference of each run to the one two before it, five bits
-// a character, from the character '0' up.
+// The formats are pycocotools' (maskApi): columns first; a string packs the difference of each run
+// to the one two before it, five bits a character, from the character '0' up.
 #include "data/coco_mask.h"
 
 #include <math.h>
@@ -200,7 +200,8 @@ static void add_point(Boundary *boundary, int x, int y) {
     boundary->y[boundary->count++] = y;
 }
 
-/// The points of an edge on the oversampled grid, along its longer axis, in the edge's own direction.
+/// The points of an edge on the oversampled grid, along its longer axis, in the edge's own
+/// direction.
 static void trace_edge(Edge e, Boundary *boundary) {
     int dx = abs(e.x1 - e.x0), dy = abs(e.y1 - e.y0);
     bool flip = (dx >= dy && e.x0 > e.x1) || (dx < dy && e.y0 > e.y1);
@@ -221,7 +222,8 @@ static int compare_positions(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-/// Where the boundary crosses from one column of pixels to the next: positions at which the run changes. Returns their number.
+/// Where the boundary crosses from one column of pixels to the next: positions at which the run
+/// changes. Returns their number.
 static size_t column_crossings(const Boundary *boundary, int height, int width,
                                uint32_t *positions) {
     size_t count = 0;

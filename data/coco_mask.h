@@ -1,5 +1,5 @@
-/// Binary masks in COCO's run-length encoding, as pycocotools reads and writes them: runs go down the columns, and the first
-/// run counts zeros.
+/// Binary masks in COCO's run-length encoding, as pycocotools reads and writes them: runs go down
+/// the columns, and the first run counts zeros.
 #pragma once
 #include "autograd/error.h"
 
@@ -8,7 +8,8 @@
 
 typedef struct CocoMask {
     int height, width;
-    uint32_t *counts; ///< run lengths, zeros first; they add up to height * width
+    /// run lengths, zeros first; they add up to height * width
+    uint32_t *counts;
     int num_counts;
 } CocoMask;
 
@@ -36,6 +37,7 @@ bool coco_mask_from_string(const char *text, int height, int width, CocoMask *ma
 /// Takes uncompressed counts (copied); the same check.
 bool coco_mask_from_counts(const uint32_t *counts, int num_counts, int height, int width,
                            CocoMask *mask, Error *error);
-/// Rasterises one polygon (x0, y0, x1, y1, ... in pixels; at least three points) as pycocotools does.
+/// Rasterises one polygon (x0, y0, x1, y1, ... in pixels; at least three points) as pycocotools
+/// does.
 bool coco_mask_from_polygon(const double *points, int num_points, int height, int width,
                             CocoMask *mask, Error *error);

@@ -1,5 +1,6 @@
-// A conversation is first written out as one text, remembering which bytes are supervised and where the image is; then
-// the text is tokenized, and a token is supervised if it stands for supervised bytes.
+// A conversation is first written out as one text, remembering which bytes are supervised and where
+// the image is; then the text is tokenized, and a token is supervised if it stands for supervised
+// bytes.
 #include "autograd/text/byte_buffer.h"
 #include "data/conversation_template.h"
 #include "data/text.h"
@@ -16,8 +17,10 @@ typedef struct Span {
 
 typedef struct Prompt {
     ByteBuffer text;
-    int64_t image; ///< byte at which the image goes (between two bytes of text); -1 without one
-    Span *spans;   ///< supervised bytes, in order
+    /// byte at which the image goes (between two bytes of text); -1 without one
+    int64_t image;
+    /// supervised bytes, in order
+    Span *spans;
     int span_count;
 } Prompt;
 
@@ -94,7 +97,8 @@ static void prompt_free(Prompt *prompt) {
     free(prompt->spans);
 }
 
-/// The turn's text without its marks and without white space around it, after the image and a newline.
+/// The turn's text without its marks and without white space around it, after the image and a
+/// newline.
 static void append_with_image(Prompt *prompt, const char *text) {
     char *without = checked_malloc(strlen(text) + 1);
     size_t length = 0;
@@ -111,7 +115,8 @@ static void append_with_image(Prompt *prompt, const char *text) {
     free(without);
 }
 
-/// Writes a conversation with a template: its text, the tokenizer's own tokens, and the system message.
+/// Writes a conversation with a template: its text, the tokenizer's own tokens, and the system
+/// message.
 typedef struct Writer {
     Prompt *prompt;
     const ChatTemplate *template;
@@ -159,7 +164,8 @@ static void write_human(const Writer *writer, const char *text, bool is_first) {
     if (writer->has_image && strstr(text, IMAGE_MARK)) {
         append_with_image(writer->prompt, text);
     } else {
-        // A message behind the system message is stripped together with it, so that its own beginning stays.
+        // A message behind the system message is stripped together with it, so that its own
+        // beginning stays.
         const char *message = text;
         size_t length = strlen(text);
         if (writer->template->strips) length = strip_space(&message, length);
@@ -231,7 +237,8 @@ static void write_plain(Prompt *prompt, const char *answer, bool has_image) {
 static bool is_supervised(const Prompt *prompt, int32_t begin, int32_t end) {
     for (int i = 0; i < prompt->span_count; i++) {
         const Span span = prompt->spans[i];
-        // An empty span is a token for a space that the tokenizer added, or for a part of a character.
+        // An empty span is a token for a space that the tokenizer added, or for a part of a
+        // character.
         if (begin < span.end && (end > span.begin || begin >= span.begin)) return true;
     }
     return false;

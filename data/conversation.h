@@ -1,11 +1,13 @@
 /// From the turns of a conversation to token ids and the positions that are learned from.
 ///
-/// Templates. `plain`: the image, then the answer and a newline (the question is dropped). `vicuna_v1`: a system message,
-/// then "USER: question ASSISTANT: answer</s>" without a break. `llama_2`, `llama_3`, `mistral`, `qwen_2`, `smollm2`: what the chat
-/// template published with those models gives, with its own system message if it has one; the answers are supervised with the
-/// token that ends them. The prompt is tokenized chunk by chunk around `<image>`, as LLaVA does, with one <s> at the very start
-/// if the tokenizer puts one there; which tokens are supervised follows from the byte spans of the very same tokenization, so
-/// the mask cannot disagree with the ids.
+/// Templates. `plain`: the image, then the answer and a newline (the question is dropped).
+/// `vicuna_v1`: a system message, then "USER: question ASSISTANT: answer</s>" without a break.
+/// `llama_2`, `llama_3`, `mistral`, `qwen_2`, `smollm2`: what the chat template published with
+/// those models gives, with its own system message if it has one; the answers are supervised with
+/// the token that ends them. The prompt is tokenized chunk by chunk around `<image>`, as LLaVA
+/// does, with one <s> at the very start if the tokenizer puts one there; which tokens are
+/// supervised follows from the byte spans of the very same tokenization, so the mask cannot
+/// disagree with the ids.
 #pragma once
 #include "data/tokenizers/tokenizer.h"
 
@@ -23,45 +25,56 @@ typedef enum ConversationTemplate {
     TEMPLATE_SMOLLM2,
 } ConversationTemplate;
 
-/// From "plain", "vicuna_v1" (also "v1"), "llama_2", "llama_3", "mistral", "qwen_2" or "smollm2"; false for another name.
+/// From "plain", "vicuna_v1" (also "v1"), "llama_2", "llama_3", "mistral", "qwen_2" or "smollm2";
+/// false for another name.
 bool conversation_template_named(const char *name, ConversationTemplate *result);
 
 typedef enum Role { ROLE_HUMAN, ROLE_GPT } Role;
 
 typedef struct Turn {
     Role role;
-    const char *text; ///< UTF-8
+    /// UTF-8
+    const char *text;
 } Turn;
 
 typedef struct ConversationFormat {
     ConversationTemplate kind;
-    const char *system_message; ///< NULL: the template's own; "" for none
-    int visual_tokens;          ///< how many tokens one image becomes
-    int model_max_length;       ///< longest sequence with the visual tokens in it
+    /// NULL: the template's own; "" for none
+    const char *system_message;
+    /// how many tokens one image becomes
+    int visual_tokens;
+    /// longest sequence with the visual tokens in it
+    int model_max_length;
 } ConversationFormat;
 
 typedef struct TokenSequence {
     int count;
-    int32_t *ids; ///< [count], IMAGE_TOKEN at most once
-    uint8_t *
-        supervised; ///< [count], 1 where predicting this token (from those before it) counts for the loss
+    /// [count], IMAGE_TOKEN at most once
+    int32_t *ids;
+    /// [count], 1 where predicting this token (from those before it) counts for the loss
+    uint8_t *supervised;
     int supervised_count;
-    int image_position; ///< index of IMAGE_TOKEN, -1 without one
-    int length;         ///< count with the visual tokens in place of IMAGE_TOKEN
-    bool truncated;     ///< cut to model_max_length
+    /// index of IMAGE_TOKEN, -1 without one
+    int image_position;
+    /// count with the visual tokens in place of IMAGE_TOKEN
+    int length;
+    /// cut to model_max_length
+    bool truncated;
     /// No token is supervised because of that.
     bool answer_is_cut_off;
 } TokenSequence;
 
 void token_sequence_free(TokenSequence *sequence);
 
-/// Checks what conversation_tokenize() needs: at least one turn of each role, taking turns, human first (a leading turn
-/// of the model is passed over, as LLaVA does), and `<image>` in exactly one human turn if there is an image.
+/// Checks what conversation_tokenize() needs: at least one turn of each role, taking turns, human
+/// first (a leading turn of the model is passed over, as LLaVA does), and `<image>` in exactly one
+/// human turn if there is an image.
 bool conversation_check(const Turn *turns, int count, bool has_image, Error *error);
 
-/// A training sample. `<image>` is moved to the front of its turn, followed by a newline; several in one turn count as
-/// one. Without an image, "<image>" is ordinary text. Longer sequences are cut at the end; an image that does not fit is
-/// cut as well (image_position is -1 then). The caller frees the sequence.
+/// A training sample. `<image>` is moved to the front of its turn, followed by a newline; several
+/// in one turn count as one. Without an image, "<image>" is ordinary text. Longer sequences are cut
+/// at the end; an image that does not fit is cut as well (image_position is -1 then). The caller
+/// frees the sequence.
 bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat *format,
                            const Turn *turns, int count, bool has_image, TokenSequence *sequence,
                            Error *error);

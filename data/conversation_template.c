@@ -1,5 +1,6 @@
-// Each is what the chat_template of the published tokenizer_config.json gives: Llama-2-7b-chat-hf, Meta-Llama-3-8B-Instruct,
-// Mistral-7B-Instruct-v0.2, Qwen2-7B-Instruct, SmolLM2-135M-Instruct; vicuna_v1 is LLaVA's.
+// Each is what the chat_template of the published tokenizer_config.json gives: Llama-2-7b-chat-hf,
+// Meta-Llama-3-8B-Instruct, Mistral-7B-Instruct-v0.2, Qwen2-7B-Instruct, SmolLM2-135M-Instruct;
+// vicuna_v1 is LLaVA's.
 #include "data/conversation_template.h"
 
 #include <string.h>

@@ -15,11 +15,14 @@
 enum { SAMPLE_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL };
 
 typedef struct Record {
-    int64_t offset; ///< of the sample's opening brace in the file
+    /// of the sample's opening brace in the file
+    int64_t offset;
     int32_t bytes;
-    int32_t words; ///< negative: text only (LLaVA's convention, one word at least)
+    /// negative: text only (LLaVA's convention, one word at least)
+    int32_t words;
     int64_t position;
-    uint64_t checksum; ///< of its bytes: a file that is rewritten in place may keep its length
+    /// of its bytes: a file that is rewritten in place may keep its length
+    uint64_t checksum;
 } Record;
 
 _Static_assert(sizeof(Record) == DATASET_BYTES_PER_SAMPLE, "what the header promises");
@@ -33,7 +36,8 @@ struct Dataset {
     int64_t count;
     int64_t capacity;
     int64_t skipped;
-    int64_t first_dialogue; ///< dataset_first_dialogue()
+    /// dataset_first_dialogue()
+    int64_t first_dialogue;
 };
 
 static const char *describe(const Dataset *dataset, const Record *record, const char *id,

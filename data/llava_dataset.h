@@ -11,8 +11,10 @@
 typedef enum MissingImage { MISSING_IMAGE_FAIL, MISSING_IMAGE_SKIP } MissingImage;
 
 typedef struct DatasetOptions {
-    const char *annotations;  ///< the JSON file
-    const char *image_folder; ///< what relative image names are relative to
+    /// the JSON file
+    const char *annotations;
+    /// what relative image names are relative to
+    const char *image_folder;
     /// For files that do not exist; they are looked for when the data set is opened.
     MissingImage missing_image;
 } DatasetOptions;
@@ -48,11 +50,14 @@ void dataset_modality_lengths(const Dataset *dataset, int32_t *out);
 int64_t dataset_position_in_file(const Dataset *dataset, int64_t index);
 
 typedef struct Sample {
-    char *id;         ///< as written; "" if there is none
-    char *image_path; ///< of the file; NULL for text only
+    /// as written; "" if there is none
+    char *id;
+    /// of the file; NULL for text only
+    char *image_path;
     Turn *turns;
     int turn_count;
-    void *json; ///< owns the texts
+    /// owns the texts
+    void *json;
 } Sample;
 
 /// Fails only if the file was changed after it was opened. The caller frees the sample.

@@ -1,6 +1,7 @@
-// Micro-batches are numbered from the first step on. A thread takes the next number that is less than `prefetch` ahead of
-// the consumer, makes the micro-batch without holding the lock, and puts it into slot number % prefetch, which is free
-// because its last number was consumed. So the order is that of the numbers, whatever the threads' speeds.
+// Micro-batches are numbered from the first step on. A thread takes the next number that is less
+// than `prefetch` ahead of the consumer, makes the micro-batch without holding the lock, and puts
+// it into slot number % prefetch, which is free because its last number was consumed. So the order
+// is that of the numbers, whatever the threads' speeds.
 #include "data/loader.h"
 
 #include <pthread.h>
@@ -18,14 +19,20 @@ typedef struct Slot {
 struct Loader {
     LoaderOptions options;
     char *system_message;
-    pthread_mutex_t lock; ///< over all that follows
-    pthread_cond_t room;  ///< the consumer took a micro-batch, or the loader stops
-    pthread_cond_t ready; ///< a slot became ready
+    /// over all that follows
+    pthread_mutex_t lock;
+    /// the consumer took a micro-batch, or the loader stops
+    pthread_cond_t room;
+    /// a slot became ready
+    pthread_cond_t ready;
     Sampler *sampler;
     Slot *slots;
-    int64_t claimed;  ///< numbers below are made or being made
-    int64_t consumed; ///< numbers below are with the consumer
-    int64_t end;      ///< number after the last
+    /// numbers below are made or being made
+    int64_t claimed;
+    /// numbers below are with the consumer
+    int64_t consumed;
+    /// number after the last
+    int64_t end;
     bool stopping;
     pthread_t *threads;
     int thread_count;

@@ -10,10 +10,12 @@ typedef enum Draw { DRAW_SAMPLES, DRAW_IMAGES, DRAW_TEXTS, DRAW_BATCHES, DRAW_CO
 
 struct Sampler {
     SamplerOptions options;
-    int32_t *lengths; ///< negative: text only; NULL without grouping
+    /// negative: text only; NULL without grouping
+    int32_t *lengths;
     int64_t image_count;
     int64_t steps_per_epoch;
-    int64_t *order; ///< [steps_per_epoch, global_batch] of `epoch`, -1 for empty slots
+    /// [steps_per_epoch, global_batch] of `epoch`, -1 for empty slots
+    int64_t *order;
     int64_t epoch;
 };
 
@@ -100,8 +102,8 @@ static void deal(const SamplerOptions *options, const int64_t *samples, int64_t 
 typedef struct Sized {
     int64_t sample;
     int64_t length;
-    int64_t
-        rank; ///< decides between equal lengths, so that the order does not depend on the sorting algorithm
+    /// decides between equal lengths, so that the order does not depend on the sorting algorithm
+    int64_t rank;
 } Sized;
 
 static int longest_first(const void *a, const void *b) {
@@ -110,7 +112,8 @@ static int longest_first(const void *a, const void *b) {
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-/// A full batch: longest first, each to the chunk with the least so far that has room (LLaVA's split_to_even_chunks).
+/// A full batch: longest first, each to the chunk with the least so far that has room (LLaVA's
+/// split_to_even_chunks).
 static void even_chunks(const Sampler *sampler, const int64_t *samples, int64_t *slots) {
     const int64_t size = sampler->options.global_batch, micro_batch = sampler->options.micro_batch;
     const int64_t chunks = size / micro_batch;
@@ -133,7 +136,8 @@ static void even_chunks(const Sampler *sampler, const int64_t *samples, int64_t 
     free(filled);
 }
 
-/// Batches of one kind of sample: full ones from `*full` on, one that is not full into `*partial`; both are advanced.
+/// Batches of one kind of sample: full ones from `*full` on, one that is not full into `*partial`;
+/// both are advanced.
 static void make_batches(const Sampler *sampler, const int64_t *samples, int64_t count,
                          int64_t **full, int64_t **partial) {
     const int64_t size = sampler->options.global_batch;

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// A growing list of tokens, each with the bytes [begin, end) of the text that it stands for. Begin with zeros.
+/// A growing list of tokens, each with the bytes [begin, end) of the text that it stands for. Begin
+/// with zeros.
 typedef struct TokenList {
     int32_t *ids;
     int32_t *begin;
@@ -18,8 +19,10 @@ void token_list_append(TokenList *list, int32_t id, int32_t begin, int32_t end);
 void token_list_free(TokenList *list);
 
 typedef struct DecodedText {
-    char *text;     ///< UTF-8, owned
-    int32_t *begin; ///< [count] byte span of each token in text: its leading space belongs to it
+    /// UTF-8, owned
+    char *text;
+    /// [count] byte span of each token in text: its leading space belongs to it
+    int32_t *begin;
     int32_t *end;
     int count;
 } DecodedText;

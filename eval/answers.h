@@ -10,24 +10,29 @@ typedef struct AnswerOptions {
     const Tokenizer *tokenizer;
     ConversationFormat format;
     ImageAspect image_aspect;
-    GenerationOptions generation; ///< its `attention` selects layers and heads; mean must be set
-    AttentionRow row;             ///< whose attention a token's map is
+    /// its `attention` selects layers and heads; mean must be set
+    GenerationOptions generation;
+    /// whose attention a token's map is
+    AttentionRow row;
 } AnswerOptions;
 
 /// What is asked: a picture (owned by the caller) and a question about it.
 typedef struct Question {
     const Image *image;
     const char *text;
-    uint64_t index; ///< decides the noise: the same index, the same noise
+    /// decides the noise: the same index, the same noise
+    uint64_t index;
 } Question;
 
 typedef struct ImageAnswer {
     Answer answer;
-    ImageGeometry geometry; ///< how the picture lies in the square that the model saw
-    bool ended;             ///< by the model, not by max_new_tokens
+    /// how the picture lies in the square that the model saw
+    ImageGeometry geometry;
+    /// by the model, not by max_new_tokens
+    bool ended;
 } ImageAnswer;
 
-/// Answers all questions in one batch. On failure (a picture too thin, a question that cannot be tokenized) nothing is to be freed;
-/// else the caller frees every answers[i].answer.
+/// Answers all questions in one batch. On failure (a picture too thin, a question that cannot be
+/// tokenized) nothing is to be freed; else the caller frees every answers[i].answer.
 bool answer_questions(const AnswerOptions *options, const Question *questions, int count,
                       ImageAnswer *answers, Error *error);

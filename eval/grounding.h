@@ -5,14 +5,18 @@
 
 #include <stdint.h>
 
-/// A generated (or given) text, token by token, with the attention of each token over the visual tokens.
+/// A generated (or given) text, token by token, with the attention of each token over the visual
+/// tokens.
 typedef struct Answer {
     char *text;
     int num_tokens;
     int *token_begin,
-        *token_end; ///< bytes of each token in the text (equal for tokens without text, such as </s>)
-    int grid;       ///< the visual tokens are grid x grid cells
-    float *maps;    ///< [num_tokens][grid * grid], mean over the chosen layers and heads
+        /// bytes of each token in the text (equal for tokens without text, such as </s>)
+        *token_end;
+    /// the visual tokens are grid x grid cells
+    int grid;
+    /// [num_tokens][grid * grid], mean over the chosen layers and heads
+    float *maps;
 } Answer;
 
 void answer_free(Answer *answer);
@@ -21,8 +25,10 @@ void answer_free(Answer *answer);
 typedef struct GroundedPhrase {
     Phrase phrase;
     Point point;
-    float *heat;   ///< [height * width]: the upsampled map
-    uint8_t *mask; ///< [height * width], 0 or 1; NULL without a segmenter
+    /// [height * width]: the upsampled map
+    float *heat;
+    /// [height * width], 0 or 1; NULL without a segmenter
+    uint8_t *mask;
 } GroundedPhrase;
 
 typedef struct Grounding {
@@ -30,8 +36,9 @@ typedef struct Grounding {
     int count;
 } Grounding;
 
-/// Reads attention as attend-and-segment does: maps normalised over the answer (a copy; the answer keeps its own), the tokens that overlap a
-/// phrase's noun reduced to one map, upsampled, its largest pixel taken. Phrases without a token are left out. No masks yet.
+/// Reads attention as attend-and-segment does: maps normalised over the answer (a copy; the answer
+/// keeps its own), the tokens that overlap a phrase's noun reduced to one map, upsampled, its
+/// largest pixel taken. Phrases without a token are left out. No masks yet.
 Grounding ground_phrases(const Answer *answer, const PhraseList *phrases, GroupReduction reduction,
                          TokenSquare square, int height, int width);
 /// Gives every phrase its mask by region growing. rgb [height,width,3].

@@ -14,7 +14,8 @@ typedef enum Group { GROUP_NONE, GROUP_CHARTS, GROUP_PICTURES } Group;
 
 struct HtmlReport {
     char *title;
-    FILE *out; ///< the body, in memory
+    /// the body, in memory
+    FILE *out;
     char *body;
     size_t length;
     Group group;
@@ -133,8 +134,8 @@ void html_report_key_figures(HtmlReport *report, const KeyFigure *figures, int c
     fputs("</dl>\n", report->out);
 }
 
-/// A number, perhaps with a sign before and a unit of one word or a spread behind it: "0.735", "-1e-3", "12 %", "2:04", "0.71 ± 0.02"; but no
-/// date or version.
+/// A number, perhaps with a sign before and a unit of one word or a spread behind it: "0.735",
+/// "-1e-3", "12 %", "2:04", "0.71 ± 0.02"; but no date or version.
 static bool looks_like_a_number(const char *cell) {
     const char *digits = cell + strspn(cell, "+-");
     if (*digits < '0' || *digits > '9') return false;

@@ -10,7 +10,8 @@
 
 static const float TINT = 0.38f;
 static const Color DARK = {0x14, 0x17, 0x1a}, LIGHT = {0xff, 0xff, 0xff};
-// In pixels of a picture whose longer side is REFERENCE_SIDE: marks keep their share of larger and smaller ones.
+// In pixels of a picture whose longer side is REFERENCE_SIDE: marks keep their share of larger and
+// smaller ones.
 enum { REFERENCE_SIDE = 512, OUTLINE = 3, MARKER_RADIUS = 13, DIGIT_WIDTH = 3, DIGIT_HEIGHT = 5 };
 
 // Digits 0 to 9, a row of three pixels per octal digit, top row first.
@@ -31,7 +32,8 @@ static void blend(Image *picture, int row, int column, Color color, float weight
         pixel[c] = (uint8_t)lrintf((float)pixel[c] + weight * (float)(to[c] - pixel[c]));
 }
 
-/// A mask [height, width] of the small image, asked in pixels of the enlarged one; outside of it there is no mask.
+/// A mask [height, width] of the small image, asked in pixels of the enlarged one; outside of it
+/// there is no mask.
 typedef struct EnlargedMask {
     const uint8_t *mask;
     int height, width, scale;

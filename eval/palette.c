@@ -1,7 +1,7 @@
 #include "eval/palette.h"
 
-// Observable's categorical scheme of 2023 [observablehq.com/blog/crafting-data-colors], made for light and dark grounds alike; its
-// grey, which reads as "disabled", is replaced by a yellow-green.
+// Observable's categorical scheme of 2023 [observablehq.com/blog/crafting-data-colors], made for
+// light and dark grounds alike; its grey, which reads as "disabled", is replaced by a yellow-green.
 static const Color PALETTE[PALETTE_SIZE] = {
     {0x42, 0x69, 0xd0}, {0xef, 0xb1, 0x18}, {0xff, 0x72, 0x5c}, {0x3c, 0xa9, 0x51},
     {0xa4, 0x63, 0xf2}, {0x6c, 0xc5, 0xb0}, {0xff, 0x8a, 0xb7}, {0x9c, 0x6b, 0x4e},

@@ -1,5 +1,5 @@
-// Category names are short lists of plain words, so a walk over the words of the text is enough. Longest names win: "traffic light"
-// before "light".
+// Category names are short lists of plain words, so a walk over the words of the text is enough.
+// Longest names win: "traffic light" before "light".
 #include "eval/phrases.h"
 
 #include <ctype.h>

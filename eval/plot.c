@@ -25,7 +25,8 @@ enum {
     LETTER_WIDTH = 7 // of the legend's font, about
 };
 
-/// Dashes beside the colours, for readers that cannot tell those apart; with ten colours, 20 pairs differ.
+/// Dashes beside the colours, for readers that cannot tell those apart; with ten colours, 20 pairs
+/// differ.
 static const char *const DASHES[] = {"", "9 4", "2 4", "10 4 2 4"};
 enum { NUM_DASHES = sizeof DASHES / sizeof *DASHES };
 
@@ -77,7 +78,8 @@ static bool data_range(const Plot *plot, Frame *frame) {
     return frame->x_low <= frame->x_high;
 }
 
-/// A little air above and below; an axis never has length zero; one that nearly reaches zero starts there.
+/// A little air above and below; an axis never has length zero; one that nearly reaches zero starts
+/// there.
 static void widen(Frame *frame) {
     double x_size = frame->x_high - frame->x_low, y_size = frame->y_high - frame->y_low;
     if (!(x_size > 0)) {
@@ -147,7 +149,8 @@ static void draw_line(FILE *out, const PlotSeries *series, const Frame *frame) {
     }
 }
 
-/// The average's weights sum to one from the first point on (the bias correction of Adam), so the line starts on the data.
+/// The average's weights sum to one from the first point on (the bias correction of Adam), so the
+/// line starts on the data.
 static void draw_smoothed(FILE *out, const PlotSeries *series, const Frame *frame) {
     double sum = 0, weight = 0;
     int stride = (series->count + MOST_BUCKETS - 1) / MOST_BUCKETS;
@@ -225,8 +228,9 @@ static int compare_ends(const void *one, const void *other) {
     return a->y < b->y ? -1 : a->y > b->y ? 1 : a->number - b->number;
 }
 
-/// Numbers stand in a column, in the order of their lines' ends, and move down where they would lie over each other; if the last ones then
-/// leave the chart, all move up again. targets: [count], where each stands.
+/// Numbers stand in a column, in the order of their lines' ends, and move down where they would lie
+/// over each other; if the last ones then leave the chart, all move up again. targets: [count],
+/// where each stands.
 static void spread_ends(LineEnd *ends, int count, const Frame *frame, double *targets) {
     qsort(ends, (size_t)count, sizeof *ends, compare_ends);
     for (int i = 0; i < count; i++)

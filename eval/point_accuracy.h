@@ -1,20 +1,23 @@
-/// Point accuracy: how often the point of a noun lies in a ground-truth mask of its class. Measures attention alone, without any
-/// segmenter: the quickest health check of emergent grounding.
+/// Point accuracy: how often the point of a noun lies in a ground-truth mask of its class. Measures
+/// attention alone, without any segmenter: the quickest health check of emergent grounding.
 #pragma once
 #include "data/coco_annotations.h"
 #include "eval/grounding.h"
 
 typedef struct PointAccuracy {
     int64_t images;
-    int64_t nouns; ///< said about objects: names of a category
-    int64_t
-        present;  ///< of these, nouns whose class is in the image; the figures below are over them
-    int64_t hits; ///< points inside a mask of the noun's class
-    int64_t centre_hits; ///< the image's centre pixel instead
-    double
-        random_hits; ///< a uniformly random point instead: sum of the classes' shares of their images
-    double
-        iou; ///< sum of IoU of the phrase's mask with the class's mask (0 where there is no mask)
+    /// said about objects: names of a category
+    int64_t nouns;
+    /// of these, nouns whose class is in the image; the figures below are over them
+    int64_t present;
+    /// points inside a mask of the noun's class
+    int64_t hits;
+    /// the image's centre pixel instead
+    int64_t centre_hits;
+    /// a uniformly random point instead: sum of the classes' shares of their images
+    double random_hits;
+    /// sum of IoU of the phrase's mask with the class's mask (0 where there is no mask)
+    double iou;
 } PointAccuracy;
 
 /// About one phrase: whether its class is in the image, and whether its point lies in a mask of it.
@@ -22,8 +25,9 @@ typedef struct PointVerdict {
     bool present, hit;
 } PointVerdict;
 
-/// Counts one image's grounded answer. Categories of the phrases are indices into annotations->category_names. `verdicts`
-/// [grounding->count] receives what was found about each phrase; NULL: not wanted.
+/// Counts one image's grounded answer. Categories of the phrases are indices into
+/// annotations->category_names. `verdicts` [grounding->count] receives what was found about each
+/// phrase; NULL: not wanted.
 void point_accuracy_add(PointAccuracy *sum, const CocoAnnotations *annotations, int image,
                         const Grounding *grounding, PointVerdict *verdicts);
 

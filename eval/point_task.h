@@ -1,5 +1,5 @@
-/// The evaluation of attention maps: every image is described by the model, every noun that names a category gives a point, and points
-/// are counted against the masks of that category.
+/// The evaluation of attention maps: every image is described by the model, every noun that names a
+/// category gives a point, and points are counted against the masks of that category.
 #pragma once
 #include "eval/answers.h"
 #include "eval/point_accuracy.h"
@@ -7,16 +7,24 @@
 typedef struct PointTaskOptions {
     AnswerOptions answers;
     const CocoAnnotations *annotations;
-    const char *image_folder; ///< file names of the annotations are relative to it
+    /// file names of the annotations are relative to it
+    const char *image_folder;
     const char *prompt;
     GroupReduction reduction;
-    bool region_growing;      ///< masks by region growing
-    int64_t samples;          ///< images from the first on; -1: all
-    int64_t pictures;         ///< images of which an overlay is written, from the first on
-    int batch_size;           ///< images asked about at once
-    const char *output_dir;   ///< receives pictures/NNN.png; exists
-    const char *architecture; ///< for the record
-    const char *checkpoint;   ///< for the record; NULL: untrained
+    /// masks by region growing
+    bool region_growing;
+    /// images from the first on; -1: all
+    int64_t samples;
+    /// images of which an overlay is written, from the first on
+    int64_t pictures;
+    /// images asked about at once
+    int batch_size;
+    /// receives pictures/NNN.png; exists
+    const char *output_dir;
+    /// for the record
+    const char *architecture;
+    /// for the record; NULL: untrained
+    const char *checkpoint;
     void (*progress)(void *context, int64_t done, int64_t total, const PointAccuracy *so_far);
     void *progress_context;
 } PointTaskOptions;

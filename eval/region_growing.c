@@ -48,7 +48,8 @@ static void colour_levels(const uint8_t *rgb, int height, int width, int seed, u
     }
 }
 
-/// Raises levels to flooding costs: Prim's walk from the seed, nearest first, over LEVELS linked buckets.
+/// Raises levels to flooding costs: Prim's walk from the seed, nearest first, over LEVELS linked
+/// buckets.
 static void flood(int height, int width, int seed, uint8_t *levels) {
     int n = height * width, *next = checked_malloc((size_t)n * sizeof *next), heads[LEVELS];
     uint8_t *seen = checked_calloc((size_t)n, 1);

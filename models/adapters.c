@@ -19,7 +19,8 @@ static Tensor *register_parameter(const Registry *registry, const char *name, in
                           shape);
 }
 
-/// "<name>.weight" and "<name>.bias" of a linear layer; `rank` 4 for one that is published as a 1x1 convolution.
+/// "<name>.weight" and "<name>.bias" of a linear layer; `rank` 4 for one that is published as a 1x1
+/// convolution.
 static Affine register_linear(const Registry *registry, const char *name, int out, int in,
                               int rank) {
     char full[96];

@@ -1,11 +1,13 @@
-/// A weight and its bias as a linear layer, a convolution or a norm has them: read under one name, applied, released.
+/// A weight and its bias as a linear layer, a convolution or a norm has them: read under one name,
+/// applied, released.
 #pragma once
 #include "models/weights.h"
 #include "ops/ops.h"
 
 typedef struct Affine {
     Tensor *weight;
-    Tensor *bias; ///< FLOAT32, or NULL: none
+    /// FLOAT32, or NULL: none
+    Tensor *bias;
 } Affine;
 
 /// `name`.weight [out,in] (or a 1x1 convolution) and `name`.bias [out].

@@ -2,7 +2,8 @@
 #pragma once
 #include "autograd/tensor.h"
 
-/// x is what the block of that name gives, printf style; the name is the reference implementation's module name
+/// x is what the block of that name gives, printf style; the name is the reference implementation's
+/// module name
 /// ("down_blocks.0.attentions.1"). Costs nothing where nobody listens. Returns x.
 Tensor *block_output(Tensor *x, const char *format, ...) __attribute__((format(printf, 2, 3)));
 

@@ -174,9 +174,9 @@ static Tensor *given_noise(Tensor *noise, int64_t batch, int member) {
     return reshape(rows, SHAPE(batch, shape[1], shape[2], shape[3]));
 }
 
-/// Drawn on the host, image by image, so that an image's noise does not depend on its batch or on the
-/// device. A pass is a stream of its own, and the members of its ensemble take parts of it that do
-/// not meet: every bit of the pass counts.
+/// Drawn on the host, image by image, so that an image's noise does not depend on its batch or on
+/// the device. A pass is a stream of its own, and the members of its ensemble take parts of it that
+/// do not meet: every bit of the pass counts.
 static Tensor *drawn_noise(const DiffLMM *model, const uint64_t *passes, int64_t batch, int member,
                            RandomPurpose purpose) {
     int size = model->latent_size, channels = model->vae->latent_channels;

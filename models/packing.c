@@ -84,7 +84,8 @@ PackedTokens packed_tokens_new(const TokenSample *samples, int count, int tokens
     return packed;
 }
 
-/// What the number of so many rows is brought to a multiple of: at most every 24th row is one too many.
+/// What the number of so many rows is brought to a multiple of: at most every 24th row is one too
+/// many.
 static int multiple_for(int rows) {
     int multiple = PACKING_MULTIPLE;
     while (multiple > 1 && multiple * 24 > rows) multiple /= 2;
@@ -114,7 +115,8 @@ void packed_tokens_free(PackedTokens *packed) {
 
 // ---- ends of sequences
 
-/// From each sequence's first row that predicts something supervised to its end; 0 where there is none.
+/// From each sequence's first row that predicts something supervised to its end; 0 where there is
+/// none.
 static void tail_lengths(const PackedTokens *packed, int *lengths) {
     int next = 0;
     for (int s = 0; s < packed->num_sequences; s++) {
@@ -125,7 +127,8 @@ static void tail_lengths(const PackedTokens *packed, int *lengths) {
     }
 }
 
-/// Lets the tails begin earlier until they have `wanted` rows together, or all there are; returns how many they have.
+/// Lets the tails begin earlier until they have `wanted` rows together, or all there are; returns
+/// how many they have.
 static int lengthen(const PackedTokens *packed, int total, int wanted, int *lengths) {
     for (int s = 0; s < packed->num_sequences && total < wanted; s++) {
         int more = packed->lengths[s] - lengths[s];

@@ -1,7 +1,8 @@
-// On the processor large matrices of the type wanted stay where they are, in the mapped files: loading costs nothing, processes share
-// them, and the system may drop and read again what it needs room for. All else is copied out of the files once, piece by piece,
-// converted and permuted on the way: whatever a network's size, the host holds a few pieces of it beside what lives in the device's own
-// tensors.
+// On the processor large matrices of the type wanted stay where they are, in the mapped files:
+// loading costs nothing, processes share them, and the system may drop and read again what it needs
+// room for. All else is copied out of the files once, piece by piece, converted and permuted on the
+// way: whatever a network's size, the host holds a few pieces of it beside what lives in the
+// device's own tensors.
 #include "models/weights.h"
 
 #include "autograd/stop_request.h"
@@ -18,7 +19,8 @@ enum { NAME_BYTES = 512 };
 /// Elements that are read at a time: some megabytes.
 static const int64_t PIECE = 1 << 20;
 
-/// Host memory that one piece after the other uses: fresh pages for each would cost more than what is done in them.
+/// Host memory that one piece after the other uses: fresh pages for each would cost more than what
+/// is done in them.
 typedef struct Workspace {
     void *bytes;
     size_t size;
@@ -55,7 +57,8 @@ struct Weights {
     Workspace converted, permuted;
     bool failed;
     Error failure;
-    char left[WEIGHTS_MAX_LEFT][80]; ///< patterns of names
+    /// patterns of names
+    char left[WEIGHTS_MAX_LEFT][80];
     int left_count;
     NameList missing;
     Error first_missing;
@@ -336,8 +339,8 @@ bool weights_are_equal(const Weights *weights, const char *name, const char *oth
     return equal;
 }
 
-/// The stored tensor of that shape; NULL, and a failure remembered, if there is none. Once one is missing nothing is read any more, but
-/// the others are still looked for.
+/// The stored tensor of that shape; NULL, and a failure remembered, if there is none. Once one is
+/// missing nothing is read any more, but the others are still looked for.
 static const StoredTensor *expect(Weights *weights, const char *name, int rank,
                                   const int64_t *shape) {
     if (stop_requested()) weights_fail(weights, "stopped on request");
@@ -377,8 +380,8 @@ static bool stored_as(const StoredTensor *entry, DType dtype) {
     return entry->type == (dtype == FLOAT32 ? ELEMENT_F32 : ELEMENT_BF16);
 }
 
-/// Elements [first, first + count) in dtype on the host: the mapped file itself where they lie there like that, otherwise until the next
-/// call.
+/// Elements [first, first + count) in dtype on the host: the mapped file itself where they lie
+/// there like that, otherwise until the next call.
 static const void *elements(Weights *weights, const StoredTensor *stored, int64_t first,
                             int64_t count, DType dtype) {
     if (stored->data && stored_as(stored, dtype))
@@ -393,15 +396,17 @@ static const void *elements(Weights *weights, const StoredTensor *stored, int64_
 
 static void close_directory(void *directory) { model_directory_close(directory); }
 
-/// Whether a tensor of the device can be the mapped file's own memory: `numel` elements from `begin` on, large enough that the place in
-/// the middle of a file (no more than its type's alignment) and a page of its own do not matter.
+/// Whether a tensor of the device can be the mapped file's own memory: `numel` elements from
+/// `begin` on, large enough that the place in the middle of a file (no more than its type's
+/// alignment) and a page of its own do not matter.
 static bool stays_mapped(const Weights *weights, const StoredTensor *entry, int64_t numel,
                          DType dtype) {
     return weights->device->shares_host_memory && entry->data && entry->aligned &&
            stored_as(entry, dtype) && numel >= PIECE;
 }
 
-/// The stored tensor [out, in, area] from element `begin` on as one of the device of that shape, permuted to [out, area, in].
+/// The stored tensor [out, in, area] from element `begin` on as one of the device of that shape,
+/// permuted to [out, area, in].
 static Tensor *upload_from(Weights *weights, const StoredTensor *entry, int64_t begin, DType dtype,
                            int64_t in, int64_t area, int rank, const int64_t *shape) {
     Device *device = weights->device;

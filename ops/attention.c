@@ -1,5 +1,6 @@
-// Scaled-dot-product attention. Backward keeps q, k, v, the output and one number per row and head (the log of the softmax's
-// denominator), and computes the weights again: the matrix of scores is never kept. Formulas: Dao et al. 2022 (arXiv 2205.14135), 3.1.
+// Scaled-dot-product attention. Backward keeps q, k, v, the output and one number per row and head
+// (the log of the softmax's denominator), and computes the weights again: the matrix of scores is
+// never kept. Formulas: Dao et al. 2022 (arXiv 2205.14135), 3.1.
 #include "ops/kernels.h"
 #include "ops/ops.h"
 

@@ -11,7 +11,8 @@
 static const Kernels *real;
 static void (*real_accumulate)(const Tensor *x, Tensor *sum);
 static char first[512];
-static int depth; ///< of kernels that call kernels
+/// of kernels that call kernels
+static int depth;
 
 enum { NUM_LOOKED_AT = 4 };
 

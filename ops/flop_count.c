@@ -5,7 +5,8 @@
 #include "ops/kernels.h"
 
 static Device *counted;
-static const Kernels *real; ///< of that device
+/// of that device
+static const Kernels *real;
 static Kernels counting;
 static double operations;
 

@@ -1,5 +1,5 @@
-// Group norm with the SiLU that follows it nearly everywhere in the VAE and the U-Net: fused, the tensor between them is never
-// written, and backward computes it again from x and the statistics.
+// Group norm with the SiLU that follows it nearly everywhere in the VAE and the U-Net: fused, the
+// tensor between them is never written, and backward computes it again from x and the statistics.
 #include "ops/kernels.h"
 #include "ops/ops.h"
 

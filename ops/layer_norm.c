@@ -5,7 +5,8 @@
 #include "ops/kernels.h"
 #include "ops/ops.h"
 
-/// Where a kernel adds a parameter's gradient: a leaf's own buffer, or zeros to be handed on; NULL if nobody wants it.
+/// Where a kernel adds a parameter's gradient: a leaf's own buffer, or zeros to be handed on; NULL
+/// if nobody wants it.
 static Tensor *parameter_grad(Node *node, int input) {
     if (!node_wants(node, input)) return NULL;
     if (node_input_is_leaf(node, input)) return node_leaf_grad(node, input);

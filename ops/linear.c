@@ -1,5 +1,6 @@
-// Matrix products. Most weights are frozen, and then backward needs the weight alone: no activation is kept. A trainable weight
-// is a FLOAT32 master; its gradient is added up in FLOAT32 straight into the leaf's buffer.
+// Matrix products. Most weights are frozen, and then backward needs the weight alone: no activation
+// is kept. A trainable weight is a FLOAT32 master; its gradient is added up in FLOAT32 straight
+// into the leaf's buffer.
 //
 //   y = x W^T + b:   grad_x = grad_y W,   grad_W += grad_y^T x,   grad_b += sum over rows of grad_y
 #include "ops/kernels.h"
@@ -81,9 +82,11 @@ Tensor *linear_gelu_tanh(Tensor *x, Tensor *weight, Tensor *bias) {
 
 // ---- linear with a low-rank update: y = x W^T + b + s h B^T with h = d A^T, d = dropout(x).
 //
-//   grad_h = s grad_y B,   grad_B += s grad_y^T h,   grad_A += grad_h^T d,   grad_x = grad_y W + dropout(grad_h A)
+//   grad_h = s grad_y B,   grad_B += s grad_y^T h,   grad_A += grad_h^T d,   grad_x = grad_y W +
+//   dropout(grad_h A)
 //
-// x and h are kept. The dropped d is made again from its stream, and dropout is its own adjoint. s is put on the small h.
+// x and h are kept. The dropped d is made again from its stream, and dropout is its own adjoint. s
+// is put on the small h.
 
 enum { LORA_X, LORA_WEIGHT, LORA_A, LORA_B, LORA_HIDDEN, LORA_ROWS };
 

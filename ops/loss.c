@@ -1,10 +1,12 @@
-// Losses. The cross-entropy is fused with the projection to the vocabulary: with 32,000 words the logits of a batch are larger
-// than all else, so they exist for supervised rows only and for a chunk of those at a time. The gradient of the hidden states is
-// computed on the way (logits would have to be computed twice otherwise) and only scaled in backward.
+// Losses. The cross-entropy is fused with the projection to the vocabulary: with 32,000 words the
+// logits of a batch are larger than all else, so they exist for supervised rows only and for a
+// chunk of those at a time. The gradient of the hidden states is computed on the way (logits would
+// have to be computed twice otherwise) and only scaled in backward.
 #include "ops/kernels.h"
 #include "ops/ops.h"
 
-/// Bytes of logits at a time: large enough for efficient products, small beside a batch's activations.
+/// Bytes of logits at a time: large enough for efficient products, small beside a batch's
+/// activations.
 enum { LOGIT_BYTES = 64 << 20 };
 
 /// Rows first .. first+count of x as a tensor of the innermost scope.
@@ -15,8 +17,8 @@ static Tensor *rows_of(const Tensor *x, int64_t first, int64_t count) {
     return tensor_slice(x, first * (tensor_numel(x) / x->shape[0]), x->rank, shape);
 }
 
-/// What one chunk of supervised rows adds to the loss and, if wanted, the gradient of its hidden states (into grad, the chunk's
-/// rows of it): d(sum)/d(hidden) = (softmax - onehot) W.
+/// What one chunk of supervised rows adds to the loss and, if wanted, the gradient of its hidden
+/// states (into grad, the chunk's rows of it): d(sum)/d(hidden) = (softmax - onehot) W.
 static void cross_entropy_chunk(const Tensor *hidden, Tensor *weight, const Tensor *rows,
                                 const Tensor *targets, Tensor *loss, Tensor *grad) {
     const Kernels *kernel = kernels(hidden);

@@ -1,4 +1,5 @@
-// RMS norm, Llama's. With xhat = x rstd and g = grad_y weight: grad_x = rstd (g - xhat average(g xhat)).
+// RMS norm, Llama's. With xhat = x rstd and g = grad_y weight: grad_x = rstd (g - xhat average(g
+// xhat)).
 #include "ops/elementwise.h"
 #include "ops/kernels.h"
 #include "ops/ops.h"

@@ -1,5 +1,6 @@
-// Rotary embedding turns pairs, so its backward turns them back. The angles come from outside: every layer and every head asks for the
-// same ones, and what a model does to its frequencies is the model's affair.
+// Rotary embedding turns pairs, so its backward turns them back. The angles come from outside:
+// every layer and every head asks for the same ones, and what a model does to its frequencies is
+// the model's affair.
 #include "ops/kernels.h"
 #include "ops/ops.h"
 

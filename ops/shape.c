@@ -1,4 +1,5 @@
-// Moving rows and pixels: nothing is computed, so backward moves gradients back and keeps at most an index.
+// Moving rows and pixels: nothing is computed, so backward moves gradients back and keeps at most
+// an index.
 #include "ops/kernels.h"
 #include "ops/ops.h"
 

@@ -22,6 +22,11 @@ if clang-format --version | grep -q 'version 14\.'; then
     echo "== formatting"
     git ls-files '*.c' '*.h' '*.cpp' '*.cu' | grep -v '^tests/parity/data/' | xargs clang-format --dry-run -Werror
 fi
+# What a comment explains stands below it: behind it, it would break declarations in three.
+if git grep -n '///<' -- '*.c' '*.h' '*.cpp' '*.cu'; then
+    echo "comments behind what they explain (///<)" >&2
+    exit 1
+fi
 
 # Where there is nvcc, the GPU's kernels are built as well; whether there is a GPU or not, they are executed on the host.
 cuda=OFF

@@ -9,8 +9,10 @@
 
 enum {
     EXIT_DONE = 0,
-    EXIT_FAILED = 1, ///< the world did not allow it: a file, an image, a full disk
-    EXIT_USAGE = 2   ///< bad usage or configuration
+    /// the world did not allow it: a file, an image, a full disk
+    EXIT_FAILED = 1,
+    /// bad usage or configuration
+    EXIT_USAGE = 2
 };
 
 /// Name and summary of every verb, in the order of the help.

@@ -1,4 +1,5 @@
-// difflmm features: every intermediate of one pass, as safetensors: for research, and to hold other code against.
+// difflmm features: every intermediate of one pass, as safetensors: for research, and to hold other
+// code against.
 #include "checkpoints/safetensors.h"
 #include "train/command.h"
 #include "train/saved/trained_weights.h"

@@ -136,7 +136,8 @@ static void print_answer(const Answer *answer, const Grounding *grounding) {
 typedef struct Nouns {
     const char **names;
     int count;
-    CocoAnnotations annotations; ///< own the names, unless the words of the command line do
+    /// own the names, unless the words of the command line do
+    CocoAnnotations annotations;
 } Nouns;
 
 /// Cuts "ring,star" in place.

@@ -29,7 +29,8 @@ static const char HELP[] =
     "  difflmm plan configs/difflmm-7b-finetune.yaml training.shard_optimizer=true --processes 8\n";
 
 typedef struct PlanArguments {
-    char **rest; ///< [rest_count], what command_load_config() takes
+    /// [rest_count], what command_load_config() takes
+    char **rest;
     int rest_count;
     PlanOptions options;
     bool json;

@@ -1,4 +1,5 @@
-// difflmm report: what a run came to, as one HTML page and a few figures for machines; or several runs, compared.
+// difflmm report: what a run came to, as one HTML page and a few figures for machines; or several
+// runs, compared.
 #include "autograd/output/output_file.h"
 #include "autograd/output/output_folder.h"
 #include "autograd/text/utf8.h"
@@ -42,10 +43,13 @@ static const char HELP[] =
     "  difflmm report runs/tiny runs/tiny-llava --out comparison.html\n";
 
 typedef struct ReportArguments {
-    char **folders; ///< [count]
+    /// [count]
+    char **folders;
     int count;
-    const char *out; ///< NULL: the default
-    double started;  ///< seconds since the epoch; 0: not told
+    /// NULL: the default
+    const char *out;
+    /// seconds since the epoch; 0: not told
+    double started;
 } ReportArguments;
 
 static double number(const json_t *object, const char *key) {

@@ -1,5 +1,6 @@
-// mpirun itself answers SIGTERM and SIGINT by ending the job as failed, a second later (Open MPI's odls_base_sigkill_timeout), saved or not. It
-// hands SIGUSR1 on, though, and then waits. So this process stays beside mpirun and translates.
+// mpirun itself answers SIGTERM and SIGINT by ending the job as failed, a second later (Open MPI's
+// odls_base_sigkill_timeout), saved or not. It hands SIGUSR1 on, though, and then waits. So this
+// process stays beside mpirun and translates.
 #include "train/launch.h"
 #include "autograd/text/utf8.h"
 
@@ -70,9 +71,10 @@ static bool may_read_memory(void) {
     return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1;
 }
 
-/// What a job on one machine needs, unless the user has decided otherwise: root, as in containers; more processes than cores; processes
-/// not bound, so that each one's threads have its share of the cores and not one. Open MPI 4 reads OMPI_*, Open MPI 5 PRTE_*; other
-/// implementations need none of it.
+/// What a job on one machine needs, unless the user has decided otherwise: root, as in containers;
+/// more processes than cores; processes not bound, so that each one's threads have its share of the
+/// cores and not one. Open MPI 4 reads OMPI_*, Open MPI 5 PRTE_*; other implementations need none
+/// of it.
 static void prepare_environment(void) {
     static const char *const settings[][2] = {
         {"OMPI_ALLOW_RUN_AS_ROOT", "1"},
@@ -91,7 +93,8 @@ static void prepare_environment(void) {
     setenv("OMPI_MCA_smsc", "^cma", 0);
 }
 
-/// In the child: becomes mpirun, in a process group of its own, so that a terminal's Ctrl-C does not reach it.
+/// In the child: becomes mpirun, in a process group of its own, so that a terminal's Ctrl-C does
+/// not reach it.
 static void become_mpirun(pid_t parent, char **arguments, const sigset_t *signals) {
     sigprocmask(SIG_SETMASK, signals, NULL);
     setpgid(0, 0);

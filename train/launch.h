@@ -1,8 +1,9 @@
 /// Starting one job as several processes of this machine.
 #pragma once
 
-/// Takes "--processes N" or "--processes=N" out of the arguments of a command (argv[0] is the verb). Returns N, 0 if it is not there,
-/// or -1 with a message on stderr if N is no count or this process is one of several already.
+/// Takes "--processes N" or "--processes=N" out of the arguments of a command (argv[0] is the
+/// verb). Returns N, 0 if it is not there, or -1 with a message on stderr if N is no count or this
+/// process is one of several already.
 int launch_take_count(int *argc, char **argv);
 
 /// Runs `mpirun -n <count> difflmm <argv...>` and returns its exit code. SIGINT, SIGTERM and

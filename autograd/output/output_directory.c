@@ -1,4 +1,5 @@
-// The temporary folder lies beside the target, because rename() is atomic only within one file system.
+// The temporary folder lies beside the target, because rename() is atomic only within one file
+// system.
 #include "autograd/output/output_directory.h"
 
 #include <errno.h>
@@ -53,7 +54,8 @@ const char *output_directory_temporary_path(const OutputDirectory *directory) {
     return directory->temporary_path;
 }
 
-/// Makes what a folder lists durable. File systems that cannot sync a folder (some network ones) order it themselves.
+/// Makes what a folder lists durable. File systems that cannot sync a folder (some network ones)
+/// order it themselves.
 static void sync_folder(const char *path) {
     int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0) return;
@@ -61,7 +63,8 @@ static void sync_folder(const char *path) {
     close(descriptor);
 }
 
-/// rename() would silently take the place of an empty folder. Not every file system can do it the strict way.
+/// rename() would silently take the place of an empty folder. Not every file system can do it the
+/// strict way.
 static bool rename_new(const char *from, const char *to) {
     if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return true;
     return (errno == EINVAL || errno == ENOSYS) && rename(from, to) == 0;

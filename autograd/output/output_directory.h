@@ -1,4 +1,5 @@
-/// Folders that appear whole or not at all: filled under a temporary name beside the target, then renamed.
+/// Folders that appear whole or not at all: filled under a temporary name beside the target, then
+/// renamed.
 #pragma once
 #include "autograd/error.h"
 
@@ -8,7 +9,8 @@ typedef struct OutputDirectory OutputDirectory;
 OutputDirectory *output_directory_create(const char *path, Error *error);
 /// Where its files are to be written until the commit. Owned by the directory.
 const char *output_directory_temporary_path(const OutputDirectory *directory);
-/// Gives it its name and frees it. On failure (somebody else made `path` meanwhile) nothing is left behind.
+/// Gives it its name and frees it. On failure (somebody else made `path` meanwhile) nothing is left
+/// behind.
 bool output_directory_commit(OutputDirectory *directory, Error *error);
 /// Removes what was written, with all that is in it, and frees. NULL is allowed.
 void output_directory_abandon(OutputDirectory *directory);

@@ -1,4 +1,5 @@
-// The temporary file lies in the target's folder, because rename() is atomic only within one file system.
+// The temporary file lies in the target's folder, because rename() is atomic only within one file
+// system.
 #include "autograd/output/output_file.h"
 
 #include <dirent.h>
@@ -32,8 +33,8 @@ static void file_free(OutputFile *file) {
     free(file);
 }
 
-/// Opens a new file with the permissions that the user's umask gives (mkstemp would make it private), under a name
-/// whose last six letters are random.
+/// Opens a new file with the permissions that the user's umask gives (mkstemp would make it
+/// private), under a name whose last six letters are random.
 static int open_new(char *path) {
     char *suffix = path + strlen(path) - SUFFIX_LETTERS;
     for (int attempt = 0; attempt < 100; attempt++) {
@@ -96,7 +97,8 @@ bool output_append(const char *path, const void *data, size_t bytes, Error *erro
     return written;
 }
 
-/// Makes the rename itself durable. File systems that cannot sync a folder (some network ones) order it themselves.
+/// Makes the rename itself durable. File systems that cannot sync a folder (some network ones)
+/// order it themselves.
 static void sync_folder(const char *path) {
     char *folder = folder_of(path);
     int descriptor = open(folder, O_RDONLY | O_DIRECTORY);
@@ -125,7 +127,8 @@ bool output_commit(OutputFile *file, Error *error) {
 
 void output_abandon(OutputFile *file) {
     if (!file) return;
-    // Whoever else holds it open (a library that could not close it) shall not hold the disk's space.
+    // Whoever else holds it open (a library that could not close it) shall not hold the disk's
+    // space.
     if (file->descriptor >= 0 && ftruncate(file->descriptor, 0) != 0) errno = 0;
     unlink(file->temporary_path);
     file_free(file);

@@ -47,7 +47,8 @@ static PickleValue *call_dict(Pickle *pickle, const PickleValue *arguments, Erro
     return valid ? dict : refuse(error, "an OrderedDict that is not made of pairs");
 }
 
-/// Protocol 2 writes bytes as encode('text', 'latin1'), bytearray in the same way; nothing at all for empty ones.
+/// Protocol 2 writes bytes as encode('text', 'latin1'), bytearray in the same way; nothing at all
+/// for empty ones.
 static PickleValue *call_bytes(Pickle *pickle, const PickleValue *arguments, Error *error) {
     const PickleValue *text = arguments->count ? arguments->items[0] : NULL;
     if (!text) return pickle_new_string(pickle, PICKLE_BYTES, "", 0);

@@ -7,10 +7,13 @@ typedef struct PickleBlock PickleBlock;
 /// A value with items: list, tuple, set, dict, call, persistent.
 typedef struct PickleContainer {
     PickleValue value;
-    uint32_t capacity; ///< of items
-    uint8_t visit;     ///< for pickle_check()
+    /// of items
+    uint32_t capacity;
+    /// for pickle_check()
+    uint8_t visit;
     uint8_t height;
-    uint64_t extent; ///< nodes of the tree below, shared parts counted as often as they occur
+    /// nodes of the tree below, shared parts counted as often as they occur
+    uint64_t extent;
     struct PickleContainer *next;
 } PickleContainer;
 
@@ -18,8 +21,8 @@ struct Pickle {
     PickleBlock *blocks;
     PickleContainer *containers;
     const PickleValue *root;
-    size_t
-        copies_left; ///< items and bytes that calls may still copy: as many as the pickle has bytes
+    /// items and bytes that calls may still copy: as many as the pickle has bytes
+    size_t copies_left;
 };
 
 PickleValue *pickle_new(Pickle *pickle, PickleKind kind);
@@ -35,14 +38,17 @@ bool pickle_append(PickleValue *container, PickleValue *const *items, size_t cou
 
 /// A name that is always accepted: containers that Python pickles by a call.
 bool pickle_is_own_global(const char *name);
-/// operands[0], a GLOBAL, called with operands[1], a TUPLE: one of those containers, otherwise a CALL. NULL on failure.
+/// operands[0], a GLOBAL, called with operands[1], a TUPLE: one of those containers, otherwise a
+/// CALL. NULL on failure.
 PickleValue *pickle_call(Pickle *pickle, PickleValue *const operands[2], Error *error);
 
 /// Python 2's repr of a str ('it\'s'), decoded; NULL if it is not one. The caller frees it.
 char *pickle_decode_repr(const char *line, size_t length, size_t *used);
-/// raw-unicode-escape (Latin-1, \u00e9, \U0001f600; Python 2 wrote the latter as two surrogates) as UTF-8. NULL for a broken escape.
+/// raw-unicode-escape (Latin-1, \u00e9, \U0001f600; Python 2 wrote the latter as two surrogates) as
+/// UTF-8. NULL for a broken escape.
 char *pickle_decode_raw_unicode(const char *line, size_t length, size_t *used);
-/// Refuses cycles, runaway depth and sharing, and keys that come twice. `bytes` is the size of the pickle.
+/// Refuses cycles, runaway depth and sharing, and keys that come twice. `bytes` is the size of the
+/// pickle.
 bool pickle_check(PickleValue *root, size_t bytes, Error *error);
 
 // ---- reading
@@ -54,9 +60,11 @@ typedef struct PickleReader {
     const char *const *globals;
     PickleValue **stack;
     size_t depth, stack_capacity;
-    size_t *marks; ///< stack depths
+    /// stack depths
+    size_t *marks;
     size_t mark_count, mark_capacity;
-    PickleValue **memo; ///< NULL where nothing was stored
+    /// NULL where nothing was stored
+    PickleValue **memo;
     size_t memo_capacity, memo_count;
     Error *error;
 } PickleReader;

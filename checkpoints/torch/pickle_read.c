@@ -1,6 +1,7 @@
-// A pickle is a program for a machine with a stack and a memo. This machine has the instructions that make values, and instead of the
-// three that call Python (REDUCE, NEWOBJ, BUILD) it makes the few containers that Python pickles by a call; a call of a name that
-// the caller listed becomes a value. Whatever else would call is refused.
+// A pickle is a program for a machine with a stack and a memo. This machine has the instructions
+// that make values, and instead of the three that call Python (REDUCE, NEWOBJ, BUILD) it makes the
+// few containers that Python pickles by a call; a call of a name that the caller listed becomes a
+// value. Whatever else would call is refused.
 #include "checkpoints/mapped_file.h"
 #include "checkpoints/torch/pickle_internal.h"
 
@@ -40,7 +41,8 @@ static bool push_mark(PickleReader *reader) {
     return true;
 }
 
-/// Takes the values since the last mark off the stack, with the mark; they stay readable until the next push.
+/// Takes the values since the last mark off the stack, with the mark; they stay readable until the
+/// next push.
 static bool pop_to_mark(PickleReader *reader, PickleValue ***values, size_t *count) {
     *values = NULL;
     *count = 0;
@@ -196,7 +198,8 @@ static bool call(PickleReader *reader) {
     return result && pickle_push(reader, result);
 }
 
-/// The attributes of an OrderedDict (`_metadata` of a state dict) are dropped; nothing else may have any.
+/// The attributes of an OrderedDict (`_metadata` of a state dict) are dropped; nothing else may
+/// have any.
 static bool build(PickleReader *reader) {
     if (!has_values(reader, 2)) return false;
     const PickleValue *instance = reader->stack[reader->depth - 2];

@@ -23,7 +23,8 @@ static int take_digits(const char *text, size_t length, size_t *at, int most, in
     return count;
 }
 
-/// Decodes one escape of Python 2's repr, text[*at] being what follows the backslash; appends to out.
+/// Decodes one escape of Python 2's repr, text[*at] being what follows the backslash; appends to
+/// out.
 static bool unescape(const char *text, size_t length, size_t *at, char *out, size_t *used) {
     static const char names[] = "abtnvfr", values[] = "\a\b\t\n\v\f\r";
     char c = text[*at];

@@ -1,5 +1,6 @@
-// The values of a pickle: where they live, and what is checked once the whole tree is there. A pickle can build any graph, for it may put a
-// list into itself or the same list into many places: who walks the tree afterwards must neither recurse without end nor visit 2^n nodes.
+// The values of a pickle: where they live, and what is checked once the whole tree is there. A
+// pickle can build any graph, for it may put a list into itself or the same list into many places:
+// who walks the tree afterwards must neither recurse without end nor visit 2^n nodes.
 #include "autograd/text/utf8.h"
 #include "checkpoints/torch/pickle_internal.h"
 

@@ -11,7 +11,8 @@ static int compare_keys(const void *a, const void *b) {
 
 // ---- the zip form
 
-/// "<folder>/": the folder that holds data.pkl, as all records do. The caller frees it. NULL if there is none.
+/// "<folder>/": the folder that holds data.pkl, as all records do. The caller frees it. NULL if
+/// there is none.
 static char *archive_folder(const TorchArchive *archive) {
     static const char suffix[] = "/data.pkl";
     for (int64_t i = 0; i < archive->zip.count; i++) {
@@ -72,9 +73,11 @@ static bool open_zip(TorchArchive *archive, Error *error) {
     return valid;
 }
 
-// ---- the form before PyTorch 1.6: pickles one after the other (magic number, version, the machine, the object, keys), then the storages
+// ---- the form before PyTorch 1.6: pickles one after the other (magic number, version, the
+// machine, the object, keys), then the storages
 
-/// Bytes of the pickled magic number 0x1950a86a20f9469cfc6c, in any protocol from 2; 0 if the file does not begin with it.
+/// Bytes of the pickled magic number 0x1950a86a20f9469cfc6c, in any protocol from 2; 0 if the file
+/// does not begin with it.
 static size_t magic_bytes(const MappedFile *file) {
     static const unsigned char number[] = "\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
     enum { NUMBER = sizeof number - 1, PROTOCOL = 2, FRAME = 9 };

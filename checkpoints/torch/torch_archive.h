@@ -1,15 +1,20 @@
-/// What torch.save() wrote: `.bin`, `.pt`, `.pth`, in the zip form (PyTorch 1.6 and later) and in the form before it.
+/// What torch.save() wrote: `.bin`, `.pt`, `.pth`, in the zip form (PyTorch 1.6 and later) and in
+/// the form before it.
 ///
-/// Read is the data only (checkpoints/torch/pickle.h): nothing is executed, and a file that calls for any class or function beside those
-/// of tensors is refused with its name. The file is mapped and its tensors stay where they are; opening touches only the pickle.
+/// Read is the data only (checkpoints/torch/pickle.h): nothing is executed, and a file that calls
+/// for any class or function beside those of tensors is refused with its name. The file is mapped
+/// and its tensors stay where they are; opening touches only the pickle.
 ///
-/// Names. The saved object is a dict (or a list) that may hold others: a tensor's name is the keys that lead to it, joined by dots, a
-/// list's places counted from 0. If there is no tensor directly in the outermost dict, but in a dict under one of its keys
-/// "state_dict", "model_state_dict", "model" or "module" (tried in this order), then only those tensors are the archive's, and their
-/// names begin inside: what else training saved beside a model (an optimizer's state) is left aside.
+/// Names. The saved object is a dict (or a list) that may hold others: a tensor's name is the keys
+/// that lead to it, joined by dots, a list's places counted from 0. If there is no tensor directly
+/// in the outermost dict, but in a dict under one of its keys "state_dict", "model_state_dict",
+/// "model" or "module" (tried in this order), then only those tensors are the archive's, and their
+/// names begin inside: what else training saved beside a model (an optimizer's state) is left
+/// aside.
 ///
-/// Tensors that share storage, have offsets or strides, and parameters are read as PyTorch reads them. Sparse and quantized tensors and
-/// big-endian files are refused. [torch/serialization.py, torch/_utils.py of PyTorch 2.x]
+/// Tensors that share storage, have offsets or strides, and parameters are read as PyTorch reads
+/// them. Sparse and quantized tensors and big-endian files are refused. [torch/serialization.py,
+/// torch/_utils.py of PyTorch 2.x]
 #pragma once
 #include "checkpoints/stored_tensor.h"
 #include "checkpoints/torch/pickle.h"

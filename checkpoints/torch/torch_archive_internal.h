@@ -14,9 +14,12 @@ typedef struct TorchStorage {
 struct TorchArchive {
     MappedFile file;
     Pickle *pickle;
-    Pickle *keys;           ///< of the legacy form: the storages' keys
-    ZipDirectory zip;       ///< empty in the legacy form
-    TorchStorage *storages; ///< by key
+    /// of the legacy form: the storages' keys
+    Pickle *keys;
+    /// empty in the legacy form
+    ZipDirectory zip;
+    /// by key
+    TorchStorage *storages;
     int64_t storage_count;
     bool is_legacy;
     const char *wrapper;
@@ -31,9 +34,11 @@ extern const char *const torch_globals[];
 /// A persistent id: ("storage", class, key, location, numel[, (view key, offset, numel)]).
 typedef struct TorchStorageId {
     const char *key;
-    ElementType type; ///< U8 for UntypedStorage
+    /// U8 for UntypedStorage
+    ElementType type;
     int64_t numel;
-    int64_t view_offset, view_numel; ///< part of it that the tensor's storage is, in elements
+    /// part of it that the tensor's storage is, in elements
+    int64_t view_offset, view_numel;
 } TorchStorageId;
 
 /// The element type of a torch.dtype; false if the value is none that is known.

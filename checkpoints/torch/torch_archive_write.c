@@ -1,9 +1,12 @@
-// The archive is not compressed, and every tensor's bytes begin at a multiple of 64, so that PyTorch can map them. The pickle is of
-// protocol 2 and uses the few opcodes that describe a dict of tensors:
+// The archive is not compressed, and every tensor's bytes begin at a multiple of 64, so that
+// PyTorch can map them. The pickle is of protocol 2 and uses the few opcodes that describe a dict
+// of tensors:
 //
-//   {name: torch._utils._rebuild_tensor_v2(storage, offset 0, sizes, strides, requires_grad False, OrderedDict()), ...}
+//   {name: torch._utils._rebuild_tensor_v2(storage, offset 0, sizes, strides, requires_grad False,
+//   OrderedDict()), ...}
 //
-// where a storage is the persistent id ('storage', torch.FloatStorage, "<record>", 'cpu', numel). Zip: [PKWARE APPNOTE 6.3].
+// where a storage is the persistent id ('storage', torch.FloatStorage, "<record>", 'cpu', numel).
+// Zip: [PKWARE APPNOTE 6.3].
 #include "checkpoints/torch/torch_archive_write.h"
 
 #include "autograd/output/output_file.h"
@@ -118,7 +121,8 @@ static ByteBuffer pickle_dict(const SafetensorsTensor *tensors, int64_t count) {
 
 typedef struct Archive {
     OutputFile *file;
-    char *folder; ///< all records lie in it: PyTorch names it after the file
+    /// all records lie in it: PyTorch names it after the file
+    char *folder;
     uint64_t offset;
     ByteBuffer central_directory;
     int records;
@@ -129,7 +133,8 @@ static bool append(Archive *archive, const void *data, size_t size, Error *error
     return output_write(archive->file, data, size, error);
 }
 
-/// What the local and the central header of a record have in common. Stored, made on 1 January 1980, names in UTF-8.
+/// What the local and the central header of a record have in common. Stored, made on 1 January
+/// 1980, names in UTF-8.
 static void put_description(ByteBuffer *header, uint32_t checksum, size_t size, size_t name_length,
                             size_t extra) {
     byte_buffer_put_little_endian(header, 0, 2);      // version needed
@@ -156,7 +161,8 @@ static void put_central_header(Archive *archive, const char *name, uint32_t chec
     archive->records++;
 }
 
-/// ByteBuffer of the extra field that moves a record, whose local header begins at `offset`, to a multiple of ALIGNMENT.
+/// ByteBuffer of the extra field that moves a record, whose local header begins at `offset`, to a
+/// multiple of ALIGNMENT.
 static size_t extra_length(uint64_t offset, size_t name_length) {
     uint64_t start = offset + LOCAL_HEADER + name_length + EXTRA_HEADER;
     return EXTRA_HEADER + (size_t)((ALIGNMENT - start % ALIGNMENT) % ALIGNMENT);

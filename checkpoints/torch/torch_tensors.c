@@ -1,4 +1,5 @@
-// From the values of a pickle to tensors: what PyTorch's _rebuild functions would do with their arguments, and names for the results.
+// From the values of a pickle to tensors: what PyTorch's _rebuild functions would do with their
+// arguments, and names for the results.
 #include "checkpoints/torch/torch_archive_internal.h"
 
 #include <inttypes.h>
@@ -65,7 +66,8 @@ static bool find_bytes(const TorchArchive *archive, const PickleValue *value, El
     return true;
 }
 
-/// Sets numel and bytes; returns the elements from the first to behind the last in storage, -1 if a number overflows.
+/// Sets numel and bytes; returns the elements from the first to behind the last in storage, -1 if a
+/// number overflows.
 static int64_t measure(StoredTensor *tensor) {
     int64_t span = 1, way;
     tensor->numel = 1;
@@ -92,7 +94,8 @@ static bool is_row_major(const StoredTensor *tensor) {
     return true;
 }
 
-/// Places a tensor of known type, shape and strides, `offset` elements from the start of its storage.
+/// Places a tensor of known type, shape and strides, `offset` elements from the start of its
+/// storage.
 static bool place(const TorchArchive *archive, const unsigned char *data, size_t bytes,
                   int64_t offset, StoredTensor *tensor, Error *error) {
     static const size_t SMALL = 1 << 20;
@@ -100,7 +103,8 @@ static bool place(const TorchArchive *archive, const unsigned char *data, size_t
     int64_t span = measure(tensor), available = (int64_t)(bytes / size);
     if (span < 0 || offset > available || span > available - offset)
         return error_set(error, "it reaches out of its storage of %zu bytes", bytes);
-    // An expanded view is larger than what it repeats, but no model repeats more than a file's size.
+    // An expanded view is larger than what it repeats, but no model repeats more than a file's
+    // size.
     if (tensor->bytes > archive->file.size && tensor->bytes > SMALL)
         return error_set(error, "it repeats its storage to %zu bytes, more than the file has",
                          tensor->bytes);
@@ -175,7 +179,8 @@ typedef struct Collector {
     TorchArchive *archive;
     char name[LONGEST_NAME + 1];
     size_t length;
-    size_t names_left; ///< bytes that names and entries may still take
+    /// bytes that names and entries may still take
+    size_t names_left;
     Error *error;
 } Collector;
 
@@ -229,7 +234,8 @@ static bool collect_dict(Collector *collector, const PickleValue *dict) {
             snprintf(number, sizeof number, "%" PRId64, key->integer);
             name = number;
         }
-        // What is under other keys can have no name; if there are tensors, they must not get lost unseen.
+        // What is under other keys can have no name; if there are tensors, they must not get lost
+        // unseen.
         if (!name && (torch_value_is_tensor(value) || value->kind == PICKLE_DICT))
             return error_set(collector->error, "below '%.200s' %s is a key; expected text",
                              collector->name, pickle_kind_name(key->kind));

@@ -11,14 +11,17 @@ enum {
     END_RECORD_64 = 56,
     LOCATOR_64 = 20,
     LONGEST_COMMENT = 65535,
-    EXTRA_64 = 1, ///< the id of the extra field with sizes of 64 bits
-    ENCRYPTED = 1 ///< a flag of a record
+    /// the id of the extra field with sizes of 64 bits
+    EXTRA_64 = 1,
+    /// a flag of a record
+    ENCRYPTED = 1
 };
 
 typedef struct Archive {
     const unsigned char *bytes;
     size_t size;
-    size_t directory, directory_bytes; ///< the central directory
+    /// the central directory
+    size_t directory, directory_bytes;
     uint64_t count;
     Error *error;
 } Archive;

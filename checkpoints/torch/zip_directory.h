@@ -1,7 +1,8 @@
-/// The records of a zip archive in memory whose records are stored, not compressed: what torch.save() writes. [PKWARE APPNOTE 6.3]
+/// The records of a zip archive in memory whose records are stored, not compressed: what
+/// torch.save() writes. [PKWARE APPNOTE 6.3]
 ///
-/// An archive is not trusted: offsets, sizes, names that come twice, records that overlap or lie outside, local headers that say
-/// something else than the central directory. Zip64 is understood.
+/// An archive is not trusted: offsets, sizes, names that come twice, records that overlap or lie
+/// outside, local headers that say something else than the central directory. Zip64 is understood.
 #pragma once
 #include "autograd/error.h"
 
@@ -9,22 +10,26 @@
 #include <stdint.h>
 
 typedef struct ZipRecord {
-    const char *name; ///< UTF-8
+    /// UTF-8
+    const char *name;
     const unsigned char *data;
     size_t bytes;
     uint32_t crc32;
-    size_t header; ///< where its local header begins
+    /// where its local header begins
+    size_t header;
 } ZipRecord;
 
 typedef struct ZipDirectory {
-    ZipRecord *records; ///< by name
+    /// by name
+    ZipRecord *records;
     int64_t count;
     char *names;
 } ZipDirectory;
 
 /// Whether bytes[size] begin as a zip archive does.
 bool zip_begins(const unsigned char *bytes, size_t size);
-/// Lists the records; they point into `bytes`. On failure nothing is left to free; the message has no file name.
+/// Lists the records; they point into `bytes`. On failure nothing is left to free; the message has
+/// no file name.
 bool zip_directory_read(ZipDirectory *directory, const unsigned char *bytes, size_t size,
                         Error *error);
 void zip_directory_free(ZipDirectory *directory);

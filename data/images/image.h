@@ -15,7 +15,8 @@
 typedef struct Image {
     int width;
     int height;
-    uint8_t *pixels; ///< [height, width, 3], owned
+    /// [height, width, 3], owned
+    uint8_t *pixels;
 } Image;
 
 /// Pictures with more pixels than this are refused (Pillow's limit against decompression bombs).

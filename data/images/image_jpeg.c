@@ -1,5 +1,6 @@
-// libjpeg reports errors by a jump and damage by warnings. Warnings that the data ended early become errors: the rest of
-// such a picture is grey that nobody photographed. Other warnings (stray bytes between markers) are let pass, as by Pillow.
+// libjpeg reports errors by a jump and damage by warnings. Warnings that the data ended early
+// become errors: the rest of such a picture is grey that nobody photographed. Other warnings (stray
+// bytes between markers) are let pass, as by Pillow.
 #include "autograd/output/output_file.h"
 #include "data/images/image_codecs.h"
 
@@ -10,7 +11,8 @@
 #include <jpeglib.h>
 #include <stdlib.h>
 
-/// A progressive file may repeat scans without end at almost no cost in bytes; real ones have about ten.
+/// A progressive file may repeat scans without end at almost no cost in bytes; real ones have about
+/// ten.
 enum { MAX_SCANS = 500 };
 
 typedef struct Failure {

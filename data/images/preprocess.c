@@ -18,7 +18,8 @@ static Image crop(const Image *image, int left, int top, int width, int height) 
 
 static bool center_crop(const Image *image, int size, Image *square, ImageGeometry *geometry,
                         Error *error) {
-    // The long edge is cut to an integer, as the reference does, so the two scales may differ slightly.
+    // The long edge is cut to an integer, as the reference does, so the two scales may differ
+    // slightly.
     const bool wide = image->width > image->height;
     const int64_t shorter = wide ? image->height : image->width;
     const int64_t longer = wide ? image->width : image->height;

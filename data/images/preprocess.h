@@ -1,31 +1,36 @@
-/// From a picture of any size to the square that the networks see, as LLaVA and CLIPImageProcessor do it.
+/// From a picture of any size to the square that the networks see, as LLaVA and CLIPImageProcessor
+/// do it.
 #pragma once
 #include "data/images/image.h"
 
 /// image_aspect_ratio.
 typedef enum ImageAspect {
-    IMAGE_CENTER_CROP, ///< "square": shortest edge resized to the size, centre cropped (stage 1)
-    IMAGE_PAD, ///< "pad": padded to a square with (127, 127, 127), picture centred, then resized (stage 2)
+    /// "square": shortest edge resized to the size, centre cropped (stage 1)
+    IMAGE_CENTER_CROP,
+    /// "pad": padded to a square with (127, 127, 127), picture centred, then resized (stage 2)
+    IMAGE_PAD,
 } ImageAspect;
 
-/// Where the picture's pixels lie in the square, in continuous coordinates (a pixel's centre is at +0.5):
-/// square = original * scale + offset, for x and y. With padding, the square's border shows no original pixel; with
-/// cropping, some original pixels lie outside of [0, size].
+/// Where the picture's pixels lie in the square, in continuous coordinates (a pixel's centre is at
+/// +0.5): square = original * scale + offset, for x and y. With padding, the square's border shows
+/// no original pixel; with cropping, some original pixels lie outside of [0, size].
 typedef struct ImageGeometry {
     int original_width;
     int original_height;
-    int size; ///< side of the square
+    /// side of the square
+    int size;
     double scale_x, scale_y;
     double offset_x, offset_y;
 } ImageGeometry;
 
-/// Makes the `size` x `size` square (bicubic); the caller frees *square. Fails for pictures so long and thin that the
-/// resized one would pass the limit of pixels.
+/// Makes the `size` x `size` square (bicubic); the caller frees *square. Fails for pictures so long
+/// and thin that the resized one would pass the limit of pixels.
 bool image_preprocess(const Image *image, ImageAspect aspect, int size, Image *square,
                       ImageGeometry *geometry, Error *error);
 
-/// The whole picture, its longer side of `size` pixels and the other rounded (bilinear), as segment-anything's ResizeLongestSide does it;
-/// the caller frees *resized. Fails for pictures so long and thin that nothing of a side would be left.
+/// The whole picture, its longer side of `size` pixels and the other rounded (bilinear), as
+/// segment-anything's ResizeLongestSide does it; the caller frees *resized. Fails for pictures so
+/// long and thin that nothing of a side would be left.
 bool image_resize_longest_side(const Image *image, int size, Image *resized, Error *error);
 
 /// out: [height, width, 3], (pixel / 255 - 0.5) / 0.5, in [-1, 1].

@@ -1,5 +1,6 @@
-// Both follow their reference's arithmetic to the letter, because a picture that differs by a rounding is another input.
-// Pillow: coefficients in double, normalised, then fixed point with 22 fractional bits [src/libImaging/Resample.c].
+// Both follow their reference's arithmetic to the letter, because a picture that differs by a
+// rounding is another input. Pillow: coefficients in double, normalised, then fixed point with 22
+// fractional bits [src/libImaging/Resample.c].
 #include "data/images/resize.h"
 
 #include <math.h>
@@ -11,7 +12,8 @@ enum { PRECISION_BITS = 32 - 8 - 2 };
 
 /// For every output position: the first input it reads, how many, and their weights.
 typedef struct Coefficients {
-    int window; ///< weights per output position
+    /// weights per output position
+    int window;
     int *first;
     int *count;
     int32_t *weights;

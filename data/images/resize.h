@@ -4,12 +4,13 @@
 
 typedef enum ResizeFilter { RESIZE_BILINEAR, RESIZE_BICUBIC } ResizeFilter;
 
-/// Pillow's Image.resize: the filter's support grows with the reduction (antialias), bicubic with a = -0.5, and 8-bit
-/// rounding between the horizontal and the vertical pass. Equal to Pillow byte for byte. Returns a new image of
-/// `width` x `height` (positive, within image.h's limit) that the caller frees.
+/// Pillow's Image.resize: the filter's support grows with the reduction (antialias), bicubic with a
+/// = -0.5, and 8-bit rounding between the horizontal and the vertical pass. Equal to Pillow byte
+/// for byte. Returns a new image of `width` x `height` (positive, within image.h's limit) that the
+/// caller frees.
 Image image_resize(const Image *image, int width, int height, ResizeFilter filter);
 
-/// PyTorch's interpolate(mode="bicubic", align_corners=False): a = -0.75, no antialias, borders repeated.
-/// x: [height, width], out: [out_height, out_width].
+/// PyTorch's interpolate(mode="bicubic", align_corners=False): a = -0.75, no antialias, borders
+/// repeated. x: [height, width], out: [out_height, out_width].
 void resize_bicubic_float(const float *x, int height, int width, float *out, int out_height,
                           int out_width);

@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/// Panoptic segment ids: the ground, then the objects. Spread over the three colour channels so that a reader that
-/// drops one is found out.
+/// Panoptic segment ids: the ground, then the objects. Spread over the three colour channels so
+/// that a reader that drops one is found out.
 enum { GROUND_SEGMENT = 1, OBJECT_SEGMENT = 70000, OBJECT_SEGMENT_STEP = 300, MAX_EXPRESSIONS = 3 };
 enum { FIRST_GROUND_CATEGORY = 100 };
 
@@ -63,7 +63,8 @@ static void add_turn(json_t *turns, const char *prefix, ByteBuffer *question, By
     byte_buffer_clear(answer);
 }
 
-/// Half of the conversations describe the image, the others ask about it or about one object, in up to three turns.
+/// Half of the conversations describe the image, the others ask about it or about one object, in up
+/// to three turns.
 static void add_instruct(Annotations *annotations, const Scene *scene, const char *id,
                          const char *image, Draws *draws) {
     ByteBuffer question = {0}, answer = {0};
@@ -209,7 +210,8 @@ static void add_refcoco(Annotations *annotations, const Scene *scene, int image_
     }
 }
 
-/// PNG: the narrative in utterances, each with the panoptic segments it names; several segments make it plural.
+/// PNG: the narrative in utterances, each with the panoptic segments it names; several segments
+/// make it plural.
 static void add_narrative(Annotations *annotations, const Scene *scene, int image_id,
                           Draws *draws) {
     Caption caption;

@@ -6,11 +6,16 @@
 typedef struct Annotations {
     uint64_t seed;
     Split split;
-    json_t *pretrain, *instruct, *scenes;          ///< LLaVA, and the objects' properties
-    json_t *images, *instances;                    ///< COCO
-    json_t *gcg_images, *gcg_captions, *gcg_masks; ///< GranD-f
-    json_t *refs, *ref_instances;                  ///< RefCOCO
-    json_t *narratives, *panoptic;                 ///< PNG
+    /// LLaVA, and the objects' properties
+    json_t *pretrain, *instruct, *scenes;
+    /// COCO
+    json_t *images, *instances;
+    /// GranD-f
+    json_t *gcg_images, *gcg_captions, *gcg_masks;
+    /// RefCOCO
+    json_t *refs, *ref_instances;
+    /// PNG
+    json_t *narratives, *panoptic;
     int num_sentences;
 } Annotations;
 

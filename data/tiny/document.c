@@ -1,6 +1,7 @@
-/// Documents for the language model. A model that has seen independent captions only never learns to read what stands
-/// before: here it is always worth reading. The scene comes first as a caption or as notes (its properties in no fixed
-/// order, as an image has no order of words), in the places where an image will stand later.
+/// Documents for the language model. A model that has seen independent captions only never learns
+/// to read what stands before: here it is always worth reading. The scene comes first as a caption
+/// or as notes (its properties in no fixed order, as an image has no order of words), in the places
+/// where an image will stand later.
 #include "data/tiny/language.h"
 
 static const char SYSTEM[] =

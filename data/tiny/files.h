@@ -12,11 +12,12 @@ bool make_folder(const char *path, Error *error);
 /// Removes a folder and all that it contains; what is not there is no error.
 void remove_folder(const char *path);
 
-/// A Python pickle (protocol 2) of a JSON value: dicts, lists, strings, integers below 2^31, true, false.
-/// The caller frees *bytes.
+/// A Python pickle (protocol 2) of a JSON value: dicts, lists, strings, integers below 2^31, true,
+/// false. The caller frees *bytes.
 void pickle_json(const json_t *value, uint8_t **bytes, uint64_t *count);
 
-/// A bitmap [height, width] (nonzero: inside) as COCO's uncompressed RLE: {"size": [h, w], "counts": [...]}.
+/// A bitmap [height, width] (nonzero: inside) as COCO's uncompressed RLE: {"size": [h, w],
+/// "counts": [...]}.
 json_t *mask_to_rle(const uint8_t *bitmap, int height, int width);
 /// The same with counts in COCO's compressed string.
 json_t *mask_to_compressed_rle(const uint8_t *bitmap, int height, int width);

@@ -1,5 +1,6 @@
-/// What can be said about a scene: captions, expressions that name one object, questions with answers, and documents
-/// of words alone. One grammar of about a hundred words, used by every annotation that the world is written with.
+/// What can be said about a scene: captions, expressions that name one object, questions with
+/// answers, and documents of words alone. One grammar of about a hundred words, used by every
+/// annotation that the world is written with.
 #pragma once
 #include "autograd/text/byte_buffer.h"
 #include "data/tiny/scene.h"
@@ -9,8 +10,10 @@ enum { MAX_SEGMENTS = 4 * MAX_OBJECTS + 8, UTTERANCE_SIZE = 96 };
 /// A run of words of a caption and the objects that it names.
 typedef struct Segment {
     char words[UTTERANCE_SIZE];
-    int objects[MAX_OBJECTS], num_objects; ///< none for words between phrases
-    bool is_ground;                        ///< names the ground
+    /// none for words between phrases
+    int objects[MAX_OBJECTS], num_objects;
+    /// names the ground
+    bool is_ground;
 } Segment;
 
 /// "A small red striped ring and a large blue square on the sand.", cut into segments.
@@ -19,8 +22,8 @@ typedef struct Caption {
     int num_segments;
 } Caption;
 
-/// All objects in random order, each as its own phrase. With `grouped`, objects of a shape that occurs more than once
-/// may be named together ("two rings").
+/// All objects in random order, each as its own phrase. With `grouped`, objects of a shape that
+/// occurs more than once may be named together ("two rings").
 void caption_make(Caption *caption, const Scene *scene, Draws *draws, bool grouped);
 void caption_append(const Caption *caption, ByteBuffer *text);
 
@@ -30,21 +33,24 @@ void object_phrase(const Object *object, char words[UTTERANCE_SIZE]);
 /// "at the top left", ..., "in the middle".
 const char *object_position(const Object *object);
 
-/// Expressions without article that are true of this object and of no other in the scene, among "ring", "red ring",
-/// "small red ring", "striped ring", "ring at the top left", ... Returns how many were written, at most `limit`.
+/// Expressions without article that are true of this object and of no other in the scene, among
+/// "ring", "red ring", "small red ring", "striped ring", "ring at the top left", ... Returns how
+/// many were written, at most `limit`.
 int object_expressions(const Scene *scene, int object, char (*expressions)[UTTERANCE_SIZE],
                        int limit);
 
-/// A question about the scene and its answer. `from_words` restricts it to what a caption tells (no positions).
+/// A question about the scene and its answer. `from_words` restricts it to what a caption tells (no
+/// positions).
 void question_make(const Scene *scene, Draws *draws, bool from_words, ByteBuffer *question,
                    ByteBuffer *answer);
 
-/// `Describe the "red ring".` and "The red ring is a small striped ring at the top left of the image." False if no
-/// object of the scene can be named by an expression.
+/// `Describe the "red ring".` and "The red ring is a small striped ring at the top left of the
+/// image." False if no object of the scene can be named by an expression.
 bool referring_make(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer);
 
-/// A document in which later words follow from earlier ones: a scene told as a caption or as notes, then told again in
-/// other orders or asked about. "</s>" marks the end of an answer, as in the vicuna_v1 template.
+/// A document in which later words follow from earlier ones: a scene told as a caption or as notes,
+/// then told again in other orders or asked about. "</s>" marks the end of an answer, as in the
+/// vicuna_v1 template.
 void document_make(uint64_t seed, uint64_t index, ByteBuffer *document);
 
 extern const char DESCRIBE_PROMPT[];

@@ -21,8 +21,8 @@ static const float COLORS[NUM_COLORS][3] = {{205, 40, 40},   {40, 160, 60},  {45
 static const float GROUNDS[NUM_GROUNDS][3] = {
     {205, 180, 130}, {110, 150, 80}, {135, 135, 140}, {120, 165, 190}, {150, 105, 70}};
 
-/// Half extents in pixels. A visual token sees 16 x 16 pixels: a small object covers about 1.5 to 3 of them, a large
-/// one 4 to 8.
+/// Half extents in pixels. A visual token sees 16 x 16 pixels: a small object covers about 1.5 to 3
+/// of them, a large one 4 to 8.
 static const float RADII[NUM_SIZES][2] = {{13, 16}, {20, 26}};
 static const int COUNT_WEIGHTS[MAX_OBJECTS] = {3, 6, 6, 3, 2};
 static const float MIN_VISIBLE = 0.55f;

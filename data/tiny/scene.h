@@ -1,7 +1,8 @@
 /// Scenes of the tiny world: one to five shapes on a textured ground, 128 x 128 pixels.
 ///
-/// A scene is a function of (seed, split, index). Train and test scenes come from different random streams, and four
-/// pairs of colour and shape (`scene_is_held_out`) never occur in training scenes.
+/// A scene is a function of (seed, split, index). Train and test scenes come from different random
+/// streams, and four pairs of colour and shape (`scene_is_held_out`) never occur in training
+/// scenes.
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -26,7 +27,8 @@ typedef enum WorldPurpose {
     WORLD_DOCUMENT = 4
 } WorldPurpose;
 
-/// Successive numbers of one stream; private to one scene, so that scenes do not depend on each other.
+/// Successive numbers of one stream; private to one scene, so that scenes do not depend on each
+/// other.
 typedef struct Draws {
     uint64_t key, stream, block;
     uint32_t words[4];
@@ -43,9 +45,12 @@ bool draw_chance(Draws *draws, float probability);
 
 typedef struct Object {
     int shape, color, size, material;
-    float x, y, radius;       ///< centre and half extent in pixels
-    int area;                 ///< visible pixels
-    uint8_t mask[NUM_PIXELS]; ///< 1 where the object is visible: later objects hide earlier ones
+    /// centre and half extent in pixels
+    float x, y, radius;
+    /// visible pixels
+    int area;
+    /// 1 where the object is visible: later objects hide earlier ones
+    uint8_t mask[NUM_PIXELS];
 } Object;
 
 typedef struct Scene {

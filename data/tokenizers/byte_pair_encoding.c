@@ -1,5 +1,6 @@
-// Neighbouring symbols are a doubly linked list in an array; candidate merges wait in a binary heap, earliest-learned
-// first, leftmost first among equals. A candidate whose symbols have changed meanwhile is recognised when it comes up.
+// Neighbouring symbols are a doubly linked list in an array; candidate merges wait in a binary
+// heap, earliest-learned first, leftmost first among equals. A candidate whose symbols have changed
+// meanwhile is recognised when it comes up.
 #include "data/tokenizers/byte_pair_encoding.h"
 #include "autograd/text/utf8.h"
 #include "data/tokenizers/vocabulary.h"
@@ -9,7 +10,8 @@
 #include <string.h>
 
 typedef struct Merge {
-    int32_t left; ///< -1: an empty slot
+    /// -1: an empty slot
+    int32_t left;
     int32_t right;
     int32_t rank;
     int32_t whole;
@@ -18,16 +20,20 @@ typedef struct Merge {
 struct BytePairEncoding {
     BytePairOptions options;
     Vocabulary *vocabulary;
-    bool *in_words; ///< [id limit]
-    Merge *merges;  ///< by their pair's hash; a power of two
+    /// [id limit]
+    bool *in_words;
+    /// by their pair's hash; a power of two
+    Merge *merges;
     size_t merge_mask;
     int32_t merge_count;
     int32_t unknown;
-    int32_t bytes[256]; ///< token of each byte, or -1
+    /// token of each byte, or -1
+    int32_t bytes[256];
 };
 
 typedef struct Symbol {
-    int32_t id; ///< -1: merged into the one before
+    /// -1: merged into the one before
+    int32_t id;
     int32_t previous;
     int32_t next;
     int32_t begin;
@@ -36,7 +42,8 @@ typedef struct Symbol {
 
 typedef struct Candidate {
     int32_t rank;
-    int32_t left; ///< index of its first symbol
+    /// index of its first symbol
+    int32_t left;
     int32_t whole;
 } Candidate;
 
@@ -129,7 +136,8 @@ bool byte_pair_encoding_merge(BytePairEncoding *encoding, const char *left, size
 }
 
 size_t byte_letter(uint8_t byte, char text[2]) {
-    // Printable characters of Latin-1 stand for themselves, the other 68 bytes for U+0100 and on, in order.
+    // Printable characters of Latin-1 stand for themselves, the other 68 bytes for U+0100 and on,
+    // in order.
     const bool printable =
         (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
     int code = byte;

@@ -13,7 +13,8 @@ enum { SPECIAL_COUNT = 3 };
 
 struct LlamaTokenizer {
     SentencePiece *model;
-    int32_t special[SPECIAL_COUNT]; ///< recognised in text; -1: the model has none
+    /// recognised in text; -1: the model has none
+    int32_t special[SPECIAL_COUNT];
 };
 
 /// What the model says is put together from its pieces, and everybody takes it for text.
@@ -86,7 +87,8 @@ static int32_t special_at(const LlamaTokenizer *tokenizer, const char *text, siz
 
 typedef struct Appending {
     TokenList *list;
-    int32_t offset; ///< of the piece of text within the whole
+    /// of the piece of text within the whole
+    int32_t offset;
 } Appending;
 
 static void append_piece(int32_t id, int32_t begin, int32_t end, void *context) {

@@ -1,5 +1,6 @@
-/// A SentencePiece model used as Hugging Face's LlamaTokenizer in legacy mode, which LLaVA uses: <s>, </s> and <unk> in a text
-/// are those tokens, and the text between them is tokenized piece by piece. For data/tokenizers/tokenizer.c only.
+/// A SentencePiece model used as Hugging Face's LlamaTokenizer in legacy mode, which LLaVA uses:
+/// <s>, </s> and <unk> in a text are those tokens, and the text between them is tokenized piece by
+/// piece. For data/tokenizers/tokenizer.c only.
 #pragma once
 #include "data/token_list.h"
 

@@ -1,4 +1,5 @@
-/// The SentencePiece library behind a C interface: no exception leaves it, failures are Errors. For data/tokenizers/llama_tokenizer.c only.
+/// The SentencePiece library behind a C interface: no exception leaves it, failures are Errors. For
+/// data/tokenizers/llama_tokenizer.c only.
 #pragma once
 #include "autograd/error.h"
 
@@ -13,7 +14,8 @@ typedef struct SentencePiece SentencePiece;
 
 typedef enum PieceKind { PIECE_TEXT, PIECE_BYTE, PIECE_CONTROL } PieceKind;
 
-/// Told of every piece of an encoded text: its id and the bytes [begin, end) of the text that it stands for.
+/// Told of every piece of an encoded text: its id and the bytes [begin, end) of the text that it
+/// stands for.
 typedef void SentencePieceVisitor(int32_t id, int32_t begin, int32_t end, void *context);
 
 SentencePiece *sentence_piece_open(const char *path, Error *error);

@@ -13,7 +13,8 @@
 
 enum {
     LONGEST_PATTERN = 16384,
-    // Published patterns need some steps a character; nested quantifiers over long runs of white space need billions.
+    // Published patterns need some steps a character; nested quantifiers over long runs of white
+    // space need billions.
     MATCH_LIMIT = 20000000,
     HEAP_LIMIT_KIB = 262144,
     JIT_STACK_BYTES = 1 << 20,
@@ -26,7 +27,8 @@ struct SplitPattern {
 struct SplitMatcher {
     pcre2_match_data *data;
     pcre2_match_context *context;
-    pcre2_jit_stack *jit_stack; ///< NULL where PCRE2 has no just-in-time compiler
+    /// NULL where PCRE2 has no just-in-time compiler
+    pcre2_jit_stack *jit_stack;
 };
 
 typedef struct Translation {
@@ -185,7 +187,8 @@ void split_matcher_free(SplitMatcher *matcher) {
 SplitResult split_pattern_next(const SplitPattern *pattern, SplitMatcher *matcher, const char *text,
                                size_t length, size_t from, size_t *begin, size_t *end) {
     while (from < length) {
-        // An empty match at `from` says that there is none later that is not; ask from the next character on.
+        // An empty match at `from` says that there is none later that is not; ask from the next
+        // character on.
         const uint32_t options = PCRE2_NO_UTF_CHECK;
         int found = pcre2_match(pattern->code, (PCRE2_SPTR)text, length, from, options,
                                 matcher->data, matcher->context);

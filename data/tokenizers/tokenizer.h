@@ -1,5 +1,6 @@
-/// Text to token ids and back: a SentencePiece model as Hugging Face's LlamaTokenizer (legacy mode, which LLaVA uses) does it, or a
-/// tokenizer.json (Llama 3, Qwen2, SmolLM2, GPT-2) as the `tokenizers` package does it.
+/// Text to token ids and back: a SentencePiece model as Hugging Face's LlamaTokenizer (legacy mode,
+/// which LLaVA uses) does it, or a tokenizer.json (Llama 3, Qwen2, SmolLM2, GPT-2) as the
+/// `tokenizers` package does it.
 ///
 /// A tokenizer may be used by several threads at once.
 #pragma once
@@ -7,8 +8,8 @@
 
 typedef struct Tokenizer Tokenizer;
 
-/// Opens a SentencePiece model or a tokenizer.json: a file, or a model directory, where `tokenizer.model` is taken before
-/// `tokenizer.json`. NULL on failure.
+/// Opens a SentencePiece model or a tokenizer.json: a file, or a model directory, where
+/// `tokenizer.model` is taken before `tokenizer.json`. NULL on failure.
 Tokenizer *tokenizer_open(const char *path, Error *error);
 void tokenizer_close(Tokenizer *tokenizer);
 /// The file that tokenizer_open() reads; the caller frees it.
@@ -23,19 +24,22 @@ int32_t tokenizer_eos(const Tokenizer *tokenizer);
 /// LLaVA pads with the unknown token of a SentencePiece model.
 int32_t tokenizer_pad(const Tokenizer *tokenizer);
 
-/// Appends the tokens of text[0, length). No beginning-of-sequence token is added. Special tokens in the text become those tokens
-/// (of a SentencePiece model: "<s>", "</s>" and "<unk>"), and the text between them is tokenized piece by piece; with SentencePiece
-/// each piece has its own leading space (this is what "legacy" means). Spans are relative to `text`; a token for an added
-/// space has an empty span. Where a tokenizer.json normalizes text, tokens share the span of the characters that changed.
+/// Appends the tokens of text[0, length). No beginning-of-sequence token is added. Special tokens
+/// in the text become those tokens (of a SentencePiece model: "<s>", "</s>" and "<unk>"), and the
+/// text between them is tokenized piece by piece; with SentencePiece each piece has its own leading
+/// space (this is what "legacy" means). Spans are relative to `text`; a token for an added space
+/// has an empty span. Where a tokenizer.json normalizes text, tokens share the span of the
+/// characters that changed.
 bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t length, TokenList *list,
                       Error *error);
 
-/// The piece as the model writes it (spaces as U+2581, bytes as <0x0A>; or in GPT-2's letters, a space as U+0120), or "" for an
-/// id outside of the vocabulary.
+/// The piece as the model writes it (spaces as U+2581, bytes as <0x0A>; or in GPT-2's letters, a
+/// space as U+0120), or "" for an id outside of the vocabulary.
 const char *tokenizer_piece(const Tokenizer *tokenizer, int32_t id);
 /// The id of a piece written so ("<|im_end|>"), or -1.
 int32_t tokenizer_piece_id(const Tokenizer *tokenizer, const char *piece);
 
-/// Text of the tokens, without special tokens (their spans are empty; so are those of ids outside of the vocabulary) and, of a
-/// SentencePiece model, without the leading space of the first. Bytes that are not UTF-8 become U+FFFD.
+/// Text of the tokens, without special tokens (their spans are empty; so are those of ids outside
+/// of the vocabulary) and, of a SentencePiece model, without the leading space of the first. Bytes
+/// that are not UTF-8 become U+FFFD.
 DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count);

@@ -1,5 +1,6 @@
-// Opens tokenizer.json. Every object names the keys it knows; another key, or a value that would need what is not here, ends the
-// reading with its name, because a token sequence that is nearly right trains a model that is quietly wrong.
+// Opens tokenizer.json. Every object names the keys it knows; another key, or a value that would
+// need what is not here, ends the reading with its name, because a token sequence that is nearly
+// right trains a model that is quietly wrong.
 #include "data/tokenizers/tokenizer_json.h"
 #include "autograd/json_file.h"
 #include "data/tokenizers/tokenizer_json_read.h"
@@ -19,8 +20,10 @@ static json_t *load_beside(const char *path, const char *name, char **file, bool
 
 /// The files that lie beside tokenizer.json, as far as they are there.
 typedef struct Settings {
-    json_t *config; ///< tokenizer_config.json
-    json_t *map;    ///< special_tokens_map.json
+    /// tokenizer_config.json
+    json_t *config;
+    /// special_tokens_map.json
+    json_t *map;
     char *config_path;
     char *map_path;
 } Settings;

@@ -1,14 +1,16 @@
-/// Hugging Face's `tokenizer.json`: byte-pair encodings over bytes as Llama 3, Qwen2, SmolLM2 and GPT-2 have them, and over
-/// characters with byte fallback as conversions of SentencePiece models (Llama 2) have them. For data/tokenizers/tokenizer.c only.
+/// Hugging Face's `tokenizer.json`: byte-pair encodings over bytes as Llama 3, Qwen2, SmolLM2 and
+/// GPT-2 have them, and over characters with byte fallback as conversions of SentencePiece models
+/// (Llama 2) have them. For data/tokenizers/tokenizer.c only.
 ///
-/// Ids equal those of the `tokenizers` package; what a file asks for beyond that is refused, naming its key.
+/// Ids equal those of the `tokenizers` package; what a file asks for beyond that is refused, naming
+/// its key.
 #pragma once
 #include "data/token_list.h"
 
 typedef struct TokenizerJson TokenizerJson;
 
-/// Opens the file. Which tokens begin and end a sequence is read from tokenizer_config.json, or special_tokens_map.json,
-/// beside it. NULL on failure.
+/// Opens the file. Which tokens begin and end a sequence is read from tokenizer_config.json, or
+/// special_tokens_map.json, beside it. NULL on failure.
 TokenizerJson *tokenizer_json_open(const char *path, Error *error);
 void tokenizer_json_close(TokenizerJson *tokenizer);
 

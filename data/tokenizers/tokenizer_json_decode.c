@@ -38,8 +38,8 @@ static int fallback_byte(const char *text) {
                : -1;
 }
 
-/// Appends the run of byte tokens that begins at `first`, and returns the token after it. A run that is not UTF-8 as a whole
-/// is one U+FFFD for each byte. Special tokens do not end a run.
+/// Appends the run of byte tokens that begins at `first`, and returns the token after it. A run
+/// that is not UTF-8 as a whole is one U+FFFD for each byte. Special tokens do not end a run.
 static int append_fallback_bytes(const TokenizerJson *tokenizer, const int32_t *ids, int first,
                                  int count, ByteBuffer *to, int32_t *ends) {
     int end = first;

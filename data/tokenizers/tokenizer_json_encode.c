@@ -1,6 +1,7 @@
-// The steps of the `tokenizers` package in its order: tokens found verbatim are cut out; what lies between is normalized, and
-// the tokens that are looked for after that are cut out; the rest is cut into words by one pre-tokenizer after another, and each
-// word is encoded. A slice is handed from step to step, so that nothing is copied where a step changes nothing.
+// The steps of the `tokenizers` package in its order: tokens found verbatim are cut out; what lies
+// between is normalized, and the tokens that are looked for after that are cut out; the rest is cut
+// into words by one pre-tokenizer after another, and each word is encoded. A slice is handed from
+// step to step, so that nothing is copied where a step changes nothing.
 #include "data/text.h"
 #include "data/tokenizers/aligned_text.h"
 #include "data/tokenizers/tokenizer_json_internal.h"
@@ -178,7 +179,8 @@ static size_t white_space_at(Slice slice, size_t at) {
                                                                          : 0;
 }
 
-/// The match with the white space that belongs to it, or an empty slice if it must be a word by itself and is not.
+/// The match with the white space that belongs to it, or an empty slice if it must be a word by
+/// itself and is not.
 static Slice token_extent(const AddedToken *token, Slice slice, Slice match, size_t taken) {
     if (token->single_word && (word_begins_at(slice, match.end) ||
                                (match.begin > slice.begin &&

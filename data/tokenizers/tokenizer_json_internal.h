@@ -12,43 +12,58 @@ typedef enum NormalizerKind {
 
 typedef struct Normalizer {
     NormalizerKind kind;
-    char *pattern; ///< Replace
-    char *content; ///< Prepend, Replace
+    /// Replace
+    char *pattern;
+    /// Prepend, Replace
+    char *content;
 } Normalizer;
 
 typedef enum PreTokenizerKind {
-    PRE_TOKENIZER_SPLIT, ///< at the matches of a pattern; also what Digits and ByteLevel's use_regex come to
-    PRE_TOKENIZER_BYTES,     ///< ByteLevel: words are bytes
-    PRE_TOKENIZER_METASPACE, ///< spaces become a visible character
+    /// at the matches of a pattern; also what Digits and ByteLevel's use_regex come to
+    PRE_TOKENIZER_SPLIT,
+    /// ByteLevel: words are bytes
+    PRE_TOKENIZER_BYTES,
+    /// spaces become a visible character
+    PRE_TOKENIZER_METASPACE,
 } PreTokenizerKind;
 
 typedef enum PrependScheme { PREPEND_ALWAYS, PREPEND_FIRST, PREPEND_NEVER } PrependScheme;
 
 typedef struct PreTokenizer {
     PreTokenizerKind kind;
-    SplitPattern *pattern; ///< Split
-    bool drops_gaps;       ///< Split: what lies between matches
-    bool drops_matches;    ///< Split
-    bool adds_space;       ///< ByteLevel: in front, where there is none
-    PrependScheme prepend; ///< Metaspace
-    bool splits;           ///< Metaspace: before each visible space
-    char *replacement;     ///< Metaspace
+    /// Split
+    SplitPattern *pattern;
+    /// Split: what lies between matches
+    bool drops_gaps;
+    /// Split
+    bool drops_matches;
+    /// ByteLevel: in front, where there is none
+    bool adds_space;
+    /// Metaspace
+    PrependScheme prepend;
+    /// Metaspace: before each visible space
+    bool splits;
+    /// Metaspace
+    char *replacement;
 } PreTokenizer;
 
 typedef struct AddedToken {
     int32_t id;
-    char *content; ///< what is looked for in the text
+    /// what is looked for in the text
+    char *content;
     size_t length;
     bool single_word;
     bool strips_left;
     bool strips_right;
-    bool normalized; ///< looked for after the text is normalized
+    /// looked for after the text is normalized
+    bool normalized;
 } AddedToken;
 
 /// Tokens to look for at once, by first byte, the longest first.
 typedef struct AddedTokenSet {
     const AddedToken **tokens;
-    int first[257]; ///< tokens[first[b], first[b + 1]) begin with byte b
+    /// tokens[first[b], first[b + 1]) begin with byte b
+    int first[257];
 } AddedTokenSet;
 
 enum { MAX_STEPS = 16 };
@@ -56,15 +71,20 @@ enum { MAX_STEPS = 16 };
 /// What an id is; flags, 0 for an id without a token.
 enum {
     TOKEN_PRESENT = 1,
-    TOKEN_ADDED = 2,     ///< cut out of the text before words are
-    TOKEN_SPECIAL = 4,   ///< left out when decoding
-    TOKEN_REWRITTEN = 8, ///< normalizing has changed its text
+    /// cut out of the text before words are
+    TOKEN_ADDED = 2,
+    /// left out when decoding
+    TOKEN_SPECIAL = 4,
+    /// normalizing has changed its text
+    TOKEN_REWRITTEN = 8,
 };
 
 struct TokenizerJson {
-    BytePairEncoding *encoding; ///< of all tokens, added ones included
+    /// of all tokens, added ones included
+    BytePairEncoding *encoding;
     int32_t count;
-    uint8_t *kinds; ///< [count] of TOKEN_ flags
+    /// [count] of TOKEN_ flags
+    uint8_t *kinds;
     AddedToken *added;
     int added_count;
     AddedTokenSet verbatim;
@@ -73,10 +93,15 @@ struct TokenizerJson {
     int normalizer_count;
     PreTokenizer pre_tokenizers[MAX_STEPS];
     int pre_tokenizer_count;
-    bool over_bytes;     ///< one of the pre-tokenizers is ByteLevel
-    char *visible_space; ///< decoder: what is written as a space; NULL: tokens are GPT-2's letters
-    bool decodes_fallback;   ///< decoder: <0x0A> is a byte
-    bool strips_first_space; ///< decoder
-    int32_t bos, eos, pad;   ///< -1 if there is none
+    /// one of the pre-tokenizers is ByteLevel
+    bool over_bytes;
+    /// decoder: what is written as a space; NULL: tokens are GPT-2's letters
+    char *visible_space;
+    /// decoder: <0x0A> is a byte
+    bool decodes_fallback;
+    /// decoder
+    bool strips_first_space;
+    /// -1 if there is none
+    int32_t bos, eos, pad;
     bool adds_bos;
 };

@@ -9,7 +9,8 @@
 // Far above the largest published vocabulary, and a table of so many entries is still small.
 enum { ID_LIMIT = 1 << 24 };
 
-/// The highest id in the vocabulary and among the added tokens, or false if one of them is not an id.
+/// The highest id in the vocabulary and among the added tokens, or false if one of them is not an
+/// id.
 static bool find_id_limit(Reader *reader, const json_t *vocabulary, const json_t *added,
                           const json_t *by_id) {
     json_int_t highest = -1;

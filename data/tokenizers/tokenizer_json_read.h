@@ -7,7 +7,8 @@
 
 typedef struct Reader {
     const char *path;
-    TokenizerJson *tokenizer; ///< under construction
+    /// under construction
+    TokenizerJson *tokenizer;
     Error *error;
 } Reader;
 
@@ -35,8 +36,8 @@ bool read_pre_tokenizers(Reader *reader, const json_t *value);
 bool read_decoder(Reader *reader, const json_t *value);
 /// The token that begins a sequence, or -1.
 bool read_post_processor(Reader *reader, const json_t *value, int32_t *first);
-/// The model with room for the added tokens, which read_added_tokens() adds. `by_id`: those of tokenizer_config.json (may be
-/// NULL), which count where tokenizer.json does not have them.
+/// The model with room for the added tokens, which read_added_tokens() adds. `by_id`: those of
+/// tokenizer_config.json (may be NULL), which count where tokenizer.json does not have them.
 bool read_model(Reader *reader, const json_t *model, const json_t *added, const json_t *by_id);
 bool read_added_tokens(Reader *reader, const json_t *added, const json_t *by_id);
 /// A token that is special though no list of tokens says so.

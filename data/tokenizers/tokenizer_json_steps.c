@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// GPT-2's: contractions, words, numbers and other runs, each with the space before it; white space but for that space.
+// GPT-2's: contractions, words, numbers and other runs, each with the space before it; white space
+// but for that space.
 static const char BYTE_LEVEL_PATTERN[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 
@@ -192,7 +193,8 @@ bool read_decoder(Reader *reader, const json_t *value) {
 // ---- post-processor
 
 typedef struct Template {
-    Reader reader; ///< first: a step is read with it
+    /// first: a step is read with it
+    Reader reader;
     int32_t first;
 } Template;
 

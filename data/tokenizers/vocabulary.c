@@ -6,11 +6,14 @@
 #include <string.h>
 
 struct Vocabulary {
-    char **texts; ///< [id_limit]
+    /// [id_limit]
+    char **texts;
     int32_t id_limit;
-    int32_t *slots; ///< ids by their text's hash, -1 where empty; a power of two
+    /// ids by their text's hash, -1 where empty; a power of two
+    int32_t *slots;
     size_t mask;
-    size_t left; ///< how many tokens there is room for
+    /// how many tokens there is room for
+    size_t left;
 };
 
 Vocabulary *vocabulary_new(size_t capacity, int32_t id_limit) {

@@ -23,7 +23,8 @@ enum { PAD, UNKNOWN, CLS, SEP, MASK, SPECIAL_COUNT };
 
 struct WordPiece {
     Vocabulary *vocabulary;
-    int32_t special[SPECIAL_COUNT]; ///< -1 if the vocabulary has none
+    /// -1 if the vocabulary has none
+    int32_t special[SPECIAL_COUNT];
     bool lowercase;
 };
 
@@ -162,7 +163,8 @@ static void append_plain(AlignedText *to, int32_t code, int32_t begin, int32_t e
     }
 }
 
-/// The text as words are looked for in it: cleaned, white space as spaces, ideographs between spaces.
+/// The text as words are looked for in it: cleaned, white space as spaces, ideographs between
+/// spaces.
 static AlignedText plain_text(const AlignedText *from, size_t begin, size_t end, bool lowercase) {
     AlignedText plain = {0};
     for (size_t i = begin, count = 0; i < end; i += count) {
@@ -186,7 +188,8 @@ static AlignedText plain_text(const AlignedText *from, size_t begin, size_t end,
 
 // ---- words
 
-/// The longest piece that word[0, length) begins with, or -1. `buffer` has room for "##" and the word.
+/// The longest piece that word[0, length) begins with, or -1. `buffer` has room for "##" and the
+/// word.
 static int32_t longest_piece(const WordPiece *tokenizer, const char *word, size_t length,
                              bool is_first, char *buffer, size_t *used) {
     const size_t mark = is_first ? 0 : 2;

@@ -50,7 +50,8 @@ static ClipLayer load_layer(const ClipEncoder *encoder, Weights *weights) {
     };
 }
 
-/// Number `part` of q, k and v, which torch.nn.MultiheadAttention keeps below each other in one matrix.
+/// Number `part` of q, k and v, which torch.nn.MultiheadAttention keeps below each other in one
+/// matrix.
 static Affine load_in_proj(const ClipEncoder *encoder, Weights *weights, int part) {
     int width = encoder->hidden_size;
     return (Affine){

@@ -24,7 +24,8 @@ static ModelConfig *open_if_there(const char *folder, const char *file, bool *fa
     return config;
 }
 
-/// The id of the token that tokenizer_config.json names under `key`, as text or as an object with its content.
+/// The id of the token that tokenizer_config.json names under `key`, as text or as an object with
+/// its content.
 static bool token_id(const ModelConfig *config, const ModelConfig *vocabulary, const char *where,
                      const char *key, int32_t *id, Error *error) {
     char inner[32];
@@ -66,8 +67,9 @@ static Lookup tokenizer_tokens(ClipText *clip, const char *folder, Error *error)
     return result;
 }
 
-/// The special tokens by config.json. Configurations from before transformers 4.31 (Stable Diffusion's among them) say 0, 1 and
-/// 2, which is wrong; transformers then takes the highest id for the end, and so do we. The pad is CLIPTokenizer's: the end.
+/// The special tokens by config.json. Configurations from before transformers 4.31 (Stable
+/// Diffusion's among them) say 0, 1 and 2, which is wrong; transformers then takes the highest id
+/// for the end, and so do we. The pad is CLIPTokenizer's: the end.
 static void configured_tokens(ClipText *clip, Weights *weights) {
     int last = clip->vocab_size - 1;
     clip->bos = weights_int_or(weights, "bos_token_id", last > 0 ? last - 1 : 0, 0, last);

@@ -112,8 +112,8 @@ Tensor *clip_preprocess(const ClipVision *clip, Tensor *image) {
     return scope_end_returning(convert(x, clip->dtype));
 }
 
-/// Row indices of [B,1+N]: with the class token (as merge_rows() has it: patch i of all, or ~b for sample b's class token), or of
-/// the patches alone.
+/// Row indices of [B,1+N]: with the class token (as merge_rows() has it: patch i of all, or ~b for
+/// sample b's class token), or of the patches alone.
 static Tensor *token_rows(const ClipVision *clip, int64_t batch, bool with_class) {
     int64_t patches = clip->num_patches, count = 0;
     int32_t *rows = checked_malloc((size_t)(batch * (patches + 1)) * sizeof *rows);

@@ -6,7 +6,8 @@ bool open_clip_configured(const Weights *weights) {
     return weights_has_key(weights, "vision_cfg") || weights_has_key(weights, "model_cfg");
 }
 
-/// Variants of the transformer or of what comes before it. How its output is pooled does not matter here.
+/// Variants of the transformer or of what comes before it. How its output is pooled does not matter
+/// here.
 static void require_plain(Weights *weights) {
     static const char *const absent[] = {"timm_model_name", "ls_init_value", "act_kwargs",
                                          "norm_kwargs", "block_type"};
@@ -19,8 +20,8 @@ static void require_plain(Weights *weights) {
         if (weights_bool_or(weights, off[i], false)) weights_refuse(weights, off[i], "false");
 }
 
-/// The files of OpenAI's release, whose activation OpenCLIP's configurations of the same models do not know, have tensors that say how
-/// the model was trained.
+/// The files of OpenAI's release, whose activation OpenCLIP's configurations of the same models do
+/// not know, have tensors that say how the model was trained.
 static bool released_by_openai(Weights *weights) {
     weights_prefix(weights, "%s", "");
     return weights_have(weights, "input_resolution");

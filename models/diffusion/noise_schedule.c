@@ -9,7 +9,8 @@
 typedef struct Betas {
     int64_t count;
     double start, end;
-    bool scaled; ///< the square roots are evenly spaced, not the betas
+    /// the square roots are evenly spaced, not the betas
+    bool scaled;
 } Betas;
 
 static bool read_betas(const ModelConfig *config, Betas *betas, Error *error) {

@@ -22,7 +22,8 @@ void residual_block_release(ResidualBlock *block) {
     affine_release(&block->conv_shortcut);
 }
 
-/// conv1's bias. The time is one for the whole batch, so what it adds to every pixel is a vector, and folds into the bias.
+/// conv1's bias. The time is one for the whole batch, so what it adds to every pixel is a vector,
+/// and folds into the bias.
 static Tensor *conv1_bias(const ResidualBlock *block, Tensor *time) {
     if (!block->time_emb_proj.weight) return block->conv1.bias;
     Tensor *shift = convert(apply_linear(&block->time_emb_proj, time), FLOAT32);

@@ -54,8 +54,8 @@ static UNetBlock load_down(const UNetConfig *config, Weights *weights, int level
     return block;
 }
 
-/// Layer i of an up block sees what is below, and a skip connection that a layer of the down path left, the last layer's from one
-/// level up.
+/// Layer i of an up block sees what is below, and a skip connection that a layer of the down path
+/// left, the last layer's from one level up.
 static UNetBlock load_up(const UNetConfig *config, Weights *weights, int b) {
     int level = level_of_up_block(config, b);
     int above = level ? level - 1 : 0, below = b ? level + 1 : level;
@@ -160,7 +160,8 @@ int unet_feature_size(const UNet *unet, int latent_size) {
 
 // ---- forward
 
-/// The sinusoidal embedding of the timestep (Vaswani et al. 2017, arXiv 1706.03762) [1,channels] of the first level.
+/// The sinusoidal embedding of the timestep (Vaswani et al. 2017, arXiv 1706.03762) [1,channels] of
+/// the first level.
 static Tensor *sinusoid(const UNet *unet, int timestep) {
     const UNetConfig *config = &unet->config;
     int channels = config->block_out_channels[0], half = channels / 2;
@@ -209,7 +210,8 @@ static Tensor *downsample(const UNet *unet, const Affine *conv, Tensor *x) {
     return conv2d(x, conv->weight, conv->bias, (Conv2d){2, before, before, 1, 1});
 }
 
-/// Doubled, or rather brought to the size of the skip connection that comes next: odd sizes were rounded on the way down.
+/// Doubled, or rather brought to the size of the skip connection that comes next: odd sizes were
+/// rounded on the way down.
 static Tensor *upsample(const Affine *conv, Tensor *x, const Tensor *skip) {
     scope_begin();
     x = upsample_nearest(x, (int)skip->shape[1], (int)skip->shape[2]);

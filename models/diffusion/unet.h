@@ -1,5 +1,6 @@
-/// The U-Net of a latent diffusion model (Rombach et al. 2021, arXiv 2112.10752) as diffusers' UNet2DConditionModel, frozen, read and run
-/// up to one of its up blocks: a feature extractor whose conditioning may be trained.
+/// The U-Net of a latent diffusion model (Rombach et al. 2021, arXiv 2112.10752) as diffusers'
+/// UNet2DConditionModel, frozen, read and run up to one of its up blocks: a feature extractor whose
+/// conditioning may be trained.
 #pragma once
 #include "models/diffusion/residual_block.h"
 #include "models/diffusion/spatial_transformer.h"
@@ -7,37 +8,43 @@
 
 typedef struct UNetLayer {
     ResidualBlock resnet;
-    SpatialTransformer *attention; ///< NULL: none
+    /// NULL: none
+    SpatialTransformer *attention;
 } UNetLayer;
 
 typedef struct UNetBlock {
     int num_layers;
     UNetLayer *layers;
-    Affine resample; ///< the 3x3 convolution that halves, or follows doubling; no weight: none
+    /// the 3x3 convolution that halves, or follows doubling; no weight: none
+    Affine resample;
 } UNetBlock;
 
 typedef struct UNet {
     Device *device;
     DType dtype;
     UNetConfig config;
-    int feature_block; ///< the last up block that is run
+    /// the last up block that is run
+    int feature_block;
     Affine conv_in, time_linear_1, time_linear_2;
     UNetBlock down[UNET_MAX_LEVELS], mid, up[UNET_MAX_LEVELS];
 } UNet;
 
-/// Reads the directory of a UNet2DConditionModel (Stable Diffusion's unet) as far as up block `feature_block` (0 is the deepest).
-/// NULL on failure: what the configuration asks for and is not supported is named. A block that the
-/// network does not have is the caller's fault (Error.is_configuration).
+/// Reads the directory of a UNet2DConditionModel (Stable Diffusion's unet) as far as up block
+/// `feature_block` (0 is the deepest). NULL on failure: what the configuration asks for and is not
+/// supported is named. A block that the network does not have is the caller's fault
+/// (Error.is_configuration).
 UNet *unet_load(const char *directory, int feature_block, Device *device, DType dtype,
                 Error *error);
 void unet_free(UNet *unet);
 
 /// Channels of the feature.
 int unet_feature_channels(const UNet *unet);
-/// Height (or width) of the feature for latents of that height (or width); 0 if they are too small for the levels.
+/// Height (or width) of the feature for latents of that height (or width); 0 if they are too small
+/// for the levels.
 int unet_feature_size(const UNet *unet, int latent_size);
 
-/// latents [B,h,w,in_channels]; one timestep for the batch; context [B,N,cross_attention_dim]; returns the up block's output, after
-/// its upsampler if it has one: [B,H,W,unet_feature_channels()]. Differentiable in context (and latents); what comes before
-/// the first layer that sees a context that is trained leaves nothing on the tape.
+/// latents [B,h,w,in_channels]; one timestep for the batch; context [B,N,cross_attention_dim];
+/// returns the up block's output, after its upsampler if it has one:
+/// [B,H,W,unet_feature_channels()]. Differentiable in context (and latents); what comes before the
+/// first layer that sees a context that is trained leaves nothing on the tape.
 Tensor *unet_features(const UNet *unet, Tensor *latents, int timestep, Tensor *context);

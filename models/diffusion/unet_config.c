@@ -1,5 +1,6 @@
-// diffusers' U-Net has some fifty keys, one for each model family that ever needed a variant. Those of Stable Diffusion 1 and 2 are
-// supported; every other one must have the value that leaves it off, so that no model runs as something that it is not.
+// diffusers' U-Net has some fifty keys, one for each model family that ever needed a variant. Those
+// of Stable Diffusion 1 and 2 are supported; every other one must have the value that leaves it
+// off, so that no model runs as something that it is not.
 #include "models/diffusion/unet_config.h"
 
 #include "ops/types.h"
@@ -62,7 +63,8 @@ static void per_level(Weights *weights, const char *key, int fallback, int maxim
     for (int i = 0; i < levels; i++) values[i] = valid ? given[count == levels ? i : 0] : 1;
 }
 
-/// Whether each block has attention: its type is "CrossAttn<Kind>Block2D" rather than "<Kind>Block2D".
+/// Whether each block has attention: its type is "CrossAttn<Kind>Block2D" rather than
+/// "<Kind>Block2D".
 static void block_types(Weights *weights, const char *key, const char *plain, const char *crossed,
                         int levels, bool attention[UNET_MAX_LEVELS]) {
     const char *types[UNET_MAX_LEVELS];
@@ -77,8 +79,8 @@ static void block_types(Weights *weights, const char *key, const char *plain, co
     }
 }
 
-/// diffusers' `attention_head_dim` has always been the number of heads; its `num_attention_heads` means what it says, but is
-/// hardly ever there.
+/// diffusers' `attention_head_dim` has always been the number of heads; its `num_attention_heads`
+/// means what it says, but is hardly ever there.
 static void attention_heads(Weights *weights, UNetConfig *config) {
     const char *key = weights_has_key(weights, "num_attention_heads") ? "num_attention_heads"
                                                                       : "attention_head_dim";

@@ -24,7 +24,8 @@ static void configure(VaeEncoder *vae, Weights *weights) {
             weights_refuse(weights, "down_block_types", "DownEncoderBlock2D for each");
     const char *act_fn = weights_string_or(weights, "act_fn", "silu");
     if (strcmp(act_fn, "silu") != 0) weights_refuse(weights, "act_fn", "silu");
-    // A shift, or statistics of the latents, belong to autoencoders that Stable Diffusion's U-Net does not go with.
+    // A shift, or statistics of the latents, belong to autoencoders that Stable Diffusion's U-Net
+    // does not go with.
     static const char *const absent[] = {"shift_factor", "latents_mean", "latents_std"};
     for (int i = 0; i < 3; i++)
         if (weights_has_key(weights, absent[i])) weights_refuse(weights, absent[i], "null");

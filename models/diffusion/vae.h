@@ -1,13 +1,15 @@
-/// The encoder of latent diffusion's autoencoder (Rombach et al. 2021, arXiv 2112.10752) as diffusers' AutoencoderKL, frozen. The
-/// decoder is never read.
+/// The encoder of latent diffusion's autoencoder (Rombach et al. 2021, arXiv 2112.10752) as
+/// diffusers' AutoencoderKL, frozen. The decoder is never read.
 #pragma once
 #include "models/diffusion/residual_block.h"
 
 enum { VAE_MAX_LEVELS = 8 };
 
 typedef struct VaeLevel {
-    ResidualBlock *resnets; ///< [layers_per_block]
-    Affine downsample;      ///< no weight: the last level
+    /// [layers_per_block]
+    ResidualBlock *resnets;
+    /// no weight: the last level
+    Affine downsample;
 } VaeLevel;
 
 typedef struct VaeAttention {
@@ -20,14 +22,16 @@ typedef struct VaeEncoder {
     int in_channels, latent_channels;
     int num_levels, layers_per_block, norm_num_groups;
     int block_out_channels[VAE_MAX_LEVELS];
-    float scaling_factor; ///< latents for the U-Net are scaling_factor * sample
+    /// latents for the U-Net are scaling_factor * sample
+    float scaling_factor;
     bool mid_block_add_attention;
     Affine conv_in;
     VaeLevel levels[VAE_MAX_LEVELS];
     ResidualBlock mid_resnets[2];
     VaeAttention mid_attention;
     Affine conv_norm_out, conv_out;
-    Affine quant_conv; ///< 1x1; no weight: use_quant_conv is false
+    /// 1x1; no weight: use_quant_conv is false
+    Affine quant_conv;
 } VaeEncoder;
 
 /// Reads the directory of an AutoencoderKL (Stable Diffusion's vae). NULL on failure.
@@ -37,6 +41,6 @@ void vae_encoder_free(VaeEncoder *vae);
 /// Latent size of an image size: halved, rounded down, at every level but the last.
 int vae_latent_size(const VaeEncoder *vae, int image_size);
 
-/// image [B,H,W,in_channels] in [-1,1]; returns the moments [B,h,w,2*latent_channels] of the latents' distribution (mean, then log
-/// variance) for gaussian_sample().
+/// image [B,H,W,in_channels] in [-1,1]; returns the moments [B,h,w,2*latent_channels] of the
+/// latents' distribution (mean, then log variance) for gaussian_sample().
 Tensor *vae_encode(const VaeEncoder *vae, Tensor *image);

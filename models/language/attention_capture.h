@@ -1,23 +1,29 @@
-/// The attention that chosen tokens pay to a range of keys (the visual tokens), layer by layer and head by head.
+/// The attention that chosen tokens pay to a range of keys (the visual tokens), layer by layer and
+/// head by head.
 ///
-/// What is delivered are probabilities after the softmax over everything that the token sees; over the range they sum to less
-/// than one, and nothing renormalises them here.
+/// What is delivered are probabilities after the softmax over everything that the token sees; over
+/// the range they sum to less than one, and nothing renormalises them here.
 #pragma once
 #include "ops/ops.h"
 
-/// Which row's attention belongs to a token: that of the token before it, which produced it, or its own.
+/// Which row's attention belongs to a token: that of the token before it, which produced it, or its
+/// own.
 typedef enum AttentionRow { ATTENTION_PRODUCING_ROW, ATTENTION_OWN_ROW } AttentionRow;
 
 /// Which layers and heads, and whether apart or averaged.
 typedef struct AttentionSelection {
-    const int *layers; ///< increasing; NULL: all
+    /// increasing; NULL: all
+    const int *layers;
     int num_layers;
-    const int *heads; ///< increasing; NULL: all
+    /// increasing; NULL: all
+    const int *heads;
     int num_heads;
-    bool mean; ///< one map per row: the mean over the chosen layers and heads
+    /// one map per row: the mean over the chosen layers and heads
+    bool mean;
 } AttentionSelection;
 
-/// [rows][layers][heads][keys]; after averaging layers and heads are 1. Zero is an empty one; free with attention_maps_free().
+/// [rows][layers][heads][keys]; after averaging layers and heads are 1. Zero is an empty one; free
+/// with attention_maps_free().
 typedef struct AttentionMaps {
     int rows, capacity;
     int layers, heads, keys;
@@ -26,10 +32,14 @@ typedef struct AttentionMaps {
 
 /// One row to capture: where it stands in the forward pass and where its attention goes.
 typedef struct CaptureRow {
-    int32_t row;         ///< of the packed queries
-    int first_key;       ///< where the range begins, counted from the sequence's first token
-    AttentionMaps *maps; ///< attention to keys first_key .. first_key + maps->keys
-    int map_row;         ///< from attention_maps_add_row()
+    /// of the packed queries
+    int32_t row;
+    /// where the range begins, counted from the sequence's first token
+    int first_key;
+    /// attention to keys first_key .. first_key + maps->keys
+    AttentionMaps *maps;
+    /// from attention_maps_add_row()
+    int map_row;
 } CaptureRow;
 
 /// What a forward pass is asked to deliver.
@@ -51,6 +61,7 @@ int attention_maps_add_row(AttentionMaps *maps);
 /// The map of one row: [layers][heads][keys].
 float *attention_maps_row(const AttentionMaps *maps, int row);
 
-/// Delivers one layer's part: q and k after the rotary embedding, as scaled_dot_product_attention() gets them.
+/// Delivers one layer's part: q and k after the rotary embedding, as scaled_dot_product_attention()
+/// gets them.
 void attention_capture_layer(const LlamaCapture *capture, int layer, int num_layers, Tensor *q,
                              Tensor *k, Attention shape);

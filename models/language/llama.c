@@ -1,4 +1,5 @@
-// Reading the weights of a decoder, and what a pass over packed sequences is made of. The pass itself: models/language/llama_forward.c.
+// Reading the weights of a decoder, and what a pass over packed sequences is made of. The pass
+// itself: models/language/llama_forward.c.
 #include "models/language/llama.h"
 
 #include "models/weights.h"

@@ -1,5 +1,6 @@
-/// A decoder of Llama's kind [Touvron et al. 2023, arXiv 2302.13971], of any size, frozen: transformers' LlamaForCausalLM (Vicuna
-/// too), MistralForCausalLM and Qwen2ForCausalLM. LoRA beside its linear layers is what may be trained (models/language/lora.h).
+/// A decoder of Llama's kind [Touvron et al. 2023, arXiv 2302.13971], of any size, frozen:
+/// transformers' LlamaForCausalLM (Vicuna too), MistralForCausalLM and Qwen2ForCausalLM. LoRA
+/// beside its linear layers is what may be trained (models/language/lora.h).
 ///
 /// Sequences are packed one behind the other, never padded: T counts the tokens of all of them.
 #pragma once
@@ -21,17 +22,22 @@ typedef enum LlamaModule {
 } LlamaModule;
 
 typedef struct LlamaLayer {
-    Tensor *input_layernorm, *post_attention_layernorm; ///< [C]
-    Affine linears[LLAMA_MODULE_COUNT];                 ///< bias NULL where there is none
+    /// [C]
+    Tensor *input_layernorm, *post_attention_layernorm;
+    /// bias NULL where there is none
+    Affine linears[LLAMA_MODULE_COUNT];
 } LlamaLayer;
 
 typedef struct Llama {
     LlamaConfig config;
     Device *device;
     DType dtype;
-    Tensor *embed_tokens; ///< [V,C]
-    Tensor *norm;         ///< [C]
-    Tensor *lm_head;      ///< [V,C]; embed_tokens itself where the two are tied
+    /// [V,C]
+    Tensor *embed_tokens;
+    /// [C]
+    Tensor *norm;
+    /// [V,C]; embed_tokens itself where the two are tied
+    Tensor *lm_head;
     LlamaLayer *layers;
     RotationTable *rotation_table;
 } Llama;
@@ -39,28 +45,40 @@ typedef struct Llama {
 typedef struct LlamaLora LlamaLora;   // models/language/lora.h
 typedef struct LlamaCache LlamaCache; // models/language/llama_cache.h
 
-/// The ends of packed sequences, where only their hidden states are wanted: of the other rows the last layer then computes keys and
-/// values alone. The results are those of the whole pass.
+/// The ends of packed sequences, where only their hidden states are wanted: of the other rows the
+/// last layer then computes keys and values alone. The results are those of the whole pass.
 typedef struct LlamaTail {
-    Tensor *rows;    ///< INT32 [n], which rows of the pass these are: each sequence's last ones
-    Attention shape; ///< their queries against the keys of all rows
-    Tensor *dropout_rows; ///< LlamaOptions.dropout_rows of these rows
+    /// INT32 [n], which rows of the pass these are: each sequence's last ones
+    Tensor *rows;
+    /// their queries against the keys of all rows
+    Attention shape;
+    /// LlamaOptions.dropout_rows of these rows
+    Tensor *dropout_rows;
 } LlamaTail;
 
 /// How a forward pass is made; zero is a plain one.
 typedef struct LlamaOptions {
-    const LlamaLora *lora; ///< NULL: the frozen model alone
-    bool train;            ///< LoRA's dropout happens, keyed by seed and pass
+    /// NULL: the frozen model alone
+    const LlamaLora *lora;
+    /// LoRA's dropout happens, keyed by seed and pass
+    bool train;
     uint64_t seed;
-    uint64_t pass;        ///< the optimizer step, say: keys dropout together with dropout_rows
-    Tensor *dropout_rows; ///< as in LoRA (ops/ops.h); may be NULL
-    int recompute;        ///< 0: keep what backward needs; n: recompute every n-th layer
-    LlamaCache *cache;    ///< keys and values of earlier tokens; NULL: there are none
-    const LlamaCapture *capture; ///< attention to be delivered, or NULL
-    const LlamaTail *tail;       ///< NULL: the hidden states of all rows are wanted
+    /// the optimizer step, say: keys dropout together with dropout_rows
+    uint64_t pass;
+    /// as in LoRA (ops/ops.h); may be NULL
+    Tensor *dropout_rows;
+    /// 0: keep what backward needs; n: recompute every n-th layer
+    int recompute;
+    /// keys and values of earlier tokens; NULL: there are none
+    LlamaCache *cache;
+    /// attention to be delivered, or NULL
+    const LlamaCapture *capture;
+    /// NULL: the hidden states of all rows are wanted
+    const LlamaTail *tail;
 } LlamaOptions;
 
-/// Reads a published directory. NULL on failure: a missing or unsupported key, a tensor missing or of another shape.
+/// Reads a published directory. NULL on failure: a missing or unsupported key, a tensor missing or
+/// of another shape.
 Llama *llama_load(const char *path, Device *device, DType dtype, Error *error);
 void llama_free(Llama *llama);
 
@@ -73,14 +91,16 @@ const char *llama_module_name(LlamaModule module);
 /// Embeddings of token ids in [0, V), a host array: [count,C].
 Tensor *llama_embed(const Llama *llama, const int32_t *ids, int64_t count);
 
-/// What the rotary embedding does to packed rows, as rope() takes it: FLOAT32 [rows,head_dim]. Sequence s brings lengths[s] rows,
-/// from its position first[s] on (NULL: from 0), and ends there. Rows beyond belong to no sequence.
+/// What the rotary embedding does to packed rows, as rope() takes it: FLOAT32 [rows,head_dim].
+/// Sequence s brings lengths[s] rows, from its position first[s] on (NULL: from 0), and ends there.
+/// Rows beyond belong to no sequence.
 Tensor *llama_rotations(const Llama *llama, int num_sequences, const int *first, const int *lengths,
                         int64_t rows);
 
-/// The hidden states after the final norm, [T,C] (or of options->tail's rows), of embeddings [T,C] with their rotations; `shape` says
-/// who attends to whom (llama_attention(), or llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA.
-/// `llama` and `options->lora` must outlive the backward pass.
+/// The hidden states after the final norm, [T,C] (or of options->tail's rows), of embeddings [T,C]
+/// with their rotations; `shape` says who attends to whom (llama_attention(), or
+/// llama_cache_extend() with a cache). Differentiable in the embeddings and LoRA. `llama` and
+/// `options->lora` must outlive the backward pass.
 Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations, Attention shape,
                       const LlamaOptions *options);
 

@@ -1,5 +1,6 @@
-// A pass copies the rows that are there into a new block: beside reading the weights that is little (3% of a step at the size of
-// Vicuna-7B with 700 tokens), and finished sequences vanish on the way.
+// A pass copies the rows that are there into a new block: beside reading the weights that is little
+// (3% of a step at the size of Vicuna-7B with 700 tokens), and finished sequences vanish on the
+// way.
 #include "models/language/llama_cache.h"
 
 #include <stdlib.h>

@@ -78,7 +78,8 @@ static void read_heads(Weights *weights, LlamaConfig *config) {
         weights_fail(weights, "num_attention_heads * head_dim is more than %d", MAX_WIDTH);
 }
 
-/// Qwen2's projections to queries, keys and values always have a bias, the one from values never; Mistral's have none.
+/// Qwen2's projections to queries, keys and values always have a bias, the one from values never;
+/// Mistral's have none.
 static void read_biases(Weights *weights, Family family, LlamaConfig *config) {
     config->qkv_bias = family == QWEN2;
     if (family != LLAMA) return;
@@ -122,8 +123,9 @@ static void read_windows(Weights *weights, Family family, LlamaConfig *config) {
     for (int i = first; i < layers; i++) config->windows[i] = window;
 }
 
-/// What ends a text by generation_config.json, which chat models publish beside their configuration, and which counts for more: Llama 3's
-/// names the end of a turn as well as that of a text.
+/// What ends a text by generation_config.json, which chat models publish beside their
+/// configuration, and which counts for more: Llama 3's names the end of a turn as well as that of a
+/// text.
 static void read_generation_eos(Weights *weights, LlamaConfig *config) {
     char *path = format_string("%s/generation_config.json",
                                model_directory_path(weights_directory(weights)));

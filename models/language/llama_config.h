@@ -1,5 +1,5 @@
-/// config.json of a decoder (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM), checked: sizes in range and consistent, and
-/// nothing asked for that models/language/llama.h does not do.
+/// config.json of a decoder (LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM), checked:
+/// sizes in range and consistent, and nothing asked for that models/language/llama.h does not do.
 #pragma once
 #include "models/language/llama_rope.h"
 #include "models/weights.h"
@@ -13,13 +13,14 @@ typedef struct LlamaConfig {
     float rms_norm_eps;
     LlamaRope rope;
     bool tie_word_embeddings, qkv_bias, o_bias, mlp_bias;
-    int *
-        windows; ///< [num_hidden_layers]: a token of that layer sees so many, itself among them; 0: all before it
+    /// [num_hidden_layers]: a token of that layer sees so many, itself among them; 0: all before it
+    int *windows;
     int eos_token_id[LLAMA_MAX_EOS],
-        num_eos; ///< what ends a text: as generation_config.json says, else config.json
+        /// what ends a text: as generation_config.json says, else config.json
+        num_eos;
 } LlamaConfig;
 
-/// Reads both transformers 4's keys and 5's. On a missing, malformed or unsupported key the weights have failed. Free with
-/// llama_config_release().
+/// Reads both transformers 4's keys and 5's. On a missing, malformed or unsupported key the weights
+/// have failed. Free with llama_config_release().
 LlamaConfig llama_config_read(Weights *weights);
 void llama_config_release(LlamaConfig *config);

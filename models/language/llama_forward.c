@@ -1,5 +1,6 @@
-// The formula of a decoder layer. The frozen weights keep no activations (autograd/tape.h), so a layer on the tape holds what norms,
-// attention and the gated product need, and a recomputed one only its input.
+// The formula of a decoder layer. The frozen weights keep no activations (autograd/tape.h), so a
+// layer on the tape holds what norms, attention and the gated product need, and a recomputed one
+// only its input.
 #include "models/block_output.h"
 #include "models/language/llama_cache.h"
 #include "models/language/lora.h"
@@ -70,7 +71,8 @@ static Tensor *last_layer_of_tail(const LayerContext *context, Tensor *x) {
     return layer_of_rows(context, &asking, x, tail);
 }
 
-/// A layer as the tape keeps it to run it again: copies of what the forward pass read from its caller, and tensors that the tape holds.
+/// A layer as the tape keeps it to run it again: copies of what the forward pass read from its
+/// caller, and tensors that the tape holds.
 typedef struct RecomputedLayer {
     LayerContext context;
     LlamaOptions options;

@@ -27,7 +27,8 @@ static int more_probable_first(const void *a, const void *b) {
     return (x->token > y->token) - (x->token < y->token);
 }
 
-/// The shortest beginning of the sorted candidates whose share reaches top_p; `mass` receives its sum.
+/// The shortest beginning of the sorted candidates whose share reaches top_p; `mass` receives its
+/// sum.
 static int nucleus(const Candidate *candidates, int count, double total, double top_p,
                    double *mass) {
     *mass = 0.0;
@@ -74,9 +75,12 @@ typedef struct Writing {
     const GenerationPrompt *prompts;
     Generation *generations;
     int count;
-    int *sequences;   ///< [count], which prompt
-    int *new_lengths; ///< [count], rows in the next pass
-    int32_t *tokens;  ///< [count], the last token of each
+    /// [count], which prompt
+    int *sequences;
+    /// [count], rows in the next pass
+    int *new_lengths;
+    /// [count], the last token of each
+    int32_t *tokens;
 } Writing;
 
 static bool ends(const LlamaConfig *config, int32_t token) {
@@ -85,7 +89,8 @@ static bool ends(const LlamaConfig *config, int32_t token) {
     return false;
 }
 
-/// Asks for the attention of every sequence's last row, which produces the next token. Returns how many were asked for.
+/// Asks for the attention of every sequence's last row, which produces the next token. Returns how
+/// many were asked for.
 static int ask_for_attention(const Writing *writing, CaptureRow *rows) {
     int asked = 0, row = -1;
     for (int s = 0; s < writing->count; s++) {

@@ -1,4 +1,5 @@
-// Angles are taken in double: position times a frequency loses digits that matter at large positions.
+// Angles are taken in double: position times a frequency loses digits that matter at large
+// positions.
 #include "models/language/llama_rope.h"
 
 #include <math.h>
@@ -121,8 +122,8 @@ LlamaRope llama_rope_read(Weights *weights, int head_dim) {
 
 // ---- frequencies
 
-/// Wavelengths up to original/high keep their frequency, those from original/low on are divided by the factor, between there is a
-/// line in 1/wavelength.
+/// Wavelengths up to original/high keep their frequency, those from original/low on are divided by
+/// the factor, between there is a line in 1/wavelength.
 static double llama3_frequency(const LlamaRope *rope, double frequency) {
     double rotations = rope->original_length * frequency / (2.0 * PI);
     double kept = (rotations - rope->low) / (rope->high - rope->low);
@@ -136,7 +137,8 @@ static double pair_of_rotations(const LlamaRope *rope, int head_dim, double rota
            (2.0 * log(rope->theta));
 }
 
-/// Pairs up to `low` keep their frequency, those from `high` on are divided by the factor, between there is a line.
+/// Pairs up to `low` keep their frequency, those from `high` on are divided by the factor, between
+/// there is a line.
 static double yarn_frequency(const LlamaRope *rope, int head_dim, int pair, double frequency) {
     double low = pair_of_rotations(rope, head_dim, rope->high);
     double high = pair_of_rotations(rope, head_dim, rope->low);
@@ -174,8 +176,10 @@ struct RotationTable {
     LlamaRope rope;
     int head_dim;
     pthread_mutex_t lock;
-    int positions; ///< how many are filled
-    float *values; ///< [positions][head_dim], of a sequence within the original length
+    /// how many are filled
+    int positions;
+    /// [positions][head_dim], of a sequence within the original length
+    float *values;
 };
 
 RotationTable *rotation_table_new(const LlamaRope *rope, int head_dim) {

@@ -1,4 +1,5 @@
-/// Low-rank adaptation [Hu et al. 2021, arXiv 2106.09685] of a Llama's linear layers, as PEFT makes, names and initialises it.
+/// Low-rank adaptation [Hu et al. 2021, arXiv 2106.09685] of a Llama's linear layers, as PEFT
+/// makes, names and initialises it.
 #pragma once
 #include "autograd/parameters.h"
 #include "models/language/llama.h"
@@ -7,8 +8,10 @@ typedef struct LoraOptions {
     int r;
     float alpha;
     float dropout;
-    bool use_rslora; ///< rank-stabilised scaling [Kalajdzievski 2023, arXiv 2312.03732]
-    bool modules[LLAMA_MODULE_COUNT]; ///< target_modules
+    /// rank-stabilised scaling [Kalajdzievski 2023, arXiv 2312.03732]
+    bool use_rslora;
+    /// target_modules
+    bool modules[LLAMA_MODULE_COUNT];
     uint64_t seed;
 } LoraOptions;
 
@@ -19,7 +22,8 @@ struct LlamaLora {
     LoraOptions options;
     int num_layers;
     Tensor **a,
-        **b; ///< [num_layers * LLAMA_MODULE_COUNT]; NULL where a module is not a target. Owned by the set
+        /// [num_layers * LLAMA_MODULE_COUNT]; NULL where a module is not a target. Owned by the set
+        **b;
 };
 
 /// Sets `modules` from names such as "q_proj", "mlp.down_proj", or "all-linear" for all. An unknown
@@ -27,8 +31,10 @@ struct LlamaLora {
 bool lora_target_modules(const char *const *names, int count, bool modules[LLAMA_MODULE_COUNT],
                          Error *error);
 
-/// Registers A (Kaiming-uniform with a = sqrt(5), a Philox stream for each) and B (zero) of every target module in GROUP_LORA, under
-/// names as "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". The caller frees with lora_free(), the set owns the values.
+/// Registers A (Kaiming-uniform with a = sqrt(5), a Philox stream for each) and B (zero) of every
+/// target module in GROUP_LORA, under names as
+/// "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight". The caller frees with
+/// lora_free(), the set owns the values.
 LlamaLora *lora_new(const Llama *llama, const LoraOptions *options, ParameterSet *parameters);
 void lora_free(LlamaLora *lora);
 

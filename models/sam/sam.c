@@ -38,7 +38,8 @@ SamFrame sam_frame(const Sam *sam, int original_width, int original_height) {
                       (int)(original_height * scale + 0.5)};
 }
 
-/// Normalised by ImageNet's mean and standard deviation and put at the top left of a square that is zero elsewhere: [1,S,S,3].
+/// Normalised by ImageNet's mean and standard deviation and put at the top left of a square that is
+/// zero elsewhere: [1,S,S,3].
 static Tensor *framed_pixels(const Sam *sam, const uint8_t *pixels, SamFrame frame) {
     static const float mean_of[SAM_CHANNELS] = {123.675f, 116.28f, 103.53f};
     static const float std_of[SAM_CHANNELS] = {58.395f, 57.12f, 57.375f};

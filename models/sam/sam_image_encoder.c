@@ -1,5 +1,6 @@
-// Windows are gathered after the product that makes queries, keys and values, which is done once for each place: the places that only pad
-// a window are zero before it, so that after it they are its bias.
+// Windows are gathered after the product that makes queries, keys and values, which is done once
+// for each place: the places that only pad a window are zero before it, so that after it they are
+// its bias.
 #include "models/sam/sam_image_encoder.h"
 
 #include "models/block_output.h"
@@ -12,8 +13,8 @@ static const float NECK_NORM_EPS = 1e-6f;
 
 // ---- loading
 
-/// [length,head_dim] to the order of attention_on_grid() and the length that `side` needs: tables published for another side are
-/// interpolated as segment-anything does.
+/// [length,head_dim] to the order of attention_on_grid() and the length that `side` needs: tables
+/// published for another side are interpolated as segment-anything does.
 static Tensor *arrange_positions(Tensor *table, int side) {
     int64_t length = 2 * side - 1, stored = tensor_rows(table), head_dim = tensor_columns(table);
     int32_t *descending = checked_malloc((size_t)length * sizeof *descending);
@@ -112,16 +113,19 @@ void sam_image_encoder_release(SamImageEncoder *encoder) {
 
 // ---- forward: tokens are [B*G*G,C]
 
-/// How the grid is cut for attention: into windows of side S from the top left, those at the right and at the bottom padded.
+/// How the grid is cut for attention: into windows of side S from the top left, those at the right
+/// and at the bottom padded.
 typedef struct Partition {
     int side;
     Attention shape;
-    Tensor *rows
-        [3]; ///< INT32 [windows*S*S] as merge_rows() takes it: of q, k and v in [B*G*G*3,C], padding in [3,C]
-    Tensor *back; ///< INT32 [B*G*G]: a place's row in the windows
+    /// INT32 [windows*S*S] as merge_rows() takes it: of q, k and v in [B*G*G*3,C], padding in [3,C]
+    Tensor *rows[3];
+    /// INT32 [B*G*G]: a place's row in the windows
+    Tensor *back;
 } Partition;
 
-/// Place p of window w (of one image: `across` x `across` windows): its index in the image's grid, or -1 where it pads.
+/// Place p of window w (of one image: `across` x `across` windows): its index in the image's grid,
+/// or -1 where it pads.
 static int64_t window_place(int64_t grid, int64_t side, int64_t across, int64_t w, int64_t p) {
     int64_t y = w / across * side + p / side, x = w % across * side + p % side;
     return y < grid && x < grid ? y * grid + x : -1;

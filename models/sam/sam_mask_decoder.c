@@ -8,7 +8,8 @@
 
 enum { HYPERNETWORK_DEPTH = 3 };
 
-/// Fixed in both published forms: of the upscaling's norm, and of the norm after the last attention.
+/// Fixed in both published forms: of the upscaling's norm, and of the norm after the last
+/// attention.
 static const float UPSCALE_NORM_EPS = 1e-6f, FINAL_NORM_EPS = 1e-5f;
 
 // ---- loading
@@ -84,8 +85,8 @@ static Tensor *transposed(Tensor *x, int64_t rows, int64_t columns) {
     return y;
 }
 
-/// A 2x2 convolution of stride 2, transposed: a pixel becomes four that overlap no others, so it is a product whose rows are
-/// (dy, dx, out). The weight is stored as [in,out,2,2].
+/// A 2x2 convolution of stride 2, transposed: a pixel becomes four that overlap no others, so it is
+/// a product whose rows are (dy, dx, out). The weight is stored as [in,out,2,2].
 static Affine load_upscale(const SamConfig *config, Weights *weights, const char *name, int out,
                            int in) {
     weights_prefix(weights, "%s.", sam_name(config, name, 0).text);

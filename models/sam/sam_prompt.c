@@ -24,7 +24,8 @@ static void load_token(const SamConfig *config, Weights *weights, const char *na
     load_floats(weights, full, 1, config->embed_dim, out);
 }
 
-/// Random Fourier features (Tancik et al. 2020, arXiv 2006.10739) of a point of the unit square: sines, then cosines.
+/// Random Fourier features (Tancik et al. 2020, arXiv 2006.10739) of a point of the unit square:
+/// sines, then cosines.
 static void encode_position(const SamPromptEncoder *encoder, double x, double y, float *out) {
     int half = encoder->config.embed_dim / 2;
     for (int i = 0; i < half; i++) {
@@ -133,7 +134,8 @@ Tensor *sam_prompt_tokens(const SamPromptEncoder *encoder, const SamPrompt *prom
                     tokens + count++ * width);
         write_token(encoder, SECOND_CORNER, box[2] * scale_x, box[3] * scale_y,
                     tokens + count++ * width);
-    } else { // points without a box are followed by one that is none: what the model was trained with
+    } else { // points without a box are followed by one that is none: what the model was trained
+             // with
         write_token(encoder, NOT_A_POINT, 0, 0, tokens + count++ * width);
     }
     scope_begin();

@@ -1,5 +1,5 @@
-// Two bilinear steps make each pixel from four logits along each axis, with weights that are products of both steps'. The picture in the
-// square between them is never made.
+// Two bilinear steps make each pixel from four logits along each axis, with weights that are
+// products of both steps'. The picture in the square between them is never made.
 #include "models/sam/sam.h"
 
 #include <math.h>
@@ -25,7 +25,8 @@ typedef struct Taps {
     float weight[4];
 } Taps;
 
-/// Of `original` pixels: from `side` logits to `square` pixels, the first `framed` of them, and from there.
+/// Of `original` pixels: from `side` logits to `square` pixels, the first `framed` of them, and
+/// from there.
 static Taps *make_taps(int side, int square, int framed, int original) {
     Taps *taps = checked_malloc((size_t)original * sizeof *taps);
     for (int i = 0; i < original; i++) {

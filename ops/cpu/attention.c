@@ -12,13 +12,19 @@
 
 /// One thread's working memory.
 typedef struct Forward {
-    float *keys, *values; ///< packed
-    float *space;         ///< [KEYS,width]
-    float *queries;       ///< [QUERIES,width], loaded with the scale
-    float *scores;        ///< [QUERIES,KEYS]
-    float *sums;          ///< [QUERIES,width]: weighted values
+    /// packed
+    float *keys, *values;
+    /// [KEYS,width]
+    float *space;
+    /// [QUERIES,width], loaded with the scale
+    float *queries;
+    /// [QUERIES,KEYS]
+    float *scores;
+    /// [QUERIES,width]: weighted values
+    float *sums;
     float *highest,
-        *total; ///< [QUERIES]: each row's greatest score so far, and the sum of exponentials under it
+        /// [QUERIES]: each row's greatest score so far, and the sum of exponentials under it
+        *total;
 } Forward;
 
 static Forward forward_carve(const Attention *shape, Carver *carver) {

@@ -11,17 +11,28 @@
 
 /// One thread's working memory.
 typedef struct Workspace {
-    float *keys, *values;            ///< packed transposed
-    float *key_rows;                 ///< packed by rows
-    float *grad_keys, *grad_values;  ///< [k_length,width], sums
-    float *space;                    ///< [KEYS,width]
-    float *queries, *grad_y;         ///< [QUERIES,width], loaded; queries with the scale
-    float *query_panel, *grad_panel; ///< the same two packed by rows, grad_y as floats
-    float *grad_queries;             ///< [QUERIES,width]
-    float *weights, *grad_scores;    ///< [QUERIES,KEYS]
-    uint16_t *grad_score_rows;       ///< [QUERIES,KEYS]: rounded, pairs are neighbours in a row
-    float *grad_score_pairs;         ///< [QUERIES / 2,KEYS]: pairs are of neighbouring rows
-    float *log_sum_exp, *delta;      ///< [QUERIES]
+    /// packed transposed
+    float *keys, *values;
+    /// packed by rows
+    float *key_rows;
+    /// [k_length,width], sums
+    float *grad_keys, *grad_values;
+    /// [KEYS,width]
+    float *space;
+    /// [QUERIES,width], loaded; queries with the scale
+    float *queries, *grad_y;
+    /// the same two packed by rows, grad_y as floats
+    float *query_panel, *grad_panel;
+    /// [QUERIES,width]
+    float *grad_queries;
+    /// [QUERIES,KEYS]
+    float *weights, *grad_scores;
+    /// [QUERIES,KEYS]: rounded, pairs are neighbours in a row
+    uint16_t *grad_score_rows;
+    /// [QUERIES / 2,KEYS]: pairs are of neighbouring rows
+    float *grad_score_pairs;
+    /// [QUERIES]
+    float *log_sum_exp, *delta;
 } Workspace;
 
 static Workspace workspace_carve(const Attention *shape, Carver *carver) {

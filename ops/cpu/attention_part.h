@@ -1,5 +1,5 @@
-/// Inside the CPU kernels: what the forward and the backward pass of attention share, namely blocks, the view of one segment and
-/// key head, packing, and working memory.
+/// Inside the CPU kernels: what the forward and the backward pass of attention share, namely
+/// blocks, the view of one segment and key head, packing, and working memory.
 #pragma once
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/tile_product.h"
@@ -7,19 +7,23 @@
 #include <math.h>
 #include <omp.h>
 
-enum { QUERIES = 48, KEYS = 128 }; ///< block sizes: multiples of TILE_ROWS and of PANEL
+/// block sizes: multiples of TILE_ROWS and of PANEL
+enum { QUERIES = 48, KEYS = 128 };
 _Static_assert(QUERIES % TILE_ROWS == 0 && KEYS % PANEL == 0, "block sizes");
 
 /// One segment and key head, as the kernels see it.
 typedef struct Part {
     const Attention *shape;
     int64_t q_row, q_length, k_row, k_length, kv_head;
-    int64_t dim, width; ///< head_dim, and head_dim rounded up to LANES
-    /// Products of what is stored as BFLOAT16 (q k^T, grad_y v^T) take it as pairs where the processor can. Softmax weights stay
-    /// FLOAT32, so that results are float's, rounded once; the gradients of scores are rounded: they end in gradients that carry the
-    /// rounding of y, which is as large.
+    /// head_dim, and head_dim rounded up to LANES
+    int64_t dim, width;
+    /// Products of what is stored as BFLOAT16 (q k^T, grad_y v^T) take it as pairs where the
+    /// processor can. Softmax weights stay FLOAT32, so that results are float's, rounded once; the
+    /// gradients of scores are rounded: they end in gradients that carry the rounding of y, which
+    /// is as large.
     Element element;
-    int64_t depth, row; ///< elements of a head's row, and from one such row to the next
+    /// elements of a head's row, and from one such row to the next
+    int64_t depth, row;
 } Part;
 
 static inline Part part_of(const Attention *shape, DType type, int64_t owner) {
@@ -66,7 +70,8 @@ static inline int64_t hidden_keys(const Part *part, int64_t query) {
     return hidden > 0 ? hidden : 0;
 }
 
-/// The keys that a row sees among those of a block: from `first` to `end`, both 0 where there are none.
+/// The keys that a row sees among those of a block: from `first` to `end`, both 0 where there are
+/// none.
 typedef struct KeyRange {
     int64_t first, end;
 } KeyRange;
@@ -79,7 +84,8 @@ static inline KeyRange keys_in_block(const Part *part, int64_t query, int64_t ke
     return first < end ? (KeyRange){first, end} : (KeyRange){0, 0};
 }
 
-/// A head's rows of x, times factor, as left operand of a product: [padded][part->row] elements. Pairs are copied as they are.
+/// A head's rows of x, times factor, as left operand of a product: [padded][part->row] elements.
+/// Pairs are copied as they are.
 static inline void load_rows(const Part *part, Slice x, int64_t first, int64_t rows, float factor,
                              int64_t padded, float *to) {
     if (part->element == PAIRS)
@@ -88,7 +94,8 @@ static inline void load_rows(const Part *part, Slice x, int64_t first, int64_t r
         copy_rows(x, first, rows, part->dim, factor, padded, part->width, to);
 }
 
-/// Packs keys or values block by block, transposed for products with queries. `space` holds KEYS * width floats.
+/// Packs keys or values block by block, transposed for products with queries. `space` holds KEYS *
+/// width floats.
 static inline void pack_keys_transposed(const Tensor *x, const Part *part, float *packed,
                                         float *space) {
     for (int64_t key = 0; key < part->k_length; key += KEYS) {
@@ -137,8 +144,9 @@ static inline void multiply_queries(const Part *part, int64_t rows, int64_t colu
             scale_floats(scores + row * KEYS, columns, part->shape->scale, scores + row * KEYS);
 }
 
-/// Scores of keys that a row does not see, up to a whole vector, so that loops over rows need no remainder: they become weights of
-/// zero. Returns how many scores are then to be worked on; those from there to `columns` are set to zero.
+/// Scores of keys that a row does not see, up to a whole vector, so that loops over rows need no
+/// remainder: they become weights of zero. Returns how many scores are then to be worked on; those
+/// from there to `columns` are set to zero.
 static inline int64_t mask_scores(float *scores, KeyRange seen, int64_t columns) {
     int64_t whole = round_up(seen.end, LANES);
     for (int64_t j = 0; j < seen.first; j++) scores[j] = -INFINITY;
@@ -147,7 +155,8 @@ static inline int64_t mask_scores(float *scores, KeyRange seen, int64_t columns)
     return whole;
 }
 
-/// Columns to compute for the first `count` keys of the block at `key`: whole panels as they were packed, which may hold more.
+/// Columns to compute for the first `count` keys of the block at `key`: whole panels as they were
+/// packed, which may hold more.
 static inline int64_t block_columns(const Part *part, int64_t key, int64_t count) {
     int64_t packed = part->k_length - key < KEYS ? part->k_length - key : KEYS;
     int64_t panels = round_up(count, PANEL), end = round_up(packed, LANES);
@@ -166,7 +175,8 @@ static inline float *carve(Carver *carver, int64_t floats) {
     return taken;
 }
 
-/// Zeroes x if the segments (their lengths at `which`: 1 queries, 3 keys) leave out some of its rows.
+/// Zeroes x if the segments (their lengths at `which`: 1 queries, 3 keys) leave out some of its
+/// rows.
 static inline void zero_unless_covered(Tensor *x, const Attention *shape, int which) {
     if (!x) return;
     const int32_t *segments = shape->segments->data;

@@ -1,7 +1,9 @@
-// Blocks as in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), for large b and few rows: a is
-// packed once and read from the outer caches; a panel of 32 columns of b and 320 of k lies in the first-level cache while all rows are
-// multiplied with it. The next panel is packed meanwhile, in pieces of 16 cache lines after each tile, which the tile before has asked
-// for: packing at one go costs four times as much, for the rows of b lie a power of two apart and fall into few sets of the cache.
+// Blocks as in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008),
+// for large b and few rows: a is packed once and read from the outer caches; a panel of 32 columns
+// of b and 320 of k lies in the first-level cache while all rows are multiplied with it. The next
+// panel is packed meanwhile, in pieces of 16 cache lines after each tile, which the tile before has
+// asked for: packing at one go costs four times as much, for the rows of b lie a power of two apart
+// and fall into few sets of the cache.
 #include "ops/cpu/bfloat16_product.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__)
@@ -10,10 +12,14 @@
 #include <omp.h>
 
 enum {
-    BLOCK_PAIRS = 160,    ///< of k in a panel at most
-    BLOCK_COLUMNS = 1024, ///< whose sums are kept from one block of k to the next
-    FEWEST_ROWS = 33,     ///< below, packing is not worth its while
-    MOST_ROWS = 1024,     ///< at once
+    /// of k in a panel at most
+    BLOCK_PAIRS = 160,
+    /// whose sums are kept from one block of k to the next
+    BLOCK_COLUMNS = 1024,
+    /// below, packing is not worth its while
+    FEWEST_ROWS = 33,
+    /// at once
+    MOST_ROWS = 1024,
     FEWEST_PRODUCTS = 1 << 24
 };
 
@@ -22,27 +28,33 @@ static inline int64_t up_to(int64_t n, int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
-/// A product and how it is cut. Rows are cut into tiles of nearly equal heights, the first `taller` of which have one row more.
+/// A product and how it is cut. Rows are cut into tiles of nearly equal heights, the first `taller`
+/// of which have one row more.
 typedef struct Product {
     const Matmul *shape;
     const uint16_t *b;
     const float *bias;
     char *c;
     int64_t tiles, height, taller;
-    int64_t pairs, block_pairs, blocks; ///< of k
-    uint32_t *a;                        ///< packed: [block][tile][pair][row]
+    /// of k
+    int64_t pairs, block_pairs, blocks;
+    /// packed: [block][tile][pair][row]
+    uint32_t *a;
 } Product;
 
 /// One thread's share: columns begin .. end.
 typedef struct Share {
     int64_t begin, end, block_columns;
-    float *sums;        ///< [columns / TILE_COLUMNS][m][TILE_COLUMNS]
-    uint32_t *panel[2]; ///< that in use and the next
+    /// [columns / TILE_COLUMNS][m][TILE_COLUMNS]
+    float *sums;
+    /// that in use and the next
+    uint32_t *panel[2];
     int in_use;
 } Share;
 
 static Product product_cut(const Matmul *shape) {
-    // With n tiles there are more than 14 (n - 1) rows, and n is at least 3: 43 rows in 4 tiles make the lowest.
+    // With n tiles there are more than 14 (n - 1) rows, and n is at least 3: 43 rows in 4 tiles
+    // make the lowest.
     _Static_assert(FEWEST_ROWS / 3 >= LOWEST_TILE && (3 * TILE_ROWS + 1) / 4 == LOWEST_TILE,
                    "heights");
     Product p = {.shape = shape, .pairs = (shape->k + 1) / 2};
@@ -102,7 +114,8 @@ static void pack_rows_of_a(const Product *p, const uint16_t *a, int64_t tile) {
     }
 }
 
-/// The panel of the columns from `column` (of those before `end`) and the block of k that begins at `pair`.
+/// The panel of the columns from `column` (of those before `end`) and the block of k that begins at
+/// `pair`.
 static Panel panel_at(const Product *p, int64_t pair, int64_t column, int64_t end, uint32_t *to) {
     bool transposed = p->shape->b_transposed;
     int64_t row = transposed ? p->shape->k : p->shape->n;
@@ -147,8 +160,9 @@ static void begin_sums(const Product *p, int64_t column, int64_t columns, float 
         }
 }
 
-/// A file's matrix need not begin at a cache line: then a piece ends in lines of its own, and begins in those of the piece before it.
-/// A block's first pieces have none; their beginnings were last read a block of columns ago.
+/// A file's matrix need not begin at a cache line: then a piece ends in lines of its own, and
+/// begins in those of the piece before it. A block's first pieces have none; their beginnings were
+/// last read a block of columns ago.
 static void ask_for_piece(const Panel *panel, int64_t piece, Tile *t) {
     const char *begin = (const char *)piece_begin(panel, piece);
     int64_t row = panel->row * (int64_t)sizeof(uint16_t);

@@ -1,4 +1,5 @@
-/// Inside bfloat16_product.c only: a tile of the product, and how both matrices are packed for it. Needs AVX512_BF16.
+/// Inside bfloat16_product.c only: a tile of the product, and how both matrices are packed for it.
+/// Needs AVX512_BF16.
 #pragma once
 #include <immintrin.h>
 #include <stdbool.h>
@@ -14,17 +15,26 @@ typedef struct Prefetch {
 } Prefetch;
 
 typedef struct Tile {
-    const uint32_t *a; ///< [pairs][rows], pairs of neighbours in k
-    const uint32_t *b; ///< [pairs][TILE_COLUMNS]
-    float *sums;       ///< [rows][TILE_COLUMNS], between blocks of k
-    char *c;           ///< where the result goes
-    int64_t c_row;     ///< bytes
-    __mmask32 columns; ///< those that there are
+    /// [pairs][rows], pairs of neighbours in k
+    const uint32_t *a;
+    /// [pairs][TILE_COLUMNS]
+    const uint32_t *b;
+    /// [rows][TILE_COLUMNS], between blocks of k
+    float *sums;
+    /// where the result goes
+    char *c;
+    /// bytes
+    int64_t c_row;
+    /// those that there are
+    __mmask32 columns;
     int64_t pairs;
-    bool first, last; ///< block of k: begins at zero; is written to c
-    bool float32;     ///< what c is, otherwise BFLOAT16
+    /// block of k: begins at zero; is written to c
+    bool first, last;
+    /// what c is, otherwise BFLOAT16
+    bool float32;
     int prefetches;
-    Prefetch prefetch[MOST_PREFETCHES]; ///< one after the other
+    /// one after the other
+    Prefetch prefetch[MOST_PREFETCHES];
 } Tile;
 
 /// What does not fit is not asked for.
@@ -134,7 +144,8 @@ static inline __attribute__((always_inline)) void transpose(__m512i x[16]) {
     }
 }
 
-/// `rows` (up to 16) rows of up to 32 elements, side by side: pair p of row j to to[p * stride + j], for j below `lanes`.
+/// `rows` (up to 16) rows of up to 32 elements, side by side: pair p of row j to to[p * stride +
+/// j], for j below `lanes`.
 static inline __attribute__((always_inline)) void pack_square(const uint16_t *from, int64_t row,
                                                               int64_t rows, int64_t elements,
                                                               int64_t lanes, uint32_t *to,
@@ -159,14 +170,18 @@ static inline void pack_tile_rows(const uint16_t *from, int64_t row, int64_t row
                     to + i / 2 * rows, rows);
 }
 
-/// TILE_COLUMNS columns of b (or fewer: the others become zero) and a block of k, packed 16 cache lines at a time: a piece.
+/// TILE_COLUMNS columns of b (or fewer: the others become zero) and a block of k, packed 16 cache
+/// lines at a time: a piece.
 typedef struct Panel {
     const uint16_t *from;
-    int64_t row; ///< elements from one row as stored to the next
+    /// elements from one row as stored to the next
+    int64_t row;
     int64_t columns, depth;
-    bool transposed; ///< stored [n,k]
+    /// stored [n,k]
+    bool transposed;
     int64_t pieces;
-    uint32_t *to; ///< [pairs][TILE_COLUMNS]
+    /// [pairs][TILE_COLUMNS]
+    uint32_t *to;
 } Panel;
 
 /// The first of the lines of a piece, which lie a row apart.

@@ -1,13 +1,16 @@
-/// Inside the CPU kernels: tensors of either floating type seen as short runs of floats that stay in the first-level cache.
+/// Inside the CPU kernels: tensors of either floating type seen as short runs of floats that stay
+/// in the first-level cache.
 ///
-/// A kernel reads a chunk, computes in float, and writes the chunk back. For FLOAT32 the "chunk" is the tensor's own memory and
-/// nothing is copied; for BFLOAT16 it is a buffer of the caller's.
+/// A kernel reads a chunk, computes in float, and writes the chunk back. For FLOAT32 the "chunk" is
+/// the tensor's own memory and nothing is copied; for BFLOAT16 it is a buffer of the caller's.
 #pragma once
 #include "ops/kernels.h"
 
 enum {
-    CHUNK = 1024, ///< floats, 4 KiB
-    /// Tensors with fewer elements are done by the calling thread: waking the others costs a few microseconds, in which
+    /// floats, 4 KiB
+    CHUNK = 1024,
+    /// Tensors with fewer elements are done by the calling thread: waking the others costs a few
+    /// microseconds, in which
     /// one core moves about as much.
     SERIAL_BELOW = 1 << 15,
 };

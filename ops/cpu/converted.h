@@ -1,10 +1,12 @@
-/// Inside the CPU kernels: a tensor's elements in the type that a product wants, copied only where the types differ.
+/// Inside the CPU kernels: a tensor's elements in the type that a product wants, copied only where
+/// the types differ.
 #pragma once
 #include "ops/cpu/chunk.h"
 
 typedef struct Converted {
     void *data;
-    void *owned; ///< a copy to be released, or NULL: data is the tensor's
+    /// a copy to be released, or NULL: data is the tensor's
+    void *owned;
     size_t bytes;
 } Converted;
 

@@ -1,9 +1,11 @@
-// A filter is stored [out,kh,kw,in], so with K = kh kw in a convolution is one product with a row of K elements ("columns") for each
-// pixel of the output:
-//   y [pixels,out] = columns(x) [pixels,K] W^T,     grad_columns [pixels,K] = grad_y [pixels,out] W,
-// and an element of grad_x is the sum of those of grad_columns whose place its copies had. For a few pixels the columns are smaller than the
-// filter, which the product library packs at each call. grad_columns are FLOAT32: up to kh kw of them are added, and rounding each would
-// make the sum worse than the library's; summing them takes 3% of the product's time.
+// A filter is stored [out,kh,kw,in], so with K = kh kw in a convolution is one product with a row
+// of K elements ("columns") for each pixel of the output:
+//   y [pixels,out] = columns(x) [pixels,K] W^T,     grad_columns [pixels,K] = grad_y [pixels,out]
+//   W,
+// and an element of grad_x is the sum of those of grad_columns whose place its copies had. For a
+// few pixels the columns are smaller than the filter, which the product library packs at each call.
+// grad_columns are FLOAT32: up to kh kw of them are added, and rounding each would make the sum
+// worse than the library's; summing them takes 3% of the product's time.
 #include "ops/cpu/convolution_product.h"
 
 #include "ops/cpu/chunk.h"
@@ -11,7 +13,8 @@
 
 #include <string.h>
 
-/// With more, the library's faster product makes up for its packing: measured, equal at about 300 forward, 400 to 500 backward.
+/// With more, the library's faster product makes up for its packing: measured, equal at about 300
+/// forward, 400 to 500 backward.
 enum { MOST_PIXELS = 256 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -60,7 +63,8 @@ size_t convolution_product_bytes(const Convolution *shape, bool gradient, int th
 
 // ---- forward
 
-/// One row of columns: what the kernel sees of x for a pixel of the output, zeros outside of the image.
+/// One row of columns: what the kernel sees of x for a pixel of the output, zeros outside of the
+/// image.
 static void copy_window(const Convolution *s, const uint16_t *x, int64_t pixel, uint16_t *to) {
     int64_t line = pixel / s->width_out, image = line / s->height_out;
     int64_t top = line % s->height_out * s->shape.stride - s->shape.pad_top;

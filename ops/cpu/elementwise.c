@@ -10,10 +10,14 @@
 /// short; a long b is cut into pieces.
 typedef struct Repeat {
     const Tensor *b;
-    int64_t period;       ///< elements of b
-    float tile[CHUNK];    ///< a short b, repeated
-    int64_t tile_length;  ///< 0: b is long
-    int64_t pieces_per_b; ///< for a long b
+    /// elements of b
+    int64_t period;
+    /// a short b, repeated
+    float tile[CHUNK];
+    /// 0: b is long
+    int64_t tile_length;
+    /// for a long b
+    int64_t pieces_per_b;
 } Repeat;
 
 static void repeat_begin(const Tensor *b, Repeat *repeat) {

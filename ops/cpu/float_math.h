@@ -1,5 +1,6 @@
-/// Inside the CPU kernels: elementary functions of floats in straight-line code, so that loops over them vectorise.
-/// Errors are given in units of the last place (ulp) of the result. NaN goes through all of them.
+/// Inside the CPU kernels: elementary functions of floats in straight-line code, so that loops over
+/// them vectorise. Errors are given in units of the last place (ulp) of the result. NaN goes
+/// through all of them.
 #pragma once
 #include <math.h>
 #include <stdint.h>
@@ -57,9 +58,10 @@ typedef struct Normal {
     float density, cumulative;
 } Normal;
 
-/// Phi(-z) is e^(-z^2/2) times a function that falls from 1/2 like 1/z: a polynomial of degree 9 in 1 / (1 + z/4),
-/// minimax on 0 <= z <= 14 with relative error 1.4e-8; further out e^(-z^2/2) is 0 in float. The tail keeps its
-/// relative accuracy (z^2/2 ulp, from rounding z^2), which 1 + erf would lose to cancellation.
+/// Phi(-z) is e^(-z^2/2) times a function that falls from 1/2 like 1/z: a polynomial of degree 9 in
+/// 1 / (1 + z/4), minimax on 0 <= z <= 14 with relative error 1.4e-8; further out e^(-z^2/2) is 0
+/// in float. The tail keeps its relative accuracy (z^2/2 ulp, from rounding z^2), which 1 + erf
+/// would lose to cancellation.
 static inline Normal fast_normal(float x) {
     float z = fabsf(x);
     float e = fast_exp(-0.5f * z * z);

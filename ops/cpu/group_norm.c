@@ -13,22 +13,29 @@
 #include <string.h>
 
 enum {
-    BLOCK_ELEMENTS = 16384, ///< what a thread does at a time, but ...
-    BLOCK_ROWS = 32, ///< ... at least so many rows, or the blocks' sums would outgrow the data
-    STRIP_ELEMENTS = 4096, ///< floats in a buffer at a time (16 KiB), but at least a row
+    /// what a thread does at a time, but ...
+    BLOCK_ELEMENTS = 16384,
+    /// ... at least so many rows, or the blocks' sums would outgrow the data
+    BLOCK_ROWS = 32,
+    /// floats in a buffer at a time (16 KiB), but at least a row
+    STRIP_ELEMENTS = 4096,
 };
 
 /// One call: forward (grad_y NULL) or backward.
 typedef struct GroupNorm {
     const Tensor *x, *grad_y;
-    Tensor *y; ///< or grad_x
+    /// or grad_x
+    Tensor *y;
     const float *weight, *bias;
     int64_t batch, rows, channels, groups;
-    int64_t block_rows, blocks; ///< per sample
-    int64_t strip_rows;         ///< of a block at a time
+    /// per sample
+    int64_t block_rows, blocks;
+    /// of a block at a time
+    int64_t strip_rows;
     float eps;
     bool silu;
-    float *mean, *rstd; ///< [batch,groups]
+    /// [batch,groups]
+    float *mean, *rstd;
 } GroupNorm;
 
 /// Coefficients of one sample, a float for each channel.

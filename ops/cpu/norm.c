@@ -45,9 +45,12 @@ static void normalise_row(const float *x, float mean, float rstd, const float *w
 
 /// What is normalised: x, or a + b, which is stored first and read as stored.
 typedef struct NormInput {
-    const Tensor *x; ///< or a
-    const Tensor *b; ///< NULL: x alone
-    Tensor *sum;     ///< NULL: x alone
+    /// or a
+    const Tensor *x;
+    /// NULL: x alone
+    const Tensor *b;
+    /// NULL: x alone
+    Tensor *sum;
 } NormInput;
 
 /// Elements first .. first+n of the input as floats: a tensor's own memory, or `buffer`; `scratch`
@@ -97,7 +100,8 @@ static void add_layer_norm(const Tensor *a, const Tensor *b, const Tensor *weigh
 ///   grad_x = rstd (g - average(g) - xhat average(g xhat)).
 /// rms_norm is the same with mean 0 and without average(g).
 typedef struct NormRow {
-    const float *x, *weight, *grad_y; ///< weight NULL: ones
+    /// weight NULL: ones
+    const float *x, *weight, *grad_y;
     float mean, rstd;
     bool centred;
 } NormRow;

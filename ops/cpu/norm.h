@@ -2,7 +2,8 @@
 #pragma once
 #include "ops/cpu/cpu.h"
 
-/// Rows are worked on in buffers on the stack, 64 KiB each: twice as wide as the widest published Llama.
+/// Rows are worked on in buffers on the stack, 64 KiB each: twice as wide as the widest published
+/// Llama.
 enum { NORM_MAX_COLUMNS = 16384 };
 
 static inline int64_t norm_columns(const Tensor *x) {

@@ -41,10 +41,13 @@ typedef struct Key {
 
 typedef struct Primitive {
     Key key;
-    uint64_t last_use; ///< 0: the place is empty
+    /// 0: the place is empty
+    uint64_t last_use;
     dnnl_primitive_t primitive;
-    dnnl_memory_t memories[ENDS]; ///< handles set at each call; NULL where there is no such end
-    Layout b_layout;              ///< what the primitive wants of b
+    /// handles set at each call; NULL where there is no such end
+    dnnl_memory_t memories[ENDS];
+    /// what the primitive wants of b
+    Layout b_layout;
     size_t scratch_bytes;
 } Primitive;
 
@@ -97,7 +100,8 @@ static dnnl_memory_t memory_for(LayoutView layout) {
     return memory;
 }
 
-/// Takes over the descriptor and the layouts of the ends. b's layout is asked of the primitive, the others are as given.
+/// Takes over the descriptor and the layouts of the ends. b's layout is asked of the primitive, the
+/// others are as given.
 static void primitive_fill(Primitive *place, const Key *key, dnnl_primitive_desc_t descriptor,
                            Layout *ends, dnnl_query_t b_query) {
     place->key = *key;
@@ -129,7 +133,8 @@ static dnnl_primitive_attr_t attributes_new(bool accumulate) {
     return attributes;
 }
 
-/// Runs with these addresses; `b` is a memory object (a prepared weight) instead of an address if not NULL.
+/// Runs with these addresses; `b` is a memory object (a prepared weight) instead of an address if
+/// not NULL.
 static void primitive_run(Primitive *place, const int names[ENDS], const void *const addresses[],
                           dnnl_memory_t b) {
     Device *device = device_cpu();
@@ -158,7 +163,8 @@ static void primitive_run(Primitive *place, const int names[ENDS], const void *c
 typedef struct Prepared Prepared;
 struct Prepared {
     Prepared *next;
-    Layout stored; ///< how the weight's own memory was read: a square one looks the same transposed
+    /// how the weight's own memory was read: a square one looks the same transposed
+    Layout stored;
     Layout layout;
     dnnl_memory_t memory;
     void *data;
@@ -248,7 +254,8 @@ static const int backward_names[ENDS] = {DNNL_ARG_DIFF_SRC, DNNL_ARG_WEIGHTS, 0,
                                          DNNL_ARG_SCRATCHPAD};
 
 static Layout matrix_layout(DType type, int64_t rows, int64_t columns, bool transposed) {
-    // A dimension of one may have any stride; the plain one keeps oneDNN from seeing a transposed matrix.
+    // A dimension of one may have any stride; the plain one keeps oneDNN from seeing a transposed
+    // matrix.
     int64_t by_rows[] = {columns, 1}, by_columns[] = {1, rows};
     if (rows == 1 || columns == 1) transposed = false;
     return layout_strided(type, 2, (int64_t[]){rows, columns}, transposed ? by_columns : by_rows);

@@ -6,10 +6,11 @@
 
 #include <string.h>
 
-static dnnl_engine_t engine; ///< onednn.c makes it before anything else
+/// onednn.c makes it before anything else
+static dnnl_engine_t engine;
 
-// ---- what differs between the versions: memory descriptors (a struct by value in 2, an object in 3) and how a primitive
-// descriptor is made (from an operation descriptor in 2, directly in 3)
+// ---- what differs between the versions: memory descriptors (a struct by value in 2, an object in
+// 3) and how a primitive descriptor is made (from an operation descriptor in 2, directly in 3)
 
 #if DNNL_VERSION_MAJOR < 3
 typedef const dnnl_memory_desc_t *LayoutView;

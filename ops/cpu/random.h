@@ -1,16 +1,17 @@
-/// Inside the CPU kernels: Philox blocks by the thousand. Element i of a stream is lane i % 4 of block i / 4
-/// (autograd/philox.h), so any kernel on any device draws the same numbers.
+/// Inside the CPU kernels: Philox blocks by the thousand. Element i of a stream is lane i % 4 of
+/// block i / 4 (autograd/philox.h), so any kernel on any device draws the same numbers.
 #pragma once
 #include "autograd/philox.h"
 #include "ops/cpu/chunk.h"
 
-/// The lanes of blocks first_block .. first_block + CHUNK/4: bits of element 4 b + lane at lanes[lane][b].
+/// The lanes of blocks first_block .. first_block + CHUNK/4: bits of element 4 b + lane at
+/// lanes[lane][b].
 typedef struct PhiloxChunk {
     uint32_t lanes[4][CHUNK / 4];
 } PhiloxChunk;
 
-/// The first `blocks` (at most CHUNK/4) of them. The loops of philox4x32() turned inside out: every step is done for all blocks, so
-/// that it vectorises.
+/// The first `blocks` (at most CHUNK/4) of them. The loops of philox4x32() turned inside out: every
+/// step is done for all blocks, so that it vectorises.
 static inline void philox_blocks(RandomStream stream, uint64_t first_block, int blocks,
                                  PhiloxChunk *out) {
     enum { ROUNDS = 10 };

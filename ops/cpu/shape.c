@@ -38,10 +38,14 @@ static void split(const Tensor *y, Tensor *a, Tensor *b) {
 // ---- resizing. Along an axis, output o is (1 - fraction) x[low] + fraction x[high].
 
 typedef struct Axis {
-    int64_t size;         ///< of the output
-    int64_t *low, *high;  ///< [size], both never falling, high - low at most 1
-    float *fraction;      ///< [size]
-    int64_t *begin, *end; ///< [input]: the outputs begin .. end - 1 read input i
+    /// of the output
+    int64_t size;
+    /// [size], both never falling, high - low at most 1
+    int64_t *low, *high;
+    /// [size]
+    float *fraction;
+    /// [input]: the outputs begin .. end - 1 read input i
+    int64_t *begin, *end;
 } Axis;
 
 /// What reads input i, from low and high.

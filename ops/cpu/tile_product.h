@@ -1,12 +1,15 @@
-/// Inside the CPU kernels: small float matrix products on packed tiles that stay in the caches, for kernels that work on what the
-/// product library cannot be asked for (attention). Written with GCC's vectors: each x86-64 level gets its own width.
+/// Inside the CPU kernels: small float matrix products on packed tiles that stay in the caches, for
+/// kernels that work on what the product library cannot be asked for (attention). Written with
+/// GCC's vectors: each x86-64 level gets its own width.
 ///
-/// c [m,n] (+)= a [m,depth] b [depth,n]. `a` is read where it is, by two strides. `b` is packed into panels of PANEL
-/// neighbouring columns, the last one narrower by LANES if n asks for it: panel p begins at p * PANEL * panel_depth and
-/// holds [depth][width]. Columns are padded to a multiple of LANES, rows of a and c to one of SMALL_ROWS.
+/// c [m,n] (+)= a [m,depth] b [depth,n]. `a` is read where it is, by two strides. `b` is packed
+/// into panels of PANEL neighbouring columns, the last one narrower by LANES if n asks for it:
+/// panel p begins at p * PANEL * panel_depth and holds [depth][width]. Columns are padded to a
+/// multiple of LANES, rows of a and c to one of SMALL_ROWS.
 ///
-/// Where the processor multiplies pairs of BFLOAT16 (HAS_PAIRS), an element of a and b may also be such a pair, neighbours in
-/// depth: the same layout, half as deep, twice as fast, products exact and added in float.
+/// Where the processor multiplies pairs of BFLOAT16 (HAS_PAIRS), an element of a and b may also be
+/// such a pair, neighbours in depth: the same layout, half as deep, twice as fast, products exact
+/// and added in float.
 #pragma once
 #include "ops/cpu/chunk.h"
 
@@ -15,7 +18,8 @@
 #include <immintrin.h>
 #endif
 
-// Accumulators for TILE_ROWS x 2 vectors, two vectors of b and one of a must fit in the registers: 32 of them, or 16.
+// Accumulators for TILE_ROWS x 2 vectors, two vectors of b and one of a must fit in the registers:
+// 32 of them, or 16.
 #if defined(__AVX512F__)
 enum { LANES = 16, TILE_ROWS = 12, SMALL_ROWS = 4 };
 #elif defined(__AVX__)
@@ -120,7 +124,8 @@ typedef float Quad __attribute__((vector_size(16), aligned(4), may_alias));
 typedef uint16_t HalfLanes __attribute__((vector_size(LANES * 2), aligned(2), may_alias));
 typedef uint32_t WordLanes __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
-// Rows of a head are short (a few vectors and a remainder): these loops say so, where the compiler would prepare for long ones.
+// Rows of a head are short (a few vectors and a remainder): these loops say so, where the compiler
+// would prepare for long ones.
 
 /// y may be x.
 static inline void scale_floats(const float *x, int64_t n, float factor, float *y) {
@@ -154,7 +159,8 @@ typedef struct Slice {
     int64_t first, stride;
 } Slice;
 
-/// Rows of the slice, times factor, as rows of y [padded,width]; what is added is zero. width: columns rounded up to LANES.
+/// Rows of the slice, times factor, as rows of y [padded,width]; what is added is zero. width:
+/// columns rounded up to LANES.
 static inline void copy_rows(Slice x, int64_t row, int64_t rows, int64_t columns, float factor,
                              int64_t padded, int64_t width, float *y) {
     for (int64_t i = 0; i < rows; i++, y += width) {
@@ -210,7 +216,8 @@ static inline void pack_transposed(const float *y, int64_t n, int64_t columns, i
 
 // ---- pairs of BFLOAT16
 
-/// Rows of a BFLOAT16 slice as they are, to rows of y [padded,width]; what is added is zero. width is even.
+/// Rows of a BFLOAT16 slice as they are, to rows of y [padded,width]; what is added is zero. width
+/// is even.
 static inline void copy_bfloat16_rows(Slice x, int64_t row, int64_t rows, int64_t columns,
                                       int64_t padded, int64_t width, uint16_t *y) {
     for (int64_t i = 0; i < rows; i++, y += width) {
@@ -241,8 +248,9 @@ static inline void pack_row_pairs(const uint16_t *y, int64_t pairs, int64_t widt
     }
 }
 
-/// Rounds x [rows,columns] (stride floats from row to row, columns a multiple of LANES, rows even) to pairs in both directions:
-/// neighbours in a row, [rows][stride / 2], and neighbouring rows, [rows / 2][stride].
+/// Rounds x [rows,columns] (stride floats from row to row, columns a multiple of LANES, rows even)
+/// to pairs in both directions: neighbours in a row, [rows][stride / 2], and neighbouring rows,
+/// [rows / 2][stride].
 static inline void round_to_pairs(const float *x, int64_t rows, int64_t columns, int64_t stride,
                                   uint16_t *in_rows, float *across) {
     for (int64_t row = 0; row < rows; row++)

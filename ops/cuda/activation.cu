@@ -1,4 +1,5 @@
-// Activations and gates, computed in float32: straight-line functions of an element, between loads and stores of 16 bytes.
+// Activations and gates, computed in float32: straight-line functions of an element, between loads
+// and stores of 16 bytes.
 #include "ops/cuda/elements.h"
 
 // ---- the functions: value() and slope(), its derivative
@@ -10,8 +11,8 @@ struct Normal {
     float density, cumulative;
 };
 
-/// Phi(-z) = e^(-z^2/2) p(1 / (1 + z/4)), p the polynomial of ops/cpu/float_math.h: the tail keeps its relative accuracy, which
-/// 1 + erf would lose to cancellation.
+/// Phi(-z) = e^(-z^2/2) p(1 / (1 + z/4)), p the polynomial of ops/cpu/float_math.h: the tail keeps
+/// its relative accuracy, which 1 + erf would lose to cancellation.
 static __device__ __forceinline__ Normal normal_distribution(float x) {
     float z = fabsf(x), e = expf(-0.5f * z * z), t = 1.0f / fmaf(0.25f, z, 1.0f);
     float p = 3.39465087e-2f;
@@ -39,8 +40,9 @@ struct Gelu {
     }
 };
 
-/// x s(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), since 0.5 (1 + tanh(u)) = s(2u), whose tail keeps its relative accuracy. Its
-/// derivative is s + x s (1 - s) 2u'. s(2u) is 0 or 1 from |x| = 12 on, where u is held so that 0 is not multiplied by infinity.
+/// x s(2u) with u = sqrt(2/pi) (x + 0.044715 x^3), since 0.5 (1 + tanh(u)) = s(2u), whose tail
+/// keeps its relative accuracy. Its derivative is s + x s (1 - s) 2u'. s(2u) is 0 or 1 from |x| =
+/// 12 on, where u is held so that 0 is not multiplied by infinity.
 struct GeluTanh {
     static constexpr float linear = 1.59576912f;  // 2 sqrt(2/pi)
     static constexpr float cubic = 0.0713548163f; // that times 0.044715
@@ -160,7 +162,8 @@ static __global__ void gate_gradient_kernel(GateRows<T> p, int64_t rows, int64_t
     }
 }
 
-/// The last columns % N elements of a row are left out by packs, so packs are for rows without such.
+/// The last columns % N elements of a row are left out by packs, so packs are for rows without
+/// such.
 template <typename F, typename T>
 static void gate_gradient(const Tensor *like, GateRows<T> p, int64_t rows, int64_t columns) {
     if (rows == 0 || columns == 0) return;

@@ -1,6 +1,7 @@
-// Attention in tiles of queries and keys, after FlashAttention (Dao et al. 2022, arXiv 2205.14135): scores exist for one pair of tiles
-// at a time, so memory grows with the length and not with its square. A row keeps its greatest score so far, the sum of exponentials
-// under it, and the sum of values weighted by them; what was summed under a smaller one shrinks when a greater score comes.
+// Attention in tiles of queries and keys, after FlashAttention (Dao et al. 2022, arXiv 2205.14135):
+// scores exist for one pair of tiles at a time, so memory grows with the length and not with its
+// square. A row keeps its greatest score so far, the sum of exponentials under it, and the sum of
+// values weighted by them; what was summed under a smaller one shrinks when a greater score comes.
 #include "ops/cuda/attention_tiles.h"
 
 namespace {
@@ -93,8 +94,10 @@ enum { TILE_KEYS = 64 };
 /// What a lane knows of its two rows.
 template <bool RELATIVE> struct LaneRows {
     ScoreRow<RELATIVE> score[2];
-    int visible[2];            ///< keys
-    RunningSoftmax softmax[2]; ///< totals are of the lane's own columns
+    /// keys
+    int visible[2];
+    /// totals are of the lane's own columns
+    RunningSoftmax softmax[2];
 
     __device__ __forceinline__ LaneRows(const AttentionShape &shape, const AttentionPart &part,
                                         int query)
@@ -119,7 +122,8 @@ __device__ __forceinline__ float quad_sum(float x) {
     return x + __shfl_xor_sync(0xffffffffu, x, 2);
 }
 
-/// Products of the lane's rows to weights; `shrink` is what the rows' sums shrink by. With MASKED keys may be hidden.
+/// Products of the lane's rows to weights; `shrink` is what the rows' sums shrink by. With MASKED
+/// keys may be hidden.
 template <bool MASKED, bool RELATIVE, int N>
 __device__ __forceinline__ void softmax_tile(int key, int window, LaneRows<RELATIVE> &rows,
                                              Tile<N> &scores, float (&shrink)[2]) {
@@ -160,7 +164,8 @@ template <int D> constexpr size_t tile_shared() {
     return (TILE_OWN + 2 * TILE_KEYS) * staged_pitch<D> * sizeof(bfloat16);
 }
 
-/// A block: 64 queries of one head, 16 a warp. Values are fetched while keys are worked on, and the next keys while values are.
+/// A block: 64 queries of one head, 16 a warp. Values are fetched while keys are worked on, and the
+/// next keys while values are.
 template <int D, bool RELATIVE>
 __global__ void __launch_bounds__(TILE_THREADS, 2) attend_tiles(Forward<bfloat16> f, int tiles) {
     DYNAMIC_SHARED(bfloat16, queries);
@@ -214,11 +219,13 @@ void launch_tiles(const Forward<bfloat16> &f, const Attention *shape, cudaStream
     LAUNCH((attend_tiles<D, RELATIVE>), blocks, TILE_THREADS, tile_shared<D>(), stream, f, tiles);
 }
 
-// ---- tensor cores, heads of up to 512 (the VAE's): sums of a row are two warps', which both make its scores
+// ---- tensor cores, heads of up to 512 (the VAE's): sums of a row are two warps', which both make
+// its scores
 
 enum {
     WIDE_HEAD_DIM = 512,
-    WIDE_COLUMNS = WIDE_HEAD_DIM / 2, ///< of a warp's sums
+    /// of a warp's sums
+    WIDE_COLUMNS = WIDE_HEAD_DIM / 2,
     WIDE_THREADS = 2 * TILE_THREADS,
     WIDE_KEYS = 32,
     WIDE_PITCH = staged_pitch<WIDE_HEAD_DIM>,

@@ -19,9 +19,11 @@ template <typename T> struct Backward {
     AttentionShape shape;
     const T *q, *k, *v, *y, *grad_y;
     const float *log_sum_exp;
-    float *delta; ///< [rows,heads]
+    /// [rows,heads]
+    float *delta;
     int64_t rows;
-    T *grad[3]; ///< as Output; NULL where not wanted
+    /// as Output; NULL where not wanted
+    T *grad[3];
 };
 
 // ---- delta
@@ -65,8 +67,10 @@ template <typename T> void compute_delta(const Backward<T> &g, const Tensor *lik
 
 /// Of one query.
 struct alignas(16) QueryNumbers {
-    float log_sum_exp; ///< in units of log 2
-    int visible;       ///< keys that it sees; 0 past the segment's end
+    /// in units of log 2
+    float log_sum_exp;
+    /// keys that it sees; 0 past the segment's end
+    int visible;
     float delta;
 
     /// P of the query and a key, from its score in units of log 2.
@@ -102,7 +106,8 @@ __device__ __forceinline__ HeadRows<T> choose_rows(bool first, const HeadRows<T>
 /// for the scores and for grad_y v^T.
 template <typename T> struct Sides {
     HeadRows<const T> own, own_grad, other, other_grad;
-    int begin, end; ///< of the other rows
+    /// of the other rows
+    int begin, end;
 
     /// For rows first .. first + count.
     __device__ __forceinline__ Sides(const Backward<T> &g, const AttentionPart &part, bool keys,
@@ -206,7 +211,8 @@ void launch_fma(const Backward<T> &g, const Attention *shape, cudaStream_t strea
 
 // ---- tensor cores
 
-enum { TILE_OTHER = 32 }; ///< rows that a block goes over at a time
+/// rows that a block goes over at a time
+enum { TILE_OTHER = 32 };
 
 /// A block's own rows and, behind them, those for grad_y v^T, on their way to shared memory.
 template <int D>

@@ -28,15 +28,20 @@ static __device__ __forceinline__ float power_of_two(float x) {
 
 /// What every kernel knows of a call.
 struct AttentionShape {
-    const int32_t *segments; ///< on the device
+    /// on the device
+    const int32_t *segments;
     int heads, kv_heads, dim;
     int num_segments;
     float scale;
     bool causal;
-    bool packs; ///< whether every head's rows can be moved 16 bytes at a time
-    int window; ///< INT32_MAX: none
-    const float *vertical, *horizontal; ///< relative positions, or NULL
-    int height, width;                  ///< of their grid
+    /// whether every head's rows can be moved 16 bytes at a time
+    bool packs;
+    /// INT32_MAX: none
+    int window;
+    /// relative positions, or NULL
+    const float *vertical, *horizontal;
+    /// of their grid
+    int height, width;
 };
 
 template <typename T, typename... Pointer>
@@ -70,7 +75,8 @@ struct AttentionPart {
     int q_length, k_length;
     int head, kv_head;
     bool causal;
-    int tile; ///< of the block
+    /// of the block
+    int tile;
     int window;
 
     /// How many keys the query sees.
@@ -142,7 +148,8 @@ template <bool RELATIVE> struct ScoreRow {
 
 template <> struct ScoreRow<true> {
     float scale;
-    const float *vertical, *horizontal; ///< at the query's own place
+    /// at the query's own place
+    const float *vertical, *horizontal;
     int width;
 
     __device__ __forceinline__ ScoreRow(const AttentionShape &shape, const AttentionPart &part,
@@ -188,7 +195,8 @@ template <typename T> struct Forward {
     AttentionShape shape;
     const T *q, *k, *v;
     T *y;
-    float *log_sum_exp; ///< or NULL
+    /// or NULL
+    float *log_sum_exp;
 
     Forward(const Tensor *q_, const Tensor *k_, const Tensor *v_, const Attention *shape_,
             Tensor *y_, Tensor *log_sum_exp_)
@@ -222,13 +230,18 @@ static inline void zero_unless_covered(Tensor *x, int64_t rows) {
 enum {
     FMA_THREADS = 256,
     FMA_TILE = 64,
-    FMA_CHUNK = 32,                  ///< columns of a head at a time, for scores
-    FMA_CHUNK_PITCH = FMA_CHUNK + 4, ///< 16-byte reads of 8 rows hit every bank once
+    /// columns of a head at a time, for scores
+    FMA_CHUNK = 32,
+    /// 16-byte reads of 8 rows hit every bank once
+    FMA_CHUNK_PITCH = FMA_CHUNK + 4,
     FMA_WEIGHT_PITCH = FMA_TILE + 4,
-    FMA_SLICE = 128, ///< columns of a head at a time, for sums
+    /// columns of a head at a time, for sums
+    FMA_SLICE = 128,
     FMA_SLICE_ROWS = 32,
-    FMA_SPACE = 2 * FMA_TILE * FMA_CHUNK_PITCH, ///< floats of shared memory for what is staged
-    FMA_WEIGHTS = FMA_TILE * FMA_WEIGHT_PITCH,  ///< and for a tile of weights
+    /// floats of shared memory for what is staged
+    FMA_SPACE = 2 * FMA_TILE * FMA_CHUNK_PITCH,
+    /// and for a tile of weights
+    FMA_WEIGHTS = FMA_TILE * FMA_WEIGHT_PITCH,
 };
 
 /// Scores of a tile, or sums of a slice.

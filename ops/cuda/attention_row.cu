@@ -7,8 +7,10 @@ namespace {
 
 enum {
     ROW_THREADS = 256,
-    ROW_KEYS = 256, ///< scores that a block holds at a time
-    ROW_UNROLL = 4, ///< keys of a team whose loads are in flight at once
+    /// scores that a block holds at a time
+    ROW_KEYS = 256,
+    /// keys of a team whose loads are in flight at once
+    ROW_UNROLL = 4,
 };
 
 /// The query times scale, to shared memory. No barrier.
@@ -47,15 +49,19 @@ __device__ __forceinline__ void score_keys(const float *query, const HeadRows<co
 
 /// What one block of a query's found: its softmax over some of the keys, and its sums.
 struct Partial {
-    float *highest, *total; ///< [rows,splits]
-    float *sums;            ///< [rows,splits,dim]
+    /// [rows,splits]
+    float *highest, *total;
+    /// [rows,splits,dim]
+    float *sums;
 };
 
 template <typename T> struct Few {
     Forward<T> forward;
     Partial partial;
-    int queries;      ///< per segment
-    int splits, keys; ///< of the keys, and how many are in each
+    /// per segment
+    int queries;
+    /// of the keys, and how many are in each
+    int splits, keys;
 };
 
 /// sums += weights rows first .. first + count of values; threads take packs of columns, and parts

@@ -1,11 +1,14 @@
-/// Inside the CUDA kernels only: attention's tiles on the tensor cores, for bfloat16 heads of up to 160, after FlashAttention-2 (Dao 2023, arXiv
-/// 2307.08691): a warp has 16 rows of its own, whose scores, weights and sums stay in its registers.
+/// Inside the CUDA kernels only: attention's tiles on the tensor cores, for bfloat16 heads of up to
+/// 160, after FlashAttention-2 (Dao 2023, arXiv 2307.08691): a warp has 16 rows of its own, whose
+/// scores, weights and sums stay in its registers.
 ///
-/// Products are of bfloat16 and added in float32. Softmax weights are not rounded to bfloat16 but split in two, a number and what
-/// rounding it left (two products in place of one, over the same loaded values), which keeps 16 bits of them.
-/// The gradients of scores are rounded: they end in gradients that carry the rounding of y, which is as large.
+/// Products are of bfloat16 and added in float32. Softmax weights are not rounded to bfloat16 but
+/// split in two, a number and what rounding it left (two products in place of one, over the same
+/// loaded values), which keeps 16 bits of them. The gradients of scores are rounded: they end in
+/// gradients that carry the rounding of y, which is as large.
 ///
-/// A lane's part of a tile of 16 rows is of rows lane / 4 and lane / 4 + 8, and of every 8 columns 2 (lane % 4) and the next.
+/// A lane's part of a tile of 16 rows is of rows lane / 4 and lane / 4 + 8, and of every 8 columns
+/// 2 (lane % 4) and the next.
 #pragma once
 #include "ops/cuda/attention_part.h"
 #include "ops/cuda/warp_matrix.h"
@@ -14,7 +17,8 @@ enum {
     TILE_MAX_HEAD_DIM = 160,
     TILE_WARPS = 4,
     TILE_THREADS = 32 * TILE_WARPS,
-    TILE_OWN = 16 * TILE_WARPS, ///< rows of a block
+    /// rows of a block
+    TILE_OWN = 16 * TILE_WARPS,
 };
 
 /// A tile of 16 rows and 8 N columns.
@@ -50,8 +54,8 @@ static __device__ __forceinline__ int lane_row() { return (int)(lane_of_thread()
 /// Of a lane's columns, the first.
 static __device__ __forceinline__ int lane_column() { return (int)(lane_of_thread() % 4 * 2); }
 
-/// Rows `first` and on of a head on their way to shared memory, zeros where the head or the segment ends. They are there after
-/// wait_for_copies() and a barrier.
+/// Rows `first` and on of a head on their way to shared memory, zeros where the head or the segment
+/// ends. They are there after wait_for_copies() and a barrier.
 template <int D, int ROWS, int THREADS = TILE_THREADS>
 static __device__ __forceinline__ void stage_rows(const HeadRows<const bfloat16> &from, int first,
                                                   const AttentionShape &shape, bfloat16 *to) {
@@ -83,7 +87,8 @@ static __device__ __forceinline__ void stage_rows(const HeadRows<const bfloat16>
     }
 }
 
-/// Of a lane, in products a b^T of a warp's 16 staged rows of a and 8 N of b: where its matrices begin.
+/// Of a lane, in products a b^T of a warp's 16 staged rows of a and 8 N of b: where its matrices
+/// begin.
 template <int D> struct TileProduct {
     const bfloat16 *a, *b;
 
@@ -136,7 +141,8 @@ static __device__ __forceinline__ void products_of_tiles(const bfloat16 *a, cons
     }
 }
 
-/// sums += weights b: D columns of 8 N staged rows of b, the weights in PARTS parts. The weights are used up.
+/// sums += weights b: D columns of 8 N staged rows of b, the weights in PARTS parts. The weights
+/// are used up.
 template <int D, int PARTS, int PITCH = staged_pitch<D>, int N>
 static __device__ __forceinline__ void add_weighted_tiles(Tile<N> &weights, const bfloat16 *b,
                                                           Tile<D / 8> &sums) {
@@ -174,7 +180,8 @@ static __device__ __forceinline__ void scale_tile(const float (&factors)[2], Til
     for (int i = 0; i < 4 * N; i++) sums[i / 4][i % 4] *= factors[i / 2 % 2];
 }
 
-/// Writes a warp's 16 rows of sums to rows `first` and on, columns `column` and on, by way of `space`, the warp's own: 16 rows.
+/// Writes a warp's 16 rows of sums to rows `first` and on, columns `column` and on, by way of
+/// `space`, the warp's own: 16 rows.
 template <int D, int PITCH = staged_pitch<D>>
 static __device__ __forceinline__ void write_tile(const Tile<D / 8> &sums, bfloat16 *space,
                                                   const HeadRows<bfloat16> &to, int first,

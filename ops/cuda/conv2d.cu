@@ -1,11 +1,12 @@
-// Convolutions of frozen networks. Images are channels-last and a weight's row is [kernel row, kernel column, channel], so what one
-// output pixel sees is kernel_height runs of kernel_width * channels elements that lie together in the image. They are gathered
-// into a matrix of columns, a bounded slice of output pixels at a time, and cuBLASLt does the rest:
+// Convolutions of frozen networks. Images are channels-last and a weight's row is [kernel row,
+// kernel column, channel], so what one output pixel sees is kernel_height runs of kernel_width *
+// channels elements that lie together in the image. They are gathered into a matrix of columns, a
+// bounded slice of output pixels at a time, and cuBLASLt does the rest:
 //
 //   y [pixels,Co] = columns [pixels,K] weight^T + bias,   K = kernel_height kernel_width Ci
 //
-// The input gradient goes the other way: grad_columns = grad_y weight in FLOAT32, then every input pixel sums its contributions in
-// the order of the kernel's taps and rounds once. No atomics.
+// The input gradient goes the other way: grad_columns = grad_y weight in FLOAT32, then every input
+// pixel sums its contributions in the order of the kernel's taps and rounds once. No atomics.
 #include "ops/cuda/cublaslt.h"
 
 #include <initializer_list>
@@ -45,7 +46,8 @@ bool aligned_to(const void *pointer, int64_t bytes) {
 
 // ---- forward
 
-/// Writes the columns of output pixels first, first + 1, ...: `count` words in all, a word being a part of a pixel's channels.
+/// Writes the columns of output pixels first, first + 1, ...: `count` words in all, a word being a
+/// part of a pixel's channels.
 template <typename Word>
 __global__ void gather_kernel(const Word *x, Geometry g, unsigned first, unsigned count,
                               Word *columns) {
@@ -127,15 +129,16 @@ void conv2d(const Tensor *x, Tensor *weight, const Tensor *bias, const Conv2d *s
 
 // ---- input gradient
 
-/// Input rows of some images, and the output rows that touch them (the columns at hand; there may be none).
+/// Input rows of some images, and the output rows that touch them (the columns at hand; there may
+/// be none).
 struct Slice {
     int first_image, images;
     int first_row, rows;
     int first_row_out, rows_out;
 };
 
-/// grad_x of a slice's pixels, `count` packs of N channels: the sum over the taps (r, t) that joined the pixel to an output pixel
-/// of the column's element (r, t, channel).
+/// grad_x of a slice's pixels, `count` packs of N channels: the sum over the taps (r, t) that
+/// joined the pixel to an output pixel of the column's element (r, t, channel).
 template <typename T, int N>
 __global__ void sum_taps_kernel(const float *columns, Geometry g, Slice s, unsigned count,
                                 T *grad_x) {
@@ -187,11 +190,12 @@ void sum_taps(const float *columns, const Geometry &g, const Slice &s, Tensor *g
                columns, g, s, count, out);
 }
 
-/// How many images, or else rows of one image, a slice has. Rows that n input rows need number at most (n - 1 + kernel_height -
-/// 1) / stride + 1.
+/// How many images, or else rows of one image, a slice has. Rows that n input rows need number at
+/// most (n - 1 + kernel_height - 1) / stride + 1.
 struct SliceSize {
     int images, rows;
-    int64_t most_rows_out; ///< over all images of a slice
+    /// over all images of a slice
+    int64_t most_rows_out;
 };
 
 SliceSize slice_size(const Geometry &g, int images, int64_t column_bytes) {

@@ -1,10 +1,13 @@
-// The one file that knows cuBLASLt. The library counts columns first, so c = a b is asked for as its transpose c^T = b^T a^T: a
-// row-major [m,n] matrix is a column-major [n,m] one in the same memory.
+// The one file that knows cuBLASLt. The library counts columns first, so c = a b is asked for as
+// its transpose c^T = b^T a^T: a row-major [m,n] matrix is a column-major [n,m] one in the same
+// memory.
 //
-// What has to be found out about a product (its descriptors and the algorithm that the library's heuristic proposes) is kept per
-// sizes, types and alignment. The heuristic proposes by the alignment that it is told, so that is part of the key.
+// What has to be found out about a product (its descriptors and the algorithm that the library's
+// heuristic proposes) is kept per sizes, types and alignment. The heuristic proposes by the
+// alignment that it is told, so that is part of the key.
 //
-// A bias has the output's type, as the library demands of every product that is not of 8-bit integers or floats.
+// A bias has the output's type, as the library demands of every product that is not of 8-bit
+// integers or floats.
 #include "ops/cuda/cublaslt.h"
 
 #include <cublasLt.h>
@@ -110,7 +113,8 @@ uint32_t alignment_of(const void *pointer) {
 
 /// In the library's names: its A is our b, its B our a.
 struct Alignments {
-    uint32_t a, b, c, bias; ///< bias 0: none
+    /// bias 0: none
+    uint32_t a, b, c, bias;
 };
 
 /// What cuBLASLt needs to know about a product before the pointers.
@@ -226,7 +230,8 @@ void Plan::run(const Tensor *like, const Product &p, const void *a, const void *
           "cublasLtMatmul", p);
 }
 
-/// Kept plans, forgotten all at once when there are too many: sequence lengths vary, so their number has no bound of its own.
+/// Kept plans, forgotten all at once when there are too many: sequence lengths vary, so their
+/// number has no bound of its own.
 Plan &plan_for(const Product &p, const void *a, const void *b, const void *bias, const void *c) {
     constexpr size_t MOST_PLANS = 4096;
     using Key = std::array<int64_t, 5>;

@@ -20,9 +20,12 @@ struct CudaDevice {
     Device base;
     int ordinal;
     int multiprocessors;
-    cudaStream_t compute; ///< all kernels; memory freed and taken again is safe within it
-    cudaStream_t copy;    ///< large copies to the device, beside computing
-    cudaStream_t reduce;  ///< gradients' reduction over processes, beside computing
+    /// all kernels; memory freed and taken again is safe within it
+    cudaStream_t compute;
+    /// large copies to the device, beside computing
+    cudaStream_t copy;
+    /// gradients' reduction over processes, beside computing
+    cudaStream_t reduce;
 };
 
 static inline CudaDevice *cuda_device(const Tensor *x) {

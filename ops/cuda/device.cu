@@ -1,5 +1,6 @@
-// A GPU's memory. All kernels run in one stream, so a block that is freed may be handed out at once: its next use is queued behind
-// its last. Only what leaves that stream (large copies, sums over processes) needs events.
+// A GPU's memory. All kernels run in one stream, so a block that is freed may be handed out at
+// once: its next use is queued behind its last. Only what leaves that stream (large copies, sums
+// over processes) needs events.
 #include "ops/cuda/device.h"
 
 #include "autograd/block_cache.h"
@@ -17,7 +18,8 @@ struct OpenDevice : CudaDevice {
     char name[sizeof cudaDeviceProp::name + 16];
 };
 
-/// Makes the device that of this thread's calls: CUDA keeps one per thread, the first at the beginning.
+/// Makes the device that of this thread's calls: CUDA keeps one per thread, the first at the
+/// beginning.
 cudaError_t choose(int ordinal) {
     static thread_local int chosen = 0;
     if (ordinal == chosen) return cudaSuccess;

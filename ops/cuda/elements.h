@@ -1,4 +1,5 @@
-/// Inside the CUDA kernels: functions of single elements over rows of tensors, moved in packs of 16 bytes where memory allows.
+/// Inside the CUDA kernels: functions of single elements over rows of tensors, moved in packs of 16
+/// bytes where memory allows.
 #pragma once
 #include "ops/cuda/cuda.h"
 
@@ -25,20 +26,22 @@ static __device__ __forceinline__ void store_pack(T *to, const float (&values)[N
     *reinterpret_cast<Pack<T, N> *>(to) = pack;
 }
 
-/// Rows of elements, `stride` elements from one to the next; a stride of 0 repeats one row. NULL data where a result is not wanted.
+/// Rows of elements, `stride` elements from one to the next; a stride of 0 repeats one row. NULL
+/// data where a result is not wanted.
 template <typename T> struct Rows {
     T *data;
     int64_t stride;
 };
 
-/// Whether a row can be cut into packs of N elements from its first on, each at a multiple of its size.
+/// Whether a row can be cut into packs of N elements from its first on, each at a multiple of its
+/// size.
 template <int N, typename T> static inline bool packs_fit(Rows<T> rows, int64_t count) {
     return reinterpret_cast<uintptr_t>(rows.data) % (sizeof(T) * N) == 0 &&
            (count == 1 || rows.stride % N == 0);
 }
 
-// ---- grids over [layers,rows,columns]: columns lie along x, as many rows as fill a block along y, layers along z. Loops have the
-// stride of the whole grid, so any grid does any size.
+// ---- grids over [layers,rows,columns]: columns lie along x, as many rows as fill a block along y,
+// layers along z. Loops have the stride of the whole grid, so any grid does any size.
 
 struct RowGrid {
     dim3 grid, block;
@@ -68,7 +71,8 @@ static inline RowGrid row_grid(const Tensor *x, int64_t layers, int64_t rows, in
 #define FOR_LAYERS(layer, layers) \
     for (int64_t layer = blockIdx.z; layer < (layers); layer += gridDim.z)
 
-// ---- y = f(x) and y = f(a, b), element by element; y may be an input. f is a function object, its arguments and result floats.
+// ---- y = f(x) and y = f(a, b), element by element; y may be an input. f is a function object, its
+// arguments and result floats.
 
 template <int N, typename F, typename X, typename Y>
 static __global__ void map_kernel(F f, const X *x, Y *y, int64_t n) {

@@ -1,4 +1,5 @@
-// Element by element: sums, products, conversions, dropout, and normal numbers that are the CPU's to the last bit.
+// Element by element: sums, products, conversions, dropout, and normal numbers that are the CPU's
+// to the last bit.
 #include "autograd/normal.h"
 #include "ops/cuda/elements.h"
 
@@ -85,8 +86,10 @@ static __device__ __forceinline__ RandomWords random_words(RandomStream stream, 
 
 struct Dropout {
     RandomStream stream;
-    const int32_t *rows; ///< [rows,2]: a number and a position, or NULL
-    uint32_t threshold;  ///< of a word's 24 high bits: below it an element is dropped
+    /// [rows,2]: a number and a position, or NULL
+    const int32_t *rows;
+    /// of a word's 24 high bits: below it an element is dropped
+    uint32_t threshold;
     float kept;
 
     /// Row `row` draws from blocks `*first`, ... of the stream returned.

@@ -1,14 +1,16 @@
-// Group norm, channels last. A sample's rows are cut into slabs, whose number depends on the shape alone. A block sums a slab per
-// channel, each thread along a column of its own; the slabs and then a group's channels are added in double, in order; a third
-// kernel writes. Groups may be narrower than the 16 bytes that a thread reads at a time, so nothing before the second kernel knows
-// of them.
+// Group norm, channels last. A sample's rows are cut into slabs, whose number depends on the shape
+// alone. A block sums a slab per channel, each thread along a column of its own; the slabs and then
+// a group's channels are added in double, in order; a third kernel writes. Groups may be narrower
+// than the 16 bytes that a thread reads at a time, so nothing before the second kernel knows of
+// them.
 #include "ops/cuda/reduce.h"
 
 namespace {
 
 enum {
     THREADS = 256,
-    ROWS_PER_THREAD = 4, ///< at least
+    /// at least
+    ROWS_PER_THREAD = 4,
     MAX_SLABS = 512,
 };
 
@@ -16,19 +18,26 @@ enum {
 template <typename T> struct GroupNorm {
     const T *x, *grad_y;
     const float *weight, *bias;
-    T *y; ///< or grad_x
+    /// or grad_x
+    T *y;
     int64_t batch, rows, slab_rows;
     int channels, groups;
-    int slabs;              ///< per sample
-    int tile_packs, height; ///< a block's threads: packs side by side, rows
+    /// per sample
+    int slabs;
+    /// a block's threads: packs side by side, rows
+    int tile_packs, height;
     float eps;
     bool silu;
-    float *mean, *rstd;     ///< [batch,groups]
-    float *average, *slope; ///< the same, backward
-    float *partial;         ///< [batch,slabs,2,C]
+    /// [batch,groups]
+    float *mean, *rstd;
+    /// the same, backward
+    float *average, *slope;
+    /// [batch,slabs,2,C]
+    float *partial;
 };
 
-/// What a thread works on: one pack of channels in every height-th row from `row` to `end` of a sample.
+/// What a thread works on: one pack of channels in every height-th row from `row` to `end` of a
+/// sample.
 template <typename T, int N> struct Column {
     int64_t sample, row, end;
     int slab, channel, lane;
@@ -64,7 +73,8 @@ template <typename T, int N> struct Column {
     }
 };
 
-/// The sum over a block's rows of two values per channel, into the slab's place of `partial`. All threads call it.
+/// The sum over a block's rows of two values per channel, into the slab's place of `partial`. All
+/// threads call it.
 template <typename T, int N>
 __device__ __forceinline__ void write_sums(const GroupNorm<T> &norm, const Column<T, N> &column,
                                            const float (&first)[N], const float (&second)[N]) {
@@ -88,7 +98,8 @@ __device__ __forceinline__ void write_sums(const GroupNorm<T> &norm, const Colum
     }
 }
 
-/// Sums of d and d^2, d = x - the sample's first row: with an origin inside the data nothing cancels.
+/// Sums of d and d^2, d = x - the sample's first row: with an origin inside the data nothing
+/// cancels.
 template <typename T, int N>
 __global__ void __launch_bounds__(THREADS) sum_moments(GroupNorm<T> norm) {
     Column<T, N> column(norm);
@@ -107,8 +118,8 @@ __global__ void __launch_bounds__(THREADS) sum_moments(GroupNorm<T> norm) {
     write_sums(norm, column, sum, squares);
 }
 
-/// Block: a group of a sample. With x = origin + d, sum (x - mean)^2 = sum d^2 - 2 (mean - origin) sum d + (mean - origin)^2 per
-/// element: in double, where the differences may cancel.
+/// Block: a group of a sample. With x = origin + d, sum (x - mean)^2 = sum d^2 - 2 (mean - origin)
+/// sum d + (mean - origin)^2 per element: in double, where the differences may cancel.
 template <typename T> __global__ void __launch_bounds__(THREADS) finish_moments(GroupNorm<T> norm) {
     int64_t sample = blockIdx.x / (unsigned)norm.groups;
     int group = (int)(blockIdx.x % (unsigned)norm.groups), width = norm.channels / norm.groups;
@@ -159,8 +170,10 @@ __global__ void __launch_bounds__(THREADS) normalise(GroupNorm<T> norm) {
 
 // ---- backward
 
-/// A thread's channels in backward. With xhat = (x - mean) rstd, u = xhat w + b and y = silu(u) or u:
-///   g = grad_y y'(u) w,  grad_x = rstd (g - average(g) - xhat average(g xhat)), averages over the group.
+/// A thread's channels in backward. With xhat = (x - mean) rstd, u = xhat w + b and y = silu(u) or
+/// u:
+///   g = grad_y y'(u) w,  grad_x = rstd (g - average(g) - xhat average(g xhat)), averages over the
+///   group.
 template <int N> struct Coefficients {
     float mean[N], rstd[N], weight[N], bias[N];
 

@@ -1,5 +1,5 @@
-// Linear layers: cuBLASLt multiplies, and one kernel of our own sums rows (the gradient of a bias). A FLOAT32 master or bias beside
-// BFLOAT16 activations is rounded into scratch memory first.
+// Linear layers: cuBLASLt multiplies, and one kernel of our own sums rows (the gradient of a bias).
+// A FLOAT32 master or bias beside BFLOAT16 activations is rounded into scratch memory first.
 #include "ops/cuda/cublaslt.h"
 
 namespace {
@@ -12,7 +12,8 @@ void check_types(const Tensor *x, const Tensor *weight, const Tensor *y) {
           tensor_describe(y));
 }
 
-/// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias, or activation GELU_TANH of that.
+/// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias, or activation
+/// GELU_TANH of that.
 void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const Tensor *bias,
                    bool accumulate, bool gelu_tanh, Tensor *y) {
     if (tensor_numel(y) == 0) return;
@@ -58,8 +59,9 @@ void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor *grad_
 
 // ---- sums of rows
 //
-// Rows are cut into slices, blocks sum the rows of a slice, and the same kernel sums the slices' sums. A block's threads form a
-// table of `lanes` packs of columns by THREADS / lanes rows: narrow matrices get more rows.
+// Rows are cut into slices, blocks sum the rows of a slice, and the same kernel sums the slices'
+// sums. A block's threads form a table of `lanes` packs of columns by THREADS / lanes rows: narrow
+// matrices get more rows.
 
 constexpr int THREADS = 256;
 
@@ -93,7 +95,8 @@ __global__ void sum_rows_kernel(const T *x, int64_t rows, int64_t row_packs, int
     }
 }
 
-/// How rows of a shape are summed; it follows from the shape alone, and so do the bits of the result.
+/// How rows of a shape are summed; it follows from the shape alone, and so do the bits of the
+/// result.
 struct RowSum {
     int lanes;
     int64_t blocks_across, slices, slice_rows;

@@ -1,25 +1,30 @@
-// Losses. Sums of whole tensors take two steps: a block adds its part in double, then one block adds the parts, both in an order
-// that depends on the shape alone. The cross-entropy reads a row of logits once for its largest and the sum of its exponentials
-// together, and a second time only if the gradient is wanted.
+// Losses. Sums of whole tensors take two steps: a block adds its part in double, then one block
+// adds the parts, both in an order that depends on the shape alone. The cross-entropy reads a row
+// of logits once for its largest and the sum of its exponentials together, and a second time only
+// if the gradient is wanted.
 #include "ops/cuda/reduce.h"
 
 namespace {
 
 enum {
     THREADS = 256,
-    ROW_THREADS = 512, ///< of a row of logits, at most
-    MAX_BLOCKS = 1024, ///< whose partial sums one block adds up
+    /// of a row of logits, at most
+    ROW_THREADS = 512,
+    /// whose partial sums one block adds up
+    MAX_BLOCKS = 1024,
     PACKS_PER_THREAD = 4,
 };
 
 // ---- cross-entropy
 
 struct CrossEntropy {
-    float *logits; ///< [rows,classes]
+    /// [rows,classes]
+    float *logits;
     const int32_t *targets;
     int64_t rows, classes;
     bool gradient;
-    double *losses; ///< [rows]
+    /// [rows]
+    double *losses;
 };
 
 /// The largest of the numbers seen and the sum of exp(x - largest).
@@ -43,7 +48,8 @@ struct Exponentials {
     }
 };
 
-/// A block for each row. d(-log softmax(x)[t]) / dx = softmax(x) - onehot(t). A target that is no class makes the loss NaN.
+/// A block for each row. d(-log softmax(x)[t]) / dx = softmax(x) - onehot(t). A target that is no
+/// class makes the loss NaN.
 template <int N>
 __global__ void __launch_bounds__(ROW_THREADS) cross_entropy_rows(CrossEntropy loss) {
     const int packs = (int)(loss.classes / N);

@@ -1,6 +1,7 @@
-// The one file that knows NCCL. Its communicator does not block: joining, and beginning a sum, may go on behind the call that asked
-// for it and are polled, so that a rank that never comes is an error and not a hang. Nothing may be queued on the stream behind a
-// call before NCCL says that it has queued its own work there.
+// The one file that knows NCCL. Its communicator does not block: joining, and beginning a sum, may
+// go on behind the call that asked for it and are polled, so that a rank that never comes is an
+// error and not a hang. Nothing may be queued on the stream behind a call before NCCL says that it
+// has queued its own work there.
 #include "ops/collectives.h"
 #include "ops/cuda/cuda.h"
 #include "ops/cuda/nccl_api.h"
@@ -18,9 +19,11 @@
 
 struct Collectives {
     CudaDevice *device;
-    ncclComm_t communicator; ///< null once something failed
+    /// null once something failed
+    ncclComm_t communicator;
     int rank, count;
-    double timeout; ///< s, for what is polled by the calls that begin something
+    /// s, for what is polled by the calls that begin something
+    double timeout;
     cudaEvent_t computed, reduced;
     Error failure;
 };

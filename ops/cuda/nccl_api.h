@@ -1,6 +1,7 @@
-/// The part of NCCL's interface in use, of version 2.14 and newer. NCCL is no part of the CUDA Toolkit, and its header would be one more
-/// thing to install for a library that is opened when the program runs. Names, values and layouts are NCCL's: where <nccl.h> was
-/// included before, its types are taken, and the assertions below hold for both (tests/mpi/nccl_header.cpp).
+/// The part of NCCL's interface in use, of version 2.14 and newer. NCCL is no part of the CUDA
+/// Toolkit, and its header would be one more thing to install for a library that is opened when the
+/// program runs. Names, values and layouts are NCCL's: where <nccl.h> was included before, its
+/// types are taken, and the assertions below hold for both (tests/mpi/nccl_header.cpp).
 #pragma once
 #include <cuda_runtime.h>
 

@@ -1,34 +1,44 @@
-// Norms over rows: layer_norm and rms_norm, also of a residual sum. A row belongs to a warp if it is short, else to a block; its
-// threads read it once into registers, where the statistics take two passes (mean, then squared distances from it), so nothing
-// cancels. Rows that cannot be read 16 bytes at a time are read again from the cache instead. Column sums are taken over slabs of
-// rows, whose number depends on the shape alone, and the slabs are added in order.
+// Norms over rows: layer_norm and rms_norm, also of a residual sum. A row belongs to a warp if it
+// is short, else to a block; its threads read it once into registers, where the statistics take two
+// passes (mean, then squared distances from it), so nothing cancels. Rows that cannot be read 16
+// bytes at a time are read again from the cache instead. Column sums are taken over slabs of rows,
+// whose number depends on the shape alone, and the slabs are added in order.
 #include "ops/cuda/reduce.h"
 
 namespace {
 
 enum {
-    MAX_COLUMNS = 16384, ///< as on the CPU: twice as wide as the widest published Llama
+    /// as on the CPU: twice as wide as the widest published Llama
+    MAX_COLUMNS = 16384,
     WARP_ROWS_THREADS = 128,
     MAX_THREADS = 1024,
-    HELD = MAX_COLUMNS / MAX_THREADS, ///< elements of a row that a thread can hold
-    COLUMN_LANES = 32,                ///< column sums: packs side by side ...
-    ROW_LANES = 8,                    ///< ... and rows at a time in a block
+    /// elements of a row that a thread can hold
+    HELD = MAX_COLUMNS / MAX_THREADS,
+    /// column sums: packs side by side ...
+    COLUMN_LANES = 32,
+    /// ... and rows at a time in a block
+    ROW_LANES = 8,
     MAX_SLABS = 128,
     MIN_SLAB_ROWS = 32,
 };
 
-/// One call: forward (grad_y NULL) or backward. rms_norm is layer_norm with mean 0, which is not subtracted.
+/// One call: forward (grad_y NULL) or backward. rms_norm is layer_norm with mean 0, which is not
+/// subtracted.
 template <typename T> struct Norm {
     const T *x, *grad_y;
-    const T *added; ///< in packs, forward: x + added is stored in `sum` and normalised as stored
+    /// in packs, forward: x + added is stored in `sum` and normalised as stored
+    const T *added;
     T *sum;
-    const float *weight, *bias; ///< NULL: ones, zeros
+    /// NULL: ones, zeros
+    const float *weight, *bias;
     int64_t rows;
     int columns;
     float eps;
     bool centred;
-    T *y;               ///< or grad_x
-    float *mean, *rstd; ///< forward: NULL if not wanted
+    /// or grad_x
+    T *y;
+    /// forward: NULL if not wanted
+    float *mean, *rstd;
 };
 
 template <bool WARP> __device__ __forceinline__ float team_sum(float x) {
@@ -186,7 +196,8 @@ __global__ void __launch_bounds__(WARP ? WARP_ROWS_THREADS : MAX_THREADS)
     }
 }
 
-/// How many threads take a row of so many packs of N elements: few, while each can hold its part. Single elements are not held.
+/// How many threads take a row of so many packs of N elements: few, while each can hold its part.
+/// Single elements are not held.
 template <int N> int team_size(int packs) {
     constexpr int few = N > 1 ? 2 : HELD / 2, most = HELD / N;
     return packs <= 32 * few     ? 32
@@ -240,7 +251,8 @@ template <typename T> struct ColumnSums {
     const float *mean, *rstd;
     int64_t rows, slab_rows;
     int columns, slabs;
-    float *partial; ///< [slabs,2,C]
+    /// [slabs,2,C]
+    float *partial;
 };
 
 /// Block (tile, slab): 32 packs of columns over one slab of rows.
@@ -331,12 +343,15 @@ void parameter_gradients(ColumnSums<T> sums, const Tensor *x, Tensor *grad_weigh
 
 /// The norm of x, or of a + b, which is stored in `sum`.
 struct Input {
-    const Tensor *x; ///< or a
-    const Tensor *b; ///< NULL: x alone
+    /// or a
+    const Tensor *x;
+    /// NULL: x alone
+    const Tensor *b;
     Tensor *sum;
 };
 
-/// Rows that are not moved in packs are added before, by add() itself: the order of a row's sums is then that of the sum's own norm.
+/// Rows that are not moved in packs are added before, by add() itself: the order of a row's sums is
+/// then that of the sum's own norm.
 template <typename T> void run_forward(Norm<T> norm, const Input &input, const Tensor *y) {
     norm.x = data_of<T>(input.x);
     norm.columns = norm_columns(y);

@@ -9,14 +9,16 @@ namespace {
 
 enum {
     THREADS = 256,
-    CHUNK = 4096 ///< elements that a block takes
+    /// elements that a block takes
+    CHUNK = 4096
 };
 
 /// A row of the table. Chunks of all tensors are numbered one after another.
 template <typename Pointers> struct Row {
     Pointers at;
     int64_t numel;
-    int64_t end; ///< chunks of the tensors up to this one
+    /// chunks of the tensors up to this one
+    int64_t end;
 };
 
 template <typename Pointers> struct Table {
@@ -124,7 +126,8 @@ Constants constants_of(const AdamW *step) {
 }
 
 struct AdamWPointers {
-    const float *gradient; ///< NULL: zero
+    /// NULL: zero
+    const float *gradient;
     float *exp_avg, *exp_avg_sq, *parameter;
 };
 

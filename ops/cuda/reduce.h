@@ -2,7 +2,8 @@
 #pragma once
 #include "ops/cuda/elements.h"
 
-/// Whether all the addresses (NULL allowed) are multiples of 16, so that elements may be moved 16 bytes at a time.
+/// Whether all the addresses (NULL allowed) are multiples of 16, so that elements may be moved 16
+/// bytes at a time.
 template <typename... Pointer> static inline bool all_aligned(Pointer... pointers) {
     return ((0 | ... | reinterpret_cast<uintptr_t>(pointers)) % 16) == 0;
 }
@@ -10,7 +11,8 @@ template <typename... Pointer> static inline bool all_aligned(Pointer... pointer
 /// Elements of 16 bytes.
 template <typename T> constexpr int pack_size = pack_length(sizeof(T));
 
-/// N floats beside a pack of activations (a norm's weight): `from` is 16-byte aligned if N > 1; NULL gives `otherwise`.
+/// N floats beside a pack of activations (a norm's weight): `from` is 16-byte aligned if N > 1;
+/// NULL gives `otherwise`.
 template <int N>
 static __device__ __forceinline__ void load_floats(const float *from, float otherwise,
                                                    float (&to)[N]) {

@@ -3,18 +3,21 @@
 
 namespace {
 
-enum { ROPE_HEADS = 8 }; ///< a thread's at most
+/// a thread's at most
+enum { ROPE_HEADS = 8 };
 
 template <typename T> struct Rope {
     const T *x;
     const float *rotations;
     T *y;
     int64_t rows;
-    int heads, half; ///< of head_dim
+    /// of head_dim
+    int heads, half;
     float sign;
 };
 
-/// [x1, x2] of each head to [x1 cos - x2 sin, x2 cos + x1 sin]. Thread x: N pairs, y: a row; blocks along y: heads.
+/// [x1, x2] of each head to [x1 cos - x2 sin, x2 cos + x1 sin]. Thread x: N pairs, y: a row; blocks
+/// along y: heads.
 template <typename T, int N> __global__ void rope_kernel(Rope<T> r) {
     int first_head = (int)blockIdx.y * ROPE_HEADS, end_head = min(first_head + ROPE_HEADS, r.heads);
     for (int pair = (int)threadIdx.x * N; pair < r.half; pair += (int)blockDim.x * N)

@@ -1,5 +1,6 @@
-// Moving rows and pixels. Rows are copied as bytes, in the widest words that all of them begin and end with. Gradients are gathered,
-// never scattered with +=: each element of the result is written by one thread, which adds up its terms in a fixed order.
+// Moving rows and pixels. Rows are copied as bytes, in the widest words that all of them begin and
+// end with. Gradients are gathered, never scattered with +=: each element of the result is written
+// by one thread, which adds up its terms in a fixed order.
 #include "ops/cuda/elements.h"
 
 // ---- words
@@ -7,7 +8,8 @@
 using Word16 = Pack<uint32_t, 4>;
 using Word8 = Pack<uint32_t, 2>;
 
-/// The widest word, up to 16 bytes, that divides all of the sizes and addresses that were or-ed together.
+/// The widest word, up to 16 bytes, that divides all of the sizes and addresses that were or-ed
+/// together.
 static inline unsigned word_of(uint64_t all) {
     unsigned word = 16;
     while (all % word) word /= 2;
@@ -40,7 +42,8 @@ static int64_t row_bytes(const Tensor *x) {
 
 // ---- columns
 
-/// Rows of `words` words, copied between matrices whose rows are `from.stride` and `to.stride` words long.
+/// Rows of `words` words, copied between matrices whose rows are `from.stride` and `to.stride`
+/// words long.
 template <typename W>
 static __global__ void copy_columns_kernel(Rows<const W> from, Rows<W> to, int64_t rows,
                                            int64_t words) {
@@ -145,8 +148,9 @@ static void scatter_rows(const Tensor *rows, const Tensor *index, Tensor *y) {
     merge_rows_gradient(rows, index, y, nullptr);
 }
 
-// ---- resizing. Along an axis, output o is (1 - fraction) x[low] + fraction x[low + 1]; everything is computed in whole numbers but
-// the fraction. In the grid, channels lie along x, pixels of an image's row along y, rows of all images along z.
+// ---- resizing. Along an axis, output o is (1 - fraction) x[low] + fraction x[low + 1]; everything
+// is computed in whole numbers but the fraction. In the grid, channels lie along x, pixels of an
+// image's row along y, rows of all images along z.
 
 static __device__ __forceinline__ int64_t clamp(int64_t x, int64_t low, int64_t high) {
     return x < low ? low : x > high ? high : x;
@@ -168,8 +172,8 @@ struct NearestAxis {
     __device__ __forceinline__ float weight(int64_t, int64_t) const { return 1.0f; }
 };
 
-/// Pixels are squares: the centre of output o lies at (o + 1/2) input / output in the input, whose pixel i has its centre at
-/// i + 1/2. What falls outside takes the border pixel.
+/// Pixels are squares: the centre of output o lies at (o + 1/2) input / output in the input, whose
+/// pixel i has its centre at i + 1/2. What falls outside takes the border pixel.
 struct BilinearAxis {
     int64_t input, output;
 
@@ -185,7 +189,8 @@ struct BilinearAxis {
         return low + 1 < input ? low + 1 : low;
     }
 
-    /// Outputs first(i) .. end(i) - 1 are all that give input i a weight: low(o) >= i - 1 and low(o) <= i, solved for o.
+    /// Outputs first(i) .. end(i) - 1 are all that give input i a weight: low(o) >= i - 1 and
+    /// low(o) <= i, solved for o.
     __device__ __forceinline__ int64_t first(int64_t i) const {
         return clamp(divide_up((2 * i - 1) * output - input, 2 * input), 0, output);
     }

@@ -1,5 +1,6 @@
-// A copy from ordinary memory makes the driver stage it, and wait for it. Staged here, small copies go in line with the kernels, large
-// ones beside them: the next batch is on its way while the last one is computed.
+// A copy from ordinary memory makes the driver stage it, and wait for it. Staged here, small copies
+// go in line with the kernels, large ones beside them: the next batch is on its way while the last
+// one is computed.
 #include "ops/cuda/staging.h"
 
 #include <string.h>

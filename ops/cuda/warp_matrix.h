@@ -1,12 +1,13 @@
-/// Inside the CUDA kernels only: what a warp does together on tensor cores, as the PTX ISA defines it for sm_80 and newer (ldmatrix,
-/// mma.m16n8k16, cp.async).
+/// Inside the CUDA kernels only: what a warp does together on tensor cores, as the PTX ISA defines
+/// it for sm_80 and newer (ldmatrix, mma.m16n8k16, cp.async).
 ///
-/// A matrix of 8 x 8 bfloat16 takes one register a lane: lane l holds elements [l / 4][2 (l % 4)] and the one beside it, the first in the
-/// lower half. A product's operands are of such matrices:
+/// A matrix of 8 x 8 bfloat16 takes one register a lane: lane l holds elements [l / 4][2 (l % 4)]
+/// and the one beside it, the first in the lower half. A product's operands are of such matrices:
 ///
 ///   a, 16 x 16: a[0] top left, a[1] bottom left, a[2] top right, a[3] bottom right
 ///   b, 16 x 8, transposed (its columns are rows): b0 the first 8 of the 16, b1 the rest
-///   c, 16 x 8 float: c[0] and c[1] of the upper half's row l / 4, columns 2 (l % 4) and the next; c[2] and c[3] of the lower half's
+///   c, 16 x 8 float: c[0] and c[1] of the upper half's row l / 4, columns 2 (l % 4) and the next;
+///   c[2] and c[3] of the lower half's
 ///
 /// Whole warps call all but the copies.
 #pragma once
@@ -20,7 +21,8 @@ static __device__ __forceinline__ unsigned shared_address(const void *pointer) {
     return (unsigned)__cvta_generic_to_shared(pointer);
 }
 
-/// Four matrices from shared memory. Lanes 8 i to 8 i + 7 give the addresses of matrix i's rows, each a multiple of 16 bytes.
+/// Four matrices from shared memory. Lanes 8 i to 8 i + 7 give the addresses of matrix i's rows,
+/// each a multiple of 16 bytes.
 static __device__ __forceinline__ void load_matrices(unsigned (&matrices)[4], const bfloat16 *row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(matrices[0]), "=r"(matrices[1]), "=r"(matrices[2]), "=r"(matrices[3])
@@ -46,8 +48,8 @@ static __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigne
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/// 16 bytes (both addresses are multiples of 16) from global to shared memory, behind the thread's back, or zeros in their place; `from`
-/// must be an address in either case.
+/// 16 bytes (both addresses are multiples of 16) from global to shared memory, behind the thread's
+/// back, or zeros in their place; `from` must be an address in either case.
 static __device__ __forceinline__ void copy_async(void *to, const void *from, bool exists) {
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(shared_address(to)),
                  "l"(__cvta_generic_to_global(from)), "r"(exists ? 16 : 0)

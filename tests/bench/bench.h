@@ -26,7 +26,8 @@ static Device *bench_device(const char *name, int threads) {
     exit(1);
 }
 
-static double bench_budget = 0.4; ///< seconds per measurement
+/// seconds per measurement
+static double bench_budget = 0.4;
 static clockid_t bench_clock = CLOCK_MONOTONIC;
 
 static double bench_now(void) {
@@ -56,8 +57,8 @@ static double bench_seconds(Device *device, BenchCall call, void *context, int c
     return bench_now() - begin;
 }
 
-/// Median seconds of a call, after two that do not count. Short calls are timed by the group, so that waiting for a device that works
-/// through a queue does not count either.
+/// Median seconds of a call, after two that do not count. Short calls are timed by the group, so
+/// that waiting for a device that works through a queue does not count either.
 static double bench_measure(Device *device, BenchCall call, void *context) {
     enum { MOST = 2000 };
     static double times[MOST];

@@ -1,10 +1,12 @@
 // rooms: ops autograd
-// Speed of the ops that do little with much: norms, gates, sums, rotary embedding, the loss and the optimizer, at the shapes of the official
-// model. What counts is how near they come to reading each input and writing each output once.
+// Speed of the ops that do little with much: norms, gates, sums, rotary embedding, the loss and the
+// optimizer, at the shapes of the official model. What counts is how near they come to reading each
+// input and writing each output once.
 //
 //   bench_memory [--quick] [--device cpu|cuda] [--threads N] [--peak BANDWIDTH]
 //
-// Columns: the median over repeated runs, as gigabytes per second and milliseconds. --peak: of the device's memory, in TB/s, for the share.
+// Columns: the median over repeated runs, as gigabytes per second and milliseconds. --peak: of the
+// device's memory, in TB/s, for the share.
 #include "bench.h"
 #include "ops/ops.h"
 
@@ -15,7 +17,8 @@ static double peak;
 typedef struct Run {
     Tensor *x, *z, *y, *grad, *other_grad;
     Tensor *weight, *mean, *rstd, *index, *sum;
-    Tensor *rotations; ///< of heads of 128
+    /// of heads of 128
+    Tensor *rotations;
     AdamWTensors adamw;
 } Run;
 
@@ -79,7 +82,8 @@ static void rope_backward(void *context) {
     kernels(r->x)->rope(r->z, r->rotations, true, r->grad);
 }
 
-/// The gradient takes the logits' place, so from the second call on it is a softmax of small numbers: as much work.
+/// The gradient takes the logits' place, so from the second call on it is a softmax of small
+/// numbers: as much work.
 static void cross_entropy(void *context) {
     Run *r = context;
     kernels(r->x)->softmax_cross_entropy(r->x, r->index, true, r->sum);

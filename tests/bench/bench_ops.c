@@ -1,21 +1,27 @@
 // rooms: ops autograd
-// Speed of the products: linear layers, convolutions and attention, forward and input gradient, at the shapes of the official
-// model and of the tiny one, in both types.
+// Speed of the products: linear layers, convolutions and attention, forward and input gradient, at
+// the shapes of the official model and of the tiny one, in both types.
 //
-//   bench_ops [--quick] [--device cpu|cuda] [--threads N] [--processor-time] [--official] [--peak FLOAT32 BFLOAT16]
+//   bench_ops [--quick] [--device cpu|cuda] [--threads N] [--processor-time] [--official] [--peak
+//   FLOAT32 BFLOAT16]
 //             [linear|conv2d|attention]
 //
-// --processor-time: one thread, and the time it had a processor for: figures that mean something on a machine with other work.
-// --official: not the tiny model's shapes. --peak: what the device could do at best in each type, in TFLOP/s, for the share of it.
+// --processor-time: one thread, and the time it had a processor for: figures that mean something on
+// a machine with other work.
+// --official: not the tiny model's shapes. --peak: what the device could do at best in each type,
+// in TFLOP/s, for the share of it.
 //
-// Columns: the median over repeated runs, as GFLOP/s and milliseconds. Attention counts the products that the formula needs (4 per
-// query, visible key and channel forward, 10 backward: the gradients of q, k and v), not what masks or padding waste.
+// Columns: the median over repeated runs, as GFLOP/s and milliseconds. Attention counts the
+// products that the formula needs (4 per query, visible key and channel forward, 10 backward: the
+// gradients of q, k and v), not what masks or padding waste.
 #include "bench.h"
 #include "ops/ops.h"
 
 static Device *device;
-static bool official;   ///< without the tiny model's shapes
-static double peaks[2]; ///< TFLOP/s by type; 0: not known
+/// without the tiny model's shapes
+static bool official;
+/// TFLOP/s by type; 0: not known
+static double peaks[2];
 
 static void print_heading(const char *family) {
     printf("\n%-34s %-9s %28s %28s\n", family, "type", "forward", "input gradient");

@@ -1,11 +1,14 @@
 // rooms: ops autograd
-// The processor's own product with a large BFLOAT16 matrix (ops/cpu/bfloat16_product.h) beside the product library's, in turns, each time
-// with another matrix, so that it comes from memory as a layer's does. From 616 rows of a 7B model down to the smallest product that it takes.
-// Then convolutions with a large filter as products (ops/cpu/convolution_product.h) beside the library's, which packs the filter.
+// The processor's own product with a large BFLOAT16 matrix (ops/cpu/bfloat16_product.h) beside the
+// product library's, in turns, each time with another matrix, so that it comes from memory as a
+// layer's does. From 616 rows of a 7B model down to the smallest product that it takes. Then
+// convolutions with a large filter as products (ops/cpu/convolution_product.h) beside the
+// library's, which packs the filter.
 //
 //   bench_products [--threads N] [--repeat 9] [linear|conv2d]
 //
-// Prints medians in GFLOP/s, for a W^T ("forward") and a W ("gradient"), and the ratio of the medians. Nothing where the library is used.
+// Prints medians in GFLOP/s, for a W^T ("forward") and a W ("gradient"), and the ratio of the
+// medians. Nothing where the library is used.
 #include "bench.h"
 #include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/convolution_product.h"

@@ -1,13 +1,16 @@
 // rooms: train models ops checkpoints data autograd
-// The published recipe's step on model folders as users have them: seconds by network, and memory. tests/bench/make_official_weights.py
-// writes such folders with random weights.
+// The published recipe's step on model folders as users have them: seconds by network, and memory.
+// tests/bench/make_official_weights.py writes such folders with random weights.
 //
-//   bench_recipe FOLDER [--stage 1|2] [--lora-r 128] [--batch 1] [--text 41] [--steps 3] [--recompute N] [--threads N] [--lock 1]
+//   bench_recipe FOLDER [--stage 1|2] [--lora-r 128] [--batch 1] [--text 41] [--steps 3]
+//   [--recompute N] [--threads N] [--lock 1]
 //
-// FOLDER holds stable-diffusion-v1-5, clip-vit-large-patch14-336 and vicuna-7b-v1.5. An image takes the place of one token by 576, so 41
-// make 616. Prints every step, then the median of all but the first by network: forward times end with each network's last block (the
-// adapters count with the network behind them), backward is split where the visual tokens have their gradient.
-// --lock 1 keeps in memory what was read of the files: some machines page out what nobody used for a minute, and a step takes as long.
+// FOLDER holds stable-diffusion-v1-5, clip-vit-large-patch14-336 and vicuna-7b-v1.5. An image takes
+// the place of one token by 576, so 41 make 616. Prints every step, then the median of all but the
+// first by network: forward times end with each network's last block (the adapters count with the
+// network behind them), backward is split where the visual tokens have their gradient.
+// --lock 1 keeps in memory what was read of the files: some machines page out what nobody used for
+// a minute, and a step takes as long.
 #include "bench.h"
 #include "models/block_output.h"
 #include "recipe_options.h"
@@ -34,10 +37,12 @@ static const char *const part_names[PARTS] = {
     "update",
 };
 
-/// Where the time of a step goes: whatever ends now gets what has passed since something ended last.
+/// Where the time of a step goes: whatever ends now gets what has passed since something ended
+/// last.
 typedef struct Clock {
     double last, seconds[PARTS];
-    int visual_tokens; ///< index of the leaf that is complete as soon as the visual tokens' gradient is there
+    /// index of the leaf that is complete as soon as the visual tokens' gradient is there
+    int visual_tokens;
 } Clock;
 
 static void end_of(Clock *clock, Part part) {

@@ -1,10 +1,13 @@
 // rooms: train eval models ops checkpoints data autograd
-// Speed and memory of training steps of the tiny model: features of the frozen encoders from a cache, random tokens.
+// Speed and memory of training steps of the tiny model: features of the frozen encoders from a
+// cache, random tokens.
 //
-//   bench_step [--device cpu|cuda] [--batch 32] [--text 40] [--steps 12] [--threads N] [CHECKPOINTS]
+//   bench_step [--device cpu|cuda] [--batch 32] [--text 40] [--steps 12] [--threads N]
+//   [CHECKPOINTS]
 //
-// CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for each stage and type: the median
-// step, samples and tokens (visual ones counted) per second, and the highest memory of tensors.
+// CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for
+// each stage and type: the median step, samples and tokens (visual ones counted) per second, and
+// the highest memory of tensors.
 #include "bench.h"
 #include "recipe_options.h"
 #include "train/trainer/optimizer.h"

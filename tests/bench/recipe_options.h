@@ -1,4 +1,5 @@
-/// Inside the benchmarks: the published recipe as options, of which each benchmark changes what it must.
+/// Inside the benchmarks: the published recipe as options, of which each benchmark changes what it
+/// must.
 #pragma once
 #include "models/difflmm.h"
 

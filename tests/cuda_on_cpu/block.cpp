@@ -1,9 +1,10 @@
-// One fiber runs threads from the first to the last for as long as none of them waits; a thread that waits keeps its fiber, and another fiber
-// goes on with the next thread. A kernel without barriers is so a plain loop over blocks and threads on one fiber.
+// One fiber runs threads from the first to the last for as long as none of them waits; a thread
+// that waits keeps its fiber, and another fiber goes on with the next thread. A kernel without
+// barriers is so a plain loop over blocks and threads on one fiber.
 //
-// Threads that can go on run before threads that have not started, so a warp's lanes follow one another from shuffle to shuffle.
-// Blocks alternate between ascending and descending order of threads: a value read before another thread wrote it is still NaN in one of
-// the two.
+// Threads that can go on run before threads that have not started, so a warp's lanes follow one
+// another from shuffle to shuffle. Blocks alternate between ascending and descending order of
+// threads: a value read before another thread wrote it is still NaN in one of the two.
 #include "block.h"
 
 #include "autograd/error.h"

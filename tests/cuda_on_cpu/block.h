@@ -4,13 +4,17 @@
 
 /// What a launch asked for.
 struct Grid {
-    const char *name; ///< of the kernel, a literal
+    /// of the kernel, a literal
+    const char *name;
     uint3 blocks, threads;
-    size_t dynamic_shared; ///< bytes
-    size_t most_shared;    ///< that a block may have in all
+    /// bytes
+    size_t dynamic_shared;
+    /// that a block may have in all
+    size_t most_shared;
     void (*run)(const void *arguments);
     const void *arguments;
-    uint64_t number; ///< counts launches
+    /// counts launches
+    uint64_t number;
 };
 
 /// Executes all blocks. Device memory must be open.

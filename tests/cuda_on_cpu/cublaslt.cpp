@@ -1,10 +1,12 @@
 // Emulated cuBLASLt: checks first, then a product (matrix_product.h), queued as a kernel is.
 //
-// The heuristic proposes to split long sums of small matrices, as the real one does, so that the workspace is used and
-// checked; partial sums are kept as the preference's reduction schemes allow, at worst rounded to the output's type.
+// The heuristic proposes to split long sums of small matrices, as the real one does, so that the
+// workspace is used and checked; partial sums are kept as the preference's reduction schemes allow,
+// at worst rounded to the output's type.
 //
-// Roundings are the most that the real library makes (measured on an H200 with CUDA 13.0): every algorithm rounds a product into
-// BFLOAT16 before C is added, those with a split sum before the bias, and here all do so before whatever follows.
+// Roundings are the most that the real library makes (measured on an H200 with CUDA 13.0): every
+// algorithm rounds a product into BFLOAT16 before C is added, those with a split sum before the
+// bias, and here all do so before whatever follows.
 #include "cublasLt.h"
 #include "emulator.h"
 #include "matrix_product.h"
@@ -260,7 +262,8 @@ struct Argument {
     const char *name;
     const void *pointer;
     size_t bytes;
-    uint32_t alignment; ///< what the heuristic was told
+    /// what the heuristic was told
+    uint32_t alignment;
 };
 
 cublasStatus_t check_argument(const Argument &argument) {

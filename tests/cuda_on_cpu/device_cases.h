@@ -1,4 +1,5 @@
-/// Shared by the emulator's own tests: launches, copies, and failures that a child process is to die of. Each program includes it once.
+/// Shared by the emulator's own tests: launches, copies, and failures that a child process is to
+/// die of. Each program includes it once.
 #pragma once
 #include "emulator.h"
 

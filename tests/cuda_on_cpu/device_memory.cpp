@@ -1,5 +1,6 @@
-// The arena is reserved at once and protected as a whole: open for the time in which queued work runs, closed otherwise. Only the part
-// that was ever handed out changes protection, so opening it is one short system call per wait of the host.
+// The arena is reserved at once and protected as a whole: open for the time in which queued work
+// runs, closed otherwise. Only the part that was ever handed out changes protection, so opening it
+// is one short system call per wait of the host.
 #include "device_memory.h"
 
 #include "autograd/error.h"
@@ -23,7 +24,8 @@ const size_t guard = 256;     // after every block
 const size_t step = (size_t)2 << 20;
 
 struct Block {
-    size_t bytes, whole; ///< asked for; with rounding and guard
+    /// asked for; with rounding and guard
+    size_t bytes, whole;
     int device;
 };
 

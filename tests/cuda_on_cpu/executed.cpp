@@ -1,5 +1,5 @@
-// One file for each build of each program, named by the program and the time it was built at: a later build's addresses are others. Several
-// processes (a test program forks) append whole lines.
+// One file for each build of each program, named by the program and the time it was built at: a
+// later build's addresses are others. Several processes (a test program forks) append whole lines.
 #include "executed.h"
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// A switch saves what the System V ABI lets a function rely on across a call, and nothing else: floating-point control words are the
-// same for all fibers. (swapcontext makes a system call for the signal mask, which costs more than most kernels' work
-// between two barriers.)
+// A switch saves what the System V ABI lets a function rely on across a call, and nothing else:
+// floating-point control words are the same for all fibers. (swapcontext makes a system call for
+// the signal mask, which costs more than most kernels' work between two barriers.)
 #include "fiber.h"
 
 #include "sanitizers.h"
@@ -10,7 +10,8 @@
 #include <cstdint>
 #include <sys/mman.h>
 
-// Thread-local arrays of a kernel and frames that the sanitizers widen; the memory is taken when touched.
+// Thread-local arrays of a kernel and frames that the sanitizers widen; the memory is taken when
+// touched.
 static const size_t stack_bytes = 256 * 1024, guard_bytes = 64 * 1024;
 
 #if defined(__x86_64__)
@@ -95,7 +96,8 @@ void fiber_create(Fiber *fiber, void (*entry)()) {
     CHECK(memory != MAP_FAILED, "no memory for a fiber's stack");
     mprotect(memory, guard_bytes, PROT_NONE);
     fiber->stack = static_cast<char *>(memory) + guard_bytes;
-    // Stacks that all began at the same distance from a multiple of a large power of two would share a few sets of the caches.
+    // Stacks that all began at the same distance from a multiple of a large power of two would
+    // share a few sets of the caches.
     static unsigned made;
     fiber->stack_bytes = stack_bytes - made++ % 64 * (9 * 64);
     prepare(fiber, entry);

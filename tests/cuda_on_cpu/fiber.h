@@ -3,10 +3,13 @@
 #include <cstddef>
 
 struct Fiber {
-    void *context = nullptr; ///< the stack pointer, where it is not running
-    char *stack = nullptr;   ///< lowest address; NULL for the thread's own stack
+    /// the stack pointer, where it is not running
+    void *context = nullptr;
+    /// lowest address; NULL for the thread's own stack
+    char *stack = nullptr;
     size_t stack_bytes = 0;
-    void *fake_stack = nullptr; ///< the address sanitizer's
+    /// the address sanitizer's
+    void *fake_stack = nullptr;
 };
 
 /// Gives the fiber a stack; its first switch calls `entry`, which must never return.

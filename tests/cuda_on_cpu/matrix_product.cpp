@@ -1,5 +1,6 @@
-// Blocked as in Goto & van de Geijn 2008 (Anatomy of high-performance matrix multiplication): panels of both matrices are packed as
-// FLOAT32, and a tile of sums stays in registers over a block of k.
+// Blocked as in Goto & van de Geijn 2008 (Anatomy of high-performance matrix multiplication):
+// panels of both matrices are packed as FLOAT32, and a tile of sums stays in registers over a block
+// of k.
 #include "matrix_product.h"
 
 #include <algorithm>
@@ -59,7 +60,8 @@ Tile choose_tile() {
 
 int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-/// Panels of `width` rows (of columns, for B seen as its transpose), element (l, row) of a panel at l * width + row; zero beyond.
+/// Panels of `width` rows (of columns, for B seen as its transpose), element (l, row) of a panel at
+/// l * width + row; zero beyond.
 void pack(const Matrix &matrix, bool transposed, int64_t first, int64_t count, int64_t first_k,
           int64_t k, int64_t width, float *packed) {
     for (int64_t panel = 0; panel < count; panel += width)

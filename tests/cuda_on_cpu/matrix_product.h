@@ -1,5 +1,5 @@
-/// Inside the emulator: products of matrices, fast enough to train small networks in tests, independent of the kernels for the
-/// processor, and the same bits in every run.
+/// Inside the emulator: products of matrices, fast enough to train small networks in tests,
+/// independent of the kernels for the processor, and the same bits in every run.
 #pragma once
 #include "autograd/tensor.h"
 
@@ -7,7 +7,8 @@
 struct Matrix {
     const void *data;
     bool is_bfloat16;
-    int64_t row_step, column_step; ///< in elements
+    /// in elements
+    int64_t row_step, column_step;
 
     float at(int64_t row, int64_t column) const {
         int64_t i = row * row_step + column * column_step;
@@ -16,6 +17,7 @@ struct Matrix {
     }
 };
 
-/// sums [n][m] (column-major) = the part of a [m,k] b [k,n] over first_k .. last_k, accumulated in FLOAT32.
+/// sums [n][m] (column-major) = the part of a [m,k] b [k,n] over first_k .. last_k, accumulated in
+/// FLOAT32.
 void matrix_product(int64_t m, int64_t n, const Matrix &a, const Matrix &b, int64_t first_k,
                     int64_t last_k, float *sums);

@@ -1,9 +1,11 @@
-// Emulated NCCL over MPI, on a communicator of its own. A collective is two pieces of work in its stream: the first copies what is sent, the
-// second, which can run once all ranks' parts have come, writes what is received. The stream's work before and behind it runs
-// whenever the emulator likes, on each rank at another time; nothing blocks but a host that waits for the stream.
+// Emulated NCCL over MPI, on a communicator of its own. A collective is two pieces of work in its
+// stream: the first copies what is sent, the second, which can run once all ranks' parts have come,
+// writes what is received. The stream's work before and behind it runs whenever the emulator likes,
+// on each rank at another time; nothing blocks but a host that waits for the stream.
 //
-// MPI is called only by the thread that made the communicator. What a GPU would do by itself, here needs the host: a rank whose host waits
-// for another's message sends nothing meanwhile. So no rank may wait for its whole device between beginning a sum and waiting for it.
+// MPI is called only by the thread that made the communicator. What a GPU would do by itself, here
+// needs the host: a rank whose host waits for another's message sends nothing meanwhile. So no rank
+// may wait for its whole device between beginning a sum and waiting for it.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include "device_memory.h"
@@ -34,7 +36,8 @@ const char *const kind_names[] = {"ncclAllReduce", "ncclReduceScatter", "ncclAll
 
 /// What must be the same on every rank.
 struct Signature {
-    uint64_t number; ///< of the communicator's collectives
+    /// of the communicator's collectives
+    uint64_t number;
     uint64_t count;
     int32_t kind, type;
 };
@@ -46,7 +49,8 @@ struct Operation {
     cudaStream_t stream;
     enum { QUEUED, COPIED, COMPARING, MOVING, DONE } phase = QUEUED;
     std::vector<char> sent, received;
-    std::vector<Signature> signatures; ///< of all ranks
+    /// of all ranks
+    std::vector<Signature> signatures;
     MPI_Request request = MPI_REQUEST_NULL;
 };
 
@@ -70,9 +74,12 @@ struct ncclComm {
     MPI_Request request = MPI_REQUEST_NULL;
     std::vector<Member> members;
     Operation leaving;
-    std::shared_ptr<Operation> issued; ///< not queued yet
-    int polls;                         ///< since it was issued
-    cudaStream_t stream = nullptr;     ///< of all collectives
+    /// not queued yet
+    std::shared_ptr<Operation> issued;
+    /// since it was issued
+    int polls;
+    /// of all collectives
+    cudaStream_t stream = nullptr;
     uint64_t number = 0, finished = 0;
 };
 

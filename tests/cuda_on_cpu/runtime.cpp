@@ -1,4 +1,5 @@
-// The calls of the CUDA runtime. One lock around everything: which host thread makes progress is of no interest here.
+// The calls of the CUDA runtime. One lock around everything: which host thread makes progress is of
+// no interest here.
 #include "block.h"
 #include "device_memory.h"
 #include "emulator.h"

@@ -1,5 +1,6 @@
-// Nothing runs when it is issued. A wait runs what it must; whether work of other streams that may run before does so is drawn, the stream
-// with the most recently issued work first: what an event should have ordered comes out in the wrong order.
+// Nothing runs when it is issued. A wait runs what it must; whether work of other streams that may
+// run before does so is drawn, the stream with the most recently issued work first: what an event
+// should have ordered comes out in the wrong order.
 #include "stream.h"
 
 #include "device_memory.h"
@@ -56,7 +57,8 @@ void run_needed(cudaStream_t stream, uint64_t number) {
     }
 }
 
-/// The stream to run a piece of work of, usually that with the most recently issued; NULL when none can.
+/// The stream to run a piece of work of, usually that with the most recently issued; NULL when none
+/// can.
 cudaStream_t pick(int device, cudaStream_t except) {
     std::vector<cudaStream_t> able;
     for (cudaStream_t s : streams)

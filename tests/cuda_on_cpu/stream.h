@@ -6,21 +6,26 @@
 #include <functional>
 #include <memory>
 
-/// One recording of an event; later recordings are others. Or something that comes from outside of this process.
+/// One recording of an event; later recordings are others. Or something that comes from outside of
+/// this process.
 struct Recording {
     cudaStream_t stream;
-    uint64_t number; ///< of the work that completes it
+    /// of the work that completes it
+    uint64_t number;
     /// Where no work of this process completes it: asks whether it has come.
     std::function<bool()> outside;
     bool done = false;
-    double time = 0; ///< s
+    /// s
+    double time = 0;
 };
 
 struct Work {
-    uint64_t number; ///< counts everything that is issued
+    /// counts everything that is issued
+    uint64_t number;
     const char *name;
     std::function<void()> run;
-    std::shared_ptr<Recording> wait; ///< must be done before; or NULL
+    /// must be done before; or NULL
+    std::shared_ptr<Recording> wait;
 };
 
 struct cudaOnCpuStream {
@@ -31,7 +36,8 @@ struct cudaOnCpuStream {
 struct cudaOnCpuEvent {
     bool timed;
     int device;
-    std::shared_ptr<Recording> recording; ///< the last, or NULL
+    /// the last, or NULL
+    std::shared_ptr<Recording> recording;
 };
 
 bool stream_exists(cudaStream_t stream);
@@ -43,8 +49,10 @@ cudaStream_t stream_first(int device);
 /// Returns the work's number.
 uint64_t stream_queue(cudaStream_t stream, const char *name, std::function<void()> run,
                       std::shared_ptr<Recording> wait = nullptr);
-/// Runs the stream up to that work, what this waits for, and perhaps other work that may run before.
+/// Runs the stream up to that work, what this waits for, and perhaps other work that may run
+/// before.
 void stream_run_until(cudaStream_t stream, uint64_t number);
 void stream_run_all(int device);
-/// Runs one piece of work, or one that it waits for, for a host that polls: waits for nothing from outside. False if nothing was left.
+/// Runs one piece of work, or one that it waits for, for a host that polls: waits for nothing from
+/// outside. False if nothing was left.
 bool stream_run_one(cudaStream_t stream);

@@ -1,4 +1,5 @@
-// The emulated cuBLASLt multiplies, and refuses what the real one would refuse or would get wrong without a word.
+// The emulated cuBLASLt multiplies, and refuses what the real one would refuse or would get wrong
+// without a word.
 #include "cublasLt.h"
 #include "emulator.h"
 
@@ -234,8 +235,8 @@ static void gelu_comes_after_the_bias(void **) {
     assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
 }
 
-/// One element of a product in BFLOAT16, (1, 1) times (2^-8, 2^-17): 2^-8 when rounded, which 1 loses, while of the exact sum it keeps
-/// 1 + 2^-7.
+/// One element of a product in BFLOAT16, (1, 1) times (2^-8, 2^-17): 2^-8 when rounded, which 1
+/// loses, while of the exact sum it keeps 1 + 2^-7.
 struct ShortProduct : Product {
     static constexpr uint16_t ONE = 0x3f80, NEXT = 0x3f81, SMALL = 0x3b80, SMALLER = 0x3700;
     uint16_t *short_a, *short_b, *short_d, *short_bias;

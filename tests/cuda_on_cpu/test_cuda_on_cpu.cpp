@@ -1,4 +1,5 @@
-// What kernels do: the emulator finds what a GPU would leave undefined, and computes what is defined.
+// What kernels do: the emulator finds what a GPU would leave undefined, and computes what is
+// defined.
 #include "device_cases.h"
 #include "ops/cuda/warp_matrix.h"
 #include "sanitizers.h"
@@ -78,9 +79,11 @@ static void every_thread_of_every_block_runs_once(void **) {
     assert_success(cudaStreamDestroy(stream));
 }
 
-enum { MATRIX_PITCH = 24 }; ///< elements from one staged row to the next
+/// elements from one staged row to the next
+enum { MATRIX_PITCH = 24 };
 
-/// c += a b; b is [16,8], or its transpose [8,16]. Without `barrier` rows may be loaded before they are written.
+/// c += a b; b is [16,8], or its transpose [8,16]. Without `barrier` rows may be loaded before they
+/// are written.
 static __global__ void product_kernel(const bfloat16 *a, const bfloat16 *b, float *c,
                                       bool transposed, bool barrier) {
     SHARED_ARRAY(bfloat16, left, 16 * MATRIX_PITCH);
@@ -186,7 +189,8 @@ static void matrices_need_a_barrier_before_loads(void **) {
     assert_success(cudaStreamDestroy(stream));
 }
 
-/// Threads copy four floats each, every other thread none. y: what is there before the wait, and after it.
+/// Threads copy four floats each, every other thread none. y: what is there before the wait, and
+/// after it.
 static __global__ void copy_kernel(const float *x, float *y) {
     SHARED_ARRAY(float, values, 128);
     float *mine = values + threadIdx.x * 4;

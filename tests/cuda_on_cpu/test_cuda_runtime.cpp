@@ -5,7 +5,8 @@
 
 static __global__ void copy_kernel(const float *x, float *y) { y[0] = x[0]; }
 
-/// How often, of 32 times, a stream reads what another has written or was to write later, in the wrong order.
+/// How often, of 32 times, a stream reads what another has written or was to write later, in the
+/// wrong order.
 static int count_disorder(bool with_event, bool write_first) {
     cudaStream_t writer = make_stream(), reader = make_stream();
     cudaEvent_t event;

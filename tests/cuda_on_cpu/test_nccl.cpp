@@ -1,4 +1,5 @@
-// The emulated NCCL with one rank: what it refuses, and that nothing is queued before it says so. tests/mpi has several ranks.
+// The emulated NCCL with one rank: what it refuses, and that nothing is queued before it says so.
+// tests/mpi has several ranks.
 #include "emulator.h"
 
 #include <nccl.h>

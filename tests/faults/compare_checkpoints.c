@@ -1,5 +1,5 @@
-// compare_checkpoints A B: exit 0 if the two training checkpoints hold the same weights, moments and position, bit by bit; 1 with
-// what differs.
+// compare_checkpoints A B: exit 0 if the two training checkpoints hold the same weights, moments
+// and position, bit by bit; 1 with what differs.
 #include "checkpoints/training_state.h"
 #include "tests/faults/checkpoint_difference.h"
 

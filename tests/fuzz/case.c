@@ -116,7 +116,8 @@ bool case_save(const FuzzCase *fuzz_case, const char *seeds, const char *path) {
 typedef struct Reading {
     FuzzCase *fuzz_case;
     const char *seeds;
-    size_t at; ///< of the edit
+    /// of the edit
+    size_t at;
 } Reading;
 
 static bool read_overlay(Reading *reading, OverlayKind kind, char *rest) {

@@ -24,7 +24,8 @@ enum { MOST_ARGUMENTS = 128, MOST_OVERLAYS = 4 };
 
 typedef struct FuzzCase {
     char target[32];
-    char *arguments[MOST_ARGUMENTS + 1]; ///< ends with NULL
+    /// ends with NULL
+    char *arguments[MOST_ARGUMENTS + 1];
     int count;
     Overlay overlays[MOST_OVERLAYS];
     int overlay_count;

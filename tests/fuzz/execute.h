@@ -7,8 +7,10 @@ typedef struct Outcome {
     double seconds;
     /// File descriptors that were not closed.
     int descriptors;
-    ByteBuffer out, err; ///< what was printed
-    ByteBuffer changes;  ///< "added PATH", "removed PATH", "changed PATH", a line each
+    /// what was printed
+    ByteBuffer out, err;
+    /// "added PATH", "removed PATH", "changed PATH", a line each
+    ByteBuffer changes;
 } Outcome;
 
 void outcome_free(Outcome *outcome);

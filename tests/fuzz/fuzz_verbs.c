@@ -50,7 +50,8 @@ static bool leaks(void) { return false; }
 /// Findings that read alike but for numbers.
 typedef struct Kind {
     char text[240];
-    char first[64]; ///< target, seed and number of the first one
+    /// target, seed and number of the first one
+    char first[64];
     int64_t count;
 } Kind;
 
@@ -62,9 +63,12 @@ typedef struct Counts {
 
 /// What the worker tells, in memory that outlives it.
 typedef struct Shared {
-    volatile int64_t number; ///< of the case that runs
-    volatile double started; ///< when; 0: none runs
-    volatile bool leaked;    ///< some case of the batch did
+    /// of the case that runs
+    volatile int64_t number;
+    /// when; 0: none runs
+    volatile double started;
+    /// some case of the batch did
+    volatile bool leaked;
     Kind kinds[MOST_KINDS];
     int num_kinds;
     Counts counts[MOST_TARGETS];
@@ -75,7 +79,8 @@ typedef struct Campaign {
     uint64_t seed;
     Capture capture;
     Shared *shared;
-    Tree tree; ///< of the seeds, as they lie in <folder>/tree
+    /// of the seeds, as they lie in <folder>/tree
+    Tree tree;
     bool verbose;
     /// The name of the folder that cases run in, odd for odd seeds.
     const char *tree_name;
@@ -429,10 +434,13 @@ static int usage(void) {
 }
 
 typedef struct Options {
-    const Target *only;  ///< NULL: every target in turn
-    int64_t from, cases; ///< cases -1: no limit
+    /// NULL: every target in turn
+    const Target *only;
+    /// cases -1: no limit
+    int64_t from, cases;
     double seconds;
-    char **saved; ///< [saved_count] files of cases
+    /// [saved_count] files of cases
+    char **saved;
     int saved_count;
     bool has_case;
 } Options;

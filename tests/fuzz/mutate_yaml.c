@@ -172,7 +172,8 @@ void append_setting(ByteBuffer *out, Random *random) {
 // ---- lines
 
 typedef struct Line {
-    size_t begin, size; ///< with its newline
+    /// with its newline
+    size_t begin, size;
 } Line;
 
 static Line line_at(const ByteBuffer *bytes, size_t at) {

@@ -254,7 +254,8 @@ const Target *target_find(const char *name) {
 
 typedef struct Cap {
     const char *key;
-    double most, otherwise; ///< above `most`, and below 0, the value becomes `otherwise`
+    /// above `most`, and below 0, the value becomes `otherwise`
+    double most, otherwise;
 } Cap;
 
 static const Cap CAPS[] = {{"training.max_steps", 3, 1},

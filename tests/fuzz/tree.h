@@ -6,7 +6,8 @@
 #include <time.h>
 
 typedef struct TreeEntry {
-    char *path; ///< relative to the folder
+    /// relative to the folder
+    char *path;
     mode_t mode;
     off_t size;
     ino_t inode;

@@ -1,13 +1,16 @@
-// A training step at full size with random weights: CLIP ViT-L/14-336, Stable Diffusion v1.5's VAE and U-Net, a Llama of 7B, in
-// bfloat16, as the published recipe trains. Encoders, forward, backward and update; nothing comes from a cache.
+// A training step at full size with random weights: CLIP ViT-L/14-336, Stable Diffusion v1.5's VAE
+// and U-Net, a Llama of 7B, in bfloat16, as the published recipe trains. Encoders, forward,
+// backward and update; nothing comes from a cache.
 //
-//   bench_full_step [--device cuda|cpu] [--batch 1] [--text 41] [--steps 5] [--stage 1|2] [--recompute N] [--peak TFLOPS] [--small]
+//   bench_full_step [--device cuda|cpu] [--batch 1] [--text 41] [--steps 5] [--stage 1|2]
+//   [--recompute N] [--peak TFLOPS] [--small]
 //
-// An image takes the place of one token by 576, so 41 make 616. --small: tiny networks, to see that the program runs. Prints the median step, tokens (visual
-// ones counted) per second, the language model's products alone as TFLOP/s (and as a share of --peak), and memory of tensors.
+// An image takes the place of one token by 576, so 41 make 616. --small: tiny networks, to see that
+// the program runs. Prints the median step, tokens (visual ones counted) per second, the language
+// model's products alone as TFLOP/s (and as a share of --peak), and memory of tensors.
 //
-// The linker puts the __wrap_ functions below in the place of models/weights.h's, so networks are read from directories that hold a
-// configuration and an empty weight file.
+// The linker puts the __wrap_ functions below in the place of models/weights.h's, so networks are
+// read from directories that hold a configuration and an empty weight file.
 #include "models/weights.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/recipe_options.h"
@@ -205,7 +208,8 @@ static Inputs inputs_new(const Settings *settings, int vocabulary) {
 
 enum { ENCODERS, FORWARD, BACKWARD, UPDATE, PARTS };
 
-/// One step; its parts' seconds are added to `parts` (with a wait for the device after each), or only the whole is waited for (NULL).
+/// One step; its parts' seconds are added to `parts` (with a wait for the device after each), or
+/// only the whole is waited for (NULL).
 static DiffLMMLoss run_step(const Settings *settings, const DiffLMM *model, const Inputs *in,
                             Optimizer *optimizer, uint64_t step, double *parts) {
     double at[PARTS + 1] = {0};
@@ -240,7 +244,8 @@ static DiffLMMLoss run_step(const Settings *settings, const DiffLMM *model, cons
     return loss;
 }
 
-/// Multiply-adds of the language model's linear layers count two, forward and for the gradient of their input.
+/// Multiply-adds of the language model's linear layers count two, forward and for the gradient of
+/// their input.
 static double language_flops(const LlamaConfig *config, int64_t tokens, int64_t supervised) {
     double layer = 0;
     for (LlamaModule m = 0; m < LLAMA_MODULE_COUNT; m++)

@@ -1,4 +1,5 @@
-// What ops/cuda/nccl_api.h says of NCCL against NCCL's own header, where that is installed. Only compiled.
+// What ops/cuda/nccl_api.h says of NCCL against NCCL's own header, where that is installed. Only
+// compiled.
 #include <nccl.h>
 
 #include "ops/cuda/nccl_api.h" // takes the types of <nccl.h>; its assertions are about those

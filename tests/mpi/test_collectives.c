@@ -1,5 +1,6 @@
-// The process group, run by mpirun: test_collectives DEVICE TESTS. Every rank runs the same tests; CUDA tensors are summed by NCCL,
-// emulated or real. With kernels executed on the processor every rank has another order of streams.
+// The process group, run by mpirun: test_collectives DEVICE TESTS. Every rank runs the same tests;
+// CUDA tensors are summed by NCCL, emulated or real. With kernels executed on the processor every
+// rank has another order of streams.
 #include "autograd/tape.h"
 #include "ops/kernels.h"
 #include "train/group/process_group.h"
@@ -19,7 +20,8 @@
 
 #include <cmocka.h>
 
-// ---- what the process group asks of MPI, counted on the way [the profiling interface: MPI 4.1, chapter 15]
+// ---- what the process group asks of MPI, counted on the way [the profiling interface: MPI 4.1,
+// chapter 15]
 
 static int mpi_calls;
 #define COUNTED(name, parameters, arguments) \
@@ -124,7 +126,8 @@ static void assert_whole_sums(const Tensor *x, double factor, int64_t first, int
 // ---- sums
 
 enum { SIZES = 5 };
-/// Times the number of ranks where each has a part. The last is beyond what MPI sends without being asked.
+/// Times the number of ranks where each has a part. The last is beyond what MPI sends without being
+/// asked.
 static const int64_t sizes[SIZES] = {1, 3, 7, 1023, 300007};
 
 static void all_reduce_gives_every_rank_the_sum(void **state) {
@@ -180,7 +183,8 @@ static void all_gather_gives_every_rank_all_parts(void **state) {
     scope_end();
 }
 
-/// Adding R numbers one by one rounds R - 1 times, each time by at most 2^-24 of a partial sum, which the sum of magnitudes bounds.
+/// Adding R numbers one by one rounds R - 1 times, each time by at most 2^-24 of a partial sum,
+/// which the sum of magnitudes bounds.
 static void sums_are_within_rounding_and_the_same_every_time(void **state) {
     (void)state;
     enum { N = 100003 };
@@ -348,7 +352,8 @@ static void ranks_that_share_a_gpu_are_refused(void **state) {
 
 enum { GO_TAG = 99 };
 
-/// The last rank stays until all others let it go: what it does afterwards is no answer to their sums.
+/// The last rank stays until all others let it go: what it does afterwards is no answer to their
+/// sums.
 static bool last_rank_stays_away(void) {
     if (rank != count - 1) return false;
     for (int r = 0; r < count - 1; r++)

@@ -1,5 +1,5 @@
-// The real NCCL, as far as this machine goes: every call in use is found in the library and makes an id; with a GPU, one rank
-// sums. Exits with 77 (skipped) where NCCL is not installed.
+// The real NCCL, as far as this machine goes: every call in use is found in the library and makes
+// an id; with a GPU, one rank sums. Exits with 77 (skipped) where NCCL is not installed.
 #include "ops/collectives.h"
 #include "ops/kernels.h"
 

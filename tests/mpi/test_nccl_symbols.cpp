@@ -1,5 +1,5 @@
-// The NCCL that is installed has every call in use and is new enough; needs neither a GPU nor nvcc. Exits with 77 (skipped) where
-// there is none.
+// The NCCL that is installed has every call in use and is new enough; needs neither a GPU nor nvcc.
+// Exits with 77 (skipped) where there is none.
 #include "ops/cuda/nccl_api.h"
 
 #include <cstdio>

@@ -1,10 +1,13 @@
-// The same training on 1, 2, 3 and 4 processes, through the program itself: the same global batches of 12 give the same losses and
-// weights up to rounding, however they are cut; the same cut gives the same bits.
+// The same training on 1, 2, 3 and 4 processes, through the program itself: the same global batches
+// of 12 give the same losses and weights up to rounding, however they are cut; the same cut gives
+// the same bits.
 //
-// The data have text-only batches, batches that not every rank gets a sample of, and a damaged image that is left out.
+// The data have text-only batches, batches that not every rank gets a sample of, and a damaged
+// image that is left out.
 //
-// What rounding may do is measured: one process adds the same numbers in other orders when it cuts its batch otherwise. Those runs are
-// held against a bound from float32's rounding, and all runs against them.
+// What rounding may do is measured: one process adds the same numbers in other orders when it cuts
+// its batch otherwise. Those runs are held against a bound from float32's rounding, and all runs
+// against them.
 #include "data/tiny/world.h"
 #include "tests/faults/checkpoint_difference.h"
 #include "tests/unit/temporary_folder.h"
@@ -26,8 +29,9 @@ typedef struct Cut {
 
 #define TINY SOURCE_DIR "/checkpoints/tiny"
 
-/// AdamW with an epsilon far above the gradients is momentum descent, through which a relative error passes unchanged. With a small one the
-/// first steps are the gradients' signs: where a gradient is nothing but rounding, so is its sign.
+/// AdamW with an epsilon far above the gradients is momentum descent, through which a relative
+/// error passes unchanged. With a small one the first steps are the gradients' signs: where a
+/// gradient is nothing but rounding, so is its sign.
 static const char SHARED[] =
     "model.sd=" TINY "/sd model.vision_tower=" TINY "/clip model.llm=" TINY "/llm "
     "model.dtype=float32 data.image_size=128 data.model_max_length=160 data.missing_image=skip "
@@ -90,9 +94,12 @@ static void assert_same_bits(const char *a, const char *b, int step) {
 // ---- how far two runs are apart
 
 typedef struct Distance {
-    double loss;     ///< the largest of any step, relative
-    double gradient; ///< of the first step's mean gradient, relative in the norm
-    double weights;  ///< of the last weights, in the norm, relative to how far training moved them
+    /// the largest of any step, relative
+    double loss;
+    /// of the first step's mean gradient, relative in the norm
+    double gradient;
+    /// of the last weights, in the norm, relative to how far training moved them
+    double weights;
 } Distance;
 
 static double loss_distance(const char *a, const char *b) {
@@ -147,9 +154,10 @@ static void assert_within(Distance distance, Distance allowed) {
     assert_true(distance.weights <= allowed.weights);
 }
 
-/// What float32 allows: a value that has gone through LAYERS roundings, each of a sum of at most TERMS products, of independent errors that
-/// add up as squares, in both runs; a gradient goes through twice as many. Each step adds its error to the weights, and what
-/// these differ by adds to the next step's no more than a pass does.
+/// What float32 allows: a value that has gone through LAYERS roundings, each of a sum of at most
+/// TERMS products, of independent errors that add up as squares, in both runs; a gradient goes
+/// through twice as many. Each step adds its error to the weights, and what these differ by adds to
+/// the next step's no more than a pass does.
 static Distance rounding_bound(void) {
     enum { TERMS = 9 * 96, LAYERS = 36 + 44 + 180 + 8 + 47 }; // CLIP, VAE, U-Net, projector, LLM
     double value = sqrt(TERMS) * 0x1p-24 * sqrt(2 * LAYERS), gradient = value * sqrt(2);
@@ -184,7 +192,8 @@ static void any_cut_of_the_global_batch_gives_the_same_training(int stage) {
         say(name, distance);
         most = larger(most, distance);
     }
-    // Errors of the same kind and size: the largest of so few is no more than a few times the largest of fewer.
+    // Errors of the same kind and size: the largest of so few is no more than a few times the
+    // largest of fewer.
     Distance allowed = {4 * control.loss, 4 * control.gradient, 4 * control.weights};
     assert_within(most, allowed);
 }

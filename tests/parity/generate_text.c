@@ -1,10 +1,12 @@
-// Continues the questions that come on stdin greedily and in FLOAT32, all in one batch, for tests/parity/check_smollm2.py.
+// Continues the questions that come on stdin greedily and in FLOAT32, all in one batch, for
+// tests/parity/check_smollm2.py.
 //
-//   generate_text MODEL VERSION NEW_TOKENS <questions >answers      VERSION: a conversation template, as data.version takes it
+//   generate_text MODEL VERSION NEW_TOKENS <questions >answers      VERSION: a conversation
+//   template, as data.version takes it
 //
-// A question is its length as an unsigned 32-bit number and its bytes; at most 64. An answer is the prompt's ids, the new ids without
-// the one that ended them (each list: how many, then 32 bits each), whether it ended before NEW_TOKENS, and the length and bytes of
-// the new ids' text.
+// A question is its length as an unsigned 32-bit number and its bytes; at most 64. An answer is the
+// prompt's ids, the new ids without the one that ended them (each list: how many, then 32 bits
+// each), whether it ended before NEW_TOKENS, and the length and bytes of the new ids' text.
 #include "data/conversation.h"
 #include "models/language/llama_generate.h"
 #include "ops/kernels.h"

@@ -1,12 +1,14 @@
-// Runs one network of a published model directory on given inputs and writes what its blocks and the whole give, for comparison with
-// the reference implementation (full_size_*.py).
+// Runs one network of a published model directory on given inputs and writes what its blocks and
+// the whole give, for comparison with the reference implementation (full_size_*.py).
 //
-//   network_outputs KIND FOLDER INPUTS OUTPUTS [dtype=float32|bfloat16] [device=cpu|cuda] [threads=N] [block=N] [timestep=N] [repeat=N]
+//   network_outputs KIND FOLDER INPUTS OUTPUTS [dtype=float32|bfloat16] [device=cpu|cuda]
+//   [threads=N] [block=N] [timestep=N] [repeat=N]
 //                   [clock=wall|processor]
 //
-// INPUTS and OUTPUTS are safetensors, images channels last. A block's output is called as the reference calls the module; the rest as
-// the kind says. Prints one line of JSON for each repetition: seconds of forward and backward; the first also of loading. clock=processor
-// counts the seconds of all threads, for a machine that others use as well.
+// INPUTS and OUTPUTS are safetensors, images channels last. A block's output is called as the
+// reference calls the module; the rest as the kind says. Prints one line of JSON for each
+// repetition: seconds of forward and backward; the first also of loading. clock=processor counts
+// the seconds of all threads, for a machine that others use as well.
 #include "tests/parity/network_outputs.h"
 
 #include "checkpoints/safetensors.h"
@@ -21,7 +23,8 @@
 
 typedef struct KeptOutput {
     char *name;
-    SafetensorsTensor tensor; ///< its data are float32 and its own
+    /// its data are float32 and its own
+    SafetensorsTensor tensor;
     int64_t shape[MAX_RANK];
 } KeptOutput;
 
@@ -29,7 +32,8 @@ struct Run {
     SafetensorsFile *inputs;
     char **options;
     int num_options;
-    bool keeps; ///< the repetition whose outputs are written
+    /// the repetition whose outputs are written
+    bool keeps;
     KeptOutput *outputs;
     int64_t num_outputs;
     clockid_t clock;
@@ -155,7 +159,8 @@ static void print_repetition(const Run *run, int repetition) {
     fflush(stdout);
 }
 
-/// Outputs of the first repetition are kept; the others, to which nothing listens, are the ones to time.
+/// Outputs of the first repetition are kept; the others, to which nothing listens, are the ones to
+/// time.
 static bool run_network(const NetworkKind *kind, const char *folder, Run *run, Device *device,
                         Error *error) {
     const char *dtype = run_option(run, "dtype", "float32");

@@ -1,4 +1,5 @@
-/// The networks that network_outputs can run, one table for each family, and what their functions work with.
+/// The networks that network_outputs can run, one table for each family, and what their functions
+/// work with.
 #pragma once
 #include "autograd/tensor.h"
 
@@ -11,7 +12,8 @@ typedef enum RunPhase { RUN_LOAD, RUN_FORWARD, RUN_BACKWARD, RUN_PHASES } RunPha
 typedef struct NetworkKind {
     const char *name;
     void *(*load)(Run *run, const char *folder, Device *device, DType dtype, Error *error);
-    void (*run)(Run *run, void *network); ///< inside a scope
+    /// inside a scope
+    void (*run)(Run *run, void *network);
     void (*release)(void *network);
 } NetworkKind;
 

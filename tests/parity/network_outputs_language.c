@@ -1,9 +1,11 @@
 // Decoders, and BERT.
 //
 //   llama   embeddings [T,C], lengths [1,num] of T's packed sequences, [direction [T,V]]
-//           logits, hidden, blocks; with a direction the gradient of <logits, direction>: embeddings_grad
+//           logits, hidden, blocks; with a direction the gradient of <logits, direction>:
+//           embeddings_grad
 //   bert    ids [1,T], lengths, [direction [T,C]]
-//           embeddings, hidden, blocks; with a direction the gradient of <hidden, direction> with respect to the embeddings
+//           embeddings, hidden, blocks; with a direction the gradient of <hidden, direction> with
+//           respect to the embeddings
 #include "models/language/bert.h"
 #include "models/language/llama.h"
 #include "tests/parity/network_outputs.h"

@@ -1,6 +1,7 @@
 // Segment Anything.
 //
-//   sam   pixels (normalised), point [1,2] in the square   embedding, logits [num_masks,4G,4G], iou [1,num_masks], blocks
+//   sam   pixels (normalised), point [1,2] in the square   embedding, logits [num_masks,4G,4G], iou
+//   [1,num_masks], blocks
 #include "models/sam/sam.h"
 #include "ops/ops.h"
 #include "tests/parity/network_outputs.h"

@@ -3,8 +3,10 @@
 //   clip_vision   pixels                          features, blocks
 //   clip_text     ids                             hidden, blocks
 //   vae           image                           moments, blocks
-//   unet          latents, context, [direction]   feature, blocks; with a direction the gradients of <feature, direction>:
-//                 options block, timestep         context_grad, and latents_grad unless frozen_latents=1
+//   unet          latents, context, [direction]   feature, blocks; with a direction the gradients
+//   of <feature, direction>:
+//                 options block, timestep         context_grad, and latents_grad unless
+//                 frozen_latents=1
 #include "autograd/tape.h"
 #include "models/clip/clip_text.h"
 #include "models/clip/clip_vision.h"

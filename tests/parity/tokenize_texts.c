@@ -1,9 +1,10 @@
 // Tokenizes the texts that come on stdin, for tests/parity/check_tokenizer.py.
 //
-//   tokenize_texts TOKENIZER <texts >results      TOKENIZER: as tokenizer_open() takes it, or a BERT vocab.txt
+//   tokenize_texts TOKENIZER <texts >results      TOKENIZER: as tokenizer_open() takes it, or a
+//   BERT vocab.txt
 //
-// A text is its length as an unsigned 32-bit number and its bytes. A result is the number of tokens, their ids (32 bits each), the
-// length of what decoding them gives, and its bytes.
+// A text is its length as an unsigned 32-bit number and its bytes. A result is the number of
+// tokens, their ids (32 bits each), the length of what decoding them gives, and its bytes.
 #include "data/tokenizers/tokenizer.h"
 #include "data/tokenizers/word_piece.h"
 
@@ -13,7 +14,8 @@
 
 typedef struct Opened {
     Tokenizer *tokenizer;
-    WordPiece *word_piece; ///< one of the two; it decodes nothing
+    /// one of the two; it decodes nothing
+    WordPiece *word_piece;
 } Opened;
 
 static void write_answer(const TokenList *list, const char *text) {

@@ -1,5 +1,6 @@
-/// Shared by the tests of ops: random tensors, comparison with a float64 reference under a tolerance that follows from the
-/// type and the size, numerical gradients of any op, and a run of the whole test program per device and kernel level.
+/// Shared by the tests of ops: random tensors, comparison with a float64 reference under a
+/// tolerance that follows from the type and the size, numerical gradients of any op, and a run of
+/// the whole test program per device and kernel level.
 ///
 ///     int main(void) { return case_run_levels(run_my_tests); }
 ///
@@ -84,9 +85,10 @@ static int case_run_in_child(CaseProgram program, bool (*open)(const char *level
     return 1;
 }
 
-/// Runs the tests on the processor at each of the levels (NULL: its best), then on the GPU, each in a process of its own: a library
-/// that chooses its code once per process keeps its first choice, and a GPU is not shared over a fork. The environment variable
-/// DIFFLMM_TEST_DEVICE (cpu, cuda) leaves the other out. Returns what main() returns.
+/// Runs the tests on the processor at each of the levels (NULL: its best), then on the GPU, each in
+/// a process of its own: a library that chooses its code once per process keeps its first choice,
+/// and a GPU is not shared over a fork. The environment variable DIFFLMM_TEST_DEVICE (cpu, cuda)
+/// leaves the other out. Returns what main() returns.
 static int case_run(CaseProgram program, const char *const *levels, size_t count) {
     const char *only = getenv("DIFFLMM_TEST_DEVICE");
     int failed = 0, runs = 0;
@@ -125,7 +127,8 @@ static int case_run_devices(CaseProgram program) {
 
 static void *case_arrays[4096];
 static int case_array_count;
-/// How many arrays there were when a case began: cases nest, and a test that fails leaves its own open.
+/// How many arrays there were when a case began: cases nest, and a test that fails leaves its own
+/// open.
 static int case_marks[256], case_depth;
 
 static void case_begin(void) {
@@ -149,7 +152,8 @@ static void *case_memory(int64_t count, size_t size) {
 
 static double *case_zeros(int64_t n) { return case_memory(n, sizeof(double)); }
 
-/// x's elements in host memory, in x's own type: tests never touch a tensor's memory, which a GPU's may not be. Freed by case_end().
+/// x's elements in host memory, in x's own type: tests never touch a tensor's memory, which a GPU's
+/// may not be. Freed by case_end().
 static void *case_host(const Tensor *x) {
     void *copy = case_memory(tensor_numel(x), dtype_size(x->dtype));
     x->device->to_host(x->device, copy, x->data, (size_t)tensor_numel(x) * dtype_size(x->dtype));
@@ -179,8 +183,8 @@ static double *case_doubles(const Tensor *x) {
 
 // ---- random tensors
 
-/// Standard normal numbers rounded to bfloat16 whatever the type, so that a FLOAT32 and a BFLOAT16 run see the same inputs.
-/// Every call draws new numbers; the sequence is the same in every run.
+/// Standard normal numbers rounded to bfloat16 whatever the type, so that a FLOAT32 and a BFLOAT16
+/// run see the same inputs. Every call draws new numbers; the sequence is the same in every run.
 static Tensor *case_normal(DType dtype, int rank, const int64_t *shape) {
     static uint64_t calls;
     Tensor *x = tensor_new(case_device(), dtype, rank, shape);
@@ -221,18 +225,21 @@ static Tensor *case_convert(const Tensor *x, DType dtype) {
 /// The unit roundoff: the largest relative error of rounding to nearest.
 static double case_unit(DType dtype) { return dtype == BFLOAT16 ? 0x1p-8 : 0x1p-24; }
 
-/// The unit of the roundings that a product into `dtype` has before a bias or an earlier value is added to it, 0 where it has none. The
-/// processor's products are rounded once, with everything added. A GPU's library may round a product into BFLOAT16 before it adds, by
-/// which it then errs by a unit of the product's own magnitude, whatever of the product the addition cancels.
+/// The unit of the roundings that a product into `dtype` has before a bias or an earlier value is
+/// added to it, 0 where it has none. The processor's products are rounded once, with everything
+/// added. A GPU's library may round a product into BFLOAT16 before it adds, by which it then errs
+/// by a unit of the product's own magnitude, whatever of the product the addition cancels.
 static double case_product_unit(DType dtype) {
     return dtype == BFLOAT16 && !case_on_cpu() ? case_unit(BFLOAT16) : 0;
 }
 
 /// Compares `got` with a float64 reference. The error allowed for element i is
 ///     unit(got's type) |want[i]|  +  (4 + sqrt(terms)) unit(FLOAT32) magnitude[i]:
-/// one rounding on storing, and `terms` roundings of partial results no larger than magnitude[i] that add up as a random walk
-/// does. For a sum, magnitude is the sum of the absolute values of what is added and `terms` their number. magnitude NULL: |want|.
-/// `stored` (NULL: nothing): the size of the sums that case_product_unit() is the rounding of; the result is rounded with those errors in it.
+/// one rounding on storing, and `terms` roundings of partial results no larger than magnitude[i]
+/// that add up as a random walk does. For a sum, magnitude is the sum of the absolute values of
+/// what is added and `terms` their number. magnitude NULL: |want|. `stored` (NULL: nothing): the
+/// size of the sums that case_product_unit() is the rounding of; the result is rounded with those
+/// errors in it.
 static void case_expect_product(const char *what, const Tensor *got, const double *want,
                                 const double *magnitude, double terms, const double *stored) {
     double unit = case_unit(got->dtype);
@@ -276,8 +283,8 @@ static double case_relative_error(const Tensor *a, const Tensor *b) {
 
 // ---- gradients of any op
 
-/// The op under test as a function of its inputs. `dtype` is the activations' type: inputs are FLOAT32, and the op converts
-/// those that are activations (convert() is the identity for FLOAT32).
+/// The op under test as a function of its inputs. `dtype` is the activations' type: inputs are
+/// FLOAT32, and the op converts those that are activations (convert() is the identity for FLOAT32).
 typedef Tensor *(*CaseOp)(const void *context, DType dtype, Tensor *const *inputs);
 
 /// sum(y * weights) in float64; *size is the sum of absolute values.
@@ -300,8 +307,9 @@ static double case_weighted_sum(CaseOp op, const void *context, Tensor *const *i
     return sum;
 }
 
-/// Runs forward and backward in the given type with a fixed random output gradient. `weights` (NULL allowed) receives that
-/// gradient (freed by case_end). Gradients are then in grad(inputs[i]). Returns the output.
+/// Runs forward and backward in the given type with a fixed random output gradient. `weights` (NULL
+/// allowed) receives that gradient (freed by case_end). Gradients are then in grad(inputs[i]).
+/// Returns the output.
 static Tensor *case_backward(CaseOp op, const void *context, DType dtype, int count,
                              Tensor *const *inputs, double **weights) {
     for (int i = 0; i < count; i++)
@@ -328,12 +336,15 @@ static int64_t case_checked_elements(void) {
     return 48;
 }
 
-/// The gradient of every input that require_grad() marks against central differences of the op itself in FLOAT32.
+/// The gradient of every input that require_grad() marks against central differences of the op
+/// itself in FLOAT32.
 ///
-/// For an element at x the difference quotients D(h) and D(2h) give the extrapolation (4 D(h) - D(2h)) / 3. What may remain is the
-/// rounding of the outputs (their norm times unit(FLOAT32), a random walk, over the step) and a part of the quotients'
-/// own disagreement. Large inputs are checked at 48 elements spread over them; where a GPU's kernels are executed on the processor, at 6:
-/// each of them costs four runs of the op, and the kernels' gradients are compared with references element by element elsewhere.
+/// For an element at x the difference quotients D(h) and D(2h) give the extrapolation (4 D(h) -
+/// D(2h)) / 3. What may remain is the rounding of the outputs (their norm times unit(FLOAT32), a
+/// random walk, over the step) and a part of the quotients' own disagreement. Large inputs are
+/// checked at 48 elements spread over them; where a GPU's kernels are executed on the processor, at
+/// 6: each of them costs four runs of the op, and the kernels' gradients are compared with
+/// references element by element elsewhere.
 static void case_check_gradient(const char *name, CaseOp op, const void *context, int count,
                                 Tensor *const *inputs) {
     double *weights;
@@ -371,9 +382,10 @@ static void case_check_gradient(const char *name, CaseOp op, const void *context
     }
 }
 
-/// Output and gradients in BFLOAT16 against the same in FLOAT32. `roundings`: how many times a value on the way from input to
-/// output or gradient is rounded to bfloat16; the relative errors (Euclidean norm) of independent roundings add up as
-/// squares do, so unit(BFLOAT16) sqrt(roundings) is allowed.
+/// Output and gradients in BFLOAT16 against the same in FLOAT32. `roundings`: how many times a
+/// value on the way from input to output or gradient is rounded to bfloat16; the relative errors
+/// (Euclidean norm) of independent roundings add up as squares do, so unit(BFLOAT16)
+/// sqrt(roundings) is allowed.
 static void case_check_bfloat16(const char *name, CaseOp op, const void *context, int count,
                                 Tensor *const *inputs, double roundings) {
     Tensor *gradients[8] = {0};

@@ -6,8 +6,8 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 
-/// A float64 sum of products, with the sum of absolute values, and the absolute values of what the sum was before each addition of rows:
-/// what a device may have rounded then (case_product_unit()).
+/// A float64 sum of products, with the sum of absolute values, and the absolute values of what the
+/// sum was before each addition of rows: what a device may have rounded then (case_product_unit()).
 typedef struct Reference {
     double *value, *magnitude, *stored;
 } Reference;
@@ -35,7 +35,8 @@ static void reference_add(Reference r, int64_t i, double term) {
     r.magnitude[i] += fabs(term);
 }
 
-/// c [m,n] += row, of which element j of row i is at row[i * step + j]. After the products, in the order of the device's additions.
+/// c [m,n] += row, of which element j of row i is at row[i * step + j]. After the products, in the
+/// order of the device's additions.
 static void reference_add_rows(Reference c, int64_t m, int64_t n, const double *row, int64_t step) {
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {

@@ -1,5 +1,6 @@
-/// Shared by the tests of networks against recorded tensors (tests/parity): the tensors of a file as tensors, and comparison by relative
-/// error under a bound that follows from the type and the network's size.
+/// Shared by the tests of networks against recorded tensors (tests/parity): the tensors of a file
+/// as tensors, and comparison by relative error under a bound that follows from the type and the
+/// network's size.
 #pragma once
 #include "checkpoints/safetensors.h"
 #include "tests/unit/op_cases.h"
@@ -19,7 +20,8 @@ static const char *recorded_path(const char *name) {
     return path;
 }
 
-/// Tensor "<name>/<part>" of tests/parity/data/<file>.safetensors, FLOAT32 or INT32, in the innermost scope.
+/// Tensor "<name>/<part>" of tests/parity/data/<file>.safetensors, FLOAT32 or INT32, in the
+/// innermost scope.
 static Tensor *recorded(const char *file, const char *name, const char *part) {
     Error error = {0};
     char path[1024], key[256];
@@ -35,8 +37,9 @@ static Tensor *recorded(const char *file, const char *name, const char *part) {
     return x;
 }
 
-/// Bound on a network's relative error (Euclidean norm) in a type: `roundings` values are rounded to the type one after the other on
-/// the way from input to output, each having been summed in FLOAT32 from about `terms` products. Independent errors add up as squares.
+/// Bound on a network's relative error (Euclidean norm) in a type: `roundings` values are rounded
+/// to the type one after the other on the way from input to output, each having been summed in
+/// FLOAT32 from about `terms` products. Independent errors add up as squares.
 static double recorded_bound(DType dtype, double roundings, double terms) {
     double per_op = case_unit(dtype) + sqrt(terms) * case_unit(FLOAT32);
     return sqrt(roundings) * per_op;
@@ -54,8 +57,8 @@ static void recorded_expect(const char *name, const char *part, const Tensor *go
     if (!(error <= bound)) fail_msg("%s/%s: relative error %.3g > %.3g", name, part, error, bound);
 }
 
-/// Puts into the temporary folder the published config.json of Stable Diffusion v1.5's `part` and, in place of its weights, those of
-/// another model. False if the published files are not at hand.
+/// Puts into the temporary folder the published config.json of Stable Diffusion v1.5's `part` and,
+/// in place of its weights, those of another model. False if the published files are not at hand.
 static bool recorded_published_config(const char *part) {
     const char *shared = getenv("DIFFLMM_SHARED_DATA");
     char config[1024];

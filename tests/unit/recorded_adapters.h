@@ -1,4 +1,5 @@
-// What the tests of published adapters and of exports share: the recorded models, and what a refusal says.
+// What the tests of published adapters and of exports share: the recorded models, and what a
+// refusal says.
 #pragma once
 #include "recorded.h"
 

@@ -1,4 +1,5 @@
-/// The small DiffLMM that tests/parity/record_language.py recorded, and the batch that it was recorded with.
+/// The small DiffLMM that tests/parity/record_language.py recorded, and the batch that it was
+/// recorded with.
 ///
 /// A test that includes this file includes nothing else of cmocka's.
 #pragma once
@@ -13,10 +14,12 @@
 
 enum { MAX_LENGTH = 23, NUM_TOKENS = 16, NUM_IMAGES = 2, IMAGE = PACKING_IMAGE_TOKEN };
 
-static Device *device; ///< set to the device under test before the tests run
+/// set to the device under test before the tests run
+static Device *device;
 static SafetensorsFile *golden;
 
-// Forward: VAE 30 operations, U-Net 70, projector 8, language model 24; backward the same again. Sums reach 3*3*32 terms.
+// Forward: VAE 30 operations, U-Net 70, projector 8, language model 24; backward the same again.
+// Sums reach 3*3*32 terms.
 static double forward_tolerance(void) { return float32_tolerance(288, 132); }
 static double gradient_tolerance(void) { return float32_tolerance(288, 2 * 132); }
 

@@ -60,13 +60,15 @@ static Tensor *recorded_indices(const StoredTensor *entry, Device *device) {
     return x;
 }
 
-/// Every operation rounds to 2^-24 of its result, sums of K terms to about sqrt(K) 2^-24 of their size, and along `depth` operations
-/// such errors add up, in both programs. Relative to the largest value of the tensor.
+/// Every operation rounds to 2^-24 of its result, sums of K terms to about sqrt(K) 2^-24 of their
+/// size, and along `depth` operations such errors add up, in both programs. Relative to the largest
+/// value of the tensor.
 static double float32_tolerance(double sum_length, double depth) {
     return 2.0 * 0x1p-24 * sqrt(sum_length) * depth;
 }
 
-/// The largest deviation, relative to the largest expected value; fails above the tolerance. NaN fails.
+/// The largest deviation, relative to the largest expected value; fails above the tolerance. NaN
+/// fails.
 static double assert_floats_near(const char *what, const float *got, const float *expected,
                                  int64_t count, double tolerance) {
     double largest = 0.0, worst = 0.0;

@@ -1,4 +1,5 @@
-/// The small Llamas that tests/parity/record_language.py recorded, opened with what was recorded of them.
+/// The small Llamas that tests/parity/record_language.py recorded, opened with what was recorded of
+/// them.
 ///
 /// A test that includes this file includes nothing else of cmocka's.
 #pragma once
@@ -9,7 +10,8 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
 
-static Device *device; ///< set to the device under test before the tests run
+/// set to the device under test before the tests run
+static Device *device;
 
 /// A recorded Llama and what was recorded of it.
 typedef struct Recorded {
@@ -34,7 +36,8 @@ static Recorded recorded_begin(const char *name) {
     int *lengths = recorded_ints(recorded_find(recorded.file, "lengths"));
     memcpy(recorded.lengths, lengths, sizeof recorded.lengths);
     free(lengths);
-    // Ten operations a layer (two norms, seven products, attention), and the same again in backward.
+    // Ten operations a layer (two norms, seven products, attention), and the same again in
+    // backward.
     const LlamaConfig *config = &recorded.llama->config;
     recorded.tolerance =
         float32_tolerance(config->intermediate_size, 20.0 * config->num_hidden_layers + 2);

@@ -1,4 +1,5 @@
-/// A folder below /tmp for the files of one test, or of all tests of a program: one at a time, removed with all that is in it.
+/// A folder below /tmp for the files of one test, or of all tests of a program: one at a time,
+/// removed with all that is in it.
 #pragma once
 #include <dirent.h>
 #include <ftw.h>

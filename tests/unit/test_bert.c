@@ -8,7 +8,8 @@
 #include <jansson.h>
 
 enum { LAYERS = 3, INNER = 70, SEQUENCES = 3, TOKENS = 20 };
-/// A layer rounds its queries, keys or values, the attention, four products, GELU and two norms with their sums; backward again.
+/// A layer rounds its queries, keys or values, the attention, four products, GELU and two norms
+/// with their sums; backward again.
 static const double ROUNDINGS_PER_LAYER = 10.0;
 
 static double bound(DType dtype, int passes) {

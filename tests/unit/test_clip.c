@@ -4,8 +4,8 @@
 #include "models/clip/clip_vision.h"
 #include "tests/unit/recorded.h"
 
-/// Rounded values of a layer, one after the other: two norms, q/k/v, probabilities, attention, projection and sum, two
-/// MLP products, activation, sum.
+/// Rounded values of a layer, one after the other: two norms, q/k/v, probabilities, attention,
+/// projection and sum, two MLP products, activation, sum.
 enum { LAYER_ROUNDINGS = 11 };
 
 static ClipVision *open_vision(const char *name, DType dtype) {
@@ -32,7 +32,8 @@ static void check_vision_of(const char *file, const char *name, DType dtype) {
     case_begin();
     ClipVision *clip = open_vision(name, dtype);
     Tensor *pixels = clip_preprocess(clip, recorded(file, name, "image"));
-    // Resizing is a mean of four and normalisation one product, in FLOAT32; then the type's rounding.
+    // Resizing is a mean of four and normalisation one product, in FLOAT32; then the type's
+    // rounding.
     recorded_expect(name, "pixels", pixels, recorded(file, name, "pixels"),
                     case_unit(dtype) + 8 * case_unit(FLOAT32));
     Tensor *features = clip_vision_features(clip, recorded(file, name, "pixels"));

@@ -1,6 +1,6 @@
 // rooms: data
-// COCO masks: expected strings and areas were computed once with pycocotools 2.0 for these very bitmaps and polygons
-// (tests/parity/record_coco_mask.py prints them).
+// COCO masks: expected strings and areas were computed once with pycocotools 2.0 for these very
+// bitmaps and polygons (tests/parity/record_coco_mask.py prints them).
 #include "data/coco_mask.h"
 
 #include <setjmp.h>

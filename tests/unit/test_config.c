@@ -304,7 +304,8 @@ static void nesting_without_end_does_no_harm(void **state) {
     free(deep);
 }
 
-/// Every truncation and many single-byte changes of a good file are either read or refused, never worse.
+/// Every truncation and many single-byte changes of a good file are either read or refused, never
+/// worse.
 static void damaged_files_are_read_or_refused(void **state) {
     (void)state;
     const char text[] = "model:\n  llm: \"a \\x41 b\"\n  recompute: all\neval: {layers: [1, 2], "

@@ -147,7 +147,8 @@ static void an_empty_system_message_is_left_out(void **state) {
     tokenizer_close(tokenizer);
 }
 
-/// `plain` and vicuna_v1 begin with a token of the tokenizer's own only where it puts one there itself.
+/// `plain` and vicuna_v1 begin with a token of the tokenizer's own only where it puts one there
+/// itself.
 static void tokenizers_without_a_first_token_get_none(void **state) {
     (void)state;
     const Turn turns[] = {{ROLE_HUMAN, "<image>\nColour?"}, {ROLE_GPT, "red."}};

@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// Memory and copies of every device; what only CUDA can do wrong is in tests/cuda_on_cpu/test_cuda_device.cpp.
+// Memory and copies of every device; what only CUDA can do wrong is in
+// tests/cuda_on_cpu/test_cuda_device.cpp.
 #include "tests/unit/op_cases.h"
 
 #include "autograd/gradient.h"
@@ -61,7 +62,8 @@ static void many_copies_arrive_whole(void **state) {
     free(buffer);
 }
 
-/// Round r: x gets r everywhere by a copy, y = 2 x is computed, and their memory is given back before anything waited.
+/// Round r: x gets r everywhere by a copy, y = 2 x is computed, and their memory is given back
+/// before anything waited.
 static void copies_and_kernels_keep_their_order(void **state) {
     (void)state;
     Device *device = case_device();

@@ -1,6 +1,6 @@
 // rooms: train models ops checkpoints autograd
-/// DiffLMM, whole and with every switch, against stock diffusers, transformers, PEFT and torch.optim
-/// (tests/parity/record_language.py).
+/// DiffLMM, whole and with every switch, against stock diffusers, transformers, PEFT and
+/// torch.optim (tests/parity/record_language.py).
 #include "recorded_difflmm.h"
 
 #include "train/trainer/optimizer.h"
@@ -53,8 +53,9 @@ static void check_intermediates(const Pass *pass, const char *name) {
     }
 }
 
-/// The first AdamW update is rate * g / (|g| + epsilon): where g is known to within d, the update is to within rate * 2 d / (|g| + epsilon),
-/// and never further off than twice the rate. The parameter itself rounds to 2^-23.
+/// The first AdamW update is rate * g / (|g| + epsilon): where g is known to within d, the update
+/// is to within rate * 2 d / (|g| + epsilon), and never further off than twice the rate. The
+/// parameter itself rounds to 2^-23.
 static void check_updated(const Model *model, const char *name, const double *rates,
                           double clipping) {
     for (int i = 0; i < model->parameters.count; i++) {
@@ -271,7 +272,8 @@ static void packing_puts_images_in_shifts_labels_and_cuts(void **state) {
         assert_int_equal(packed.merge[3 + i], -1 - (NUM_TOKENS + i));
         assert_int_equal(packed.merge[32 + i], -1 - i);
     }
-    // The first sample's supervised tokens 9, 33, 2 stand at 20, 21, 22; those before them predict them.
+    // The first sample's supervised tokens 9, 33, 2 stand at 20, 21, 22; those before them predict
+    // them.
     const int32_t rows[] = {19, 20, 21, 25, 26, 27, 29, 30, 47, 48, 49, 50, 51, 52, 53};
     const int32_t targets[] = {9, 33, 2, 8, 19, 2, 12, 2, 13, 14, 15, 16, 17, 18, 19};
     assert_int_equal(packed.num_supervised, 15);

@@ -1,6 +1,6 @@
 // rooms: models ops checkpoints autograd
-/// What DiffLMM promises by itself: which parameters a batch reaches, what noise is drawn, how parameters begin, that BFLOAT16 trains like
-/// FLOAT32, and what is refused.
+/// What DiffLMM promises by itself: which parameters a batch reaches, what noise is drawn, how
+/// parameters begin, that BFLOAT16 trains like FLOAT32, and what is refused.
 #include "recorded_difflmm.h"
 
 #include "models/block_output.h"
@@ -57,7 +57,8 @@ static float *all_gradients(const ParameterSet *parameters) {
     return all;
 }
 
-/// The last layer of a loss alone is computed for the ends of the sequences. Sums over rows are in another order then.
+/// The last layer of a loss alone is computed for the ends of the sequences. Sums over rows are in
+/// another order then.
 static void a_loss_alone_has_the_gradients_of_the_whole_pass(void **state) {
     (void)state;
     DiffLMMOptions options = default_options();
@@ -212,7 +213,8 @@ static double largest_difference(const Tensor *a, const Tensor *b) {
     return largest;
 }
 
-/// The noise that a pass drew for the latents' sample and for the timestep, recovered from what came of it.
+/// The noise that a pass drew for the latents' sample and for the timestep, recovered from what
+/// came of it.
 static void recover_noise(const DiffLMM *model, const FrozenFeatures *features,
                           const Intermediates *between, double *sample_noise,
                           double *timestep_noise) {
@@ -408,8 +410,8 @@ static void bfloat16_trains_near_float32(void **state) {
         }
         free(recorded);
     }
-    // The gradient has gone through the roundings of the forward pass and through as many on the way back. An error of that part of its
-    // length turns it by as much: cosine 1 - error^2 / 2.
+    // The gradient has gone through the roundings of the forward pass and through as many on the
+    // way back. An error of that part of its length turns it by as much: cosine 1 - error^2 / 2.
     double cosine = dot / sqrt(got_squares * recorded_squares),
            allowed = 3.0 * 0x1p-9 * sqrt(264.0);
     print_message("bfloat16 turns the gradient by %.3f (allowed %.3f)\n",

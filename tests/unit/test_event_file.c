@@ -23,7 +23,8 @@ static const unsigned char PICTURE[81] = {
     0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
 
 typedef struct Slice {
-    const unsigned char *data; ///< NULL: absent
+    /// NULL: absent
+    const unsigned char *data;
     size_t size;
 } Slice;
 
@@ -53,7 +54,8 @@ static uint32_t unmasked(uint64_t stored) {
     return rotated >> 17 | rotated << 15;
 }
 
-/// Takes the first record, whose checksums must be right, off the file; a cut one ends it, as does the end.
+/// Takes the first record, whose checksums must be right, off the file; a cut one ends it, as does
+/// the end.
 static Slice next_record(Slice *file) {
     if (file->size < 12) return (Slice){0};
     uint64_t size = little_endian(file->data, 8);
@@ -76,7 +78,8 @@ static uint64_t take_varint(Slice *message) {
     }
 }
 
-/// The content of that field: the bytes of a string or message, or of the number as it is encoded. Fields are expected once.
+/// The content of that field: the bytes of a string or message, or of the number as it is encoded.
+/// Fields are expected once.
 static Slice field(Slice message, int number) {
     Slice found = {0};
     while (message.size > 0) {
@@ -148,7 +151,8 @@ static void the_first_record_is_the_version_in_tensorboards_frame(void **state) 
     double before = (double)time(NULL);
     EventFile *file = open_events(-1);
     Slice content = file_content(event_file_path(file));
-    // Every event file of TensorBoard's own begins so: 24 bytes, the masked checksum of this number, wall_time's key.
+    // Every event file of TensorBoard's own begins so: 24 bytes, the masked checksum of this
+    // number, wall_time's key.
     assert_memory_equal(content.data, "\x18\0\0\0\0\0\0\0\xa3\x7f\x4b\x22\x09", 13);
     Slice version = next_record(&content);
     assert_text(field(version, 3), "brain.Event:2");
@@ -329,7 +333,8 @@ static void limit_file_size(rlim_t bytes) {
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(10);
 }
 
-/// In a process of its own, for the limit meets all that it writes: the number of what went wrong, or 0.
+/// In a process of its own, for the limit meets all that it writes: the number of what went wrong,
+/// or 0.
 static int meet_a_full_disk(void) {
     signal(SIGXFSZ, SIG_IGN);
     Error error = {0};
@@ -377,8 +382,9 @@ static void write_steps(EventFile *file, int first, int end, double slope) {
     }
 }
 
-/// Steps 0 to 5, of which the last one's image is cut, then 3 and 4 anew. tests/parity/check_event_file.py has TensorBoard read what
-/// this leaves in the folder named by DIFFLMM_EVENT_FOLDER.
+/// Steps 0 to 5, of which the last one's image is cut, then 3 and 4 anew.
+/// tests/parity/check_event_file.py has TensorBoard read what this leaves in the folder named by
+/// DIFFLMM_EVENT_FOLDER.
 static void a_run_that_was_killed_and_resumed_reads_as_one(void **state) {
     (void)state;
     const char *kept = getenv("DIFFLMM_EVENT_FOLDER");

@@ -1,11 +1,12 @@
-/// Models with LoRA merged in; tests/parity/check_export.py is the same at the size of whole programs. Recorded by
-/// tests/parity/record_adapters.py.
+/// Models with LoRA merged in; tests/parity/check_export.py is the same at the size of whole
+/// programs. Recorded by tests/parity/record_adapters.py.
 #include "recorded_adapters.h"
 
 #include "checkpoints/model_directory.h"
 #include "train/saved/export.h"
 
-/// A source with LoRA of rank 2 on the recorded Llama of 3 layers, 48 wide; the caller frees config and parameters.
+/// A source with LoRA of rank 2 on the recorded Llama of 3 layers, 48 wide; the caller frees config
+/// and parameters.
 static ExportSource source_new(const char *llm) {
     Error error = {0};
     char setting[256];
@@ -45,7 +46,8 @@ static double merged_value(const ExportSource *source, const char *weight, const
     return sum;
 }
 
-/// Values of the merged tensor against the exact ones: those without LoRA must be the same, the others rounded to 8 bits, once.
+/// Values of the merged tensor against the exact ones: those without LoRA must be the same, the
+/// others rounded to 8 bits, once.
 static int64_t check_merged_tensor(const ExportSource *source, const StoredTensor *base,
                                    const StoredTensor *merged) {
     assert_int_equal(base->type, merged->type);

@@ -45,7 +45,8 @@ static void a_convolution_costs_a_kernel_for_every_output_pixel(void **state) {
 static void attention_costs_by_what_queries_see(void **state) {
     (void)state;
     case_begin();
-    // Three queries over five keys: causal, they see 3, 4 and 5; and two queries over one key: causal, the last sees it.
+    // Three queries over five keys: causal, they see 3, 4 and 5; and two queries over one key:
+    // causal, the last sees it.
     const int32_t segments[2][4] = {{0, 3, 0, 5}, {3, 2, 5, 1}};
     Tensor *q = case_normal(FLOAT32, SHAPE(5, 2 * 4)), *k = case_normal(FLOAT32, SHAPE(6, 2 * 4));
     for (int causal = 0; causal < 2; causal++) {

@@ -40,7 +40,8 @@ static void nouns_are_found_with_the_phrase_around_them(void **state) {
     phrases_free(&list);
 }
 
-/// A grey image with grain, a red disc of radius 20 at (40, 60) whose brightness falls off, and a blue bar.
+/// A grey image with grain, a red disc of radius 20 at (40, 60) whose brightness falls off, and a
+/// blue bar.
 static void paint(uint8_t *rgb, int height, int width) {
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++) {
@@ -86,7 +87,8 @@ static void attention_points_at_the_cell_that_gains_most_against_the_mean(void *
     int begin[TOKENS] = {0, 2, 6}, end[TOKENS] = {1, 6, 7};
     Answer answer = {text, TOKENS, begin, end, GRID, maps};
     PhraseList phrases = phrases_find(text, NAMES, NUM_NAMES);
-    // a 40 x 80 image padded to a square of 80: cells of 20 pixels, the first cell begins at row -20
+    // a 40 x 80 image padded to a square of 80: cells of 20 pixels, the first cell begins at row
+    // -20
     Grounding grounding =
         ground_phrases(&answer, &phrases, REDUCE_MEAN, (TokenSquare){80, -20, 0}, 40, 80);
     assert_int_equal(grounding.count, 1);

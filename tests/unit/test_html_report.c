@@ -129,7 +129,8 @@ static void a_smoothed_series_is_drawn_over_its_data(void **state) {
     assert_int_equal(count_of(svg, "stroke-width=\"2\" d="), 1);
     assert_int_equal(count_of(svg, "stroke-opacity=\".35\""), 1);
     assert_null(strstr(svg, "nan"));
-    // 1, then (0.25 * 1 + 0.5 * 0) / 0.75 = 1/3 of the height, and (0.125 + 0.5) / 0.875 at the end.
+    // 1, then (0.25 * 1 + 0.5 * 0) / 0.75 = 1/3 of the height, and (0.125 + 0.5) / 0.875 at the
+    // end.
     assert_non_null(strstr(svg, "d=\"M76.0 43.5L205.3 170.5L464.0 97.9\""));
     free(svg);
 }

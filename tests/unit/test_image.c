@@ -20,8 +20,8 @@
 
 static SafetensorsFile *recorded;
 
-/// Calls `check` with every recorded tensor whose name begins with `prefix` and ends with `suffix`, and its partner whose
-/// name ends with `partner` instead.
+/// Calls `check` with every recorded tensor whose name begins with `prefix` and ends with `suffix`,
+/// and its partner whose name ends with `partner` instead.
 static void for_each_pair(const char *prefix, const char *suffix, const char *partner,
                           void (*check)(const char *, const StoredTensor *, const StoredTensor *)) {
     int count = 0;

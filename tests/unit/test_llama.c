@@ -1,5 +1,6 @@
 // rooms: models ops checkpoints autograd
-/// The language model against transformers and PEFT (tests/parity/record_language.py), and what it promises by itself.
+/// The language model against transformers and PEFT (tests/parity/record_language.py), and what it
+/// promises by itself.
 #include "recorded_llama.h"
 
 #include "models/language/lora.h"
@@ -187,7 +188,8 @@ static void a_lora_matrix_does_not_depend_on_which_others_there_are(void **state
 
 // ---- attention
 
-/// The recorded rows: 4 and 10 of the first sequence, 7 and 22 of the third, which begins at row 12.
+/// The recorded rows: 4 and 10 of the first sequence, 7 and 22 of the third, which begins at
+/// row 12.
 static AttentionMaps capture_recorded(const Recorded *recorded,
                                       const AttentionSelection *selection) {
     const LlamaConfig *config = &recorded->llama->config;
@@ -284,7 +286,8 @@ static void bfloat16_is_near_float32(void **state) {
     recorded_end(&recorded);
 }
 
-/// Loads the "gqa" weights with one key of their configuration changed (JSON text), and returns the message.
+/// Loads the "gqa" weights with one key of their configuration changed (JSON text), and returns the
+/// message.
 static const char *message_with(const char *key, const char *value) {
     static Error error;
     json_t *config = json_load_file(RECORDED_FOLDER "llama/gqa/config.json", 0, NULL);

@@ -1,6 +1,6 @@
 // rooms: models ops checkpoints autograd
-/// The kinds of decoders (scalings of the rotary embedding, windows, Qwen2's biases) against transformers
-/// (tests/parity/record_decoders.py), and published configurations.
+/// The kinds of decoders (scalings of the rotary embedding, windows, Qwen2's biases) against
+/// transformers (tests/parity/record_decoders.py), and published configurations.
 #include "recorded.h"
 
 #include "models/block_output.h"
@@ -11,15 +11,17 @@
 
 static const char *const cases[] = {"linear", "dynamic", "llama3", "yarn", "mistral", "qwen2"};
 enum { CASES = sizeof cases / sizeof *cases, SEQUENCES = 3, PROMPTS = 2, INNER = 32 };
-/// A layer rounds two norms, seven products, two rotations, the attention, the gate and two sums; backward again.
+/// A layer rounds two norms, seven products, two rotations, the attention, the gate and two sums;
+/// backward again.
 static const double ROUNDINGS_PER_LAYER = 15.0;
 
 static double float32_bound(int layers, int passes) {
     return recorded_bound(FLOAT32, 2 + passes * ROUNDINGS_PER_LAYER * layers, INNER);
 }
 
-/// How much a network amplifies bfloat16's roundings depends on its weights: transformers' own error in bfloat16 says it. Ours, with
-/// fewer roundings, may be larger by chance only: both are lengths of some hundred independent errors.
+/// How much a network amplifies bfloat16's roundings depends on its weights: transformers' own
+/// error in bfloat16 says it. Ours, with fewer roundings, may be larger by chance only: both are
+/// lengths of some hundred independent errors.
 static const double CHANCE = 1.2;
 
 static double bfloat16_bound(const char *name, const char *part) {
@@ -137,7 +139,8 @@ static void greedy_continuations_equal_transformers(void **state) {
     }
 }
 
-/// The recorded configuration of a case with keys set (to JSON text) or, where the text is NULL, removed.
+/// The recorded configuration of a case with keys set (to JSON text) or, where the text is NULL,
+/// removed.
 static void write_config(const char *name, int count, const char *const changes[][2]) {
     char path[512];
     snprintf(path, sizeof path, RECORDED_FOLDER "decoders/%s/config.json", name);
@@ -252,8 +255,8 @@ static LlamaRope rope_of_folder(int head_dim) {
     return rope;
 }
 
-/// transformers takes theta to a power in float32: a relative error of the exponent's rounding times log(theta), and as much again
-/// for each of the few operations after that.
+/// transformers takes theta to a power in float32: a relative error of the exponent's rounding
+/// times log(theta), and as much again for each of the few operations after that.
 static void check_frequencies(const char *name, const LlamaRope *rope, int head_dim, int length,
                               const json_t *expected) {
     double got[ATTENTION_MAX_HEAD_DIM / 2], worst = 0.0;

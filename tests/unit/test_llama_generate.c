@@ -1,6 +1,7 @@
 // rooms: models ops checkpoints autograd
-/// Generation with the language model: greedy against transformers (tests/parity/record_language.py), drawn tokens by their frequencies,
-/// attention against a pass over the finished text, and the story of a published model.
+/// Generation with the language model: greedy against transformers
+/// (tests/parity/record_language.py), drawn tokens by their frequencies, attention against a pass
+/// over the finished text, and the story of a published model.
 #include "recorded_llama.h"
 
 #include "models/language/llama_generate.h"

@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// Scaled-dot-product attention against float64: packed segments, causal masks, grouped queries, odd head sizes.
+// Scaled-dot-product attention against float64: packed segments, causal masks, grouped queries, odd
+// head sizes.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 
@@ -92,20 +93,26 @@ static Attention describe(const AttentionCase *c) {
 
 /// What attention should give, with the size of what rounding may change.
 ///
-/// Scores are sums of head_dim products; an error e of a score changes its weight by the factor 1 + e. So everything that is
-/// linear in the weights carries (1 + size of the scores) roundings' worth of its terms.
+/// Scores are sums of head_dim products; an error e of a score changes its weight by the factor 1 +
+/// e. So everything that is linear in the weights carries (1 + size of the scores) roundings' worth
+/// of its terms.
 typedef struct Reference {
     double *y, *y_size, *log_sum_exp, *log_size;
-    double *grad[3], *grad_size[3];  ///< of q, k, v
-    double *y_terms, *grad_terms[3]; ///< the sums of what is added, in absolute values
-    double *weights;                 ///< [q_rows,heads,max_k_length]
+    /// of q, k, v
+    double *grad[3], *grad_size[3];
+    /// the sums of what is added, in absolute values
+    double *y_terms, *grad_terms[3];
+    /// [q_rows,heads,max_k_length]
+    double *weights;
 } Reference;
 
 typedef struct Inputs {
     Tensor *q, *k, *v, *grad_y;
     const double *q_values, *k_values, *v_values, *grad_values;
-    int window;                          ///< 0: none
-    const double *vertical, *horizontal; ///< relative positions on a grid, or NULL
+    /// 0: none
+    int window;
+    /// relative positions on a grid, or NULL
+    const double *vertical, *horizontal;
     int height, width;
 } Inputs;
 
@@ -224,7 +231,8 @@ static Reference reference_new(const AttentionCase *c, const Inputs *in, int64_t
     return r;
 }
 
-/// As case_expect(), where the terms of `want` may each have been rounded by `unit` before they were added.
+/// As case_expect(), where the terms of `want` may each have been rounded by `unit` before they
+/// were added.
 static void expect_of_rounded(const char *what, const Tensor *got, const double *want, double *size,
                               const double *terms, double unit, double count) {
     double rounding = (4 + sqrt(count)) * case_unit(FLOAT32); // what case_expect() makes of a size
@@ -232,7 +240,8 @@ static void expect_of_rounded(const char *what, const Tensor *got, const double 
     case_expect(what, got, want, size, count);
 }
 
-/// What a weight may be rounded by before it is multiplied. A GPU multiplies BFLOAT16 by two halves of it: a number and the rest.
+/// What a weight may be rounded by before it is multiplied. A GPU multiplies BFLOAT16 by two halves
+/// of it: a number and the rest.
 static double weight_unit(DType type) {
     double unit = case_unit(BFLOAT16);
     return type == BFLOAT16 && !case_on_cpu() ? unit * unit : 0;
@@ -290,7 +299,8 @@ static void attention_and_its_gradients_match_their_definition(void **state) {
         }
 }
 
-/// Grids of one place, of fewer places than a block of keys, and of more, with rows that divide blocks and rows that do not.
+/// Grids of one place, of fewer places than a block of keys, and of more, with rows that divide
+/// blocks and rows that do not.
 static const struct GridCase {
     int height, width, heads, kv_heads, head_dim, segments;
 } grids[] = {{1, 1, 1, 1, 3, 2},   {2, 2, 2, 2, 8, 3},    {3, 1, 2, 1, 20, 1},
@@ -394,7 +404,8 @@ static void attention_passes_gradients_to_queries_keys_and_values(void **state) 
         Tensor *inputs[] = {in.q, in.k, in.v};
         for (int j = 0; j < 3; j++) require_grad(inputs[j]);
         case_check_gradient(c->name, attention_op, c, 3, inputs);
-        // y, the gradients, and y again inside of delta, which is no smaller than what it is taken from
+        // y, the gradients, and y again inside of delta, which is no smaller than what it is taken
+        // from
         case_check_bfloat16(c->name, attention_op, c, 3, inputs, 6);
         case_end();
     }

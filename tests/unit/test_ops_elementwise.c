@@ -7,7 +7,8 @@
 static const int64_t sizes[] = {1, 7, 1027, 40003};
 enum { SIZES = sizeof sizes / sizeof *sizes };
 
-/// Both checks of gradients; differences are taken of small inputs only (a run of the op for each of four points).
+/// Both checks of gradients; differences are taken of small inputs only (a run of the op for each
+/// of four points).
 static void check_gradients(const char *name, CaseOp op, const void *context, int count,
                             Tensor *const *inputs, double roundings) {
     if (tensor_numel(inputs[0]) < 5000) case_check_gradient(name, op, context, count, inputs);
@@ -26,9 +27,9 @@ static double tanh_argument(double x) { return 2 * sqrt(2 / M_PI) * (x + 0.04471
 static double gelu_tanh64(double x) { return x * sigmoid64(tanh_argument(x)); }
 static double (*const references[])(double) = {gelu64, gelu_tanh64, quick_gelu64, silu64, relu64};
 
-/// An argument y of exp() is rounded to within |y| units, which is a relative error of the exponential where x is negative. |y| is
-/// x^2/2 for gelu and 1.702 |x| at most for the sigmoids of x; a cubic's is rounded four times (a square, two constants with their
-/// sum, a product).
+/// An argument y of exp() is rounded to within |y| units, which is a relative error of the
+/// exponential where x is negative. |y| is x^2/2 for gelu and 1.702 |x| at most for the sigmoids of
+/// x; a cubic's is rounded four times (a square, two constants with their sum, a product).
 static double exponent_units(Activation kind, double x) {
     if (x > 0) return 0;
     if (kind == GELU) return x * x / 2;
@@ -39,8 +40,8 @@ static Tensor *activation_op(const void *context, DType dtype, Tensor *const *in
     return activation(*(const Activation *)context, convert(inputs[0], dtype));
 }
 
-/// Every activation at 2^15 points from -20 to 20. The sigmoid's 2 units, a product and the polynomial's 10 steps come on top of the
-/// exponent's.
+/// Every activation at 2^15 points from -20 to 20. The sigmoid's 2 units, a product and the
+/// polynomial's 10 steps come on top of the exponent's.
 static void activations_are_exact_to_a_few_units(void **state) {
     (void)state;
     enum { POINTS = 1 << 15 };
@@ -333,7 +334,8 @@ static void converting_rounds_to_nearest_even_and_back_exactly(void **state) {
     Tensor *floats = convert(tensor_from_host(case_device(), BFLOAT16, SHAPE(ALL), every), FLOAT32);
     uint32_t *bits = case_host(floats);
     for (int i = 0; i < ALL; i++) assert_int_equal(bits[i], (uint32_t)i << 16);
-    // Below, at and above the tie between neighbours, for every neighbour; NaN must not become infinity.
+    // Below, at and above the tie between neighbours, for every neighbour; NaN must not become
+    // infinity.
     for (uint32_t low = 0; low < 4; low++) {
         const uint32_t tail[] = {0x0001, 0x7fff, 0x8000, 0x8001};
         for (int i = 0; i < ALL; i++) bits[i] = (uint32_t)i << 16 | tail[low];
@@ -394,7 +396,8 @@ static void dropout_keeps_what_the_stream_says(void **state) {
             }
 }
 
-/// A row's draw is that of its number and position, wherever the row lies and whatever the others are.
+/// A row's draw is that of its number and position, wherever the row lies and whatever the others
+/// are.
 static void dropout_by_row_keeps_what_number_and_position_say(void **state) {
     (void)state;
     const int32_t rows[5][2] = {{7, 0}, {-3, (1 << 30) - 1}, {7, 1}, {0, 0}, {2147483647, 5}};
@@ -422,8 +425,8 @@ static void dropout_by_row_keeps_what_number_and_position_say(void **state) {
         }
 }
 
-/// The share kept is binomial: six standard deviations. Another stream draws another mask: two independent masks agree in a
-/// share of p^2 + (1-p)^2.
+/// The share kept is binomial: six standard deviations. Another stream draws another mask: two
+/// independent masks agree in a share of p^2 + (1-p)^2.
 static void dropout_keeps_its_share(void **state) {
     (void)state;
     enum { N = 1 << 20 };
@@ -482,7 +485,8 @@ static int compare_floats(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/// Moments within six standard deviations, and the Kolmogorov-Smirnov distance below its 1e-6 point, sqrt(-log(1e-6 / 2) / 2 / n).
+/// Moments within six standard deviations, and the Kolmogorov-Smirnov distance below its 1e-6
+/// point, sqrt(-log(1e-6 / 2) / 2 / n).
 static void random_normals_are_normal(void **state) {
     (void)state;
     enum { N = 1 << 18 };

@@ -1,6 +1,7 @@
 // rooms: ops autograd
-// Convolutions whose filter is too large to be kept packed, which the processor may do as matrix products with the filter as it is stored,
-// against float64. test_ops_products.c has the small ones.
+// Convolutions whose filter is too large to be kept packed, which the processor may do as matrix
+// products with the filter as it is stored, against float64. test_ops_products.c has the small
+// ones.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 #include "tests/unit/product_reference.h"
@@ -10,8 +11,9 @@
 
 #include <omp.h>
 
-/// Filters of just over half a million elements. Few pixels and many, which different products multiply; strides, and padding of every
-/// side for itself; channels that are no multiple of anything; lines that no window reaches, windows that see nothing but padding.
+/// Filters of just over half a million elements. Few pixels and many, which different products
+/// multiply; strides, and padding of every side for itself; channels that are no multiple of
+/// anything; lines that no window reaches, windows that see nothing but padding.
 static const ConvolutionCase cases[] = {
     {1, 3, 2, 257, 233, 3, 3, {1, 1, 1, 1, 1}},
     {2, 6, 7, 257, 233, 3, 3, {1, 1, 1, 1, 1}},

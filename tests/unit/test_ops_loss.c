@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// Losses: the fused cross-entropy in one chunk, in several and without rows; mean and mean squared error.
+// Losses: the fused cross-entropy in one chunk, in several and without rows; mean and mean squared
+// error.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 
@@ -44,7 +45,8 @@ static Tensor *cross_entropy_op(const void *context, DType dtype, Tensor *const 
                                 supervised_rows(c), spread_targets(c));
 }
 
-/// The sum of losses in float64 and its gradient [tokens,width] (NULL allowed), each with the magnitude of what is added up.
+/// The sum of losses in float64 and its gradient [tokens,width] (NULL allowed), each with the
+/// magnitude of what is added up.
 static double reference(const CrossEntropyCase *c, const double *hidden, const double *weight,
                         double *size, double *gradient, double *gradient_size) {
     const int32_t *rows = case_host(supervised_rows(c)), *targets = case_host(spread_targets(c));
@@ -91,7 +93,8 @@ static void cross_entropy_agrees_with_float64(void **state) {
             Tensor *got =
                 linear_cross_entropy(hidden, weight, supervised_rows(c), spread_targets(c));
             assert_int_equal(got->dtype, FLOAT32);
-            // Logits are sums of `width` products; the inputs are exact and logits are float32 in either type.
+            // Logits are sums of `width` products; the inputs are exact and logits are float32 in
+            // either type.
             case_expect("linear_cross_entropy", got, &loss, &size, (double)(c->width + c->n));
             case_end();
         }
@@ -106,7 +109,8 @@ static void cross_entropy_gradient_agrees_with_differences(void **state) {
                             case_normal_times(0.25, FLOAT32, SHAPE(c->vocabulary, c->width))};
         require_grad(inputs[0]);
         case_check_gradient("linear_cross_entropy", cross_entropy_op, c, 2, inputs);
-        // Rounded: the logits' gradient, the hidden states', that times the loss's (the inputs are exact in bfloat16).
+        // Rounded: the logits' gradient, the hidden states', that times the loss's (the inputs are
+        // exact in bfloat16).
         case_check_bfloat16("linear_cross_entropy", cross_entropy_op, c, 2, inputs, 4);
         case_end();
     }
@@ -126,8 +130,9 @@ static void cross_entropy_in_several_chunks_agrees_with_float64(void **state) {
         require_grad(inputs[0]);
         Tensor *got = case_backward(cross_entropy_op, &c, dtype, 2, inputs, &weights);
         case_expect("loss", got, &loss, &size, (double)(c.width + c.n));
-        // A product adds up the whole vocabulary, mostly in a row and mostly terms below a unit of the sum, whose roundings lean
-        // to one side: a unit for each. In bfloat16 the logits' gradient, the product and its scaled copy are rounded.
+        // A product adds up the whole vocabulary, mostly in a row and mostly terms below a unit of
+        // the sum, whose roundings lean to one side: a unit for each. In bfloat16 the logits'
+        // gradient, the product and its scaled copy are rounded.
         double terms = (double)c.vocabulary * (double)c.vocabulary;
         double bfloat16 = dtype == FLOAT32 ? 0 : 3 * case_unit(BFLOAT16) / case_unit(FLOAT32);
         for (int64_t i = 0; i < c.tokens; i++) {

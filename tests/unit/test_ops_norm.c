@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// Norms against float64, their gradients against differences, and what a naive variance would get wrong.
+// Norms against float64, their gradients against differences, and what a naive variance would get
+// wrong.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 
@@ -9,7 +10,8 @@
 typedef struct NormCase {
     int rank;
     int64_t shape[MAX_RANK];
-    int groups; ///< group_norm only
+    /// group_norm only
+    int groups;
     bool silu, affine;
 } NormCase;
 
@@ -34,8 +36,8 @@ static Tensor *rms_norm_op(const void *context, DType dtype, Tensor *const *inpu
 
 // ---- references
 
-/// Normalises the elements `at(i)` = first + (i / width) * stride + i % width, i < count, of x. `size` receives the magnitude of what is
-/// subtracted, in units of the result.
+/// Normalises the elements `at(i)` = first + (i / width) * stride + i % width, i < count, of x.
+/// `size` receives the magnitude of what is subtracted, in units of the result.
 static void reference_set(const double *x, int64_t first, int64_t width, int64_t stride,
                           int64_t count, bool centred, double *xhat, double *size) {
     double mean = 0, squares = 0;
@@ -144,7 +146,8 @@ static void check_gradients(const char *name, CaseOp op, const NormCase *c, bool
         if (parameters) require_grad(inputs[i]);
     }
     case_check_gradient(name, op, c, 3, inputs);
-    // Rounded to bfloat16: x, y, the gradient of y is exact, the gradient of x; each changes the result by its own share.
+    // Rounded to bfloat16: x, y, the gradient of y is exact, the gradient of x; each changes the
+    // result by its own share.
     case_check_bfloat16(name, op, c, 3, inputs, 6);
     case_end();
 }
@@ -245,7 +248,8 @@ static void layer_norm_of_equal_values_is_the_bias(void **state) {
 
 // ---- norms of a sum
 
-/// Where the sum and the normalised sum both go on, so that the sum's gradient has two parts. Inputs: a, b, weight, bias.
+/// Where the sum and the normalised sum both go on, so that the sum's gradient has two parts.
+/// Inputs: a, b, weight, bias.
 static Tensor *after_sum(Tensor *sum, Tensor *y) { return add(gelu(sum), y); }
 
 static Tensor *add_then_layer_norm(const void *context, DType dtype, Tensor *const *inputs) {

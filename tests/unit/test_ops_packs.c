@@ -1,6 +1,7 @@
 // rooms: ops autograd
-// Kernels of single elements move them in packs of 16 bytes where addresses and sizes allow, one by one elsewhere, copies in words of 2 to 16
-// bytes: everything in every type at addresses of either kind, the same bits.
+// Kernels of single elements move them in packs of 16 bytes where addresses and sizes allow, one by
+// one elsewhere, copies in words of 2 to 16 bytes: everything in every type at addresses of either
+// kind, the same bits.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 

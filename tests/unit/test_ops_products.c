@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// Linear layers, convolutions and rotary embedding against float64, in every type, at every kernel level.
+// Linear layers, convolutions and rotary embedding against float64, in every type, at every kernel
+// level.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 #include "tests/unit/product_reference.h"
@@ -106,8 +107,8 @@ static void check_weight_gradient(LinearShape s, DType type, DType weight_type) 
     reference_expect("bias gradient", grad_bias, bias, (double)s.rows);
 }
 
-/// Sizes at which the processor's product with a large matrix takes over: every height of a tile, and columns, pairs and blocks of k
-/// that are not whole, rows in two parts.
+/// Sizes at which the processor's product with a large matrix takes over: every height of a tile,
+/// and columns, pairs and blocks of k that are not whole, rows in two parts.
 static const LinearShape large_shapes[] = {{33, 521, 1024}, {43, 1600, 257}, {64, 1031, 257},
                                            {71, 33, 7187},  {83, 517, 395},  {97, 2113, 99},
                                            {103, 256, 641}, {300, 609, 95},  {1100, 131, 120}};
@@ -200,7 +201,8 @@ static Tensor *linear_op(const void *context, DType dtype, Tensor *const *inputs
     return linear(convert(inputs[0], dtype), inputs[1], inputs[2]);
 }
 
-/// What is between may be rounded once more, to y's type, with a slope of at most 1.13 (gelu_tanh's largest).
+/// What is between may be rounded once more, to y's type, with a slope of at most 1.13 (gelu_tanh's
+/// largest).
 static void check_gelu_tanh(LinearShape s, DType type, DType weight_type) {
     Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
     Tensor *weight = case_normal_times(0.125, weight_type, SHAPE(s.n, s.k));
@@ -412,14 +414,8 @@ static const ConvolutionCase convolutions[] = {
     {1, 3, 3, 1, 1, 3, 3, {1, 0, 0, 0, 0}},
     {1, 6, 5, 2, 3, 2, 3, {1, 0, 2, 1, 0}},
     {1, 10, 10, 4, 320, 3, 3, {1, 1, 1, 1, 1}},
-    {1,
-     3,
-     2,
-     640,
-     96,
-     3,
-     3,
-     {1, 1, 1, 1, 1}}, // a filter too large to be kept packed for the gradient
+    {1, 3, 2, 640, 96, 3, 3, {1, 1, 1, 1, 1}}, // a filter too large to be kept packed for the
+                                               // gradient
 };
 
 static void convolution_matches_its_definition_both_ways(void **state) {
@@ -488,7 +484,8 @@ static void rope_turns_pairs_by_their_angles(void **state) {
             Tensor *rotations = tensor_from_host(case_device(), FLOAT32, SHAPE(rows, dim), angles);
             Tensor *y = rope(x, rotations);
             case_expect("rope", y, want.value, want.magnitude, 4);
-            // Turned back: a rotation keeps lengths, so what is left are the roundings of storing twice and of the sines.
+            // Turned back: a rotation keeps lengths, so what is left are the roundings of storing
+            // twice and of the sines.
             Tensor *back = tensor_like(y);
             kernels(y)->rope(y, rotations, true, back);
             assert_true(case_relative_error(back, x) <=

@@ -1,6 +1,7 @@
 // rooms: ops autograd
-// Convolutions that a GPU cuts into slices of bounded scratch memory, operands at odd addresses, and what is rounded beside a bias.
-// Sizes are such that the slices in ops/cuda/conv2d.cu (64 MiB) are more than one.
+// Convolutions that a GPU cuts into slices of bounded scratch memory, operands at odd addresses,
+// and what is rounded beside a bias. Sizes are such that the slices in ops/cuda/conv2d.cu (64 MiB)
+// are more than one.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 
@@ -79,7 +80,8 @@ static void many_images_are_convolved_in_slices_of_images(void **state) {
 
 // ---- linear
 
-/// Rounded once, from the sum in FLOAT32; a GPU's library may round the product too (case_product_unit()).
+/// Rounded once, from the sum in FLOAT32; a GPU's library may round the product too
+/// (case_product_unit()).
 static void a_bias_is_added_before_rounding(void **state) {
     (void)state;
     for (int columns = 3; columns < 5; columns++) {
@@ -87,7 +89,8 @@ static void a_bias_is_added_before_rounding(void **state) {
         Tensor *x = tensor_new(case_device(), BFLOAT16, SHAPE(2, 2));
         Tensor *weight = tensor_new(case_device(), BFLOAT16, SHAPE(columns, 2));
         Tensor *bias = tensor_new(case_device(), FLOAT32, SHAPE(columns));
-        // The product 2^-8 + 2^-17 is 2^-8 in bfloat16, and 1 + 2^-8 then 1; but 1 + 2^-8 + 2^-17 is 1 + 2^-7.
+        // The product 2^-8 + 2^-17 is 2^-8 in bfloat16, and 1 + 2^-8 then 1; but 1 + 2^-8 + 2^-17
+        // is 1 + 2^-7.
         const float ones[] = {1, 1, 1, 1};
         const float weights[] = {0x1p-8f, 0x1p-17f, 0x1p-8f, 0x1p-17f,
                                  0x1p-8f, 0x1p-17f, 0x1p-8f, 0x1p-17f};
@@ -109,8 +112,8 @@ static Tensor *wide_bias(int64_t n) {
     return tensor_from_host(case_device(), FLOAT32, SHAPE(n), values);
 }
 
-/// y [rows,n] = product + bias against the same without a bias in FLOAT32: the sum's one rounding, and on a GPU the bias's own (it is
-/// taken in y's type) and the product's.
+/// y [rows,n] = product + bias against the same without a bias in FLOAT32: the sum's one rounding,
+/// and on a GPU the bias's own (it is taken in y's type) and the product's.
 static void check_wide_bias(const Tensor *y, const Tensor *product, const Tensor *bias) {
     const double *got = case_doubles(y), *sum = case_doubles(product), *b = case_doubles(bias);
     double bias_unit = case_on_cpu() ? case_unit(FLOAT32) : case_unit(y->dtype);
@@ -151,7 +154,8 @@ static void a_bias_between_two_numbers_of_the_output_is_rounded_at_most(void **s
 
 // ---- addresses
 
-/// The elements of x from `first` on under another shape: no copy, at an address that only the element type aligns.
+/// The elements of x from `first` on under another shape: no copy, at an address that only the
+/// element type aligns.
 static Tensor *elements_from(const Tensor *x, int64_t first, int rank, const int64_t *shape) {
     char *data = (char *)x->data + (size_t)first * dtype_size(x->dtype);
     return scope_adopt(tensor_over(x->device, x->dtype, rank, shape, data, NULL));

@@ -236,8 +236,8 @@ static void gathering_no_rows_gives_none_and_a_zero_gradient(void **state) {
     case_end();
 }
 
-/// A sequence of text with visual tokens in it: one text row is replaced (the image's place), the sequence is cut off
-/// inside the visual tokens.
+/// A sequence of text with visual tokens in it: one text row is replaced (the image's place), the
+/// sequence is cut off inside the visual tokens.
 static const int32_t merged[] = {0, 1, -1, -2, -3, -4};
 
 static Tensor *merge_op(const void *context, DType dtype, Tensor *const *inputs) {

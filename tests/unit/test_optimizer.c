@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// AdamW against a float64 implementation of torch.optim.AdamW's formula, and the sum of squares behind gradient clipping.
+// AdamW against a float64 implementation of torch.optim.AdamW's formula, and the sum of squares
+// behind gradient clipping.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 
@@ -36,8 +37,8 @@ static const AdamWCase cases[] = {
     {40003, {1e-3f, 0.9f, 0.999f, 1e-8f, 0.01f, 0, 1.0f}},
 };
 
-/// Each step rounds the parameter once (a unit of it) and the update a few times (of a size of at most rate times
-/// (1 + a few)); the averages round three times a step.
+/// Each step rounds the parameter once (a unit of it) and the update a few times (of a size of at
+/// most rate times (1 + a few)); the averages round three times a step.
 static void adamw_agrees_with_float64_over_many_steps(void **state) {
     (void)state;
     enum { STEPS = 12 };
@@ -70,7 +71,8 @@ static void adamw_agrees_with_float64_over_many_steps(void **state) {
     }
 }
 
-/// torch.optim.AdamW([1.0, -2.0, 0.5], lr=0.1, weight_decay=0.1) after gradients [0.1, -0.2, 0], [0.3, 0.1, 0].
+/// torch.optim.AdamW([1.0, -2.0, 0.5], lr=0.1, weight_decay=0.1) after gradients [0.1, -0.2, 0],
+/// [0.3, 0.1, 0].
 static void adamw_gives_torchs_numbers(void **state) {
     (void)state;
     case_begin();
@@ -86,7 +88,8 @@ static void adamw_gives_torchs_numbers(void **state) {
                                   &(AdamWTensors){tensor_from_host(case_device(), FLOAT32, SHAPE(3),
                                                                    gradients[step.step - 1]),
                                                   exp_avg, exp_avg_sq, parameter});
-    // Of the order of the parameters and of the two updates of 0.1 each; five roundings a step, and constants that are not floats.
+    // Of the order of the parameters and of the two updates of 0.1 each; five roundings a step, and
+    // constants that are not floats.
     const double size[] = {1.2, 2.2, 0.7};
     case_expect("parameter", parameter, want, size, 10);
     case_end();
@@ -114,7 +117,8 @@ static void sum_squares_adds_in_double(void **state) {
     }
 }
 
-/// Tensors of many sizes (none, less than a chunk, several), every fifth one starting in the middle of 16 bytes.
+/// Tensors of many sizes (none, less than a chunk, several), every fifth one starting in the middle
+/// of 16 bytes.
 enum { MANY = 150 };
 static Tensor *tensor_of_many(int i) {
     int64_t n = i == 140 ? 20011 : i * 37 % 97;

@@ -76,8 +76,9 @@ static void a_straight_fall_is_no_outlier_however_steep(void **state) {
     for (int s = 0; s < 3; s++) {
         OutlierDetector detector = detector_new(DETECTOR_WINDOW, THRESHOLD);
         for (int i = 0; i < DETECTOR_WINDOW; i++) detector_update(&detector, -slopes[s] * i);
-        // n values of slope a: (n + 1) a / 2 below the mean, deviation a sqrt(n (n + 1) / 12). The values are kept as float32,
-        // which rounds each by 2^-24 of at most 128 a, where the deviation is 37 a.
+        // n values of slope a: (n + 1) a / 2 below the mean, deviation a sqrt(n (n + 1) / 12). The
+        // values are kept as float32, which rounds each by 2^-24 of at most 128 a, where the
+        // deviation is 37 a.
         double z = detector_update(&detector, -slopes[s] * DETECTOR_WINDOW);
         assert_close(z, -sqrt(3 * (DETECTOR_WINDOW + 1.0) / DETECTOR_WINDOW), 1e-6);
     }
@@ -109,7 +110,8 @@ static void rounding_in_a_loss_that_stands_still_is_no_outlier(void **state) {
     for (int i = 0; i < DETECTOR_WINDOW; i++) detector_update(&detector, 2);
     assert_close(detector_update(&detector, 2), 0, 0);
     assert_true(detector_update(&detector, 2 * (1 + FLT_EPSILON)) < 1e-3);
-    // 1% is ten times the least deviation that is assumed, 0.002; as float32 2.02 is off by at most 2^-24 * 2.
+    // 1% is ten times the least deviation that is assumed, 0.002; as float32 2.02 is off by at most
+    // 2^-24 * 2.
     assert_close(detector_update(&detector, 2.02), 10, 1e-4);
 }
 

@@ -1,4 +1,5 @@
-/// Philox against the known answers that Random123 publishes (kat_vectors), and the properties its callers rely on.
+/// Philox against the known answers that Random123 publishes (kat_vectors), and the properties its
+/// callers rely on.
 #include "autograd/normal.h"
 #include "autograd/philox.h"
 #include <math.h>
@@ -62,8 +63,8 @@ static double units_off(float got, double want) {
     return fabs(got - want) / fabs(want) * 0x1p24;
 }
 
-/// Every argument there is. The double reference is reduced to the eighth of a turn around a quarter turn first, where its own
-/// rounding is far below the bound.
+/// Every argument there is. The double reference is reduced to the eighth of a turn around a
+/// quarter turn first, where its own rounding is far below the bound.
 static void logarithm_and_circle_keep_their_bounds_everywhere(void **state) {
     (void)state;
     double log_off = 0, cosine_off = 0, sine_off = 0;

@@ -1,5 +1,6 @@
 // rooms: checkpoints autograd
-// Pickles against what Python wrote (tests/parity/record_archives.py), RefCOCO's against their JSON twins, and pickles that nobody would write.
+// Pickles against what Python wrote (tests/parity/record_archives.py), RefCOCO's against their JSON
+// twins, and pickles that nobody would write.
 #include "tests/unit/file_bytes.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -135,7 +136,8 @@ static void strings_of_python_2_are_read(void **state) {
     pickle_close(pickle);
 }
 
-/// The rest of what old pickles use: DICT and LIST from a mark, DUP, POP, POP_MARK, PUT and GET by line, BINSTRING, surrogate pairs.
+/// The rest of what old pickles use: DICT and LIST from a mark, DUP, POP, POP_MARK, PUT and GET by
+/// line, BINSTRING, surrogate pairs.
 static void rare_instructions_do_what_python_does(void **state) {
     (void)state;
     static const struct {

@@ -1,5 +1,6 @@
 // rooms: train eval models ops checkpoints tiny_world data autograd
-// The plan against the run: memory, tokens, steps and checkpoints as they turn out, and every reason why a job cannot run.
+// The plan against the run: memory, tokens, steps and checkpoints as they turn out, and every
+// reason why a job cannot run.
 #include "checkpoints/training_state.h"
 #include "data/tiny/world.h"
 #include "ops/kernels.h"
@@ -94,7 +95,8 @@ static void run_for_memory(const Config *config, double *peak, double by_kind[ME
 
 static void memory_at_the_peak_is_what_a_run_needs(void **state) {
     (void)state;
-    // The models' own code asks for what is planned, so that all is exact but kernels' working memory, which the product library decides.
+    // The models' own code asks for what is planned, so that all is exact but kernels' working
+    // memory, which the product library decides.
     const double TOLERANCE = 0.05;
     static char eval[320], eval_folder[320];
     snprintf(eval, sizeof eval, "data.eval=%s/world/test/llava_v1_5_mix665k.json",

@@ -1,6 +1,6 @@
 // rooms: checkpoints tiny_world data autograd
-// The program as a user meets it: what each mistake answers, and that it leaves nothing behind; evaluation, grounding and features on the
-// tiny world.
+// The program as a user meets it: what each mistake answers, and that it leaves nothing behind;
+// evaluation, grounding and features on the tiny world.
 #include "checkpoints/safetensors.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
@@ -21,9 +21,11 @@
 
 #include <cmocka.h>
 
-static char output[65536]; ///< stdout and stderr of the last run
+/// stdout and stderr of the last run
+static char output[65536];
 
-/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests' folder. Returns the exit code, -1 for a signal.
+/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests'
+/// folder. Returns the exit code, -1 for a signal.
 static int run(const char *arguments) {
     char command[4096];
     int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
@@ -54,7 +56,8 @@ static int count_remains(void) { return files_in_folder() - exists("run/metrics.
 typedef struct Mistake {
     const char *arguments;
     int exit_code;
-    const char *says[3]; ///< parts of the message
+    /// parts of the message
+    const char *says[3];
 } Mistake;
 
 static void every_mistake_is_answered_by_one_clear_message(void **state) {
@@ -318,7 +321,8 @@ static void features_are_a_function_of_the_noise(void **state) {
                        *loss = safetensors_find(file, "loss");
     assert_true(latents && noisy && loss && safetensors_find(file, "logits") &&
                 safetensors_find(file, "visual_tokens"));
-    // z_t = sqrt(abar) z + sqrt(1 - abar) eps with one abar for all elements: solve it from two elements, check the others
+    // z_t = sqrt(abar) z + sqrt(1 - abar) eps with one abar for all elements: solve it from two
+    // elements, check the others
     const float *z = latents->data, *t = noisy->data;
     double signal = 0, part = 0, determinant = (double)z[0] * noise[5] - (double)z[5] * noise[0];
     signal = (t[0] * (double)noise[5] - t[5] * (double)noise[0]) / determinant;

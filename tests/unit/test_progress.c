@@ -130,7 +130,8 @@ static void on_a_terminal_one_line_is_redrawn_within_its_width(void **state) {
         assert_true(end - line < 40);
         redraws++;
     }
-    // Five thousand updates take a moment: the first and the last are shown, and at most ten a second between them.
+    // Five thousand updates take a moment: the first and the last are shown, and at most ten a
+    // second between them.
     assert_in_range(redraws, 2, 30);
 }
 

@@ -1,5 +1,5 @@
-/// Adapters in every published form, both ways; PEFT's configuration; and what is said about files that do not fit. Recorded by
-/// tests/parity/record_adapters.py.
+/// Adapters in every published form, both ways; PEFT's configuration; and what is said about files
+/// that do not fit. Recorded by tests/parity/record_adapters.py.
 #include "recorded_adapters.h"
 
 #include "autograd/output/output_directory.h"
@@ -144,11 +144,14 @@ static void a_pytorch_and_peft_folder_is_read_whole(void **state) {
 // ---- what does not fit
 
 typedef struct Misfit {
-    const char *name; ///< of a tensor of the file that is changed; NULL: one is added
+    /// of a tensor of the file that is changed; NULL: one is added
+    const char *name;
     const char *new_name;
     ElementType type;
-    int first_size;      ///< of the tensor; 0: as it is
-    const char *says[3]; ///< parts of the message
+    /// of the tensor; 0: as it is
+    int first_size;
+    /// parts of the message
+    const char *says[3];
 } Misfit;
 
 static const Misfit misfits[] = {
@@ -267,8 +270,10 @@ static void an_error_lists_as_many_names_as_it_can_and_counts_the_rest(void **st
 // ---- PEFT's configuration
 
 typedef struct PeftCase {
-    const char *json;    ///< beside peft_type, r and lora_alpha
-    const char *modules; ///< short names of the targets; NULL: refused
+    /// beside peft_type, r and lora_alpha
+    const char *json;
+    /// short names of the targets; NULL: refused
+    const char *modules;
     const char *says[3];
 } PeftCase;
 

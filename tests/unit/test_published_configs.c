@@ -1,6 +1,6 @@
 // rooms: models ops checkpoints autograd
-// Published configurations are accepted, or refused by the key's name. Their weights are not at hand: that a configuration is accepted
-// shows in the complaint, which is then about a tensor.
+// Published configurations are accepted, or refused by the key's name. Their weights are not at
+// hand: that a configuration is accepted shows in the complaint, which is then about a tensor.
 #include "models/clip/clip_text.h"
 #include "models/clip/clip_vision.h"
 #include "models/diffusion/noise_schedule.h"
@@ -75,11 +75,13 @@ static const char *shared_folder(void) {
 
 #define SD "sd/stable-diffusion-v1-5/"
 
-/// What becomes of a published file: `loader` finds it under the name `as` beside weights of another model.
+/// What becomes of a published file: `loader` finds it under the name `as` beside weights of
+/// another model.
 typedef struct PublishedFile {
     const char *path, *as;
     Loader *loader;
-    const char *refused; ///< the key; NULL: accepted
+    /// the key; NULL: accepted
+    const char *refused;
 } PublishedFile;
 
 static const PublishedFile files[] = {
@@ -120,7 +122,8 @@ static const char *const others[] = {
     SD "tokenizer/vocab.json",
 };
 
-/// Puts the file, and another model's weights, into a new temporary folder. False if it is not there.
+/// Puts the file, and another model's weights, into a new temporary folder. False if it is not
+/// there.
 static bool place(const char *path, const char *as) {
     char from[2048];
     snprintf(from, sizeof from, "%s/%s", shared_folder(), path);
@@ -223,7 +226,8 @@ static void the_tokenizer_beside_gives_the_special_tokens(void **state) {
     assert_non_null(strstr(error.message, "special tokens go up to 49407"));
 }
 
-// ---- configurations that are not among the files: Stable Diffusion 2.1's, and what newer libraries write
+// ---- configurations that are not among the files: Stable Diffusion 2.1's, and what newer
+// libraries write
 
 static const char sd21_unet[] =
     "\"act_fn\": \"silu\", \"attention_head_dim\": [5, 10, 20, 20], \"cross_attention_dim\": 1024,"
@@ -295,9 +299,12 @@ static const char decoder[] = "\"model_type\": \"llama\", \"hidden_size\": 64, "
 typedef struct Variant {
     Loader *loader;
     const char *as;
-    const char *keys;    ///< of the configuration
-    const char *changed; ///< keys in addition; they must not be among `keys`
-    const char *refused; ///< NULL: accepted
+    /// of the configuration
+    const char *keys;
+    /// keys in addition; they must not be among `keys`
+    const char *changed;
+    /// NULL: accepted
+    const char *refused;
 } Variant;
 
 static const Variant variants[] = {

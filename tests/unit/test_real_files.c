@@ -1,6 +1,7 @@
 // rooms: train eval models ops checkpoints data autograd
-// Real weights on real photographs: stories260K, a trained Llama with grouped-query heads and tied embeddings, as the language model of
-// both stages. Where the files are not at hand, this is skipped.
+// Real weights on real photographs: stories260K, a trained Llama with grouped-query heads and tied
+// embeddings, as the language model of both stages. Where the files are not at hand, this is
+// skipped.
 #include "tests/unit/temporary_folder.h"
 #include "train/log/metrics.h"
 #include "train/trainer/trainer.h"

@@ -220,7 +220,8 @@ static void a_comparison_marks_the_best_and_lists_what_differs(void **state) {
     char *page = html_report_page(report);
     expect_balanced(page);
     assert_null(strstr(page, "<high>"));
-    // Losses: the last and the best one, of training and held out. Time, rate and memory are the same.
+    // Losses: the last and the best one, of training and held out. Time, rate and memory are the
+    // same.
     assert_int_equal(count_of(page, "<td class=\"number best\">"), 4);
     assert_non_null(strstr(page, "<td class=\"number best\">1.5000</td>"));
     assert_non_null(strstr(page, "<td class=\"number best\">3.0000</td>"));

@@ -5,7 +5,8 @@
 #include "train/saved/resume_check.h"
 #include "train/saved/training_checkpoint.h"
 
-static char *written; ///< the configuration of the run that is resumed
+/// the configuration of the run that is resumed
+static char *written;
 static char listed[4096];
 
 static Config *configure(const char *setting) {

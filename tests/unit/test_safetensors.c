@@ -23,7 +23,8 @@ static void write_raw(const char *path, const void *data, size_t size) {
     fclose(file);
 }
 
-/// A file with this header text and so many zero bytes of data; `announced` < 0 writes the true header size.
+/// A file with this header text and so many zero bytes of data; `announced` < 0 writes the true
+/// header size.
 static void write_file(const char *path, const char *header, size_t data_bytes, int64_t announced) {
     size_t length = strlen(header);
     char *bytes = calloc(1, 8 + length + data_bytes);

@@ -70,9 +70,11 @@ static SamImage *encode(const Sam *sam, const char *name) {
     return encoded;
 }
 
-/// Bound on the relative error of what was recorded as `key`. record_sam.py measured how large its error is when the output of every module
-/// is rounded, by relative errors uniform within a unit. Here about twice as many values are rounded (sums and attention too), which is a factor
-/// of sqrt(2) at most; rounding to nearest errs by half a unit at most; and three times the standard deviation is allowed.
+/// Bound on the relative error of what was recorded as `key`. record_sam.py measured how large its
+/// error is when the output of every module is rounded, by relative errors uniform within a unit.
+/// Here about twice as many values are rounded (sums and attention too), which is a factor of
+/// sqrt(2) at most; rounding to nearest errs by half a unit at most; and three times the standard
+/// deviation is allowed.
 static double bound_of(const char *name, const Sam *sam, const char *key) {
     char noise[128];
     snprintf(noise, sizeof noise, "%s.noise", key);
@@ -175,8 +177,8 @@ static void prompts_in_bfloat16_are_within_their_rounding(void **state) {
     for (int i = 0; i < 2; i++) check_prompts(models[i], BFLOAT16);
 }
 
-/// Logits, once at the picture's size, are means of logits: the same relative error. A mask may differ from the reference's where that is no
-/// farther from zero.
+/// Logits, once at the picture's size, are means of logits: the same relative error. A mask may
+/// differ from the reference's where that is no farther from zero.
 static void masks_are_those_of_the_reference_at_the_pictures_size(void **state) {
     (void)state;
     for (int i = 0; i < 2; i++) {

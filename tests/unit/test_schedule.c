@@ -14,7 +14,8 @@
 
 static void factors_are_those_of_transformers(void **state) {
     (void)state;
-    // get_scheduler(name, optimizer, num_warmup_steps=3, num_training_steps=10): get_last_lr()[0] before each step, lr 1
+    // get_scheduler(name, optimizer, num_warmup_steps=3, num_training_steps=10): get_last_lr()[0]
+    // before each step, lr 1
     const double cosine[] = {0,
                              1 / 3.,
                              2 / 3.,
@@ -78,7 +79,8 @@ static void every_group_has_its_rate_and_clipping_uses_the_norm_of_all(void **st
     OptimizerOptions options = {{1e-3, 1e-2}, 0.9, 0.999,
                                 1e-8,         0.1, 0.5 * optimizer_clip_factor(norm, 1.0)};
     optimizer_step(&optimizer, &options);
-    // the first AdamW step moves by the learning rate against the gradient's sign, after decoupled decay of matrices
+    // the first AdamW step moves by the learning rate against the gradient's sign, after decoupled
+    // decay of matrices
     assert_near(((float *)set.items[0].value->data)[5], 1 * (1 - 1e-3 * 0.1) - 1e-3);
     assert_near(((float *)set.items[1].value->data)[0], 1 * (1 - 1e-2 * 0.1) + 1e-2);
     assert_near(((float *)set.items[2].value->data)[0], 1);

@@ -1,5 +1,6 @@
 // rooms: ops autograd
-// The engine's promises: what is kept, what is freed, what gathers where; with real ops on small tensors.
+// The engine's promises: what is kept, what is freed, what gathers where; with real ops on small
+// tensors.
 #include "autograd/parameters.h"
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
@@ -179,7 +180,8 @@ static Tensor *two_layers(const void *context, Tensor *x) {
     return add(x, linear(gelu(linear(x, layers->first, NULL)), layers->second, NULL));
 }
 
-/// Gradients of p and of the layers' weights, with or without recompute; returns the bytes held between forward and backward.
+/// Gradients of p and of the layers' weights, with or without recompute; returns the bytes held
+/// between forward and backward.
 static int64_t two_layer_gradients(bool again, float *out) {
     ParameterSet set = {0};
     case_begin();
@@ -235,7 +237,8 @@ static void note_completion(int index, void *context) {
     seen->indices[seen->count++] = index;
 }
 
-/// Parameters 0 and 1 are read by the first layer, 2 and 3 by the second, 4 by nothing, and 0 again at the very end of the walk.
+/// Parameters 0 and 1 are read by the first layer, 2 and 3 by the second, 4 by nothing, and 0 again
+/// at the very end of the walk.
 static void leaves_complete(bool again, Completions *seen) {
     ParameterSet set = {0};
     case_begin();
@@ -291,7 +294,8 @@ static void who_listens_hears_of_every_op_forward_again_and_backward(void **stat
         y = mean(y);
         tape_on_op(count_op, &walk);
         backward(y, NULL);
-        // The mean, and each op; or the mean and the segment, of which each op runs again and then backward.
+        // The mean, and each op; or the mean and the segment, of which each op runs again and then
+        // backward.
         assert_int_equal(walk, again ? 2 + 2 * OPS_OF_TWO_LAYERS : 1 + OPS_OF_TWO_LAYERS);
         tape_on_op(NULL, &nothing);
         scale(x, 2);

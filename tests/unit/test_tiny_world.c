@@ -1,6 +1,7 @@
 // rooms: tiny_world data autograd
-/// The tiny world: the same seed gives the same files, training and test scenes differ, held-out pairs stay out of
-/// training, masks lie where the picture shows the object, and every annotation file reads as its format says.
+/// The tiny world: the same seed gives the same files, training and test scenes differ, held-out
+/// pairs stay out of training, masks lie where the picture shows the object, and every annotation
+/// file reads as its format says.
 #include "data/tiny/annotations.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"

@@ -104,7 +104,8 @@ static void special_tokens_in_text_split_it_as_legacy_llama_does(void **state) {
     tokenizer_close(tokenizer);
 }
 
-/// Encoding gives spans that cover the text in order; decoding gives the text again, with spans that do the same.
+/// Encoding gives spans that cover the text in order; decoding gives the text again, with spans
+/// that do the same.
 static void check_spans(const Tokenizer *tokenizer, const char *text) {
     TokenList list = {0};
     Error error = {0};
@@ -142,7 +143,8 @@ static void spans_cover_the_text_in_both_directions(void **state) {
 static void decoding_leaves_out_special_tokens_and_marks_broken_bytes(void **state) {
     (void)state;
     Tokenizer *tokenizer = llama();
-    // <s> Hello </s> <image> then the bytes e2 96 and 41 (ids of <0x00> begin at 3), then an id that nothing has.
+    // <s> Hello </s> <image> then the bytes e2 96 and 41 (ids of <0x00> begin at 3), then an id
+    // that nothing has.
     const int32_t ids[] = {1, 15043, 2, -200, 3 + 0xe2, 3 + 0x96, 3 + 0x41, 40000};
     DecodedText decoded = tokenizer_decode(tokenizer, ids, 8);
     assert_string_equal(decoded.text, "Hello\xef\xbf\xbd\xef\xbf\xbd"

@@ -1,5 +1,6 @@
 // rooms: checkpoints autograd
-// Files of torch.save() against what PyTorch reads from them (tests/parity/record_archives.py); zip archives and pickles that lie.
+// Files of torch.save() against what PyTorch reads from them (tests/parity/record_archives.py); zip
+// archives and pickles that lie.
 #include "tests/unit/temporary_folder.h"
 
 #include <math.h>
@@ -186,8 +187,9 @@ static void put_header(FileBytes *bytes, int method, uint64_t size, size_t name,
     file_bytes_number(bytes, extra, 2);
 }
 
-/// Adds a record whose directory entry announces `announced` bytes (its own size if < 0) of that method at `shift` bytes behind its
-/// header. With zip64 the sizes and the place are in the extra field.
+/// Adds a record whose directory entry announces `announced` bytes (its own size if < 0) of that
+/// method at `shift` bytes behind its header. With zip64 the sizes and the place are in the extra
+/// field.
 static void zip_add(Zip *zip, const char *name, const void *data, size_t size, int64_t announced,
                     int method, int64_t shift, bool zip64) {
     uint64_t header = zip->bytes.size + (uint64_t)shift;
@@ -471,8 +473,8 @@ static void mutated_files_never_do_harm(void **state) {
 typedef struct Published {
     const char *name;
     int tensors;
-    uint32_t
-        sum; ///< over all tensors, of the CRC-32C of name and bytes: record_archives.py --published
+    /// over all tensors, of the CRC-32C of name and bytes: record_archives.py --published
+    uint32_t sum;
 } Published;
 
 static const Published published[] = {

@@ -51,7 +51,8 @@ static unsigned little_endian(const char *bytes, int size) {
     return value;
 }
 
-/// Walks over the local headers: names of the records without their folder, and whether tensors lie where they can be mapped.
+/// Walks over the local headers: names of the records without their folder, and whether tensors lie
+/// where they can be mapped.
 static int list_records(const char *path, char names[][64]) {
     size_t size;
     char *bytes = read_file(path, &size), *at = bytes;

@@ -1,6 +1,6 @@
 // rooms: train eval models ops checkpoints tiny_world data autograd
-// Training as a whole, on a few scenes of the tiny world with the tiny frozen networks: the same run stopped and resumed, the same
-// batch cut differently, the same run on a GPU, real photographs.
+// Training as a whole, on a few scenes of the tiny world with the tiny frozen networks: the same
+// run stopped and resumed, the same batch cut differently, the same run on a GPU, real photographs.
 #include "checkpoints/training_state.h"
 #include "data/sampler.h"
 #include "data/tiny/world.h"
@@ -23,7 +23,8 @@
 
 #define TINY SOURCE_DIR "/checkpoints/tiny"
 
-/// Runs the trainer with these settings on top of what all tests share: on the processor, unless the settings say otherwise.
+/// Runs the trainer with these settings on top of what all tests share: on the processor, unless
+/// the settings say otherwise.
 static bool train(const char *const *settings, Error *error) {
     static char shared[8][320];
     snprintf(shared[0], sizeof shared[0], "data.train=%s/world/train/llava_v1_5_mix665k.json",
@@ -62,7 +63,8 @@ static void assert_trains(const char *const *settings) {
 // ---- comparing checkpoints
 
 typedef struct Values {
-    float *values; ///< the caller frees
+    /// the caller frees
+    float *values;
     int64_t count;
 } Values;
 
@@ -80,7 +82,8 @@ static Values read_values(StateFile *file, const char *name) {
     return array;
 }
 
-/// The largest difference between the arrays of two checkpoints whose names begin with `prefix`, relative to the largest value.
+/// The largest difference between the arrays of two checkpoints whose names begin with `prefix`,
+/// relative to the largest value.
 static double largest_difference(const char *a_path, const char *b_path, const char *prefix) {
     Error error = {0};
     StateFile *a = state_open(a_path, &error), *b = state_open(b_path, &error);
@@ -108,7 +111,8 @@ static double largest_difference(const char *a_path, const char *b_path, const c
     return largest;
 }
 
-/// The Euclidean norm of the difference of all optimizer averages of two checkpoints, relative to that of the averages.
+/// The Euclidean norm of the difference of all optimizer averages of two checkpoints, relative to
+/// that of the averages.
 static double gradient_distance(const char *a_path, const char *b_path) {
     Error error = {0};
     StateFile *a = state_open(a_path, &error), *b = state_open(b_path, &error);
@@ -216,15 +220,17 @@ static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state)
                                   NULL};
         assert_trains(settings);
     }
-    // exp_avg after one step is the clipped mean gradient. Its float32 sums run over up to 8 x 160 rows in another order: a few hundred
-    // roundings of 6e-8 that partly cancel, through a dozen layers.
+    // exp_avg after one step is the clipped mean gradient. Its float32 sums run over up to 8 x 160
+    // rows in another order: a few hundred roundings of 6e-8 that partly cancel, through a dozen
+    // layers.
     assert_true(largest_difference(in_folder("uncut/checkpoint-1.h5"),
                                    in_folder("cut/checkpoint-1.h5"), "optimizer/exp_avg/") < 1e-3);
 }
 
 // ---- watching a run
 
-/// The values of a metric over the steps of the run in that folder; the caller frees them with metric_series_free().
+/// The values of a metric over the steps of the run in that folder; the caller frees them with
+/// metric_series_free().
 static MetricSeries metric_of(const char *folder, const char *name) {
     Error error = {0};
     char path[300];
@@ -236,7 +242,8 @@ static MetricSeries metric_of(const char *folder, const char *name) {
     return series;
 }
 
-/// With a threshold of half a standard deviation a third of all steps is out of line, from the 65th on: before, nothing is decided.
+/// With a threshold of half a standard deviation a third of all steps is out of line, from the 65th
+/// on: before, nothing is decided.
 static void train_with_outliers(const char *folder, const char *action) {
     char output[300], setting[64];
     snprintf(output, sizeof output, "training.output_dir=%s", in_folder(folder));
@@ -246,7 +253,8 @@ static void train_with_outliers(const char *folder, const char *action) {
                                    "training.per_device_train_batch_size=1", NULL});
 }
 
-/// The first step (from 1) that is out of line, 0 if there is none; asserts that exactly those were left out if `skipped`.
+/// The first step (from 1) that is out of line, 0 if there is none; asserts that exactly those were
+/// left out if `skipped`.
 static int first_outlier(const char *folder, bool skipped) {
     MetricSeries updated = metric_of(folder, "updated"), loss = metric_of(folder, "loss_zscore"),
                  norm = metric_of(folder, "grad_norm_zscore");
@@ -302,7 +310,8 @@ static void a_loss_that_is_not_finite_names_the_first_kernel(void **state) {
     assert_non_null(strstr(error.message, "float32"));
 }
 
-/// B begins as zeros, so what LoRA adds to the values is zero whatever its scale, but its gradient is of the scale.
+/// B begins as zeros, so what LoRA adds to the values is zero whatever its scale, but its gradient
+/// is of the scale.
 static void a_gradient_that_is_not_finite_names_the_first_kernel_and_its_tensor(void **state) {
     (void)state;
     Error error = {0};
@@ -472,7 +481,8 @@ static void a_runs_folder_tells_how_to_repeat_it(void **state) {
 #ifdef DIFFLMM_TEST_CUDA
 enum { DEVICE_STEPS = 2 };
 
-/// Trains DEVICE_STEPS steps of a stage in a folder of that name; `losses` receives what they printed.
+/// Trains DEVICE_STEPS steps of a stage in a folder of that name; `losses` receives what they
+/// printed.
 static void train_on(const char *device, const char *folder, const char *dtype, int stage,
                      double *losses) {
     char output[300], chosen[64], type[64], metrics[300];
@@ -501,8 +511,9 @@ static void train_on(const char *device, const char *folder, const char *dtype, 
     metrics_log_free(log);
 }
 
-/// How far a loss and a gradient may differ between two devices, relative: each value on the way is rounded once in the networks' type,
-/// having been summed in float32 from up to TERMS products. Independent errors add up as squares; both devices make them.
+/// How far a loss and a gradient may differ between two devices, relative: each value on the way is
+/// rounded once in the networks' type, having been summed in float32 from up to TERMS products.
+/// Independent errors add up as squares; both devices make them.
 static double device_tolerance(bool bfloat16, double roundings) {
     enum { TERMS = 9 * 96 }; // the U-Net's widest convolution
     double unit = bfloat16 ? 0x1p-8 : 0x1p-24;
@@ -511,8 +522,9 @@ static double device_tolerance(bool bfloat16, double roundings) {
 
 static void a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit(void **state) {
     (void)state;
-    // CLIP 36 values one after the other, the VAE 44, the U-Net up to block 1 180, the projector 8, the language model 47; a gradient
-    // comes back through as many as it went. What an update moves differently adds to the next loss no more than a pass does.
+    // CLIP 36 values one after the other, the VAE 44, the U-Net up to block 1 180, the projector 8,
+    // the language model 47; a gradient comes back through as many as it went. What an update moves
+    // differently adds to the next loss no more than a pass does.
     enum { FORWARD = 36 + 44 + 180 + 8 + 47 };
     for (int bfloat16 = 0; bfloat16 < 2; bfloat16++)
         for (int stage = 1; stage <= 2; stage++) {

@@ -18,7 +18,8 @@
 #include "checkpoints/training_state.h"
 #include "tests/unit/temporary_folder.h"
 
-/// Asked for by the address sanitizer: HDF5 1.10 loses what it has read of an object header that turns out damaged.
+/// Asked for by the address sanitizer: HDF5 1.10 loses what it has read of an object header that
+/// turns out damaged.
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void) { return "leak:libhdf5"; }
 
@@ -315,7 +316,8 @@ static void links_are_counted_where_a_file_lies_about_them(void **state) {
     (void)state;
     const char *path = in_folder("lies.h5");
     hid_t file = open_to_change(path);
-    // A tree of groups, each with links to all of the next level; H5Odecr_refcount makes each seem to have one.
+    // A tree of groups, each with links to all of the next level; H5Odecr_refcount makes each seem
+    // to have one.
     hid_t level = H5Gopen2(file, "weights", H5P_DEFAULT);
     for (int depth = 0; depth < 6; depth++) {
         hid_t next = H5Gcreate2(level, "n", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);

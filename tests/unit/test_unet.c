@@ -1,5 +1,6 @@
 // rooms: models ops checkpoints autograd
-// The U-Net and its noise schedule against diffusers (tests/parity/record_vision.py), forward and backward.
+// The U-Net and its noise schedule against diffusers (tests/parity/record_vision.py), forward and
+// backward.
 #include "models/diffusion/noise_schedule.h"
 #include "models/diffusion/unet.h"
 #include "tests/unit/recorded.h"
@@ -57,8 +58,8 @@ static void check(const UNetCase *test, DType dtype) {
     assert_int_equal(feature->shape[3], unet_feature_channels(unet));
     assert_int_equal(feature->shape[1], unet_feature_size(unet, (int)latents->shape[1]));
     assert_int_equal(feature->shape[2], unet_feature_size(unet, (int)latents->shape[2]));
-    // A gradient depends on the way forward and the way back, and the backward of norms and of softmax subtracts projections
-    // from it, which costs about a bit.
+    // A gradient depends on the way forward and the way back, and the backward of norms and of
+    // softmax subtracts projections from it, which costs about a bit.
     double gradient_bound = 2 * sqrt(2) * bound(unet, dtype);
     Tensor *context_grad = reshape(grad(context), context->rank, context->shape);
     recorded_expect(name, "context_grad", context_grad, recorded("unet", name, "context_grad"),
@@ -99,8 +100,9 @@ static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
     assert_int_equal(recorded_nodes(unet, test, false), 0);
     int trained = recorded_nodes(unet, test, true);
     assert_true(trained > 0);
-    // Everything before the first cross-attention: conv_in, a residual block (six ops), and of the transformer norm, proj_in and
-    // self-attention with its norm and sum (nine), the norm and query of the cross-attention.
+    // Everything before the first cross-attention: conv_in, a residual block (six ops), and of the
+    // transformer norm, proj_in and self-attention with its norm and sum (nine), the norm and query
+    // of the cross-attention.
     case_begin();
     Tensor *latents = recorded("unet", test->name, "latents");
     Tensor *context = recorded("unet", test->name, "context");
@@ -117,7 +119,8 @@ static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
 
 // ---- configurations that are not supported
 
-/// Writes unet_sd1's config.json with `key` set (in place of its value, or in addition) into the temporary folder, with its weights.
+/// Writes unet_sd1's config.json with `key` set (in place of its value, or in addition) into the
+/// temporary folder, with its weights.
 static void changed_configuration(const char *key, const char *value) {
     FILE *from = fopen(recorded_path("unet_sd1/config.json"), "rb");
     assert_non_null(from);

@@ -188,7 +188,8 @@ static void tensors_that_nobody_asks_for_are_named(void **state) {
     weights_on_warning(NULL);
 }
 
-/// Where a device computes in the host's memory, a large matrix of the type wanted is the file's own memory, and keeps the file open.
+/// Where a device computes in the host's memory, a large matrix of the type wanted is the file's
+/// own memory, and keeps the file open.
 static void large_matrices_stay_in_the_mapped_file(void **state) {
     (void)state;
     uint16_t *values = checked_malloc(MOST * sizeof *values);

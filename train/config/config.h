@@ -1,12 +1,14 @@
-/// The configuration of every verb: one typed schema, read from YAML and from `section.key=value` on the command line.
+/// The configuration of every verb: one typed schema, read from YAML and from `section.key=value`
+/// on the command line.
 ///
-/// The schema (config_schema.c) is one table: name, type, default, range and meaning of each key. It produces the
-/// parser, the messages and the documentation (`difflmm config`). Names are those that users of the HF Trainer, LLaVA and PEFT
-/// know, grouped in sections. Relative paths are relative to the current directory, as in LLaVA;
+/// The schema (config_schema.c) is one table: name, type, default, range and meaning of each key.
+/// It produces the parser, the messages and the documentation (`difflmm config`). Names are those
+/// that users of the HF Trainer, LLaVA and PEFT know, grouped in sections. Relative paths are
+/// relative to the current directory, as in LLaVA;
 /// `~` and `~user` at the beginning of a path are home folders.
 ///
-/// Every message names the file, line and column (or the command line), the key, what was found and what was expected; an
-/// unknown key gets the nearest valid one.
+/// Every message names the file, line and column (or the command line), the key, what was found and
+/// what was expected; an unknown key gets the nearest valid one.
 #pragma once
 #include "autograd/error.h"
 #include "data/conversation.h"
@@ -40,15 +42,20 @@ typedef struct StringList {
 /// What a model is made of.
 typedef struct ModelSection {
     AdapterKind architecture;
-    char *sd;           ///< directory in the layout of Stable Diffusion v1.5
-    char *vision_tower; ///< directory of a CLIP vision model
-    char *llm;          ///< directory of a Llama with its tokenizer
-    char *adapters;     ///< checkpoint to start from, or NULL
+    /// directory in the layout of Stable Diffusion v1.5
+    char *sd;
+    /// directory of a CLIP vision model
+    char *vision_tower;
+    /// directory of a Llama with its tokenizer
+    char *llm;
+    /// checkpoint to start from, or NULL
+    char *adapters;
     bool implicit_captioner, positional_encodings, clip_concat;
     int64_t unet_feature_block, timestep, ensemble_size;
     double positional_encoding_std;
     DType dtype;
-    int64_t recompute; ///< RECOMPUTE_NONE, RECOMPUTE_ALL, or every n-th layer
+    /// RECOMPUTE_NONE, RECOMPUTE_ALL, or every n-th layer
+    int64_t recompute;
 } ModelSection;
 
 typedef struct LoraSection {
@@ -60,10 +67,13 @@ typedef struct LoraSection {
 } LoraSection;
 
 typedef struct DataSection {
-    char *train, *image_folder;     ///< LLaVA JSON and the folder of its images
-    char *eval, *eval_image_folder; ///< NULL: no loss on held-out data
+    /// LLaVA JSON and the folder of its images
+    char *train, *image_folder;
+    /// NULL: no loss on held-out data
+    char *eval, *eval_image_folder;
     ConversationTemplate version;
-    char *system_message; ///< NULL: as published
+    /// NULL: as published
+    char *system_message;
     ImageAspect image_aspect_ratio;
     int64_t image_size, model_max_length;
     bool group_by_modality_length;
@@ -76,40 +86,51 @@ typedef struct TrainingSection {
     char *output_dir;
     int64_t seed;
     double num_train_epochs;
-    int64_t max_steps; ///< -1: as num_train_epochs says
+    /// -1: as num_train_epochs says
+    int64_t max_steps;
     int64_t per_device_train_batch_size, per_device_eval_batch_size, gradient_accumulation_steps;
-    double learning_rate, mm_projector_lr; ///< mm_projector_lr is never NAN after config_load()
+    /// mm_projector_lr is never NAN after config_load()
+    double learning_rate, mm_projector_lr;
     double weight_decay, adam_beta1, adam_beta2, adam_epsilon;
-    double max_grad_norm; ///< 0: no clipping
+    /// 0: no clipping
+    double max_grad_norm;
     double warmup_ratio;
     ScheduleType lr_scheduler_type;
     int64_t save_steps, save_total_limit, eval_steps, eval_samples, logging_steps;
-    int64_t save_keep_steps; ///< 0: none
+    /// 0: none
+    int64_t save_keep_steps;
     bool save_best, save_in_background;
-    double outlier_zscore; ///< 0: no detector
+    /// 0: no detector
+    double outlier_zscore;
     OutlierAction outlier_action;
     bool shard_optimizer;
-    int64_t distributed_timeout; ///< seconds
+    /// seconds
+    int64_t distributed_timeout;
     bool tensorboard;
     int64_t log_samples;
     bool accept_changes;
-    char *resume; ///< "auto", "never", or the checkpoint's path
+    /// "auto", "never", or the checkpoint's path
+    char *resume;
     DeviceChoice device;
-    int64_t threads; ///< 0: one per core
+    /// 0: one per core
+    int64_t threads;
 } TrainingSection;
 
 typedef struct EvalSection {
     EvaluationTask task;
     char *annotations, *image_folder;
-    char *checkpoint; ///< NULL: adapters as initialised
+    /// NULL: adapters as initialised
+    char *checkpoint;
     char *output_dir;
     char *prompt;
     int64_t max_new_tokens;
     AttentionRow query;
-    IntList layers, heads; ///< empty: all
+    /// empty: all
+    IntList layers, heads;
     GroupReduction aggregate;
     SegmenterChoice segmenter;
-    int64_t samples; ///< -1: all
+    /// -1: all
+    int64_t samples;
     int64_t pictures;
     int64_t seed;
 } EvalSection;
@@ -117,7 +138,8 @@ typedef struct EvalSection {
 /// Where a value came from.
 typedef struct ConfigOrigin {
     enum { ORIGIN_DEFAULT, ORIGIN_FILE, ORIGIN_COMMAND_LINE } kind;
-    int line, column; ///< counted from 1, for ORIGIN_FILE
+    /// counted from 1, for ORIGIN_FILE
+    int line, column;
 } ConfigOrigin;
 
 typedef struct Config {
@@ -127,13 +149,15 @@ typedef struct Config {
     TrainingSection training;
     EvalSection eval;
 
-    char *path;            ///< the file it was read from, or NULL
-    ConfigOrigin *origins; ///< one per key, in the schema's order
+    /// the file it was read from, or NULL
+    char *path;
+    /// one per key, in the schema's order
+    ConfigOrigin *origins;
 } Config;
 
-/// Reads a YAML file (NULL: defaults only) and then `num_overrides` arguments of the form section.key=value, of which
-/// the last one of a key counts. Lists are written as YAML writes them: eval.layers=[0, 1]. NULL on failure; the caller frees with
-/// config_free().
+/// Reads a YAML file (NULL: defaults only) and then `num_overrides` arguments of the form
+/// section.key=value, of which the last one of a key counts. Lists are written as YAML writes them:
+/// eval.layers=[0, 1]. NULL on failure; the caller frees with config_free().
 Config *config_load(const char *path, const char *const *overrides, int num_overrides,
                     Error *error);
 /// The same of a configuration's text, `path` being where it came from.
@@ -141,20 +165,21 @@ Config *config_load_text(const char *text, const char *path, const char *const *
                          int num_overrides, Error *error);
 void config_free(Config *config);
 
-/// Succeeds if every key has a value; else names the first that has none and says what it is for. The keys end with NULL:
-/// config_require(config, error, "data.train", "training.output_dir", NULL).
+/// Succeeds if every key has a value; else names the first that has none and says what it is for.
+/// The keys end with NULL: config_require(config, error, "data.train", "training.output_dir",
+/// NULL).
 bool config_require(const Config *config, Error *error, ...) __attribute__((sentinel));
 
 /// config_require() on the directories that the configured architecture is made of.
 bool config_require_model(const Config *config, Error *error);
 
-/// Fills the error with where the key was set, its name and the message: "tiny.yaml:3:10: model.llm: <message>".
-/// For what only a verb can know. Returns false.
+/// Fills the error with where the key was set, its name and the message: "tiny.yaml:3:10:
+/// model.llm: <message>". For what only a verb can know. Returns false.
 bool config_refuse(const Config *config, const char *key, Error *error, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/// The resolved configuration as a YAML document that config_load() reads back to the same values; the caller frees it.
-/// Sections are all there, defaults included.
+/// The resolved configuration as a YAML document that config_load() reads back to the same values;
+/// the caller frees it. Sections are all there, defaults included.
 char *config_to_yaml(const Config *config);
 
 /// Writes config_to_yaml() to a file, whole or not at all.

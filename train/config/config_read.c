@@ -1,5 +1,6 @@
-// From YAML events into the configuration. The accepted shape is fixed: sections of keys of scalars or lists of scalars, so
-// nothing recurses, whatever the file nests. Anchors, aliases and tags have no use here and are refused.
+// From YAML events into the configuration. The accepted shape is fixed: sections of keys of scalars
+// or lists of scalars, so nothing recurses, whatever the file nests. Anchors, aliases and tags have
+// no use here and are refused.
 #include "train/config/config_schema.h"
 
 #include "autograd/file_content.h"
@@ -13,8 +14,10 @@ enum { LARGEST_FILE = 1 << 20, MOST_SECTIONS = 16 };
 typedef struct Reader {
     Config *config;
     yaml_parser_t parser;
-    yaml_event_t event; ///< the last one read, kept until the next
-    const char *path;   ///< NULL: the command line
+    /// the last one read, kept until the next
+    yaml_event_t event;
+    /// NULL: the command line
+    const char *path;
     bool seen_section[MOST_SECTIONS];
     Error *error;
 } Reader;
@@ -129,7 +132,8 @@ static bool read_value(Reader *reader, const ConfigField *field) {
     return false;
 }
 
-/// Goes to the next key of a mapping, whose text it copies (the caller frees); *key NULL: the mapping ends.
+/// Goes to the next key of a mapping, whose text it copies (the caller frees); *key NULL: the
+/// mapping ends.
 static bool read_key(Reader *reader, char **key, ConfigPlace *place) {
     *key = NULL;
     if (!next(reader)) return false;

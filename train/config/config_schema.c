@@ -1,4 +1,5 @@
-// The one table of configuration keys. A key is added here and as a member in config.h, nowhere else.
+// The one table of configuration keys. A key is added here and as a member in config.h, nowhere
+// else.
 #include "train/config/config_schema.h"
 
 #include "models/diffusion/noise_schedule.h"
@@ -30,8 +31,9 @@ const ConfigSectionDoc CONFIG_SECTIONS[] = {
 };
 const int NUM_CONFIG_SECTIONS = (int)(sizeof CONFIG_SECTIONS / sizeof *CONFIG_SECTIONS);
 
-// Largest integer that every double around it can tell from its neighbours: of seeds, which are kept
-// as they are. All other integers fit into an int, and numbers into a float, where they are used.
+// Largest integer that every double around it can tell from its neighbours: of seeds, which are
+// kept as they are. All other integers fit into an int, and numbers into a float, where they are
+// used.
 #define MOST_SEED 9007199254740992.0
 #define AT(section, member) offsetof(Config, section.member)
 #define AT_LEAST(minimum) minimum, INT32_MAX, NULL

@@ -6,12 +6,18 @@
 #include <stdint.h>
 
 typedef enum FieldType {
-    FIELD_INT,    ///< int64_t; small values may have names
-    FIELD_FLOAT,  ///< double; NAN is null
-    FIELD_BOOL,   ///< bool
-    FIELD_STRING, ///< char *; NULL is null
-    FIELD_PATH,   ///< char *; NULL is null
-    FIELD_ENUM,   ///< an enumeration of an int's size, an index into the names
+    /// int64_t; small values may have names
+    FIELD_INT,
+    /// double; NAN is null
+    FIELD_FLOAT,
+    /// bool
+    FIELD_BOOL,
+    /// char *; NULL is null
+    FIELD_STRING,
+    /// char *; NULL is null
+    FIELD_PATH,
+    /// an enumeration of an int's size, an index into the names
+    FIELD_ENUM,
     FIELD_INT_LIST,
     FIELD_STRING_LIST
 } FieldType;
@@ -20,7 +26,8 @@ typedef enum FieldType {
 typedef enum ConfigOnResume {
     /// It decides what is learned: another run.
     ON_RESUME_ANOTHER_RUN,
-    /// It says where, how fast or how visibly the run goes on, or is read before its first step only.
+    /// It says where, how fast or how visibly the run goes on, or is read before its first step
+    /// only.
     ON_RESUME_MAY_CHANGE,
     /// It cuts batches, and may change as long as a step has as many samples.
     ON_RESUME_BY_BATCH,
@@ -31,11 +38,14 @@ typedef enum ConfigOnResume {
 typedef struct ConfigField {
     const char *section, *name;
     FieldType type;
-    size_t offset;           ///< into Config
-    const char *fallback;    ///< the default as YAML; NULL: null
-    double minimum, maximum; ///< of numbers and of list elements, both included
-    const char *const
-        *names; ///< FIELD_ENUM: of all values; FIELD_INT: of 0, 1, ...; ends with NULL
+    /// into Config
+    size_t offset;
+    /// the default as YAML; NULL: null
+    const char *fallback;
+    /// of numbers and of list elements, both included
+    double minimum, maximum;
+    /// FIELD_ENUM: of all values; FIELD_INT: of 0, 1, ...; ends with NULL
+    const char *const *names;
     const char *doc;
     ConfigOnResume on_resume;
 } ConfigField;
@@ -56,7 +66,8 @@ int config_find_field(const char *section, const char *name);
 /// Index of a dotted key, or -1.
 int config_find_key(const char *dotted);
 
-/// A sentence on what the unknown `name` may have meant (in that section; NULL: as a dotted key). The caller frees it.
+/// A sentence on what the unknown `name` may have meant (in that section; NULL: as a dotted key).
+/// The caller frees it.
 char *config_suggest(const char *section, const char *name);
 /// The same for the name of a section.
 char *config_suggest_section(const char *name);
@@ -74,9 +85,11 @@ typedef struct ConfigPlace {
 bool config_refuse_at(ConfigPlace place, Error *error, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/// A scalar as YAML gives it. Only a plain one (not quoted) can be null, a number, or true and false.
+/// A scalar as YAML gives it. Only a plain one (not quoted) can be null, a number, or true and
+/// false.
 typedef struct ConfigScalar {
-    const char *text; ///< terminated
+    /// terminated
+    const char *text;
     bool is_plain;
     ConfigPlace place;
 } ConfigScalar;

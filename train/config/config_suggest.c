@@ -1,4 +1,5 @@
-// Words about the schema for people who made a mistake: what a misspelt name may have meant, what a key may hold.
+// Words about the schema for people who made a mistake: what a misspelt name may have meant, what a
+// key may hold.
 #include "autograd/text/nearest_name.h"
 #include "train/config/config_schema.h"
 

@@ -1,5 +1,6 @@
-// A control group's cpu.max ("150000 100000": 1.5 cores) holds for all processes in the group and below it together; the kernel stops them
-// for the rest of each period when they have used it up, so that more threads than that wait for each other.
+// A control group's cpu.max ("150000 100000": 1.5 cores) holds for all processes in the group and
+// below it together; the kernel stops them for the rest of each period when they have used it up,
+// so that more threads than that wait for each other.
 #include "train/group/core_count.h"
 
 #include "autograd/error.h"

@@ -1,4 +1,5 @@
-// Every wait is a loop of tests, in which train/group/rank_watch.h says when it is in vain: a rank that hangs must not hang the others.
+// Every wait is a loop of tests, in which train/group/rank_watch.h says when it is in vain: a rank
+// that hangs must not hang the others.
 //
 // A wait that was in vain leaves requests behind that MPI cannot be made to forget: it may write
 // into their buffers whenever it is called, and some transports without. So control messages are
@@ -21,16 +22,22 @@ enum { MOST_REQUESTS = 4096 };
 
 struct ProcessGroup {
     int rank, count, local_rank, local_count;
-    int machine;      ///< the lowest rank on it
-    int core_sharers; ///< processes of it that may run where this one may
+    /// the lowest rank on it
+    int machine;
+    /// processes of it that may run where this one may
+    int core_sharers;
     double timeout;
     bool broken;
-    Error failure;          ///< why it is broken
-    RankWatch *watch;       ///< NULL in a job of one, which has no MPI
-    MPI_Comm control, sums; ///< unused in a job of one
+    /// why it is broken
+    Error failure;
+    /// NULL in a job of one, which has no MPI
+    RankWatch *watch;
+    /// unused in a job of one
+    MPI_Comm control, sums;
     MPI_Request requests[MOST_REQUESTS];
     int request_count;
-    Collectives *collectives; ///< for tensors on a GPU
+    /// for tensors on a GPU
+    Collectives *collectives;
 };
 
 // ---- joining and leaving

@@ -1,5 +1,6 @@
-// What a rank tells the others is how many waits it has come to. Who is behind the one that waits has yet to come; who is not, and waits
-// too, repeats it. A rank that left the wait already because its own part was done is ahead or silent, and never behind.
+// What a rank tells the others is how many waits it has come to. Who is behind the one that waits
+// has yet to come; who is not, and waits too, repeats it. A rank that left the wait already because
+// its own part was done is ahead or silent, and never behind.
 #include "train/group/rank_watch.h"
 
 #include "autograd/clock.h"
@@ -18,7 +19,8 @@ enum { REPORT_TAG = 1, NAMED_RANKS = 8 };
 
 /// How often a rank tells that it is there: seconds at most, and part of the time limit.
 static const double REPORT_SECONDS = 5, REPORT_PART = 0.1;
-/// Between two looks at a wait, in parts of the time limit: more, and this process itself was suspended.
+/// Between two looks at a wait, in parts of the time limit: more, and this process itself was
+/// suspended.
 static const double SUSPENDED = 0.5;
 /// Where every rank has come, and yet the wait does not end, in parts of the time limit.
 static const double NETWORK_PATIENCE = 1.25;
@@ -28,26 +30,33 @@ static const double CHECK_SECONDS = 0.25, CHECK_PART = 0.05;
 static const double GRACE = 3;
 
 typedef struct Peer {
-    int64_t waits; ///< that it has told to have come to
-    double heard;  ///< when it was last heard of
+    /// that it has told to have come to
+    int64_t waits;
+    /// when it was last heard of
+    double heard;
 } Peer;
 
 /// A process of this machine.
 typedef struct Process {
-    int rank, descriptor; ///< descriptor: -1: cannot be looked at
-    double ended;         ///< when that was seen; 0: it runs
+    /// descriptor: -1: cannot be looked at
+    int rank, descriptor;
+    /// when that was seen; 0: it runs
+    double ended;
 } Process;
 
 struct RankWatch {
     MPI_Comm control;
     int rank, count, process_count;
     double timeout;
-    int64_t waits; ///< that this rank has come to
+    /// that this rank has come to
+    int64_t waits;
     double began, looked, checked, reported;
-    double complete; ///< when a rank was last seen to have yet to come to this wait
+    /// when a rank was last seen to have yet to come to this wait
+    double complete;
     Peer *peers;
     Process *processes;
-    bool *chosen; ///< [count], for messages
+    /// [count], for messages
+    bool *chosen;
 };
 
 // ---- processes of this machine
@@ -190,7 +199,8 @@ static bool is_behind(const RankWatch *watch, int rank) {
     return rank != watch->rank && watch->peers[rank].waits < watch->waits;
 }
 
-/// Chooses the ranks that are behind (or those that are not) and have not been heard of for the time limit, and names them.
+/// Chooses the ranks that are behind (or those that are not) and have not been heard of for the
+/// time limit, and names them.
 static int name_silent(RankWatch *watch, bool behind, double time, char *text, size_t size) {
     double since = behind ? watch->began : watch->complete;
     for (int r = 0; r < watch->count; r++)

@@ -1,6 +1,7 @@
-// The few messages in use are encoded here by hand, by TensorFlow's event.proto, summary.proto, tensor.proto and
-// tensor_shape.proto; the field numbers below are theirs. Scalars are `simple_value` without metadata and images are `image`: the
-// oldest forms, which every TensorBoard shows. Text has no such form: it is a string tensor of rank 0 that names the plugin.
+// The few messages in use are encoded here by hand, by TensorFlow's event.proto, summary.proto,
+// tensor.proto and tensor_shape.proto; the field numbers below are theirs. Scalars are
+// `simple_value` without metadata and images are `image`: the oldest forms, which every TensorBoard
+// shows. Text has no such form: it is a string tensor of rank 0 that names the plugin.
 #include "train/log/event_file.h"
 
 #include "autograd/text/byte_buffer.h"
@@ -30,8 +31,10 @@ static const size_t LARGEST_VALUE = ((size_t)1 << 31) - 1024;
 struct EventFile {
     char *path;
     int descriptor;
-    off_t length;       ///< of the whole records
-    bool has_part_left; ///< of a record that could be neither finished nor taken back
+    /// of the whole records
+    off_t length;
+    /// of a record that could be neither finished nor taken back
+    bool has_part_left;
 };
 
 static void put_varint(ByteBuffer *bytes, uint64_t value) {
@@ -99,7 +102,8 @@ static double wall_time(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/// The checksum of a TFRecord: a CRC of data that holds CRCs would be weak, so they are stored in disguise.
+/// The checksum of a TFRecord: a CRC of data that holds CRCs would be weak, so they are stored in
+/// disguise.
 static uint32_t masked_crc32c(const void *data, size_t size) {
     uint32_t crc = crc32c(0, data, size);
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
@@ -169,8 +173,8 @@ static long long seconds_of_name(const char *name) {
     return strspn(name, "0123456789") == DIGITS && name[DIGITS] == '.' ? atoll(name) : -1;
 }
 
-/// The time, or a later one where event files have it already: of a run that ended within this second, or before the clock was
-/// set back. -1 on failure.
+/// The time, or a later one where event files have it already: of a run that ended within this
+/// second, or before the clock was set back. -1 on failure.
 static long long choose_seconds(const char *folder, Error *error) {
     DIR *directory = opendir(folder);
     if (!directory) {
@@ -203,8 +207,9 @@ static bool create_file(EventFile *file, const char *folder, Error *error) {
     return true;
 }
 
-/// The version first, for it decides how the rest is read. Then the beginning of a session: TensorBoard forgets the steps from its
-/// own on, at the second one that it finds in a run and at later ones; so the first file must have one as well.
+/// The version first, for it decides how the rest is read. Then the beginning of a session:
+/// TensorBoard forgets the steps from its own on, at the second one that it finds in a run and at
+/// later ones; so the first file must have one as well.
 static bool write_beginning(EventFile *file, int64_t first_step, Error *error) {
     static const char VERSION[] = "brain.Event:2";
     ByteBuffer version = {0};
@@ -271,7 +276,8 @@ static int64_t channels_of_color_type(int type) {
 
 bool event_file_image_png(EventFile *file, const char *tag, int64_t step, const void *png,
                           size_t size, Error *error) {
-    // The signature and the beginning of the first chunk [PNG specification, 3rd edition, 5.2 and 11.2.1].
+    // The signature and the beginning of the first chunk [PNG specification, 3rd edition, 5.2
+    // and 11.2.1].
     static const unsigned char BEGIN[] = "\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR";
     enum { WIDTH_AT = 16, HEIGHT_AT = 20, COLOR_TYPE_AT = 25, HEADER_END = 33 };
     const unsigned char *bytes = png;

@@ -15,7 +15,8 @@
 struct MetricsWriter {
     char *path;
     int descriptor;
-    ByteBuffer pending; ///< lines that are not in the file yet
+    /// lines that are not in the file yet
+    ByteBuffer pending;
 };
 
 struct MetricsLog {
@@ -144,7 +145,8 @@ static bool write_pending(MetricsWriter *writer, Error *error) {
     }
     error_set(error, "%s: cannot be written: %s", writer->path,
               written < 0 ? strerror(errno) : "the disk is full");
-    // Half a line would spoil the next. Where it cannot be taken back, what is missing of it follows.
+    // Half a line would spoil the next. Where it cannot be taken back, what is missing of it
+    // follows.
     if (written > 0 && ftruncate(writer->descriptor, before) != 0) {
         pending->size -= (size_t)written;
         memmove(pending->data, pending->data + written, pending->size);

@@ -17,7 +17,8 @@ struct Progress {
     FILE *out;
     char *title, *details;
     int64_t first, done, total, plain_interval;
-    int64_t shown_done; ///< at the last line
+    /// at the last line
+    int64_t shown_done;
     double begun, shown;
     bool is_terminal, is_drawn;
 };

@@ -13,7 +13,8 @@ enum { MAX_METRICS = 32 };
 
 struct RunLog {
     MetricsWriter *metrics;
-    EventFile *events; ///< NULL: not wanted
+    /// NULL: not wanted
+    EventFile *events;
     bool warned, behind;
 };
 

@@ -1,7 +1,9 @@
-/// What a training run will be, before anything is run: parameters, data, steps, memory, disk, time; and every reason why it cannot be.
+/// What a training run will be, before anything is run: parameters, data, steps, memory, disk,
+/// time; and every reason why it cannot be.
 ///
-/// Networks are known from their configurations and the headers of their safetensors: no weights are read. Memory is what the model's own
-/// code asks for when a step of it runs on a device that only counts (train/plan/plan_device.h).
+/// Networks are known from their configurations and the headers of their safetensors: no weights
+/// are read. Memory is what the model's own code asks for when a step of it runs on a device that
+/// only counts (train/plan/plan_device.h).
 #pragma once
 #include "autograd/device.h"
 #include "train/config/config.h"
@@ -10,15 +12,18 @@
 #include <stdio.h>
 
 typedef struct PlanOptions {
-    int64_t processes; ///< of the whole job
-    int timed_steps; ///< steps that are really run, after one to warm up, to tell the time; 0: none
+    /// of the whole job
+    int64_t processes;
+    /// steps that are really run, after one to warm up, to tell the time; 0: none
+    int timed_steps;
 } PlanOptions;
 
 typedef struct PlanPart {
     const char *name;
     bool trained;
     int64_t parameters;
-    double learning_rate, weight_decay; ///< of trained ones: the highest rate
+    /// of trained ones: the highest rate
+    double learning_rate, weight_decay;
 } PlanPart;
 
 /// A file or folder that the configuration names.
@@ -26,25 +31,33 @@ typedef struct PlanFile {
     const char *key;
     char *path;
     bool found;
-    char *detail; ///< what is in it, or what is wrong
+    /// what is in it, or what is wrong
+    char *detail;
 } PlanFile;
 
 typedef struct PlanProblem {
     const char *key;
-    char *message; ///< with the place where the key was set
+    /// with the place where the key was set
+    char *message;
 } PlanProblem;
 
 typedef struct PlanData {
-    bool known; ///< the data set could be read
+    /// the data set could be read
+    bool known;
     DataIdentity train, eval;
     int64_t samples, with_image, missing_images, held_out_samples;
-    bool lengths_known;         ///< and the tokenizer and the number of visual tokens
-    bool every_sample_measured; ///< tokenized all; otherwise some, and the rest by their words
-    int64_t cut;                ///< samples (of those measured) longer than model_max_length
-    int64_t unsupervised;       ///< samples (of those measured) from which nothing is learned
+    /// and the tokenizer and the number of visual tokens
+    bool lengths_known;
+    /// tokenized all; otherwise some, and the rest by their words
+    bool every_sample_measured;
+    /// samples (of those measured) longer than model_max_length
+    int64_t cut;
+    /// samples (of those measured) from which nothing is learned
+    int64_t unsupervised;
     /// Of these, for model_max_length cuts off the whole answer.
     int64_t answers_cut_off;
-    double tokens, supervised; ///< of the whole run
+    /// of the whole run
+    double tokens, supervised;
     double mean_length;
     int64_t longest;
 } PlanData;
@@ -52,7 +65,8 @@ typedef struct PlanData {
 typedef struct PlanSchedule {
     bool known;
     int64_t global_batch, steps_per_epoch, total_steps, warmup_steps;
-    int64_t first_step; ///< where the run goes on
+    /// where the run goes on
+    int64_t first_step;
 } PlanSchedule;
 
 typedef enum PlanPhase { PHASE_FEATURES, PHASE_TRAINING, PHASE_EVALUATION, PHASE_COUNT } PlanPhase;
@@ -61,37 +75,55 @@ typedef enum PlanPhase { PHASE_FEATURES, PHASE_TRAINING, PHASE_EVALUATION, PHASE
 typedef struct PlanMemory {
     bool known;
     bool cuda;
-    bool assumed_longest;               ///< no data: every sequence as long as model_max_length
-    int64_t batch_tokens, batch_images; ///< of the micro-batch with the highest peak
+    /// no data: every sequence as long as model_max_length
+    bool assumed_longest;
+    /// of the micro-batch with the highest peak
+    int64_t batch_tokens, batch_images;
     int64_t peak_of[PHASE_COUNT];
-    PlanPhase phase;               ///< in which the highest peak comes
-    int64_t by_kind[MEMORY_KINDS]; ///< at that peak
-    int64_t peak;                  ///< of the device, in use: the sum of by_kind
-    int64_t prepared;              ///< packed copies of weights
-    int64_t kept;                  ///< freed blocks that are kept, at most
-    int64_t feature_cache, loader, snapshot, data_index, program; ///< of the machine's memory
-    int64_t host; ///< of the machine's memory in all: with the device's if that is the processor
-    int64_t processes_here; ///< processes that share this machine's memory
-    int64_t machine, gpu;   ///< available; 0: not known or no GPU
+    /// in which the highest peak comes
+    PlanPhase phase;
+    /// at that peak
+    int64_t by_kind[MEMORY_KINDS];
+    /// of the device, in use: the sum of by_kind
+    int64_t peak;
+    /// packed copies of weights
+    int64_t prepared;
+    /// freed blocks that are kept, at most
+    int64_t kept;
+    /// of the machine's memory
+    int64_t feature_cache, loader, snapshot, data_index, program;
+    /// of the machine's memory in all: with the device's if that is the processor
+    int64_t host;
+    /// processes that share this machine's memory
+    int64_t processes_here;
+    /// available; 0: not known or no GPU
+    int64_t machine, gpu;
 } PlanMemory;
 
 typedef struct PlanDisk {
     bool known;
-    int64_t checkpoint_bytes, kept, written; ///< kept: checkpoints at the end; written: in all
-    int64_t needed;                          ///< beside what is there already
-    int64_t free;                            ///< -1: not known
+    /// kept: checkpoints at the end; written: in all
+    int64_t checkpoint_bytes, kept, written;
+    /// beside what is there already
+    int64_t needed;
+    /// -1: not known
+    int64_t free;
 } PlanDisk;
 
 typedef struct PlanTime {
     bool known;
     int steps;
-    double seconds_per_step, tokens_per_second; ///< of one process; a step of one process's share
-    double features_seconds;                    ///< to fill the feature cache
-    double seconds;                             ///< of what is left of the run, on all processes
+    /// of one process; a step of one process's share
+    double seconds_per_step, tokens_per_second;
+    /// to fill the feature cache
+    double features_seconds;
+    /// of what is left of the run, on all processes
+    double seconds;
 } PlanTime;
 
 typedef struct Plan {
-    const Config *config; ///< not owned
+    /// not owned
+    const Config *config;
     PlanOptions options;
     PlanPart *parts;
     int part_count;
@@ -99,8 +131,9 @@ typedef struct Plan {
     int file_count;
     PlanProblem *problems;
     int problem_count;
-    char *
-        changes; ///< of the configuration since the checkpoint that is gone on from, a line each; NULL: there is none
+    /// of the configuration since the checkpoint that is gone on from, a line each; NULL: there is
+    /// none
+    char *changes;
     PlanData data;
     PlanSchedule schedule;
     PlanMemory memory;
@@ -108,8 +141,8 @@ typedef struct Plan {
     PlanTime time;
 } Plan;
 
-/// Works everything out that can be; what cannot be is a problem. The caller frees it with plan_free(). The configuration must outlive
-/// the plan.
+/// Works everything out that can be; what cannot be is a problem. The caller frees it with
+/// plan_free(). The configuration must outlive the plan.
 Plan *plan_make(const Config *config, const PlanOptions *options);
 void plan_free(Plan *plan);
 

@@ -1,5 +1,6 @@
-// The order of samples is a function of the seed, so the micro-batches of the run are known before it runs: their lengths are looked up
-// in samples that are tokenized, all of them or, of a large data set, some, from whose ratio of tokens to words the others' are taken.
+// The order of samples is a function of the seed, so the micro-batches of the run are known before
+// it runs: their lengths are looked up in samples that are tokenized, all of them or, of a large
+// data set, some, from whose ratio of tokens to words the others' are taken.
 #include "train/plan/plan_parts.h"
 
 #include "data/sampler.h"
@@ -11,14 +12,17 @@
 #include <sys/stat.h>
 
 enum {
-    MOST_TOKENIZED = 10000, ///< data sets up to this size are tokenized as a whole: a second
+    /// data sets up to this size are tokenized as a whole: a second
+    MOST_TOKENIZED = 10000,
     SOME_TOKENIZED = 2000,
-    MOST_SLOTS = 1 << 25 ///< places in the run's order of samples that are looked at
+    /// places in the run's order of samples that are looked at
+    MOST_SLOTS = 1 << 25
 };
 
 /// Of each sample.
 typedef struct Lengths {
-    int32_t *tokens, *supervised; ///< visual tokens counted, cut
+    /// visual tokens counted, cut
+    int32_t *tokens, *supervised;
     double per_word, supervised_per_word;
 } Lengths;
 
@@ -186,7 +190,8 @@ static void count_steps(Plan *plan, const Sampler *sampler) {
 
 typedef struct Candidate {
     int64_t tokens, images, count;
-    int64_t *indices; ///< [micro_batch]
+    /// [micro_batch]
+    int64_t *indices;
 } Candidate;
 
 /// The largest by tokens, in falling order, and in the last place the one with most images.
@@ -216,7 +221,8 @@ static void consider(Candidates *candidates, const Candidate *candidate) {
     put(candidates, place, candidate);
 }
 
-/// Goes through the run (at most MOST_SLOTS places of it): sums tokens and keeps the largest micro-batches.
+/// Goes through the run (at most MOST_SLOTS places of it): sums tokens and keeps the largest
+/// micro-batches.
 static void walk(Plan *plan, const Dataset *data, Sampler *sampler, const Lengths *lengths,
                  Candidates *candidates) {
     PlanSchedule *schedule = &plan->schedule;

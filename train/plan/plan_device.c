@@ -14,7 +14,8 @@ typedef struct PlanDevice {
     BlockCache blocks;
     Kernels kernels;
     PlanDeviceOptions options;
-    uintptr_t next_address; ///< of no memory: no processor has such addresses
+    /// of no memory: no processor has such addresses
+    uintptr_t next_address;
     int64_t requested, held, held_peak;
 } PlanDevice;
 

@@ -19,7 +19,8 @@
 
 // ---- those that are there
 
-/// Whether the weights are the model's; where that could not be opened, whether they are there at all.
+/// Whether the weights are the model's; where that could not be opened, whether they are there at
+/// all.
 static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
     if (model->model)
         return trained_weights_load(path, &model->parameters, model->model->lora, false, error);
@@ -29,7 +30,8 @@ static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
     return checkpoint != NULL;
 }
 
-/// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from it.
+/// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from
+/// it.
 static void check_changes(Plan *plan, const char *path) {
     const TrainingSection *training = &plan->config->training;
     TrainingPosition then,

@@ -12,11 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static const int64_t GPU_CONTEXT_BYTES =
-    600 << 20; ///< what the driver and the product library keep for themselves, about
-static const int64_t PROGRAM_BYTES =
-    64 << 20;                ///< the program, its libraries and their own memory, about
-enum { FEATURE_BATCH = 32 }; ///< images that train/trainer/feature_cache.c computes at a time
+/// what the driver and the product library keep for themselves, about
+static const int64_t GPU_CONTEXT_BYTES = 600 << 20;
+/// the program, its libraries and their own memory, about
+static const int64_t PROGRAM_BYTES = 64 << 20;
+/// images that train/trainer/feature_cache.c computes at a time
+enum { FEATURE_BATCH = 32 };
 
 // ---- what stays: gradients and moments
 

@@ -1,4 +1,5 @@
-// Each network is read on its own first, so that all that is wrong is reported and not the first thing alone; then the model as a whole.
+// Each network is read on its own first, so that all that is wrong is reported and not the first
+// thing alone; then the model as a whole.
 #include "train/plan/plan_parts.h"
 
 #include "models/clip/clip_text.h"

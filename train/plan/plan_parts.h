@@ -10,15 +10,18 @@ void plan_refuse(Plan *plan, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /// Appends a problem whose message says already where the key was set; it is copied.
 void plan_add_problem(Plan *plan, const char *key, const char *message);
-/// Appends a file; takes over `detail` (NULL: nothing to say). A file that is not found is a problem too.
+/// Appends a file; takes over `detail` (NULL: nothing to say). A file that is not found is a
+/// problem too.
 void plan_add_file(Plan *plan, const char *key, const char *path, bool found, char *detail);
 
 /// The networks and parameters on a device that counts.
 typedef struct PlanModel {
     Device *device;
-    DiffLMM *model; ///< NULL: could not be put together
+    /// NULL: could not be put together
+    DiffLMM *model;
     ParameterSet parameters;
-    Tokenizer *tokenizer; ///< NULL: could not be read
+    /// NULL: could not be read
+    Tokenizer *tokenizer;
 } PlanModel;
 
 /// Whether the job would run on a GPU.
@@ -42,10 +45,12 @@ enum { PLAN_BATCHES = 5 };
 typedef struct PlanBatches {
     PlanBatch training[PLAN_BATCHES], evaluation;
     int training_count;
-    int64_t cached_images; ///< of training and held-out data
+    /// of training and held-out data
+    int64_t cached_images;
 } PlanBatches;
 
-/// Reads the data sets; fills plan->data, plan->schedule and the batches. `model` says what an image becomes.
+/// Reads the data sets; fills plan->data, plan->schedule and the batches. `model` says what an
+/// image becomes.
 void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches);
 void plan_batches_free(PlanBatches *batches);
 

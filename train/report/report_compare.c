@@ -1,5 +1,5 @@
-// One training of each run is compared with those of the same name: stage1 with stage1. A run that has none of that name is left out
-// there, so runs of other stages may be compared in part.
+// One training of each run is compared with those of the same name: stage1 with stage1. A run that
+// has none of that name is left out there, so runs of other stages may be compared in part.
 #include "train/report/report_compare.h"
 
 #include "eval/plot.h"
@@ -104,7 +104,8 @@ typedef struct FigureColumn {
     double (*value)(const ReportTraining *training);
     FigureFormat format;
     Preference preference;
-    bool is_optional; ///< left out if no run has it, or all have zero
+    /// left out if no run has it, or all have zero
+    bool is_optional;
 } FigureColumn;
 
 static double nonzero(double value) { return value > 0 ? value : NAN; }
@@ -163,8 +164,10 @@ enum { NUM_FIGURES = sizeof FIGURES / sizeof *FIGURES };
 /// Trainings of one name, NULL where a run has none.
 typedef struct Stage {
     const char *name;
-    const ReportTraining **trainings; ///< [count]
-    const char *const *names;         ///< of the runs
+    /// [count]
+    const ReportTraining **trainings;
+    /// of the runs
+    const char *const *names;
     int count;
 } Stage;
 
@@ -245,7 +248,8 @@ static char **keys_of(const Stage *stage, int *count) {
     return keys;
 }
 
-/// The values of a key in the configurations that are there. True if they differ; then `cells` has them, else it is as before.
+/// The values of a key in the configurations that are there. True if they differ; then `cells` has
+/// them, else it is as before.
 static bool differing_values(const Stage *stage, const char *key, char **cells) {
     int columns = 0;
     bool differ = false;

@@ -1,5 +1,5 @@
-/// Several runs on one page: their curves over each other, their figures side by side with the best ones marked, the settings in which
-/// they differ, and who ran what where.
+/// Several runs on one page: their curves over each other, their figures side by side with the best
+/// ones marked, the settings in which they differ, and who ran what where.
 #pragma once
 #include "eval/html_report.h"
 #include "train/report/report_run.h"

@@ -16,7 +16,8 @@ typedef struct ChartKind {
     const char *caption, *y_label;
     bool is_smoothed;
     enum { UNIT_AS_IT_IS, UNIT_PERCENT, UNIT_BYTES } unit;
-    ReportQuantity zscore; ///< whose outliers are marked, or NUM_QUANTITIES
+    /// whose outliers are marked, or NUM_QUANTITIES
+    ReportQuantity zscore;
 } ChartKind;
 
 static const ChartKind KINDS[] = {
@@ -72,7 +73,8 @@ ReportEvents report_count_events(const ReportTraining *training) {
     return events;
 }
 
-/// Rings around the outliers of this quantity, crosses over all steps that were left out. The caller frees the array and the texts.
+/// Rings around the outliers of this quantity, crosses over all steps that were left out. The
+/// caller frees the array and the texts.
 static PlotMark *marks_of(const ReportTraining *training, const ChartKind *kind, int *count) {
     *count = 0;
     if (kind->zscore == NUM_QUANTITIES) return NULL;

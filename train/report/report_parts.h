@@ -1,22 +1,26 @@
-/// What the page about one run and the page about several have in common: curves, and where they come from.
+/// What the page about one run and the page about several have in common: curves, and where they
+/// come from.
 #pragma once
 #include "eval/html_report.h"
 #include "train/report/report_run.h"
 
-/// One training, alone: its held-out loss lies in the chart of the loss, and steps that were out of line or left out are marked.
+/// One training, alone: its held-out loss lies in the chart of the loss, and steps that were out of
+/// line or left out are marked.
 void report_training_charts(HtmlReport *page, const ReportTraining *training);
 
-/// The trainings that are not NULL, over each other; training i has the number i in the legend that the page shows with
-/// plot_legend_html(). Quantities that none of them logged are left out.
+/// The trainings that are not NULL, over each other; training i has the number i in the legend that
+/// the page shows with plot_legend_html(). Quantities that none of them logged are left out.
 void report_compared_charts(HtmlReport *page, const ReportTraining *const *trainings,
                             const char *const *names, int count);
 
-/// Steps whose loss or gradient norm was out of line with those before, and steps that were not applied.
+/// Steps whose loss or gradient norm was out of line with those before, and steps that were not
+/// applied.
 typedef struct ReportEvents {
     int outliers, left_out;
 } ReportEvents;
 
 ReportEvents report_count_events(const ReportTraining *training);
 
-/// A box that the reader opens: each start of the training with its command, and its configuration. Nothing if neither is known.
+/// A box that the reader opens: each start of the training with its command, and its configuration.
+/// Nothing if neither is known.
 void report_add_origin(HtmlReport *page, const ReportTraining *training, const char *summary);

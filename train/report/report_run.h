@@ -1,7 +1,9 @@
-/// A finished or unfinished run as a report sees it: what 'difflmm train' and 'difflmm eval' left in a folder.
+/// A finished or unfinished run as a report sees it: what 'difflmm train' and 'difflmm eval' left
+/// in a folder.
 ///
-/// The folder is one training (RUN/metrics.jsonl), or holds several stages (RUN/NAME/metrics.jsonl); evaluations are
-/// RUN/eval/NAME/results.json. All of it is read; nothing is written.
+/// The folder is one training (RUN/metrics.jsonl), or holds several stages
+/// (RUN/NAME/metrics.jsonl); evaluations are RUN/eval/NAME/results.json. All of it is read; nothing
+/// is written.
 #pragma once
 #include "train/log/metrics.h"
 
@@ -10,30 +12,42 @@
 /// What is measured in every step.
 typedef enum ReportQuantity {
     QUANTITY_LOSS,
-    QUANTITY_HELD_OUT_LOSS, ///< of the kind "eval"; all others are of the kind "train"
+    /// of the kind "eval"; all others are of the kind "train"
+    QUANTITY_HELD_OUT_LOSS,
     QUANTITY_LEARNING_RATE,
     QUANTITY_GRAD_NORM,
-    QUANTITY_TOKENS_PER_SECOND, ///< of the step, with what was done between it and the one before (the log has the mean since the start)
+    /// of the step, with what was done between it and the one before (the log has the mean since
+    /// the start)
+    QUANTITY_TOKENS_PER_SECOND,
     QUANTITY_SHARE_OF_PEAK,
     QUANTITY_DEVICE_PEAK,
     QUANTITY_PEAK_MEMORY,
     QUANTITY_LOSS_ZSCORE,
     QUANTITY_GRAD_NORM_ZSCORE,
-    QUANTITY_UPDATED, ///< 1: the step was applied, 0: it was left out
+    /// 1: the step was applied, 0: it was left out
+    QUANTITY_UPDATED,
     NUM_QUANTITIES
 } ReportQuantity;
 
 typedef struct ReportTraining {
     char *name, *folder;
     MetricSeries series[NUM_QUANTITIES];
-    double steps;              ///< the last one logged
-    double seconds;            ///< of all parts of a run that was resumed
-    double tokens_per_second;  ///< mean over all of them; NAN: not logged
-    double device_peak_memory; ///< bytes in tensors, 0: not logged
-    double peak_memory;        ///< bytes of the process, 0: not logged
-    char *configuration;       ///< config.yaml, or ""
-    char *command;             ///< command.sh, or ""
-    json_t *starts;            ///< the entries of runs.jsonl, the oldest first; perhaps none
+    /// the last one logged
+    double steps;
+    /// of all parts of a run that was resumed
+    double seconds;
+    /// mean over all of them; NAN: not logged
+    double tokens_per_second;
+    /// bytes in tensors, 0: not logged
+    double device_peak_memory;
+    /// bytes of the process, 0: not logged
+    double peak_memory;
+    /// config.yaml, or ""
+    char *configuration;
+    /// command.sh, or ""
+    char *command;
+    /// the entries of runs.jsonl, the oldest first; perhaps none
+    json_t *starts;
 } ReportTraining;
 
 typedef struct ReportEvaluation {
@@ -43,7 +57,8 @@ typedef struct ReportEvaluation {
 } ReportEvaluation;
 
 typedef struct ReportRun {
-    char *folder, *name; ///< name: the folder's last part
+    /// name: the folder's last part
+    char *folder, *name;
     ReportTraining *trainings;
     ReportEvaluation *evaluations;
     int num_trainings, num_evaluations;
@@ -52,8 +67,9 @@ typedef struct ReportRun {
 /// The name of a training that is the run's folder itself.
 #define REPORT_ONLY_TRAINING "training"
 
-/// Reads a run. Fails, naming file and line, if the folder is none of a run or a file in it is damaged; a last line that is cut off is
-/// left out, and so, with a warning on stderr, is a line of runs.jsonl that is no JSON. The caller frees with report_run_free().
+/// Reads a run. Fails, naming file and line, if the folder is none of a run or a file in it is
+/// damaged; a last line that is cut off is left out, and so, with a warning on stderr, is a line of
+/// runs.jsonl that is no JSON. The caller frees with report_run_free().
 bool report_run_read(ReportRun *run, const char *folder, Error *error);
 void report_run_free(ReportRun *run);
 
@@ -61,8 +77,9 @@ void report_run_free(ReportRun *run);
 const ReportTraining *report_run_training(const ReportRun *run, const char *name);
 const ReportEvaluation *report_run_evaluation(const ReportRun *run, const char *name);
 
-/// Names that differ, for runs whose folders' last parts may not: as many of the last parts as it takes ("a/tiny", "b/tiny"). Fails if two
-/// are the same folder. The caller frees them with report_names_free().
+/// Names that differ, for runs whose folders' last parts may not: as many of the last parts as it
+/// takes ("a/tiny", "b/tiny"). Fails if two are the same folder. The caller frees them with
+/// report_names_free().
 char **report_names(const ReportRun *runs, int count, Error *error);
 void report_names_free(char **names, int count);
 
@@ -77,12 +94,14 @@ double report_lowest(const MetricSeries *series, double *step);
 /// The last value; NAN without any.
 double report_last(const MetricSeries *series);
 
-/// Figures, point accuracies and all, for machines; seconds_total >= 0 takes the place of report_run_seconds(). The caller releases it.
+/// Figures, point accuracies and all, for machines; seconds_total >= 0 takes the place of
+/// report_run_seconds(). The caller releases it.
 json_t *report_run_summary(const ReportRun *run, double seconds_total);
 
-/// The value of "section.key" in a config.yaml as config_to_yaml() writes it; the caller frees it. NULL: it is not there.
+/// The value of "section.key" in a config.yaml as config_to_yaml() writes it; the caller frees it.
+/// NULL: it is not there.
 char *report_setting(const char *configuration, const char *key);
 
-/// What each start of the training was, for the reader: date, version, machine, devices, processes, and the command. "" if nothing is
-/// known; the caller frees it.
+/// What each start of the training was, for the reader: date, version, machine, devices, processes,
+/// and the command. "" if nothing is known; the caller frees it.
 char *report_describe_starts(const ReportTraining *training);

@@ -8,7 +8,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-/// Seconds after which a write is taken to hang, and between two times that the others are told that it does not.
+/// Seconds after which a write is taken to hang, and between two times that the others are told
+/// that it does not.
 static const double LONGEST_WRITE = 600, TOLD_EVERY = 0.2;
 
 struct CheckpointWriter {

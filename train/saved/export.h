@@ -1,4 +1,5 @@
-/// The parts of `difflmm export`: each writes into a folder that is given its name when all of it is there.
+/// The parts of `difflmm export`: each writes into a folder that is given its name when all of it
+/// is there.
 #pragma once
 #include "autograd/parameters.h"
 #include "checkpoints/published_adapters.h"
@@ -13,12 +14,13 @@ typedef struct ExportSource {
     bool has_lora;
 } ExportSource;
 
-/// Writes mm_projector.* (stage 1), or non_lora_trainables.* with adapter_config.json and adapter_model.safetensors; and config.json, the
-/// language model's with LLaVA's keys.
+/// Writes mm_projector.* (stage 1), or non_lora_trainables.* with adapter_config.json and
+/// adapter_model.safetensors; and config.json, the language model's with LLaVA's keys.
 bool export_adapters(const ExportSource *source, const char *folder, PublishedFormat format,
                      Error *error);
 
-/// Writes the language model with its LoRA merged, W + scale * B A in float32, rounded once to the type of W, as safetensors in shards of at
-/// most `shard_bytes`, its config.json and tokenizer beside them; and mm_projector.*. One matrix at a time is in memory.
+/// Writes the language model with its LoRA merged, W + scale * B A in float32, rounded once to the
+/// type of W, as safetensors in shards of at most `shard_bytes`, its config.json and tokenizer
+/// beside them; and mm_projector.*. One matrix at a time is in memory.
 bool export_merged(const ExportSource *source, const char *folder, PublishedFormat format,
                    int64_t shard_bytes, Error *error);

@@ -1,4 +1,5 @@
-// config.json carries the keys by which LLaVA and DiffLMM's published code build the model around the adapters.
+// config.json carries the keys by which LLaVA and DiffLMM's published code build the model around
+// the adapters.
 #include "train/saved/export.h"
 
 #include "autograd/json_file.h"
@@ -11,7 +12,8 @@
 
 // ---- what the published code calls things
 
-/// The public name of a network whose folder is called as in its repository: by it the published code knows what kind it is.
+/// The public name of a network whose folder is called as in its repository: by it the published
+/// code knows what kind it is.
 static const char *public_name(const char *folder) {
     static const struct {
         const char *folder, *name;

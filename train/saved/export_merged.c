@@ -1,5 +1,5 @@
-// Tensors of the language model go from its mapped files to the new ones a few megabytes at a time; those that LoRA changes are changed on the
-// way.
+// Tensors of the language model go from its mapped files to the new ones a few megabytes at a time;
+// those that LoRA changes are changed on the way.
 #include "train/saved/export.h"
 
 #include "autograd/output/output_file.h"
@@ -33,7 +33,8 @@ typedef struct Merge {
 
 // ---- one tensor
 
-/// The parameter "base_model.model.<module>.lora_<letter>.weight" for the weight "<module>.weight", or NULL.
+/// The parameter "base_model.model.<module>.lora_<letter>.weight" for the weight "<module>.weight",
+/// or NULL.
 static const Tensor *lora_matrix(const Merge *merge, const char *weight, char letter) {
     static const char ending[] = ".weight";
     size_t length = strlen(weight);

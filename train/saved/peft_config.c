@@ -1,5 +1,6 @@
-// target_modules is a list of names, each of a module's path or of its end, or a Python regular expression over the whole path, or
-// "all-linear". It is asked about every path that a Llama has, as PEFT does; a file is not trusted, so matching has limits.
+// target_modules is a list of names, each of a module's path or of its end, or a Python regular
+// expression over the whole path, or "all-linear". It is asked about every path that a Llama has,
+// as PEFT does; a file is not trusted, so matching has limits.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "train/saved/peft_config.h"
 
@@ -18,8 +19,10 @@ enum { MOST_TARGETS = 4096, LARGEST_RANK = 65536, LONGEST_PATTERN = 4096, MATCH_
 // ---- what is asked of a module's path
 
 typedef struct Targets {
-    json_t *names;       ///< a list; NULL: the pattern
-    pcre2_code *pattern; ///< NULL with names NULL: every linear layer
+    /// a list; NULL: the pattern
+    json_t *names;
+    /// NULL with names NULL: every linear layer
+    pcre2_code *pattern;
     pcre2_match_data *match;
     pcre2_match_context *limits;
 } Targets;
@@ -75,7 +78,8 @@ static bool is_unused(const json_t *value) {
            (json_is_object(value) && json_object_size(value) == 0);
 }
 
-/// Whether the key is an option of PEFT's that would make the adapter compute something else. Variants of LoRA come as `use_...` and
+/// Whether the key is an option of PEFT's that would make the adapter compute something else.
+/// Variants of LoRA come as `use_...` and
 /// `..._config`, those of coming versions too.
 static bool changes_computation(const char *key) {
     static const char *const keys[] = {
@@ -111,7 +115,8 @@ static bool read_text(const Reader *reader, const char *key, const char *only) {
     return refuse(reader, key, expected);
 }
 
-/// Ways of initialising that change the frozen weights as well leave an adapter that does not fit the published model.
+/// Ways of initialising that change the frozen weights as well leave an adapter that does not fit
+/// the published model.
 static bool check_initialisation(const Reader *reader) {
     const json_t *value = json_object_get(reader->root, "init_lora_weights");
     const char *text = json_string_value(value);

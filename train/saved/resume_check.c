@@ -71,8 +71,8 @@ static void compare_data(Changes *changes, const char *key, const DataIdentity *
     note(changes, key);
 }
 
-/// The configuration that the checkpoint was written with; NULL with the error if this program does not know a key or a value of
-/// it, which is a line on `out` where changes are accepted.
+/// The configuration that the checkpoint was written with; NULL with the error if this program does
+/// not know a key or a value of it, which is a line on `out` where changes are accepted.
 static Config *read_written(const Config *config, const char *yaml, const char *checkpoint,
                             FILE *out, Error *error) {
     Error reason;

@@ -17,7 +17,8 @@ typedef struct Entry {
     int rank;
     int64_t shape[MAX_RANK], numel;
     float *weights, *exp_avg, *exp_avg_sq;
-    bool borrowed; ///< the three are the parameter's own
+    /// the three are the parameter's own
+    bool borrowed;
 } Entry;
 
 struct TrainingSnapshot {

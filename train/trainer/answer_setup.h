@@ -1,14 +1,17 @@
-/// How a configured model answers, and whose attention is read: the `eval` section as eval/answers.h wants it.
+/// How a configured model answers, and whose attention is read: the `eval` section as
+/// eval/answers.h wants it.
 #pragma once
 #include "eval/answers.h"
 #include "train/trainer/model_setup.h"
 
 typedef struct AnswerSetup {
-    AnswerOptions options; ///< points into this struct
+    /// points into this struct
+    AnswerOptions options;
     AttentionSelection selection;
     int *layers, *heads;
 } AnswerSetup;
 
-/// Fails, naming the key, if eval.layers or eval.heads list what the model does not have. *out must not be moved afterwards.
+/// Fails, naming the key, if eval.layers or eval.heads list what the model does not have. *out must
+/// not be moved afterwards.
 bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *out, Error *error);
 void answer_setup_free(AnswerSetup *setup);

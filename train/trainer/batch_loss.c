@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-/// A pass's number is a step, below 2^31, and a sample's place in its file; the highest bit is left to
-/// what is asked outside of training (eval/answers.c).
+/// A pass's number is a step, below 2^31, and a sample's place in its file; the highest bit is left
+/// to what is asked outside of training (eval/answers.c).
 enum { POSITION_BITS = 32 };
 
 static bool has_image(const FeatureCache *cache, const LoadedSample *sample) {
@@ -11,7 +11,8 @@ static bool has_image(const FeatureCache *cache, const LoadedSample *sample) {
            (!cache || feature_cache_has(cache, sample->index));
 }
 
-/// A sample whose image could not be read is left out, as the loader does when it reads images itself.
+/// A sample whose image could not be read is left out, as the loader does when it reads images
+/// itself.
 static bool is_usable(const FeatureCache *cache, const LoadedSample *sample) {
     return sample->tokens.image_position < 0 || has_image(cache, sample);
 }

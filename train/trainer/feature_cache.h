@@ -1,5 +1,5 @@
-/// What the frozen encoders make of each image of a data set, computed once: CLIP features and latent moments depend on nothing that is
-/// trained and on no random number. Kept in host memory.
+/// What the frozen encoders make of each image of a data set, computed once: CLIP features and
+/// latent moments depend on nothing that is trained and on no random number. Kept in host memory.
 ///
 /// Everything is computed in the data set's order in batches of a fixed size, before training
 /// starts, so that a resumed run, on any number of processes, sees the same bits.
@@ -16,11 +16,12 @@ typedef struct FeatureCacheOptions {
     const DiffLMM *model;
     const Dataset *dataset;
     ImageAspect image_aspect;
-    int64_t limit; ///< samples from the first on; -1: all
-    MissingImage
-        damaged_image; ///< what an image that cannot be read means: fail, or remember that it has no features
-    ProcessGroup *
-        group; ///< whose ranks compute a share each and hand it to the others; all call feature_cache_new()
+    /// samples from the first on; -1: all
+    int64_t limit;
+    /// what an image that cannot be read means: fail, or remember that it has no features
+    MissingImage damaged_image;
+    /// whose ranks compute a share each and hand it to the others; all call feature_cache_new()
+    ProcessGroup *group;
 } FeatureCacheOptions;
 
 /// Computes the features of every image of the data set (an image that several samples share once).
@@ -33,7 +34,9 @@ FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stoppi
                                 FILE *progress_out, Error *error);
 void feature_cache_free(FeatureCache *cache);
 
-/// Whether sample `index` of the data set has features; false for text and for images that could not be read.
+/// Whether sample `index` of the data set has features; false for text and for images that could
+/// not be read.
 bool feature_cache_has(const FeatureCache *cache, int64_t index);
-/// The features of these samples, in their order, as tensors of the innermost scope. All must have some.
+/// The features of these samples, in their order, as tensors of the innermost scope. All must have
+/// some.
 FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count);

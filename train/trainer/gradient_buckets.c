@@ -1,5 +1,5 @@
-// Backward completes the language model's layers from the last to the first, and the adapters after them: the reverse of the order of
-// registration, LoRA first.
+// Backward completes the language model's layers from the last to the first, and the adapters after
+// them: the reverse of the order of registration, LoRA first.
 #include "train/trainer/gradient_buckets.h"
 
 #include "autograd/tape.h"
@@ -8,9 +8,12 @@
 #include <stdlib.h>
 
 typedef struct Bucket {
-    Tensor *gradients, *values; ///< [numel]; values only if sharded
-    int64_t numel;              ///< a multiple of the number of ranks
-    int parameters, pending; ///< how many lie in it, and of how many the gradient is not complete
+    /// [numel]; values only if sharded
+    Tensor *gradients, *values;
+    /// a multiple of the number of ranks
+    int64_t numel;
+    /// how many lie in it, and of how many the gradient is not complete
+    int parameters, pending;
 } Bucket;
 
 /// Where a parameter lies.
@@ -24,8 +27,10 @@ struct GradientBuckets {
     ProcessGroup *group;
     bool shard;
     Bucket *items;
-    int count, next; ///< next: the first whose sum has not begun
-    Place *places;   ///< by parameter
+    /// next: the first whose sum has not begun
+    int count, next;
+    /// by parameter
+    Place *places;
     ParameterRange *ranges;
     int range_count;
 };

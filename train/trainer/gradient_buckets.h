@@ -1,9 +1,11 @@
-/// Sums gradients over processes while backward goes on. Gradients lie one behind the other in a few large buckets, in the order in which
-/// backward completes them; a bucket's sum begins as soon as no node left on the tape can add to it [Li et al. 2020, arXiv
-/// 2006.15704]. Every rank sums every bucket in the same order in every step, whatever its samples were, none included.
+/// Sums gradients over processes while backward goes on. Gradients lie one behind the other in a
+/// few large buckets, in the order in which backward completes them; a bucket's sum begins as soon
+/// as no node left on the tape can add to it [Li et al. 2020, arXiv 2006.15704]. Every rank sums
+/// every bucket in the same order in every step, whatever its samples were, none included.
 ///
-/// With `shard`, each rank gets the sums of its own part of each bucket, updates that part, and the parts are gathered (ZeRO stage 1;
-/// Rajbhandari et al. 2020, arXiv 1910.02054): moments take 1/R of the memory.
+/// With `shard`, each rank gets the sums of its own part of each bucket, updates that part, and the
+/// parts are gathered (ZeRO stage 1; Rajbhandari et al. 2020, arXiv 1910.02054): moments take 1/R
+/// of the memory.
 #pragma once
 #include "train/group/process_group.h"
 #include "train/trainer/optimizer.h"
@@ -13,8 +15,8 @@ typedef struct GradientBuckets GradientBuckets;
 /// The size of a bucket in training.
 enum { GRADIENT_BUCKET_BYTES = 25 << 20 };
 
-/// Lays out the gradients (and with `shard` the values) of all parameters registered so far; values keep their content. Both
-/// outlive the buckets.
+/// Lays out the gradients (and with `shard` the values) of all parameters registered so far; values
+/// keep their content. Both outlive the buckets.
 GradientBuckets *gradient_buckets_new(ParameterSet *parameters, ProcessGroup *group,
                                       int64_t bucket_bytes, bool shard);
 /// NULL is allowed. Those of a broken group stay: MPI may still write into them.
@@ -26,8 +28,8 @@ bool gradient_buckets_sharded(const GradientBuckets *buckets);
 
 /// Before the last backward pass of a step: from now on complete buckets are summed.
 void gradient_buckets_begin(GradientBuckets *buckets);
-/// After it (or without it, on a rank that had nothing to do): sums what is left and waits for all. Then every gradient is
-/// there, zero where none came.
+/// After it (or without it, on a rank that had nothing to do): sums what is left and waits for all.
+/// Then every gradient is there, zero where none came.
 bool gradient_buckets_finish(GradientBuckets *buckets, int64_t step, Error *error);
 /// After the optimizer: gathers the ranks' parts of the updated values.
 bool gradient_buckets_gather_values(GradientBuckets *buckets, Error *error);

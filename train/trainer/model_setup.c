@@ -10,14 +10,16 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/// The processor threads of this process: as configured, or its share of the cores. mpirun or srun may have bound it to some of them.
+/// The processor threads of this process: as configured, or its share of the cores. mpirun or srun
+/// may have bound it to some of them.
 static int thread_count(const Config *config, const ProcessGroup *group) {
     if (config->training.threads > 0) return (int)config->training.threads;
     return group ? cores_allowed(process_core_sharers(group), process_local_count(group))
                  : cores_allowed(1, 1);
 }
 
-/// The GPU of this process: its own among those of the machine, or the only one that it was given to see.
+/// The GPU of this process: its own among those of the machine, or the only one that it was given
+/// to see.
 static Device *open_gpu(const ProcessGroup *group, Error *error) {
     int count = ops_cuda_count(), local_rank = group ? process_local_rank(group) : 0;
     return ops_cuda_open(count > 0 ? local_rank % count : 0, error);

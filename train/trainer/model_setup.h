@@ -10,21 +10,25 @@ typedef struct ModelSetup {
     ParameterSet parameters;
     DiffLMM *model;
     Tokenizer *tokenizer;
-    ConversationFormat format; ///< its system message is the configuration's
+    /// its system message is the configuration's
+    ConversationFormat format;
 } ModelSetup;
 
-/// Reads everything that the configuration names and initialises the trained parts from `seed`. The configuration must outlive the
-/// setup. `group` decides whose GPU and cores this process uses; NULL: it is alone. On failure nothing is left open.
+/// Reads everything that the configuration names and initialises the trained parts from `seed`. The
+/// configuration must outlive the setup. `group` decides whose GPU and cores this process uses;
+/// NULL: it is alone. On failure nothing is left open.
 bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,
                       ModelSetup *setup, Error *error);
-/// The same in two parts, between which several processes may find out whether they can run together. First the device alone:
+/// The same in two parts, between which several processes may find out whether they can run
+/// together. First the device alone:
 bool model_setup_open_device(const Config *config, const ProcessGroup *group, ModelSetup *setup,
                              Error *error);
 /// then everything else.
 bool model_setup_read(const Config *config, uint64_t seed, ModelSetup *setup, Error *error);
 void model_setup_close(ModelSetup *setup);
 
-/// What the configuration says about the model; `lora` is what options->lora points to if there is any. Nothing is read.
+/// What the configuration says about the model; `lora` is what options->lora points to if there is
+/// any. Nothing is read.
 bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
                          DiffLMMOptions *options, Error *error);
 /// The key behind an option that difflmm_load() refuses, by the option's name: "model.timestep".
@@ -32,6 +36,7 @@ const char *model_setup_key_of_option(const char *option);
 /// What it says about conversations, for a model whose images become that many tokens.
 ConversationFormat model_setup_format(const Config *config, int num_visual_tokens);
 
-/// Reads the weights of eval.checkpoint (train/saved/trained_weights.h) into the parameters; nothing to do where it is null. LoRA weights must be
-/// there if lora.lora_enable, and are passed over if not.
+/// Reads the weights of eval.checkpoint (train/saved/trained_weights.h) into the parameters;
+/// nothing to do where it is null. LoRA weights must be there if lora.lora_enable, and are passed
+/// over if not.
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);

@@ -1,5 +1,5 @@
-// Mean and deviation are summed anew at every value, the oldest first: a hundred additions a step, no drift as running sums
-// have, and the same bits after a restart.
+// Mean and deviation are summed anew at every value, the oldest first: a hundred additions a step,
+// no drift as running sums have, and the same bits after a restart.
 #include "train/trainer/outlier_detector.h"
 
 #include <math.h>

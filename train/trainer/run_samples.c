@@ -14,8 +14,8 @@ typedef struct Samples {
     const Config *config;
     const ModelSetup *setup;
     AnswerSetup answers;
-    CocoAnnotations
-        annotations; ///< for the names of its categories; empty without eval.annotations
+    /// for the names of its categories; empty without eval.annotations
+    CocoAnnotations annotations;
     RunLog *log;
     ProcessGroup *group;
     int64_t step;

@@ -1,6 +1,7 @@
 /// Training: stage 1 and stage 2 are the same loop under different configurations.
 ///
-/// A run is a function of its configuration. Stopped after any step and started again, it ends with the very same weights.
+/// A run is a function of its configuration. Stopped after any step and started again, it ends with
+/// the very same weights.
 #pragma once
 #include "train/config/config.h"
 #include "train/group/process_group.h"

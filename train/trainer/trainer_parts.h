@@ -20,12 +20,14 @@ typedef struct Trainer {
     const Config *config;
     char *config_yaml;
     ProcessGroup *group;
-    bool is_first; ///< rank 0: writes, prints, saves
+    /// rank 0: writes, prints, saves
+    bool is_first;
     ModelSetup setup;
     Dataset *data, *held_out;
     FeatureCache *cache, *held_out_cache;
     Loader *loader;
-    MicroBatch **batches; ///< [batch_count], this rank's of the step that is under way
+    /// [batch_count], this rank's of the step that is under way
+    MicroBatch **batches;
     int64_t batch_count;
     GradientBuckets *buckets;
     Optimizer optimizer;
@@ -33,29 +35,39 @@ typedef struct Trainer {
     TrainingPosition position;
     /// The last step after which the weights are known to be the same on every rank.
     int64_t agreed_step;
-    OutputFolder folder; ///< training.output_dir; of rank 0, as the next two
+    /// training.output_dir; of rank 0, as the next two
+    OutputFolder folder;
     RunLock *lock;
-    RunLog *log;                   ///< of rank 0
-    Progress *progress;            ///< NULL: nothing is shown
-    CheckpointWriter *checkpoints; ///< of rank 0
+    /// of rank 0
+    RunLog *log;
+    /// NULL: nothing is shown
+    Progress *progress;
+    /// of rank 0
+    CheckpointWriter *checkpoints;
     int64_t max_steps, warmup_steps, skipped;
     /// Of the whole job since this part of the run began, as tokens and samples below.
     int64_t supervised, answers_cut_off;
     double started, step_started;
-    int64_t tokens_before, samples; ///< of the whole job, for rates
-    double peak_rate;               ///< of products, operations per second of all ranks
-    bool stopping;                  ///< some rank was told to stop
+    /// of the whole job, for rates
+    int64_t tokens_before, samples;
+    /// of products, operations per second of all ranks
+    double peak_rate;
+    /// some rank was told to stop
+    bool stopping;
 } Trainer;
 
 /// What one optimizer step came to, over all ranks.
 typedef struct StepResult {
-    double loss, gradient_norm; ///< per supervised token
+    /// per supervised token
+    double loss, gradient_norm;
     double learning_rate[GROUP_COUNT];
     int64_t supervised, tokens, samples;
     /// Samples whose whole answer model_max_length cuts off.
     int64_t answers_cut_off;
-    double operations;     ///< floating-point, see ops/flop_count.h
-    double loss_z, norm_z; ///< how far out of line with the recent ones; NAN: undecided
+    /// floating-point, see ops/flop_count.h
+    double operations;
+    /// how far out of line with the recent ones; NAN: undecided
+    double loss_z, norm_z;
     bool updated;
     /// A rank could not read its samples: what was learned before is as it was. The same on every
     /// rank.

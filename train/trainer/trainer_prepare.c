@@ -1,5 +1,5 @@
-// How a run begins: networks and data are read on every rank, all ranks make sure that they are about to do the same, and the newest
-// checkpoint, if there is one, says where the run stands.
+// How a run begins: networks and data are read on every rank, all ranks make sure that they are
+// about to do the same, and the newest checkpoint, if there is one, says where the run stands.
 #include "autograd/text/utf8.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "ops/flop_count.h"
@@ -204,8 +204,8 @@ static bool lies_in(const char *path, const char *folder) {
     return same;
 }
 
-/// A run that goes on from a checkpoint of the user's choice leaves those behind that it does not come from: the newest is looked for
-/// when it is resumed.
+/// A run that goes on from a checkpoint of the user's choice leaves those behind that it does not
+/// come from: the newest is looked for when it is resumed.
 static bool leave_other_checkpoints(const Trainer *trainer, Error *error) {
     const TrainingSection *training = &trainer->config->training;
     if (!strcmp(training->resume, "auto") || !strcmp(training->resume, "never")) return true;

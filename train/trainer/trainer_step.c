@@ -1,9 +1,10 @@
-// One optimizer step: micro-batches of a global batch add the gradients of their *summed* token losses, on every rank; the sum over ranks is
-// divided by the number of supervised tokens of the whole global batch when the optimizer applies it. So how the batch is cut changes
-// nothing but rounding.
+// One optimizer step: micro-batches of a global batch add the gradients of their *summed* token
+// losses, on every rank; the sum over ranks is divided by the number of supervised tokens of the
+// whole global batch when the optimizer applies it. So how the batch is cut changes nothing but
+// rounding.
 //
-// Whatever happens on a rank (no sample, no image, a file that cannot be read), it takes part in every reduction of the step: a rank
-// that skipped one would leave the others waiting.
+// Whatever happens on a rank (no sample, no image, a file that cannot be read), it takes part in
+// every reduction of the step: a rank that skipped one would leave the others waiting.
 #include "ops/finite_check.h"
 #include "ops/flop_count.h"
 #include "ops/kernels.h"
@@ -22,7 +23,8 @@ static const double SEARCH_PATIENCE = 1800;
 /// done.
 static long long step_number(const Trainer *trainer) { return trainer->position.step + 1; }
 
-/// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that is not finite.
+/// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that
+/// is not finite.
 static double forward_and_backward(Trainer *trainer, const MicroBatch *batch, DiffLMMLoss *loss) {
     scope_begin();
     tape_begin();
@@ -50,7 +52,8 @@ static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResul
     }
 }
 
-/// This rank's share of the step, as far as its loss is finite. The batches stay: looking for values that are not finite needs them again.
+/// This rank's share of the step, as far as its loss is finite. The batches stay: looking for
+/// values that are not finite needs them again.
 static bool run_micro_batches(Trainer *trainer, StepResult *result, Error *error) {
     int64_t accumulation = trainer->config->training.gradient_accumulation_steps;
     for (int64_t i = 0; i < accumulation && isfinite(result->loss); i++) {
@@ -73,8 +76,9 @@ static void free_batches(Trainer *trainer) {
     trainer->batch_count = 0;
 }
 
-/// Runs this rank's share once more, looking at every result: random numbers are functions of seed, step and sample, so everything comes out
-/// as before. False if something is not finite; then `what` says what was the first.
+/// Runs this rank's share once more, looking at every result: random numbers are functions of seed,
+/// step and sample, so everything comes out as before. False if something is not finite; then
+/// `what` says what was the first.
 static bool look_at_every_result(Trainer *trainer, char *what, size_t size) {
     Device *device = trainer->setup.device;
     DiffLMMLoss loss;
@@ -168,7 +172,8 @@ static bool gradient_norm(Trainer *trainer, StepResult *result, Error *error) {
     return refuse_not_finite(trainer, symptom, error);
 }
 
-/// Judges loss and gradient norm; true if the step is to be applied. Every rank judges the same numbers.
+/// Judges loss and gradient norm; true if the step is to be applied. Every rank judges the same
+/// numbers.
 static bool is_in_line(Trainer *trainer, StepResult *result) {
     const TrainingSection *training = &trainer->config->training;
     result->loss_z = result->norm_z = NAN;

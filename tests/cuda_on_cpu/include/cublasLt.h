@@ -1,9 +1,11 @@
-/// The cuBLASLt calls in use by ops/cuda, for a plain C++ compiler: products are executed on the host (tests/cuda_on_cpu/cublaslt.cpp).
+/// The cuBLASLt calls in use by ops/cuda, for a plain C++ compiler: products are executed on the
+/// host (tests/cuda_on_cpu/cublaslt.cpp).
 ///
-/// Names, signatures and values are those of cuBLASLt. It is as strict as the real one about what belongs together (leading
-/// dimensions, types, alignment promised to the heuristic and kept, workspace), and stricter where the real one would read or
-/// write past a matrix: all of a matrix must lie in one block of device memory, and an algorithm is taken only for the sizes
-/// that it was proposed for.
+/// Names, signatures and values are those of cuBLASLt. It is as strict as the real one about what
+/// belongs together (leading dimensions, types, alignment promised to the heuristic and kept,
+/// workspace), and stricter where the real one would read or write past a matrix: all of a matrix
+/// must lie in one block of device memory, and an algorithm is taken only for the sizes that it was
+/// proposed for.
 #pragma once
 #include "cuda_runtime.h"
 
@@ -21,24 +23,33 @@ typedef enum { CUDA_R_32F = 0, CUDA_R_16BF = 14 } cudaDataType_t;
 typedef cudaDataType_t cudaDataType;
 
 typedef enum {
-    CUBLASLT_MATMUL_DESC_TRANSA = 3,          ///< int32_t
-    CUBLASLT_MATMUL_DESC_TRANSB = 4,          ///< int32_t
-    CUBLASLT_MATMUL_DESC_EPILOGUE = 7,        ///< uint32_t
-    CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,    ///< const void *
-    CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26, ///< int32_t; -1, as at first: D's type
+    /// int32_t
+    CUBLASLT_MATMUL_DESC_TRANSA = 3,
+    /// int32_t
+    CUBLASLT_MATMUL_DESC_TRANSB = 4,
+    /// uint32_t
+    CUBLASLT_MATMUL_DESC_EPILOGUE = 7,
+    /// const void *
+    CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,
+    /// int32_t; -1, as at first: D's type
+    CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26,
 } cublasLtMatmulDescAttributes_t;
 
 typedef enum {
     CUBLASLT_EPILOGUE_DEFAULT = 1,
     CUBLASLT_EPILOGUE_BIAS = 4,
-    CUBLASLT_EPILOGUE_GELU = 32, ///< by tanh
+    /// by tanh
+    CUBLASLT_EPILOGUE_GELU = 32,
     CUBLASLT_EPILOGUE_GELU_BIAS = 36,
 } cublasLtEpilogue_t;
 
 typedef enum {
-    CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1,   ///< uint64_t
-    CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK = 3, ///< uint32_t
-    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = 5, ///< uint32_t, as the next three
+    /// uint64_t
+    CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1,
+    /// uint32_t
+    CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK = 3,
+    /// uint32_t, as the next three
+    CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = 5,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES = 6,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES = 7,
     CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES = 8,

@@ -1,7 +1,9 @@
-/// The CUDA runtime calls and the device language in use by ops/cuda, for a plain C++ compiler: kernels are executed on the host.
+/// The CUDA runtime calls and the device language in use by ops/cuda, for a plain C++ compiler:
+/// kernels are executed on the host.
 ///
-/// Names, signatures and values are those of CUDA, so that the same sources compile with nvcc. What is emulated, and how strictly, is said in
-/// tests/cuda_on_cpu/emulator.h, which also has the switches for tests.
+/// Names, signatures and values are those of CUDA, so that the same sources compile with nvcc. What
+/// is emulated, and how strictly, is said in tests/cuda_on_cpu/emulator.h, which also has the
+/// switches for tests.
 #pragma once
 #include <math.h>
 #include <stddef.h>
@@ -239,18 +241,20 @@ static inline cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e
 
 // ---- for a caching allocator
 
-/// Makes the contents of device memory undefined (NaN) once the stream gets there: call it for a block that is handed out again.
+/// Makes the contents of device memory undefined (NaN) once the stream gets there: call it for a
+/// block that is handed out again.
 void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes, cudaStream_t stream);
 /// The same in the first stream made on the block's device.
 void cuda_on_cpu_mark_undefined(void *pointer, size_t bytes);
 
-/// What a block of `whole` bytes becomes when it is handed out for `bytes` of use, once the stream gets there: undefined, and
-/// out of bounds (for the address sanitizer) past the bytes asked for.
+/// What a block of `whole` bytes becomes when it is handed out for `bytes` of use, once the stream
+/// gets there: undefined, and out of bounds (for the address sanitizer) past the bytes asked for.
 void cuda_on_cpu_hand_out(void *pointer, size_t bytes, size_t whole, cudaStream_t stream);
 
 // ---- launches (behind the macros of ops/cuda/cuda.h)
 
-/// Queues a kernel. `run` executes one thread of it, given `arguments`, which live as long as needed.
+/// Queues a kernel. `run` executes one thread of it, given `arguments`, which live as long as
+/// needed.
 void cuda_on_cpu_queue_kernel(const char *name, dim3 grid, dim3 block, size_t shared,
                               cudaStream_t stream, const void *kernel, void (*run)(const void *),
                               std::shared_ptr<void> arguments);
@@ -299,8 +303,9 @@ void cuda_on_cpu_launch(const char *name, dim3 grid, dim3 block, size_t shared, 
 void __syncthreads();
 void __syncwarp(unsigned mask = 0xffffffffu);
 
-/// All 32 lanes of a warp come here with a record each; the last one to come calls `together` with all of them, in the order of
-/// lanes, before any goes on. `operation` (a literal) must be the same for all lanes.
+/// All 32 lanes of a warp come here with a record each; the last one to come calls `together` with
+/// all of them, in the order of lanes, before any goes on. `operation` (a literal) must be the same
+/// for all lanes.
 void cuda_on_cpu_meet(const char *operation, void *record, void (*together)(void *const *records));
 void cuda_on_cpu_check_mask(const char *operation, unsigned mask);
 
@@ -356,7 +361,8 @@ static inline void __threadfence_block() {}
 
 // ---- functions of the device
 
-// Contraction (a * b + c in one rounding) is the compiler's choice on both sides; these never contract.
+// Contraction (a * b + c in one rounding) is the compiler's choice on both sides; these never
+// contract.
 static inline float __fmul_rn(float a, float b) {
     volatile float product = a * b;
     return product;

@@ -1,4 +1,5 @@
-/// Stands in for cmocka where that is not installed: what the tests in tests/unit use of it, under the same names.
+/// Stands in for cmocka where that is not installed: what the tests in tests/unit use of it, under
+/// the same names.
 ///
 /// A failed assertion prints what and where, and leaves its test by longjmp.
 #pragma once
@@ -25,7 +26,8 @@ struct CMUnitTest {
 #define cmocka_unit_test_setup_teardown(test, setup, teardown) \
     { #test, test, setup, teardown }
 
-enum { CMOCKA_PASSED, CMOCKA_FAILED, CMOCKA_SKIPPED }; ///< how a test ended
+/// how a test ended
+enum { CMOCKA_PASSED, CMOCKA_FAILED, CMOCKA_SKIPPED };
 
 static jmp_buf cmocka_test_end;
 

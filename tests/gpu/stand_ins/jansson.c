@@ -16,8 +16,10 @@ struct json_t {
     char *string;
     json_int_t integer;
     double real;
-    size_t count; ///< of an object's or array's items
-    char **keys;  ///< NULL in an array
+    /// of an object's or array's items
+    size_t count;
+    /// NULL in an array
+    char **keys;
     json_t **items;
 };
 
@@ -109,7 +111,8 @@ static char *put_utf8(char *to, long code) {
     return to;
 }
 
-/// What follows a backslash; NULL if nothing is meant by it. An escape is never shorter than what it stands for.
+/// What follows a backslash; NULL if nothing is meant by it. An escape is never shorter than what
+/// it stands for.
 static char *read_escape(Reader *reader, char *to) {
     static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     char letter = reader->at < reader->end ? *reader->at++ : 0;

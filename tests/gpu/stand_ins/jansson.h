@@ -1,5 +1,6 @@
-/// Stands in for jansson where that is not installed: what reading models' configurations and weights, and the tests of that, use of
-/// it, under the same names and with the same ownership. Not for input that nobody vouches for.
+/// Stands in for jansson where that is not installed: what reading models' configurations and
+/// weights, and the tests of that, use of it, under the same names and with the same ownership. Not
+/// for input that nobody vouches for.
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -15,7 +16,8 @@ typedef struct json_error_t {
 
 enum {
     JSON_REJECT_DUPLICATES = 1,
-    JSON_DECODE_ANY = 4, ///< values beside objects and arrays at the top
+    /// values beside objects and arrays at the top
+    JSON_DECODE_ANY = 4,
     JSON_COMPACT = 0x20,
     JSON_ENCODE_ANY = 0x200,
 };
