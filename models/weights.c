@@ -117,7 +117,7 @@ void weights_leave(Weights *weights, const char *pattern, ...) {
 }
 
 void weights_warn(const Weights *weights, const char *format, ...) {
-    Error message;
+    Error message = {0};
     va_list arguments;
     if (!hear_warning) return;
     va_start(arguments, format);
