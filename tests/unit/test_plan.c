@@ -458,6 +458,24 @@ static int64_t bytes_of_product(bool has_bias) {
     return bytes;
 }
 
+static void what_a_llava_asks_for_is_named_by_the_key_of_the_language_model(void **state) {
+    (void)state;
+    static char llm[300];
+    char command[1200];
+    snprintf(llm, sizeof llm, "model.llm=%s", in_folder("llava"));
+    snprintf(command, sizeof command,
+             "cp -r %s/llm %s/llava && sed -i '0,/{/s//{\"mm_hidden_size\": 7,/' "
+             "%s/llava/config.json",
+             TINY, temporary_folder, temporary_folder);
+    assert_int_equal(system(command), 0);
+    Config *config = configure(SETTINGS(llm, "model.architecture=llava"));
+    Plan *plan = plan_make(config, &(PlanOptions){.processes = 1});
+    assert_int_equal(plan->problem_count, 1);
+    assert_non_null(strstr(problem_with(plan, "model.llm")->message, "mm_hidden_size"));
+    plan_free(plan);
+    config_free(config);
+}
+
 static void a_bias_takes_no_working_memory_of_a_gpu(void **state) {
     (void)state;
     assert_true(bytes_of_product(false) > 0);
@@ -579,6 +597,7 @@ int main(void) {
         cmocka_unit_test(missing_images_are_counted_and_the_first_is_named),
         cmocka_unit_test(data_that_cannot_teach_are_a_reason),
         cmocka_unit_test(a_tokenizer_of_another_model_is_refused),
+        cmocka_unit_test(what_a_llava_asks_for_is_named_by_the_key_of_the_language_model),
         cmocka_unit_test(a_bias_takes_no_working_memory_of_a_gpu),
         cmocka_unit_test(a_model_of_seven_billion_parameters_is_planned_from_its_header),
     };
