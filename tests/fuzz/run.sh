@@ -17,7 +17,7 @@
 # <folder>/work/found/<verb>-<seed>-<number>/case; the folder is /tmp/difflmm-fuzz-<user>, or
 # $FOLDER, or with --once, which comes first, a temporary one that is removed if nothing was found.
 #
-# Exit codes: 0 nothing was found, 1 something was.
+# Exit codes: 0 nothing was found, 1 something was, 2 the folder is in use.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
 build=$(cd "${BUILD:-$here/build}" && pwd)
@@ -31,6 +31,11 @@ fi
 folder=${FOLDER:-/tmp/difflmm-fuzz-$(id -u)}
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
+exec 9>"$folder/lock"
+if ! flock -n 9; then
+    echo "$folder is in use by another run; choose another FOLDER" >&2
+    exit 2
+fi
 arguments=("$@")
 [ $# -gt 0 ] || arguments=(--seconds 60)
 
