@@ -1,7 +1,7 @@
 // difflmm eval: one evaluation of attention maps.
 #include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
-#include "eval/point_task.h"
+#include "eval/tasks/point_task.h"
 #include "train/command.h"
 #include "train/log/progress.h"
 #include "train/saved/trained_weights.h"

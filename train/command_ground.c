@@ -3,7 +3,7 @@
 #include "autograd/output/output_folder.h"
 #include "autograd/text/utf8.h"
 #include "data/coco_annotations.h"
-#include "eval/overlay.h"
+#include "eval/pages/overlay.h"
 #include "train/command.h"
 #include "train/saved/trained_weights.h"
 #include "train/trainer/answer_setup.h"

@@ -3,7 +3,7 @@
 #include "autograd/output/output_file.h"
 #include "autograd/output/output_folder.h"
 #include "autograd/text/utf8.h"
-#include "eval/html_report.h"
+#include "eval/pages/html_report.h"
 #include "train/command.h"
 #include "train/log/json_text.h"
 #include "train/log/progress.h"

@@ -1,5 +1,5 @@
 // What only a GPU can do wrong: no driver, no memory, errors that come late. Copies and counts are
-// in tests/unit/test_device.c.
+// in tests/unit/autograd/test_device.c.
 #include "emulator.h"
 
 #include "autograd/block_cache.h"

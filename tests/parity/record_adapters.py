@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records small published adapters as PyTorch and PEFT write them, and what the module computes: tests/unit/test_published_adapters.c holds the C code
+"""Records small published adapters as PyTorch and PEFT write them, and what the module computes: tests/unit/models/test_published_adapters.c holds the C code
 to it.
 
     python tests/parity/record_adapters.py            (writes tests/parity/data/adapters)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what stock transformers computes with small random BERTs: tests/unit/test_bert.c holds the C code to it.
+"""Records what stock transformers computes with small random BERTs: tests/unit/models/test_bert.c holds the C code to it.
 
     python tests/parity/record_bert.py            (writes tests/parity/data/bert)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Records what stock transformers computes with small random decoders of every kind that models/language/llama.c takes:
-tests/unit/test_llama_decoders.c holds the C code to it.
+tests/unit/models/test_llama_decoders.c holds the C code to it.
 
     python tests/parity/record_decoders.py            (writes tests/parity/data/decoders)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Records what stock transformers, PEFT, diffusers and PyTorch compute with small random networks: tests/unit/test_llama.c,
+"""Records what stock transformers, PEFT, diffusers and PyTorch compute with small random networks: tests/unit/models/test_llama.c,
 test_llama_generate.c and test_difflmm.c hold the C code to it.
 
     python tests/parity/record_language.py            (writes tests/parity/data/llama and tests/parity/data/difflmm)

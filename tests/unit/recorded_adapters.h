@@ -1,7 +1,7 @@
 // What the tests of published adapters and of exports share: the recorded models, and what a
 // refusal says.
 #pragma once
-#include "recorded.h"
+#include "tests/unit/recorded.h"
 
 #include "checkpoints/torch/torch_archive.h"
 #include "models/adapters.h"

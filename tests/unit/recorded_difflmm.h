@@ -5,7 +5,7 @@
 #pragma once
 #include "models/difflmm.h"
 #include "ops/kernels.h"
-#include "recorded_language.h"
+#include "tests/unit/recorded_language.h"
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"

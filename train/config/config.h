@@ -14,7 +14,7 @@
 #include "data/conversation.h"
 #include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
-#include "eval/attention_map.h"
+#include "eval/attention/attention_map.h"
 #include "models/adapters.h"
 #include "models/language/attention_capture.h"
 

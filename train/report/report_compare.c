@@ -2,7 +2,7 @@
 // has none of that name is left out there, so runs of other stages may be compared in part.
 #include "train/report/report_compare.h"
 
-#include "eval/plot.h"
+#include "eval/pages/plot.h"
 #include "train/log/progress.h"
 #include "train/report/report_parts.h"
 

@@ -1,7 +1,7 @@
 /// Several runs on one page: their curves over each other, their figures side by side with the best
 /// ones marked, the settings in which they differ, and who ran what where.
 #pragma once
-#include "eval/html_report.h"
+#include "eval/pages/html_report.h"
 #include "train/report/report_run.h"
 
 /// The page about runs with these names; the caller frees it.

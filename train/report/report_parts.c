@@ -1,6 +1,6 @@
 #include "train/report/report_parts.h"
 
-#include "eval/plot.h"
+#include "eval/pages/plot.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /// What the page about one run and the page about several have in common: curves, and where they
 /// come from.
 #pragma once
-#include "eval/html_report.h"
+#include "eval/pages/html_report.h"
 #include "train/report/report_run.h"
 
 /// One training, alone: its held-out loss lies in the chart of the loss, and steps that were out of

@@ -1,7 +1,7 @@
 /// How a configured model answers, and whose attention is read: the `eval` section as
-/// eval/answers.h wants it.
+/// eval/attention/answers.h wants it.
 #pragma once
-#include "eval/answers.h"
+#include "eval/attention/answers.h"
 #include "train/trainer/model_setup.h"
 
 typedef struct AnswerSetup {

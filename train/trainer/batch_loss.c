@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 /// A pass's number is a step, below 2^31, and a sample's place in its file; the highest bit is left
-/// to what is asked outside of training (eval/answers.c).
+/// to what is asked outside of training (eval/attention/answers.c).
 enum { POSITION_BITS = 32 };
 
 static bool has_image(const FeatureCache *cache, const LoadedSample *sample) {

@@ -2,7 +2,7 @@
 
 #include "autograd/stop_request.h"
 #include "data/coco_annotations.h"
-#include "eval/overlay.h"
+#include "eval/pages/overlay.h"
 #include "train/trainer/answer_setup.h"
 
 #include <stdio.h>

@@ -1,0 +1,150 @@
+// rooms: eval data autograd
+// From attention to words, points and masks.
+#include "eval/attention/grounding.h"
+#include "eval/metrics/point_accuracy.h"
+#include "eval/segmenters/region_growing.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static const char *const NAMES[] = {"ring", "light", "traffic light", "box", "star"};
+enum { NUM_NAMES = 5 };
+
+static void assert_phrase(const char *text, const Phrase *phrase, const char *whole,
+                          const char *noun, int category) {
+    assert_int_equal(phrase->end - phrase->begin, strlen(whole));
+    assert_memory_equal(text + phrase->begin, whole, strlen(whole));
+    assert_int_equal(phrase->noun_end - phrase->noun_begin, strlen(noun));
+    assert_memory_equal(text + phrase->noun_begin, noun, strlen(noun));
+    assert_int_equal(phrase->category, category);
+}
+
+static void nouns_are_found_with_the_phrase_around_them(void **state) {
+    (void)state;
+    const char *text = "A small red Ring, two boxes and a traffic light; string, starlight. Stars";
+    PhraseList list = phrases_find(text, NAMES, NUM_NAMES);
+    assert_int_equal(list.count, 4);
+    assert_phrase(text, &list.items[0], "A small red Ring", "Ring", 0);
+    assert_phrase(text, &list.items[1], "two boxes", "boxes", 3);
+    assert_phrase(text, &list.items[2], "a traffic light", "traffic light", 2);
+    assert_phrase(text, &list.items[3], "Stars", "Stars", 4);
+    phrases_free(&list);
+    list = phrases_find("", NAMES, NUM_NAMES);
+    assert_int_equal(list.count, 0);
+    phrases_free(&list);
+}
+
+/// A grey image with grain, a red disc of radius 20 at (40, 60) whose brightness falls off, and a
+/// blue bar.
+static void paint(uint8_t *rgb, int height, int width) {
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++) {
+            uint8_t *p = rgb + 3 * (y * width + x);
+            int grain = (int)((unsigned)(y * width + x) * 2654435761u >> 28);
+            int disc = (y - 40) * (y - 40) + (x - 60) * (x - 60) < 400;
+            int bar = y > 80 && y < 90;
+            p[0] = (uint8_t)(disc ? 200 + (y - 40) : bar ? 30 : 120 + grain);
+            p[1] = (uint8_t)(disc ? 40 : bar ? 60 : 120 + grain);
+            p[2] = (uint8_t)(disc ? 40 : bar ? 220 : 115 + grain);
+        }
+}
+
+static void a_region_grows_to_the_object_and_no_further(void **state) {
+    (void)state;
+    enum { H = 100, W = 120 };
+    static uint8_t rgb[H * W * 3], mask[H * W];
+    paint(rgb, H, W);
+    region_growing(rgb, H, W, 35, 65, mask);
+    int common = 0, all = 0;
+    for (int i = 0; i < H * W; i++) {
+        int y = i / W, x = i % W, truth = (y - 40) * (y - 40) + (x - 60) * (x - 60) < 400;
+        common += truth & mask[i];
+        all += truth | mask[i];
+    }
+    assert_true(common > 0.85 * all);
+    region_growing(rgb, H, W, 85, 0, mask);
+    int inside = 0;
+    for (int i = 0; i < H * W; i++) inside += mask[i];
+    assert_true(inside > 0.7 * 9 * W && inside < 1.3 * 9 * W);
+    region_growing(rgb, 1, 1, 0, 0, mask);
+    assert_int_equal(mask[0], 1);
+}
+
+static void attention_points_at_the_cell_that_gains_most_against_the_mean(void **state) {
+    (void)state;
+    enum { GRID = 4, CELLS = 16, TOKENS = 3 };
+    float maps[TOKENS * CELLS];
+    for (int i = 0; i < TOKENS * CELLS; i++)
+        maps[i] = i % CELLS == 0 ? 0.5f : 0.01f; // a sink that every token looks at
+    maps[1 * CELLS + 2 * GRID + 3] = 0.1f;
+    char text[] = "a ring.";
+    int begin[TOKENS] = {0, 2, 6}, end[TOKENS] = {1, 6, 7};
+    Answer answer = {text, TOKENS, begin, end, GRID, maps};
+    PhraseList phrases = phrases_find(text, NAMES, NUM_NAMES);
+    // a 40 x 80 image padded to a square of 80: cells of 20 pixels, the first cell begins at row
+    // -20
+    Grounding grounding =
+        ground_phrases(&answer, &phrases, REDUCE_MEAN, (TokenSquare){80, -20, 0}, 40, 80);
+    assert_int_equal(grounding.count, 1);
+    assert_in_range(grounding.items[0].point.row, 20, 39);
+    assert_in_range(grounding.items[0].point.column, 60, 79);
+    grounding_free(&grounding);
+    phrases_free(&phrases);
+}
+
+static void reductions_do_what_they_say(void **state) {
+    (void)state;
+    float maps[] = {1, 5, 2, 3, 9, 1}, out[2];
+    int tokens[] = {0, 2};
+    attention_group(maps, 2, tokens, 2, REDUCE_MEAN, out);
+    assert_true(out[0] == 5 && out[1] == 3);
+    attention_group(maps, 2, tokens, 2, REDUCE_MAX, out);
+    assert_true(out[0] == 9 && out[1] == 5);
+    attention_group(maps, 2, tokens, 2, REDUCE_FIRST, out);
+    assert_true(out[0] == 1 && out[1] == 5);
+    float ties[] = {0, 3, 3, 1};
+    Point first = attention_argmax(ties, 2, 2);
+    assert_true(first.row == 0 && first.column == 1);
+}
+
+static void points_count_against_the_masks_of_their_class_only(void **state) {
+    (void)state;
+    uint8_t ring[16] = {1, 1, 0, 0, 1, 1, 0, 0}, star[16] = {[15] = 1};
+    CocoAnnotation masks[] = {{0, 0, coco_mask_from_bitmap(ring, 4, 4)},
+                              {0, 4, coco_mask_from_bitmap(star, 4, 4)}};
+    CocoImage image = {"1", "1.jpg", 4, 4, 0, 2};
+    CocoAnnotations annotations = {&image, 1, (char **)NAMES, NUM_NAMES, masks, 2};
+    GroundedPhrase items[] = {{.phrase = {.category = 0}, .point = {0, 1}},
+                              {.phrase = {.category = 4}, .point = {0, 1}},
+                              {.phrase = {.category = 3}, .point = {0, 1}}};
+    PointAccuracy sum = {0};
+    PointVerdict verdicts[3];
+    point_accuracy_add(&sum, &annotations, 0, &(Grounding){items, 3}, verdicts);
+    assert_int_equal(sum.nouns, 3);
+    assert_int_equal(sum.present, 2);
+    assert_int_equal(sum.hits, 1);
+    assert_true(sum.random_hits == 4 / 16.0 + 1 / 16.0);
+    assert_int_equal(sum.centre_hits, 0);
+    assert_true(verdicts[0].present && verdicts[0].hit);
+    assert_true(verdicts[1].present && !verdicts[1].hit);
+    assert_true(!verdicts[2].present && !verdicts[2].hit);
+    coco_mask_free(&masks[0].mask);
+    coco_mask_free(&masks[1].mask);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nouns_are_found_with_the_phrase_around_them),
+        cmocka_unit_test(a_region_grows_to_the_object_and_no_further),
+        cmocka_unit_test(attention_points_at_the_cell_that_gains_most_against_the_mean),
+        cmocka_unit_test(reductions_do_what_they_say),
+        cmocka_unit_test(points_count_against_the_masks_of_their_class_only),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
