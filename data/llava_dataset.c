@@ -1,5 +1,6 @@
 #include "data/llava_dataset.h"
 #include "autograd/file_content.h"
+#include "autograd/fnv.h"
 #include "autograd/stop_request.h"
 #include "data/text.h"
 #include "data/text_file.h"
@@ -194,18 +195,6 @@ static bool add_sample(Dataset *dataset, Record record, json_t *json, Error *err
     return valid;
 }
 
-/// FNV-1a on words: to find differences that nobody made on purpose.
-static uint64_t checksum_of(const char *text, size_t bytes) {
-    uint64_t hash = 0xcbf29ce484222325ull, word = 0;
-    for (size_t i = 0; i < bytes; i += sizeof word, word = 0) {
-        size_t rest = bytes - i;
-        memcpy(&word, text + i, rest < sizeof word ? rest : sizeof word);
-        hash = (hash ^ word) * 0x100000001b3ull;
-        hash ^= hash >> 29;
-    }
-    return hash;
-}
-
 /// The first byte that is not white space, or -1; nothing before it is kept.
 static int skip_space(TextReader *reader) {
     int byte;
@@ -239,7 +228,7 @@ static bool scan_sample(Dataset *dataset, TextReader *reader, int64_t position, 
                              1,
                          (long long)position, json_error.text);
     record.bytes = json_error.position; // jansson reads ahead
-    record.checksum = checksum_of(text_reader_marked(reader), (size_t)record.bytes);
+    record.checksum = fnv1a_words(text_reader_marked(reader), (size_t)record.bytes);
     reader->at = record.offset + record.bytes;
     return add_sample(dataset, record, json, error);
 }
@@ -329,7 +318,7 @@ uint64_t dataset_checksum(const Dataset *dataset) {
     for (int64_t i = 0; i < dataset->count; i++) {
         const Record *record = &dataset->records[i];
         uint64_t words[] = {hash, (uint64_t)record->position, record->checksum};
-        hash = checksum_of((const char *)words, sizeof words);
+        hash = fnv1a_words(words, sizeof words);
     }
     return hash;
 }
@@ -367,7 +356,7 @@ static json_t *read_again(const Dataset *dataset, const Record *record, Error *e
     json_t *json = NULL;
     char *text = checked_malloc(bytes);
     if (text_file_read(dataset->file, record->offset, bytes, text, error)) {
-        if (checksum_of(text, bytes) == record->checksum)
+        if (fnv1a_words(text, bytes) == record->checksum)
             json = json_loadb(text, bytes, SAMPLE_FLAGS, &json_error);
         char what[64];
         snprintf(what, sizeof what, "sample %lld is no longer what it was",

@@ -1,15 +1,16 @@
 #include "models/initialization.h"
 
+#include "autograd/fnv.h"
 #include "autograd/philox.h"
 #include "autograd/random.h"
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
-/// FNV-1a, cut to the 48 bits that an index of a stream has.
+/// A hash of the name, cut to the 48 bits that an index of a stream has.
 static uint64_t name_index(const char *name) {
-    uint64_t hash = 0xcbf29ce484222325ull;
-    for (; *name; name++) hash = (hash ^ (unsigned char)*name) * 0x100000001b3ull;
+    uint64_t hash = fnv1a(name, strlen(name));
     return (hash ^ (hash >> 48)) & 0xffffffffffffull;
 }
 

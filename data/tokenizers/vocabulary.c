@@ -1,6 +1,7 @@
 // An open-addressing table that is never more than half full.
 #include "data/tokenizers/vocabulary.h"
 #include "autograd/error.h"
+#include "autograd/fnv.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,8 +39,7 @@ void vocabulary_free(Vocabulary *vocabulary) {
 }
 
 static uint64_t text_hash(const char *text, size_t length) {
-    uint64_t hash = 0xcbf29ce484222325ull; // FNV-1a
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3ull;
+    uint64_t hash = fnv1a(text, length);
     return hash ^ hash >> 32;
 }
 

@@ -1,4 +1,5 @@
 // The one file that knows oneDNN's C interface.
+#include "autograd/fnv.h"
 #include "ops/cpu/onednn_version.h"
 
 #include <omp.h>
@@ -63,17 +64,6 @@ static void start_once(void) {
     DNNL_CHECK(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags));
 }
 
-static uint64_t hash(const Key *key) {
-    uint64_t h = 0xcbf29ce484222325ull; // FNV-1a over words
-    for (size_t i = 0; i < sizeof *key / sizeof(int64_t); i++) {
-        uint64_t word;
-        memcpy(&word, (const char *)key + i * sizeof word, sizeof word);
-        h = (h ^ word) * 0x100000001b3ull;
-        h ^= h >> 29;
-    }
-    return h;
-}
-
 static void primitive_clear(Primitive *place) {
     if (!place->last_use) return;
     for (int i = 0; i < ENDS; i++)
@@ -85,7 +75,7 @@ static void primitive_clear(Primitive *place) {
 
 /// The place that holds the key or will hold it (then empty).
 static Primitive *primitive_place(const Key *key) {
-    Primitive *set = primitives[hash(key) % SETS], *oldest = set;
+    Primitive *set = primitives[fnv1a_words(key, sizeof *key) % SETS], *oldest = set;
     for (int way = 0; way < WAYS; way++) {
         if (set[way].last_use && !memcmp(&set[way].key, key, sizeof *key)) return &set[way];
         if (set[way].last_use < oldest->last_use) oldest = &set[way];

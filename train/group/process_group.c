@@ -7,6 +7,7 @@
 // and a broken group does not call MPI again but to abort.
 #include "train/group/process_group.h"
 
+#include "autograd/fnv.h"
 #include "ops/collectives.h"
 #include "train/group/launched.h"
 #include "train/group/rank_watch.h"
@@ -230,19 +231,11 @@ static bool gather_all(ProcessGroup *group, const void *mine, size_t size, void 
     return true;
 }
 
-/// FNV-1a: enough to find differences that nobody made on purpose.
-static uint64_t hash_of(const void *bytes, size_t size) {
-    uint64_t hash = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < size; i++)
-        hash = (hash ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3ull;
-    return hash;
-}
-
 bool process_group_compare(ProcessGroup *group, const char *what, const void *bytes, size_t size,
                            RankNames *differing, Error *error) {
     *differing = (RankNames){0};
     if (group->count == 1) return true;
-    uint64_t mine = hash_of(bytes, size), *hashes;
+    uint64_t mine = fnv1a(bytes, size), *hashes;
     if (!gather_all(group, &mine, sizeof mine, (void **)&hashes, what, error)) return false;
     bool *differs = checked_calloc((unsigned long)group->count, sizeof *differs);
     for (int r = 0; r < group->count; r++) differs[r] = hashes[r] != hashes[0];
