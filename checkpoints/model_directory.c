@@ -1,12 +1,12 @@
 #include "checkpoints/model_directory.h"
 #include "autograd/json_file.h"
 #include "autograd/text/nearest_name.h"
+#include "checkpoints/first_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 typedef struct Slot {
     const StoredTensor *entry;
@@ -50,17 +50,6 @@ static const char *const weight_names[] = {
     "mm_projector.bin",
     "non_lora_trainables.bin",
 };
-#define LIST(names) names, sizeof names / sizeof *names
-
-/// "<directory>/<name>" if such a file exists, otherwise NULL. The caller frees it.
-static char *existing(const char *directory, const char *const *names, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        char *path = format_string("%s/%s", directory, names[i]);
-        if (access(path, F_OK) == 0) return path;
-        free(path);
-    }
-    return NULL;
-}
 
 static const char *file_name(const char *path) { return strrchr(path, '/') + 1; }
 
@@ -160,14 +149,14 @@ static bool no_weights(const char *path, Error *error) {
 
 static bool open_weights(ModelDirectory *directory, Error *error) {
     static const char *const beside_adapter[] = {"non_lora_trainables.bin"};
-    char *path = existing(directory->path, LIST(weight_names)), *more = NULL;
+    char *path = first_file_in(directory->path, FILE_NAMES(weight_names)), *more = NULL;
     if (!path) return no_weights(directory->path, error);
     size_t length = strlen(path);
     bool is_index = strcmp(path + length - strlen(".json"), ".json") == 0;
     bool opened =
         is_index ? open_sharded(directory, path, error) : add_file(directory, path, error);
     if (strncmp(file_name(path), "adapter_model.", strlen("adapter_model.")) == 0)
-        more = existing(directory->path, LIST(beside_adapter));
+        more = first_file_in(directory->path, FILE_NAMES(beside_adapter));
     if (opened && more) opened = add_file(directory, more, error);
     free(path);
     free(more);
@@ -184,7 +173,7 @@ static bool open_single(ModelDirectory *directory, Error *error) {
 static bool open_config(ModelDirectory *directory, Error *error) {
     static const char *const names[] = {"config.json", "adapter_config.json",
                                         "open_clip_config.json"};
-    char *path = existing(directory->path, LIST(names));
+    char *path = first_file_in(directory->path, FILE_NAMES(names));
     if (!path)
         return error_set(error,
                          "%s: config.json is missing: expected a model directory with "

@@ -1,6 +1,7 @@
 #include "checkpoints/published_adapters.h"
 
 #include "autograd/output/output_file.h"
+#include "checkpoints/first_file.h"
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch/torch_archive_write.h"
 #include "checkpoints/weight_file.h"
@@ -38,17 +39,6 @@ static const char *const adapter_files[] = {"non_lora_trainables.safetensors",
                                             "non_lora_trainables.bin", "mm_projector.safetensors",
                                             "mm_projector.bin"};
 static const char *const lora_files[] = {"adapter_model.safetensors", "adapter_model.bin"};
-#define LIST(names) names, sizeof names / sizeof *names
-
-/// "<folder>/<name>" of the first that exists, otherwise NULL. The caller frees it.
-static char *existing(const char *folder, const char *const *names, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        char *path = format_string("%s/%s", folder, names[i]);
-        if (access(path, F_OK) == 0) return path;
-        free(path);
-    }
-    return NULL;
-}
 
 static bool is_folder(const char *path) {
     struct stat status;
@@ -62,8 +52,8 @@ static bool ends_with(const char *text, const char *ending) {
 
 bool published_adapters_at(const char *path) {
     if (is_folder(path)) {
-        char *found = existing(path, LIST(adapter_files));
-        if (!found) found = existing(path, LIST(lora_files));
+        char *found = first_file_in(path, FILE_NAMES(adapter_files));
+        if (!found) found = first_file_in(path, FILE_NAMES(lora_files));
         free(found);
         return found != NULL;
     }
@@ -105,8 +95,8 @@ static bool open_file(PublishedAdapters *adapters, const char *path, Error *erro
 
 static bool open_folder(PublishedAdapters *adapters, Error *error) {
     const char *folder = adapters->path;
-    char *trained = existing(folder, LIST(adapter_files)),
-         *lora = existing(folder, LIST(lora_files));
+    char *trained = first_file_in(folder, FILE_NAMES(adapter_files)),
+         *lora = first_file_in(folder, FILE_NAMES(lora_files));
     bool opened = trained || error_set(error,
                                        "%s: neither non_lora_trainables nor mm_projector (.bin or "
                                        ".safetensors) is there, only a LoRA adapter",
