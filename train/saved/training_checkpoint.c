@@ -310,7 +310,7 @@ static bool read_detector(const StateFile *file, const char *name, DetectorState
     int rank;
     int64_t shape[STATE_MAX_RANK];
     bool ok = state_describe_array(file, values, &type, &rank, shape, error);
-    if (ok && (rank != 1 || shape[0] > DETECTOR_MAX_WINDOW))
+    if (ok && (rank != 1 || shape[0] > DETECTOR_WINDOW))
         ok = error_set(error, "'%s' is not a detector's window", values);
     if (ok) state->count = shape[0];
     ok = ok && state_read_array(file, values, STATE_FLOAT32, 1, shape, state->values, error) &&

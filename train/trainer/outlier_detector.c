@@ -8,7 +8,7 @@
 static const double SMALLEST_RELATIVE_DEVIATION = 1e-3;
 
 OutlierDetector detector_new(int window, double threshold) {
-    CHECK(window >= 4 && window <= DETECTOR_MAX_WINDOW, "detector_new: window %d", window);
+    CHECK(window >= 4 && window <= DETECTOR_WINDOW, "detector_new: window %d", window);
     CHECK(threshold > 0, "detector_new: threshold %g", threshold);
     return (OutlierDetector){.window = window, .threshold = threshold};
 }
@@ -48,7 +48,7 @@ double detector_update(OutlierDetector *detector, double value) {
 DetectorState detector_state(const OutlierDetector *detector) { return detector->state; }
 
 bool detector_restore(OutlierDetector *detector, const DetectorState *state, Error *error) {
-    if (state->count < 0 || state->count > DETECTOR_MAX_WINDOW || state->outliers_in_a_row < 0)
+    if (state->count < 0 || state->count > DETECTOR_WINDOW || state->outliers_in_a_row < 0)
         return error_set(error, "outlier detector: a state of %lld values, %lld outliers in a row",
                          (long long)state->count, (long long)state->outliers_in_a_row);
     for (int64_t i = 0; i < state->count; i++) {

@@ -19,7 +19,8 @@
 
 #include <stdint.h>
 
-enum { DETECTOR_WINDOW = 128, DETECTOR_MAX_WINDOW = 1024 };
+/// The window of training; detectors with a shorter one are for small cases.
+enum { DETECTOR_WINDOW = 128 };
 
 /// What a checkpoint keeps, so that a resumed run judges as if it had never stopped.
 typedef struct DetectorState {
@@ -28,7 +29,7 @@ typedef struct DetectorState {
     /// the last ones seen, that are not in it
     int64_t outliers_in_a_row;
     /// [count], the oldest first, all finite
-    float values[DETECTOR_MAX_WINDOW];
+    float values[DETECTOR_WINDOW];
 } DetectorState;
 
 /// Plain numbers: a copy is a detector of its own.
@@ -38,7 +39,7 @@ typedef struct OutlierDetector {
     DetectorState state;
 } OutlierDetector;
 
-/// A detector that has seen nothing. window: 4 to DETECTOR_MAX_WINDOW. Values with z > threshold (>
+/// A detector that has seen nothing. window: 4 to DETECTOR_WINDOW. Values with z > threshold (>
 /// 0) stay out of the window, where they would hide the next ones; but half a window of them in a
 /// row is the new level, and the window begins anew there. INFINITY: all finite values are taken
 /// in.

@@ -191,7 +191,7 @@ static void a_state_that_makes_no_sense_is_refused(void **state) {
     DetectorState bad[4];
     for (int i = 0; i < 4; i++) bad[i] = detector_state(&detector);
     bad[0].count = -1;
-    bad[1].count = DETECTOR_MAX_WINDOW + 1;
+    bad[1].count = DETECTOR_WINDOW + 1;
     bad[2].outliers_in_a_row = -1;
     bad[3].values[7] = NAN;
     for (int i = 0; i < 4; i++) {
