@@ -61,6 +61,3 @@ bool state_read_attribute_string(const StateFile *file, const char *name, char *
                                  Error *error);
 /// Reads every array and checks its checksum.
 bool state_verify(const StateFile *file, Error *error);
-
-/// CRC-32C (Castagnoli); begin with crc = 0, continue with the last result.
-uint32_t crc32c(uint32_t crc, const void *data, size_t bytes);

@@ -3,6 +3,7 @@
 // external storage, virtual data sets and filters are refused.
 #include "checkpoints/training_state_internal.h"
 
+#include "autograd/crc32c.h"
 #include "autograd/file_content.h"
 #include "autograd/stop_request.h"
 

@@ -5,6 +5,7 @@
 // When H5Fclose() cannot write, HDF5 1.10 frees half of the file and keeps its identifier, and
 // crashes over it when the program ends. So a file is closed only after a flush that succeeded, if
 // need be one into memory, and HDF5 is told not to clean up at the program's end.
+#include "autograd/crc32c.h"
 #include "autograd/output/output_file.h"
 #include "checkpoints/training_state_internal.h"
 

@@ -1,6 +1,6 @@
 #include "train/group/replicas.h"
 
-#include "checkpoints/training_state.h"
+#include "autograd/crc32c.h"
 #include "ops/kernels.h"
 
 #include <stdio.h>

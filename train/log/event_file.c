@@ -4,9 +4,9 @@
 // shows. Text has no such form: it is a string tensor of rank 0 that names the plugin.
 #include "train/log/event_file.h"
 
+#include "autograd/crc32c.h"
 #include "autograd/text/byte_buffer.h"
 #include "autograd/text/utf8.h"
-#include "checkpoints/training_state.h"
 
 #include <dirent.h>
 #include <errno.h>

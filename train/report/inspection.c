@@ -1,4 +1,5 @@
 #include "train/report/inspection.h"
+#include "autograd/crc32c.h"
 #include "train/log/json_text.h"
 
 #include "autograd/file_content.h"

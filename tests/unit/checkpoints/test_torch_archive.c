@@ -6,10 +6,10 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "autograd/crc32c.h"
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch/torch_archive.h"
 #include "checkpoints/torch/torch_archive_write.h"
-#include "checkpoints/training_state.h"
 #include "checkpoints/weight_file.h"
 #include "tests/unit/file_bytes.h"
 

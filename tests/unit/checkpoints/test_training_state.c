@@ -14,6 +14,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "autograd/crc32c.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "checkpoints/training_state.h"
 #include "tests/unit/temporary_folder.h"

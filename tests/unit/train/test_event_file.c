@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "checkpoints/training_state.h"
+#include "autograd/crc32c.h"
 #include "train/log/event_file.h"
 
 /// Red, green, blue over yellow, black, white.

@@ -1,6 +1,6 @@
 // Slicing by 8 [Kounavis and Berry 2005]: eight table look-ups for eight bytes, about 2 GB/s on one
 // core and no special instructions; a checkpoint is dominated by the disk.
-#include "checkpoints/training_state.h"
+#include "autograd/crc32c.h"
 
 #include <pthread.h>
 #include <string.h>
