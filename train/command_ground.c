@@ -176,30 +176,32 @@ static bool ground_picture(const Config *config, const GroundArguments *argument
                            const Nouns *nouns, const ModelSetup *setup, const Image *picture,
                            Error *error) {
     AnswerSetup answers;
-    ImageAnswer reply = {0};
+    Answer reply = {0};
     PhraseList phrases = {0};
-    Question question = {picture, arguments->prompt ? arguments->prompt : config->eval.prompt, 0};
+    Question question = {
+        .image = picture,
+        .text = arguments->prompt ? arguments->prompt : config->eval.prompt,
+    };
     if (!answer_setup(config, setup, &answers, error)) return false;
     bool ok = answer_questions(&answers.options, &question, 1, &reply, error);
     if (ok) {
-        phrases = phrases_find(reply.answer.text, nouns->names, nouns->count);
-        Grounding grounding =
-            ground_phrases(&reply.answer, &phrases, config->eval.aggregate,
-                           token_square(&reply.geometry), picture->height, picture->width);
+        phrases = phrases_find(reply.text, nouns->names, nouns->count);
+        GroundingOptions how = {.reduction = config->eval.aggregate, .normalise = true};
+        Grounding grounding = ground_phrases(&reply, &phrases, &how);
         ground_masks_by_region_growing(&grounding, picture->pixels, picture->height,
                                        picture->width);
         Image overlay = overlay_draw(picture, &grounding, overlay_scale(picture, PICTURE_SIDE));
         char *path = format_string("%s/overlay.png", arguments->out);
         ok = image_write_png(path, &overlay, error) &&
              write_masks(arguments->out, &grounding, picture, error) &&
-             write_answer(arguments->out, question.text, &reply.answer, &grounding, error);
-        if (ok) print_answer(&reply.answer, &grounding);
+             write_answer(arguments->out, question.text, &reply, &grounding, error);
+        if (ok) print_answer(&reply, &grounding);
         free(path);
         image_free(&overlay);
         grounding_free(&grounding);
     }
     phrases_free(&phrases);
-    answer_free(&reply.answer);
+    answer_free(&reply);
     answer_setup_free(&answers);
     return ok;
 }

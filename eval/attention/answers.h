@@ -1,17 +1,26 @@
 /// Asking the model about images, with the attention that its answers pay to them.
+///
+/// An answer and its maps are a function of its question alone: the networks that see see one image
+/// at a time, and what is generated does not depend on what else is generated beside it
+/// (models/language/llama_generate.h). So questions may be put together as memory and speed want.
 #pragma once
 #include "data/conversation.h"
 #include "data/images/preprocess.h"
-#include "eval/attention/grounding.h"
+#include "eval/attention/answer.h"
 #include "models/difflmm.h"
+
+/// Which maps of a token are kept: their mean, one per layer (the mean over heads), or all.
+typedef enum KeptMaps { KEEP_MEAN, KEEP_LAYERS, KEEP_HEADS } KeptMaps;
 
 typedef struct AnswerOptions {
     const DiffLMM *model;
     const Tokenizer *tokenizer;
     ConversationFormat format;
     ImageAspect image_aspect;
-    /// its `attention` selects layers and heads; mean must be set
+    /// its `attention` selects layers and heads; NULL: attention is not looked at, and answers have
+    /// no maps
     GenerationOptions generation;
+    KeptMaps keep;
     /// whose attention a token's map is
     AttentionRow row;
 } AnswerOptions;
@@ -20,19 +29,17 @@ typedef struct AnswerOptions {
 typedef struct Question {
     const Image *image;
     const char *text;
-    /// decides the noise: the same index, the same noise
+    /// decides the noise: the same index, the same noise. Neighbours with the same picture and
+    /// index are seen once.
     uint64_t index;
+    /// the answer, if it is given and only read: texts, each tokenized on its own; NULL: the model
+    /// answers
+    const char *const *utterances;
+    int num_utterances;
 } Question;
 
-typedef struct ImageAnswer {
-    Answer answer;
-    /// how the picture lies in the square that the model saw
-    ImageGeometry geometry;
-    /// by the model, not by max_new_tokens
-    bool ended;
-} ImageAnswer;
-
 /// Answers all questions in one batch. On failure (a picture too thin, a question that cannot be
-/// tokenized) nothing is to be freed; else the caller frees every answers[i].answer.
+/// tokenized, the program was asked to stop) nothing is to be freed; else the caller frees every
+/// answer.
 bool answer_questions(const AnswerOptions *options, const Question *questions, int count,
-                      ImageAnswer *answers, Error *error);
+                      Answer *answers, Error *error);

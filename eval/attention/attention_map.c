@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-TokenSquare token_square(const ImageGeometry *geometry) {
-    return (TokenSquare){geometry->size / geometry->scale_x,
-                         -geometry->offset_y / geometry->scale_y,
-                         -geometry->offset_x / geometry->scale_x};
+TokenFrame token_frame(const ImageGeometry *geometry) {
+    return (TokenFrame){geometry->size / geometry->scale_y, geometry->size / geometry->scale_x,
+                        -geometry->offset_y / geometry->scale_y,
+                        -geometry->offset_x / geometry->scale_x};
 }
 
 void attention_normalise(float *maps, int num_tokens, int num_cells) {
@@ -20,6 +20,16 @@ void attention_normalise(float *maps, int num_tokens, int num_cells) {
         float average = (float)(sum / num_tokens);
         for (int t = 0; t < num_tokens; t++)
             maps[(size_t)t * (size_t)num_cells + (size_t)c] -= average;
+    }
+}
+
+void attention_remove_corners(float *maps, int num_tokens, CellGrid grid) {
+    int cells = grid.rows * grid.columns;
+    const int corners[] = {0, grid.columns - 1, cells - grid.columns, cells - 1};
+    for (int t = 0; t < num_tokens; t++, maps += cells) {
+        float smallest = FLT_MAX;
+        for (int c = 0; c < cells; c++) smallest = fminf(smallest, maps[c]);
+        for (int i = 0; i < 4; i++) maps[corners[i]] = smallest;
     }
 }
 
@@ -36,21 +46,21 @@ void attention_group(const float *maps, int num_cells, const int *tokens, int nu
     }
 }
 
-void attention_to_pixels(const float *map, int grid, TokenSquare square, int height, int width,
+void attention_to_pixels(const float *map, CellGrid grid, TokenFrame frame, int height, int width,
                          float *out) {
-    int side = (int)lround(square.side), top = (int)lround(square.top),
-        left = (int)lround(square.left);
-    float *upsampled = checked_malloc((size_t)side * (size_t)side * sizeof *upsampled);
-    resize_bicubic_float(map, grid, grid, upsampled, side, side);
+    int rows = (int)lround(frame.height), columns = (int)lround(frame.width),
+        top = (int)lround(frame.top), left = (int)lround(frame.left);
+    float *upsampled = checked_malloc((size_t)rows * (size_t)columns * sizeof *upsampled);
+    resize_bicubic_float(map, grid.rows, grid.columns, upsampled, rows, columns);
     float smallest = FLT_MAX;
-    for (size_t i = 0; i < (size_t)side * (size_t)side; i++)
+    for (size_t i = 0; i < (size_t)rows * (size_t)columns; i++)
         smallest = fminf(smallest, upsampled[i]);
     for (int y = 0; y < height; y++)
         for (int x = 0; x < width; x++) {
             int v = y - top, u = x - left;
-            bool inside = v >= 0 && u >= 0 && v < side && u < side;
+            bool inside = v >= 0 && u >= 0 && v < rows && u < columns;
             out[(size_t)y * (size_t)width + (size_t)x] =
-                inside ? upsampled[(size_t)v * (size_t)side + (size_t)u] : smallest;
+                inside ? upsampled[(size_t)v * (size_t)columns + (size_t)u] : smallest;
         }
     free(upsampled);
 }

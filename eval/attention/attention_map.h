@@ -11,28 +11,37 @@ typedef struct Point {
     int row, column;
 } Point;
 
-/// Which square of the image's plane the visual tokens cover, in pixels of the original image.
-/// Padded images: side max(H,W) and offsets <= 0; centre-cropped ones: side min(H,W) and offsets >=
-/// 0.
-typedef struct TokenSquare {
-    double side, top, left;
-} TokenSquare;
+/// Which part of the image's plane the visual tokens cover, in pixels of the original image. Padded
+/// images: a square of side max(H,W), top and left <= 0; centre-cropped ones: of side min(H,W), top
+/// and left >= 0; images that were resized without padding (other models): height x width.
+typedef struct TokenFrame {
+    double height, width, top, left;
+} TokenFrame;
 
 /// The square that a preprocessed picture shows.
-TokenSquare token_square(const ImageGeometry *geometry);
+TokenFrame token_frame(const ImageGeometry *geometry);
+
+/// Maps of `rows` x `columns` cells, row-major.
+typedef struct CellGrid {
+    int rows, columns;
+} CellGrid;
 
 /// A_i - mean over j of A_j, j over all output tokens: maps [num_tokens][num_cells] in place.
 void attention_normalise(float *maps, int num_tokens, int num_cells);
+
+/// Sets the four corner cells of every map [num_tokens][cells] to the map's smallest value, in
+/// place: attention sinks there (groundLMM's early `remove_corner`).
+void attention_remove_corners(float *maps, int num_tokens, CellGrid grid);
 
 /// Reduces the maps of the listed tokens to one: mean, maximum per cell, or the first's. num_listed
 /// >= 1.
 void attention_group(const float *maps, int num_cells, const int *tokens, int num_listed,
                      GroupReduction reduction, float *out);
 
-/// Upsamples a map [grid,grid] bicubically (as PyTorch, align_corners=false, a=-0.75) to the
-/// square's side in pixels, keeps what lies in the image, and writes it to out [height*width];
-/// pixels outside of the square get the smallest value.
-void attention_to_pixels(const float *map, int grid, TokenSquare square, int height, int width,
+/// Upsamples a map bicubically (as PyTorch, align_corners=false, a=-0.75) to the frame's size in
+/// pixels, keeps what lies in the image, and writes it to out [height*width]; pixels outside of the
+/// frame get the smallest value.
+void attention_to_pixels(const float *map, CellGrid grid, TokenFrame frame, int height, int width,
                          float *out);
 
 /// The first largest value in row-major order.

@@ -3,48 +3,66 @@
 #include "eval/segmenters/region_growing.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-void answer_free(Answer *answer) {
-    free(answer->text);
-    free(answer->token_begin);
-    free(answer->token_end);
-    free(answer->maps);
-    *answer = (Answer){0};
+static int cells_of(const Answer *answer) { return answer->grid.rows * answer->grid.columns; }
+
+ReadAnswer answer_read(const Answer *answer, const GroundingOptions *options) {
+    ReadAnswer read = {answer, *options,
+                       answer_mean_maps(answer, options->layers, options->num_layers,
+                                        options->heads, options->num_heads)};
+    if (options->normalise && answer->num_tokens)
+        attention_normalise(read.maps, answer->num_tokens, cells_of(answer));
+    if (options->remove_corner)
+        attention_remove_corners(read.maps, answer->num_tokens, answer->grid);
+    return read;
 }
 
-/// The tokens that share at least a byte with the noun. Returns their number.
-static int tokens_of_noun(const Answer *answer, const Phrase *phrase, int *tokens) {
+void read_answer_free(ReadAnswer *read) {
+    free(read->maps);
+    *read = (ReadAnswer){0};
+}
+
+Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_tokens) {
+    const Answer *answer = read->answer;
+    int cells = cells_of(answer), height = answer->image_height, width = answer->image_width;
+    Pointing pointing = {checked_malloc((size_t)cells * sizeof(float)),
+                         checked_malloc((size_t)height * (size_t)width * sizeof(float)),
+                         {0, 0}};
+    attention_group(read->maps, cells, tokens, num_tokens, read->options.reduction, pointing.map);
+    attention_to_pixels(pointing.map, answer->grid, answer->frame, height, width, pointing.heat);
+    pointing.point = attention_argmax(pointing.heat, height, width);
+    return pointing;
+}
+
+void pointing_free(Pointing *pointing) {
+    free(pointing->map);
+    free(pointing->heat);
+    *pointing = (Pointing){0};
+}
+
+int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens) {
     int count = 0;
     for (int t = 0; t < answer->num_tokens; t++)
-        if (answer->token_begin[t] < phrase->noun_end && answer->token_end[t] > phrase->noun_begin)
-            tokens[count++] = t;
+        if (answer->token_begin[t] < end && answer->token_end[t] > begin) tokens[count++] = t;
     return count;
 }
 
-Grounding ground_phrases(const Answer *answer, const PhraseList *phrases, GroupReduction reduction,
-                         TokenSquare square, int height, int width) {
-    int cells = answer->grid * answer->grid;
-    size_t bytes = (size_t)answer->num_tokens * (size_t)cells * sizeof(float);
-    float *maps = checked_malloc(bytes + sizeof(float)),
-          *map = checked_malloc((size_t)cells * sizeof *map);
+Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
+                         const GroundingOptions *options) {
+    ReadAnswer read = answer_read(answer, options);
     int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens);
     Grounding grounding = {checked_calloc((size_t)phrases->count + 1, sizeof *grounding.items), 0};
-    if (bytes) memcpy(maps, answer->maps, bytes);
-    if (answer->num_tokens) attention_normalise(maps, answer->num_tokens, cells);
     for (int i = 0; i < phrases->count; i++) {
-        int count = tokens_of_noun(answer, &phrases->items[i], tokens);
+        const Phrase *phrase = &phrases->items[i];
+        int count = tokens_overlapping(answer, phrase->noun_begin, phrase->noun_end, tokens);
         if (!count) continue;
-        GroundedPhrase *item = &grounding.items[grounding.count++];
-        item->phrase = phrases->items[i];
-        item->heat = checked_malloc((size_t)height * (size_t)width * sizeof *item->heat);
-        attention_group(maps, cells, tokens, count, reduction, map);
-        attention_to_pixels(map, answer->grid, square, height, width, item->heat);
-        item->point = attention_argmax(item->heat, height, width);
+        Pointing pointing = point_of_tokens(&read, tokens, count);
+        grounding.items[grounding.count++] =
+            (GroundedPhrase){*phrase, pointing.point, pointing.heat, NULL};
+        free(pointing.map);
     }
-    free(maps);
-    free(map);
     free(tokens);
+    read_answer_free(&read);
     return grounding;
 }
 

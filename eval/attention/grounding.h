@@ -1,25 +1,48 @@
-/// An answer with its attention, and where each phrase of it points.
+/// Where the words of an answer point: attend-and-segment's reading of attention, from token maps
+/// to a point per phrase (arXiv 2410.08209, section 3.2).
 #pragma once
-#include "eval/attention/attention_map.h"
+#include "eval/attention/answer.h"
 #include "eval/phrases/phrases.h"
 
-#include <stdint.h>
+/// How attention is read.
+typedef struct GroundingOptions {
+    GroupReduction reduction;
+    /// the answer's mean map is subtracted from every map
+    bool normalise;
+    /// the corner cells do not count
+    bool remove_corner;
+    /// which of the answer's layers and heads are averaged; NULL: all
+    const int *layers, *heads;
+    int num_layers, num_heads;
+} GroundingOptions;
 
-/// A generated (or given) text, token by token, with the attention of each token over the visual
-/// tokens.
-typedef struct Answer {
-    char *text;
-    int num_tokens;
-    int *token_begin,
-        /// bytes of each token in the text (equal for tokens without text, such as </s>)
-        *token_end;
-    /// the visual tokens are grid x grid cells
-    int grid;
-    /// [num_tokens][grid * grid], mean over the chosen layers and heads
+/// An answer whose maps are averaged and normalised; it refers to the answer.
+typedef struct ReadAnswer {
+    const Answer *answer;
+    GroundingOptions options;
+    /// [num_tokens][cells], owned
     float *maps;
-} Answer;
+} ReadAnswer;
 
-void answer_free(Answer *answer);
+ReadAnswer answer_read(const Answer *answer, const GroundingOptions *options);
+void read_answer_free(ReadAnswer *read);
+
+/// Where a group of tokens looks.
+typedef struct Pointing {
+    /// [cells] the group's map; owned
+    float *map;
+    /// [image_height * image_width] the same upsampled; owned
+    float *heat;
+    Point point;
+} Pointing;
+
+/// tokens: indices, at least one.
+Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_tokens);
+void pointing_free(Pointing *pointing);
+
+/// The tokens that share at least a byte with text[begin, end), into tokens[num_tokens of the
+/// answer]. Returns their number.
+int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens);
 
 /// A phrase and the point that attention gives it.
 typedef struct GroundedPhrase {
@@ -36,11 +59,10 @@ typedef struct Grounding {
     int count;
 } Grounding;
 
-/// Reads attention as attend-and-segment does: maps normalised over the answer (a copy; the answer
-/// keeps its own), the tokens that overlap a phrase's noun reduced to one map, upsampled, its
-/// largest pixel taken. Phrases without a token are left out. No masks yet.
-Grounding ground_phrases(const Answer *answer, const PhraseList *phrases, GroupReduction reduction,
-                         TokenSquare square, int height, int width);
+/// Points of phrases: of each the tokens that overlap its noun. Phrases without a token are left
+/// out. No masks yet.
+Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
+                         const GroundingOptions *options);
 /// Gives every phrase its mask by region growing. rgb [height,width,3].
 void ground_masks_by_region_growing(Grounding *grounding, const uint8_t *rgb, int height,
                                     int width);

@@ -3,7 +3,6 @@
 #include "autograd/clock.h"
 #include "autograd/output/output_file.h"
 #include "autograd/output/output_folder.h"
-#include "autograd/stop_request.h"
 #include "eval/pages/overlay.h"
 
 #include <jansson.h>
@@ -74,25 +73,24 @@ static bool read_images(const PointTaskOptions *options, int first, int count, I
 }
 
 static bool judge(const PointTaskOptions *options, int image, const Image *picture,
-                  const ImageAnswer *answer, PointAccuracy *sum, json_t *answers, json_t *pictures,
+                  const Answer *answer, PointAccuracy *sum, json_t *answers, json_t *pictures,
                   Error *error) {
     const CocoAnnotations *annotations = options->annotations;
     PhraseList phrases =
-        phrases_find(answer->answer.text, (const char *const *)annotations->category_names,
+        phrases_find(answer->text, (const char *const *)annotations->category_names,
                      annotations->num_categories);
-    Grounding grounding =
-        ground_phrases(&answer->answer, &phrases, options->reduction,
-                       token_square(&answer->geometry), picture->height, picture->width);
+    GroundingOptions how = {.reduction = options->reduction, .normalise = true};
+    Grounding grounding = ground_phrases(answer, &phrases, &how);
     if (options->region_growing)
         ground_masks_by_region_growing(&grounding, picture->pixels, picture->height,
                                        picture->width);
     PointVerdict *verdicts = checked_calloc((size_t)grounding.count + 1, sizeof *verdicts);
     point_accuracy_add(sum, annotations, image, &grounding, verdicts);
-    json_array_append_new(
-        answers, describe_answer(annotations, image, &answer->answer, &grounding, verdicts));
+    json_array_append_new(answers,
+                          describe_answer(annotations, image, answer, &grounding, verdicts));
     free(verdicts);
     bool ok = image >= options->pictures ||
-              write_picture(options, image, picture, &answer->answer, &grounding, pictures, error);
+              write_picture(options, image, picture, answer, &grounding, pictures, error);
     grounding_free(&grounding);
     phrases_free(&phrases);
     return ok;
@@ -102,17 +100,16 @@ static bool run_batch(const PointTaskOptions *options, int first, int count, Poi
                       json_t *answers, json_t *pictures, Error *error) {
     Image *images = checked_calloc((size_t)count, sizeof *images);
     Question *questions = checked_calloc((size_t)count, sizeof *questions);
-    ImageAnswer *replies = checked_calloc((size_t)count, sizeof *replies);
+    Answer *replies = checked_calloc((size_t)count, sizeof *replies);
     bool ok = read_images(options, first, count, images, error);
     for (int i = 0; i < count; i++)
-        questions[i] = (Question){&images[i], options->prompt, (uint64_t)(first + i)};
+        questions[i] = (Question){
+            .image = &images[i], .text = options->prompt, .index = (uint64_t)(first + i)};
     ok = ok && answer_questions(&options->answers, questions, count, replies, error);
-    if (ok && stop_requested())
-        ok = stop_request_error(error); // perhaps in the middle of an answer
     for (int i = 0; ok && i < count; i++)
         ok = judge(options, first + i, &images[i], &replies[i], sum, answers, pictures, error);
     for (int i = 0; i < count; i++) {
-        answer_free(&replies[i].answer);
+        answer_free(&replies[i]);
         image_free(&images[i]);
     }
     free(images);

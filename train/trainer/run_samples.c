@@ -23,13 +23,12 @@ typedef struct Samples {
 } Samples;
 
 static void log_picture(const Samples *samples, const char *tag, const Image *picture,
-                        const ImageAnswer *reply) {
+                        const Answer *reply) {
     PhraseList phrases =
-        phrases_find(reply->answer.text, (const char *const *)samples->annotations.category_names,
+        phrases_find(reply->text, (const char *const *)samples->annotations.category_names,
                      samples->annotations.num_categories);
-    Grounding grounding =
-        ground_phrases(&reply->answer, &phrases, samples->config->eval.aggregate,
-                       token_square(&reply->geometry), picture->height, picture->width);
+    GroundingOptions how = {.reduction = samples->config->eval.aggregate, .normalise = true};
+    Grounding grounding = ground_phrases(reply, &phrases, &how);
     ground_masks_by_region_growing(&grounding, picture->pixels, picture->height, picture->width);
     Image overlay = overlay_draw(picture, &grounding, overlay_scale(picture, PICTURE_SIDE));
     void *png = NULL;
@@ -45,21 +44,21 @@ static void log_picture(const Samples *samples, const char *tag, const Image *pi
 
 static bool log_sample(Samples *samples, const char *path, Error *error) {
     Image picture;
-    ImageAnswer reply = {0};
+    Answer reply = {0};
     if (!image_read(path, &picture, error)) return false;
-    Question question = {&picture, samples->config->eval.prompt, (uint64_t)samples->logged};
+    Question question = {.image = &picture,
+                         .text = samples->config->eval.prompt,
+                         .index = (uint64_t)samples->logged};
     bool ok = answer_questions(&samples->answers.options, &question, 1, &reply, error);
-    if (ok && stop_requested())
-        ok = stop_request_error(error); // perhaps in the middle of the answer
     if (ok) {
         char *tag = format_string("samples/%d", samples->logged++);
-        char *text = format_string("**%s**\n\n%s", question.text, reply.answer.text);
+        char *text = format_string("**%s**\n\n%s", question.text, reply.text);
         run_log_text(samples->log, tag, samples->step, text);
         log_picture(samples, tag, &picture, &reply);
         free(tag);
         free(text);
     }
-    answer_free(&reply.answer);
+    answer_free(&reply);
     image_free(&picture);
     return ok;
 }

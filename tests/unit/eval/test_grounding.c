@@ -85,12 +85,22 @@ static void attention_points_at_the_cell_that_gains_most_against_the_mean(void *
     maps[1 * CELLS + 2 * GRID + 3] = 0.1f;
     char text[] = "a ring.";
     int begin[TOKENS] = {0, 2, 6}, end[TOKENS] = {1, 6, 7};
-    Answer answer = {text, TOKENS, begin, end, GRID, maps};
-    PhraseList phrases = phrases_find(text, NAMES, NUM_NAMES);
     // a 40 x 80 image padded to a square of 80: cells of 20 pixels, the first cell begins at row
     // -20
-    Grounding grounding =
-        ground_phrases(&answer, &phrases, REDUCE_MEAN, (TokenSquare){80, -20, 0}, 40, 80);
+    Answer answer = {.text = text,
+                     .num_tokens = TOKENS,
+                     .token_begin = begin,
+                     .token_end = end,
+                     .grid = {GRID, GRID},
+                     .layers = 1,
+                     .heads = 1,
+                     .maps = maps,
+                     .frame = {80, 80, -20, 0},
+                     .image_height = 40,
+                     .image_width = 80};
+    PhraseList phrases = phrases_find(text, NAMES, NUM_NAMES);
+    GroundingOptions how = {.reduction = REDUCE_MEAN, .normalise = true};
+    Grounding grounding = ground_phrases(&answer, &phrases, &how);
     assert_int_equal(grounding.count, 1);
     assert_in_range(grounding.items[0].point.row, 20, 39);
     assert_in_range(grounding.items[0].point.column, 60, 79);

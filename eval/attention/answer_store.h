@@ -1,0 +1,60 @@
+/// Answers on disk: what the model said about every item and where it looked, so that everything
+/// behind it can be computed again without the model.
+///
+/// A store is a folder. While questions are asked, every process appends to a journal of its own,
+/// answers-RRR-PPP.journal (round, process), an answer whole or not at all; when all are asked
+/// journals become HDF5 files, answers-RRR-PPP.h5 (checkpoints/training_state.h), which every HDF5
+/// library reads:
+///
+///   asked_with            attribute: JSON, what the answers depend on
+///   answers/<n>/about     JSON: {"id", "text", "grid": [rows, columns], "image": [height, width],
+///                         "frame": [height, width, top, left], "layers", "heads", "ended"}
+///   answers/<n>/tokens    INT64 [tokens,3]: id, first byte in the text, byte behind the last
+///   answers/<n>/maps      FLOAT32 [tokens,layers,heads,rows*columns]
+///   answers/<n>/utterances INT64 [utterances,2]: first token, token behind the last; of a given
+///                         text only
+///
+/// Which process asked what is of no meaning: a store is the set of its answers. It is read by any
+/// number of processes, and asking goes on with any number, in a round of its own.
+#pragma once
+#include "eval/attention/answer.h"
+
+#include <jansson.h>
+
+typedef struct AnswerStore AnswerStore;
+
+/// Opens the answers in a folder, which may be empty or missing. asked_with: a JSON object of what
+/// the answers must have been asked with (its values are compared one by one); NULL: anything, as
+/// long as it is the same in all files. NULL on failure: a file is damaged, or a value differs,
+/// which the message names with both values.
+AnswerStore *answer_store_open(const char *folder, const json_t *asked_with, Error *error);
+void answer_store_close(AnswerStore *store);
+
+/// What the answers were asked with; NULL in an empty store. The store's.
+const json_t *answer_store_asked_with(const AnswerStore *store);
+int64_t answer_store_count(const AnswerStore *store);
+bool answer_store_has(const AnswerStore *store, const char *id);
+/// Reads an answer, to be freed with answer_free(). False, with the reason, if it is not there or
+/// damaged.
+bool answer_store_read(const AnswerStore *store, const char *id, Answer *answer, Error *error);
+/// The number of the next round: one more than the highest in the folder. 0 in an empty store.
+int answer_store_next_round(const AnswerStore *store);
+
+// ---- writing
+
+typedef struct AnswerWriter AnswerWriter;
+
+/// Begins to write answers of one process in one round. The folder must exist. NULL on failure.
+AnswerWriter *answer_writer_open(const char *folder, int round, int process,
+                                 const json_t *asked_with, Error *error);
+/// Appends an answer. On failure (a full disk) those before it are still there.
+bool answer_writer_put(AnswerWriter *writer, const char *id, const Answer *answer, Error *error);
+void answer_writer_close(AnswerWriter *writer);
+
+/// Makes HDF5 files of the folder's journals and removes these. For `count` processes, each of
+/// which takes the journals of the processes whose number leaves `process` when divided by `count`.
+/// On failure the journals that are left are still there.
+bool answer_store_pack(const char *folder, int process, int count, Error *error);
+
+/// Bytes on disk of an answer of so many tokens.
+int64_t answer_store_bytes(int num_tokens, int layers, int heads, int cells);
