@@ -66,6 +66,7 @@ static void look(const char *kernel, const Tensor *const outputs[NUM_LOOKED_AT],
 
 #define LOOK_AT_linear LIST(y), LIST(x, weight, bias)
 #define LOOK_AT_linear_gelu_tanh LIST(y), LIST(x, weight, bias)
+#define LOOK_AT_linear_few_rows LIST(y), LIST(x, weight, bias)
 #define LOOK_AT_linear_input_gradient LIST(grad_x), LIST(grad_y, weight)
 #define LOOK_AT_linear_weight_gradient LIST(grad_weight), LIST(grad_y, x)
 #define LOOK_AT_sum_rows LIST(sum), LIST(x)
@@ -104,6 +105,7 @@ static void look(const char *kernel, const Tensor *const outputs[NUM_LOOKED_AT],
 #define LOOK_AT_resize_bilinear_gradient LIST(grad_x), LIST(grad_y)
 #define LOOK_AT_gather_rows LIST(y), LIST(table)
 #define LOOK_AT_scatter_rows NOTHING
+#define LOOK_AT_write_rows NOTHING
 #define LOOK_AT_merge_rows NOTHING
 #define LOOK_AT_merge_rows_gradient NOTHING
 #define LOOK_AT_softmax_cross_entropy LIST(loss_sum), LIST(logits)

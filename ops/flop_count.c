@@ -20,11 +20,12 @@ static double of_attention(const Attention *shape, int products) {
 }
 
 #define FAMILIES_THAT_MULTIPLY(F, x) \
-    F(linear, x) F(conv2d, x) F(attention, x) F(attention_gradient, x)
-_Static_assert(KERNEL_COUNT == 47, "a kernel came or went; if it multiplies, it is counted here");
+    F(linear, x) F(few_rows, x) F(conv2d, x) F(attention, x) F(attention_gradient, x)
+_Static_assert(KERNEL_COUNT == 49, "a kernel came or went; if it multiplies, it is counted here");
 
 #define OPERATIONS_OF_linear of_product(x, weight)
 #define OPERATIONS_OF_linear_gelu_tanh of_product(x, weight)
+#define OPERATIONS_OF_linear_few_rows of_product(x, weight)
 #define OPERATIONS_OF_linear_input_gradient of_product(grad_y, weight)
 #define OPERATIONS_OF_linear_weight_gradient of_product(grad_y, grad_weight)
 #define OPERATIONS_OF_sum_rows 0

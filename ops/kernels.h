@@ -44,6 +44,15 @@
       (grad_y, x, grad_weight))                                                                  \
     K(sum_rows, (const Tensor *x, Tensor *sum), (x, sum))
 
+/// Products whose row is a function of that row of x alone, bit for bit: it matters neither which
+/// other rows there are nor how many. Few rows are fast.
+///
+///   linear_few_rows   as linear, rounded once
+#define KERNELS_few_rows(K)                                                              \
+    K(linear_few_rows,                                                                   \
+      (const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y), \
+      (x, weight, bias, accumulate, y))
+
 /// Convolutions: x [B,H,W,Ci], weight [Co,kh,kw,Ci], bias [Co] or NULL, y [B,Ho,Wo,Co].
 #define KERNELS_conv2d(K)                                                                    \
     K(conv2d,                                                                                \
@@ -175,6 +184,7 @@
 ///   resize_bilinear      align_corners=false, no antialias
 ///   gather_rows          index INT32 [n]
 ///   scatter_rows         y zero but for y[index[i]] = rows[i]; indices distinct
+///   write_rows           y[index[i]] = rows[i], what else is in y stays; indices distinct
 ///   merge_rows           y[i] = index[i] >= 0 ? a[index[i]] : b[~index[i]]
 ///   merge_rows_gradient  rows not used get zero; each used at most once; each output may be NULL
 #define KERNELS_shape(K)                                                                     \
@@ -186,6 +196,7 @@
     K(resize_bilinear_gradient, (const Tensor *grad_y, Tensor *grad_x), (grad_y, grad_x))    \
     K(gather_rows, (const Tensor *table, const Tensor *index, Tensor *y), (table, index, y)) \
     K(scatter_rows, (const Tensor *rows, const Tensor *index, Tensor *y), (rows, index, y))  \
+    K(write_rows, (const Tensor *rows, const Tensor *index, Tensor *y), (rows, index, y))    \
     K(merge_rows, (const Tensor *a, const Tensor *b, const Tensor *index, Tensor *y),        \
       (a, b, index, y))                                                                      \
     K(merge_rows_gradient,                                                                   \
@@ -216,6 +227,7 @@
 /// F(family, x) for every family.
 #define KERNEL_FAMILIES(F, x) \
     F(linear, x)              \
+    F(few_rows, x)            \
     F(conv2d, x)              \
     F(group_norm, x)          \
     F(norm, x)                \

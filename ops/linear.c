@@ -133,9 +133,7 @@ static void linear_lora_backward(Node *node, Tensor *grad_output) {
     if (node_wants(node, LORA_X)) add_lora_input_grad(node, grad_output, grad_hidden, arguments);
 }
 
-Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
-    if (!lora) return linear(x, weight, bias);
-    check_linear(x, weight, bias);
+static void check_lora(const Tensor *x, const Tensor *weight, const LoRA *lora) {
     check_linear(x, lora->a, NULL);
     CHECK(lora->b->rank == 2 && lora->b->shape[0] == weight->shape[0] &&
               lora->b->shape[1] == lora->a->shape[0],
@@ -144,6 +142,12 @@ Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
     CHECK(!lora->dropout_rows || tensor_numel(lora->dropout_rows) == 2 * tensor_rows(x),
           "linear_lora: x is %s, dropout_rows %s", tensor_describe(x),
           tensor_describe(lora->dropout_rows));
+}
+
+Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
+    if (!lora) return linear(x, weight, bias);
+    check_linear(x, weight, bias);
+    check_lora(x, weight, lora);
     CHECK(!bias || !bias->gradient, "linear_lora: the bias of a frozen layer is frozen");
     LoRAArguments arguments = {lora->scale, lora->dropout, lora->stream};
     Tensor *hidden = new_like_with_columns(x, lora->a->shape[0]);
@@ -162,5 +166,23 @@ Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
         node_save(node, LORA_HIDDEN, hidden);
         node_save(node, LORA_ROWS, lora->dropout_rows);
     }
+    return y;
+}
+
+// ---- of few rows
+
+Tensor *linear_few_rows(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
+    check_linear(x, weight, bias);
+    CHECK(!requires_grad(x) && !requires_grad(weight), "linear_few_rows: has no gradient");
+    Tensor *y = new_like_with_columns(x, weight->shape[0]);
+    kernels(x)->linear_few_rows(x, weight, bias, false, y);
+    if (!lora) return y;
+    check_lora(x, weight, lora);
+    CHECK(!requires_grad(lora->a) && !requires_grad(lora->b) && lora->dropout <= 0.0f,
+          "linear_few_rows: has no gradient and no dropout");
+    Tensor *hidden = new_like_with_columns(x, lora->a->shape[0]);
+    kernels(x)->linear_few_rows(x, lora->a, NULL, false, hidden);
+    kernels(x)->scale(hidden, lora->scale, hidden);
+    kernels(x)->linear_few_rows(hidden, lora->b, NULL, true, y);
     return y;
 }

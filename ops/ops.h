@@ -42,6 +42,11 @@ typedef struct LoRA {
 /// Differentiable in x, A, B.
 Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora);
 
+/// linear_lora() for generation: a row of the result is a function of that row of x alone, to the
+/// last bit, whichever other rows there are and however many. Fast for few rows. No gradients, no
+/// dropout.
+Tensor *linear_few_rows(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora);
+
 /// x [B,H,W,Ci], weight [Co,kh,kw,Ci] (kernels 1x1, 3x3, patch-sized), bias [Co] or NULL; returns
 /// [B,Ho,Wo,Co]. Differentiable in x only (convolutions belong to frozen networks; the projector's
 /// 1x1 convolution is a linear()).
@@ -140,6 +145,9 @@ Tensor *resize_bilinear(Tensor *x, int height, int width);
 Tensor *embedding(Tensor *table, Tensor *index);
 /// Rows of x [rows,C] by distinct INT32 index [n]: [n,C]. Differentiable in x.
 Tensor *gather_rows(Tensor *x, Tensor *index);
+/// y[index[i]] = rows[i], in place: rows [n,C], distinct INT32 index [n] of rows of y. No
+/// gradients.
+void write_rows(Tensor *rows, Tensor *index, Tensor *y);
 /// y[i] = index[i] >= 0 ? a[index[i]] : b[-1 - index[i]]: puts visual tokens (b [n_b,C]) into a
 /// sequence of text embeddings (a [n_a,C]). index INT32 [n]; each row is used at most once where it
 /// wants a gradient. b may be NULL if no index is negative. Differentiable in a and b.

@@ -81,6 +81,15 @@ Tensor *gather_rows(Tensor *x, Tensor *index) {
     return y;
 }
 
+void write_rows(Tensor *rows, Tensor *index, Tensor *y) {
+    CHECK(index->dtype == INT32 && tensor_numel(index) == tensor_rows(rows) &&
+              rows->dtype == y->dtype && tensor_columns(rows) == tensor_columns(y),
+          "write_rows: %s to %s by %s", tensor_describe(rows), tensor_describe(y),
+          tensor_describe(index));
+    CHECK(!requires_grad(rows) && !requires_grad(y), "write_rows: has no gradient");
+    kernels(rows)->write_rows(rows, index, y);
+}
+
 static void merge_rows_backward(Node *node, Tensor *grad_output) {
     Tensor *grad_a = node_wants(node, 0) ? node_new_grad(node, 0) : NULL;
     Tensor *grad_b = node_wants(node, 1) ? node_new_grad(node, 1) : NULL;

@@ -22,10 +22,11 @@ LEVEL(v2)
 LEVEL(v3)
 LEVEL(v4)
 
-KERNEL_FAMILIES(DECLARE_FAMILY, v4_bf16) // those of attention are there
+KERNEL_FAMILIES(DECLARE_FAMILY, v4_bf16) // those of attention and of few rows are there
 
 static void fill_v4_bf16(Kernels *table) {
     fill_v4(table);
+    fill_few_rows_v4_bf16(table);
     fill_attention_v4_bf16(table);
     fill_attention_rows_v4_bf16(table);
     fill_attention_gradient_v4_bf16(table);
@@ -52,16 +53,20 @@ static bool takes_pairs(const char *level) {
 
 /// Fills the table for the level of that name, or for the processor's best (NULL).
 static bool fill(const char *level, Kernels *table) {
-    if (takes_pairs(level))
+    if (takes_pairs(level)) {
         fill_v4_bf16(table);
-    else if ((!level || !strcmp(level, "v4")) && has_v4())
+    } else if (!level && has_v4() && onednn_has_bfloat16()) {
         fill_v4(table);
-    else if ((!level || !strcmp(level, "v3")) && has_v3())
+        fill_few_rows_v4_bf16(table); // bound by memory, with tiles and without
+    } else if ((!level || !strcmp(level, "v4")) && has_v4()) {
+        fill_v4(table);
+    } else if ((!level || !strcmp(level, "v3")) && has_v3()) {
         fill_v3(table);
-    else if (!level || !strcmp(level, "v2"))
+    } else if (!level || !strcmp(level, "v2")) {
         fill_v2(table);
-    else
+    } else {
         return false;
+    }
     return true;
 }
 #else

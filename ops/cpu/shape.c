@@ -225,14 +225,18 @@ static void gather_rows(const Tensor *table, const Tensor *index, Tensor *y) {
     }
 }
 
-static void scatter_rows(const Tensor *rows, const Tensor *index, Tensor *y) {
+static void write_rows(const Tensor *rows, const Tensor *index, Tensor *y) {
     const int32_t *to = index->data;
-    zero(y);
     PARALLEL_FOR(tensor_numel(rows))
     for (int64_t row = 0; row < tensor_numel(index); row++) {
         check_row(to[row], y);
         memcpy(row_of(y, to[row]), row_of(rows, row), row_bytes(y));
     }
+}
+
+static void scatter_rows(const Tensor *rows, const Tensor *index, Tensor *y) {
+    zero(y);
+    write_rows(rows, index, y);
 }
 
 static void merge_rows(const Tensor *a, const Tensor *b, const Tensor *index, Tensor *y) {

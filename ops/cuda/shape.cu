@@ -129,23 +129,31 @@ static void fill_zero(Tensor *x) {
     if (bytes) cuda_check(cudaMemsetAsync(x->data, 0, bytes, stream_of(x)), "filling with zeros");
 }
 
+static void unmerge_rows(const Tensor *y, const Tensor *index, Tensor *a, Tensor *b) {
+    int64_t rows = tensor_numel(index), bytes = row_bytes(y);
+    if (rows == 0 || bytes == 0 || (!a && !b)) return;
+    void *first = a ? a->data : nullptr, *second = b ? b->data : nullptr;
+    unsigned word = word_of(address(first) | address(second) | address(y->data) | (uint64_t)bytes);
+    RowGrid grid = row_grid(y, 1, rows, bytes / word);
+    WITH_WORD(word, W,
+              LAUNCH(unmerge_rows_kernel<W>, grid.grid, grid.block, 0, stream_of(y), data_of<W>(y),
+                     data_of<int32_t>(index), static_cast<W *>(first), static_cast<W *>(second),
+                     rows, bytes / word));
+}
+
 static void merge_rows_gradient(const Tensor *grad_y, const Tensor *index, Tensor *grad_a,
                                 Tensor *grad_b) {
     if (grad_a) fill_zero(grad_a);
     if (grad_b) fill_zero(grad_b);
-    int64_t rows = tensor_numel(index), bytes = row_bytes(grad_y);
-    if (rows == 0 || bytes == 0 || (!grad_a && !grad_b)) return;
-    void *a = grad_a ? grad_a->data : nullptr, *b = grad_b ? grad_b->data : nullptr;
-    unsigned word = word_of(address(a) | address(b) | address(grad_y->data) | (uint64_t)bytes);
-    RowGrid grid = row_grid(grad_y, 1, rows, bytes / word);
-    WITH_WORD(word, W,
-              LAUNCH(unmerge_rows_kernel<W>, grid.grid, grid.block, 0, stream_of(grad_y),
-                     data_of<W>(grad_y), data_of<int32_t>(index), static_cast<W *>(a),
-                     static_cast<W *>(b), rows, bytes / word));
+    unmerge_rows(grad_y, index, grad_a, grad_b);
 }
 
 static void scatter_rows(const Tensor *rows, const Tensor *index, Tensor *y) {
     merge_rows_gradient(rows, index, y, nullptr);
+}
+
+static void write_rows(const Tensor *rows, const Tensor *index, Tensor *y) {
+    unmerge_rows(rows, index, y, nullptr);
 }
 
 // ---- resizing. Along an axis, output o is (1 - fraction) x[low] + fraction x[low + 1]; everything

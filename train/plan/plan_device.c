@@ -238,6 +238,7 @@ static void work_of_attention_gradient(const Tensor *q, const Attention *shape) 
 #define WORK_OF_rms_norm_gradient NOTHING
 #define WORK_OF_add_layer_norm NOTHING
 #define WORK_OF_add_rms_norm NOTHING
+#define WORK_OF_linear_few_rows NOTHING
 #define WORK_OF_attention_rows NOTHING
 #define WORK_OF_rope NOTHING
 #define WORK_OF_activation NOTHING
@@ -261,6 +262,7 @@ static void work_of_attention_gradient(const Tensor *q, const Attention *shape) 
 #define WORK_OF_resize_bilinear_gradient NOTHING
 #define WORK_OF_gather_rows NOTHING
 #define WORK_OF_scatter_rows NOTHING
+#define WORK_OF_write_rows NOTHING
 #define WORK_OF_merge_rows NOTHING
 #define WORK_OF_merge_rows_gradient NOTHING
 #define WORK_OF_softmax_cross_entropy NOTHING

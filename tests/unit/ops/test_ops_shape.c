@@ -266,6 +266,27 @@ static void merge_rows_puts_visual_tokens_among_text(void **state) {
     }
 }
 
+static void write_rows_leaves_the_other_rows(void **state) {
+    (void)state;
+    const int32_t to[] = {4, 0, 3};
+    const int from[] = {1, -1, -1, 2, 0}; // row of y, -1: its own
+    for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++)
+        for (int64_t columns = 1; columns < 70; columns += 23) {
+            case_begin();
+            Tensor *rows = case_normal(dtype, SHAPE(3, columns)),
+                   *y = case_normal(dtype, SHAPE(5, columns));
+            const double *written = case_doubles(rows), *before = case_doubles(y);
+            write_rows(rows, index_tensor(3, to), y);
+            const double *got = case_doubles(y);
+            for (int64_t i = 0; i < 5 * columns; i++) {
+                int row = from[i / columns];
+                double want = row < 0 ? before[i] : written[row * columns + i % columns];
+                assert_true(got[i] == want);
+            }
+            case_end();
+        }
+}
+
 static void merge_rows_gives_unused_rows_a_zero_gradient(void **state) {
     (void)state;
     case_begin();
@@ -291,6 +312,7 @@ static int shape_tests(void) {
         cmocka_unit_test(embedding_takes_rows_in_any_order_and_again),
         cmocka_unit_test(gather_rows_scatters_the_gradient),
         cmocka_unit_test(gathering_no_rows_gives_none_and_a_zero_gradient),
+        cmocka_unit_test(write_rows_leaves_the_other_rows),
         cmocka_unit_test(merge_rows_puts_visual_tokens_among_text),
         cmocka_unit_test(merge_rows_gives_unused_rows_a_zero_gradient),
     };

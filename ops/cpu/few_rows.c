@@ -1,0 +1,228 @@
+// Products of few rows, which are bound by reading the matrix: generation reads every weight once a
+// token. Columns are taken four at a time; while all rows are multiplied with them, the next four,
+// which follow in memory, are asked for, so that memory is read in one stream whatever the number
+// of rows. (Four streams a row of the matrix apart, as the products themselves read, come in at two
+// thirds of that: they fall into the same sets of the cache.)
+//
+// An element of y is one vector of sums that runs through k from its beginning to its end, and is
+// added up in a fixed order: it does not matter with how many rows and columns it shares a tile.
+#include "ops/cpu/converted.h"
+#include "ops/cpu/cpu.h"
+#include "ops/cpu/tile_product.h"
+
+#include <omp.h>
+
+enum {
+    FEW_COLUMNS = 4,
+    // Sums, four vectors of the matrix and one of x must fit in the registers.
+    FEW_ROWS = LANES == 16 ? 6 : 2,
+    /// pieces of columns per thread, so that one that is held up holds up no other
+    FEW_PIECES = 4,
+    /// multiplications below which waking the threads costs more
+    FEW_SERIAL_BELOW = 1 << 18
+};
+
+/// How elements of the matrix meet those of x.
+typedef enum FewKind {
+    /// x FLOAT32
+    FLOATS_BY_FLOATS,
+    /// x FLOAT32, the matrix BFLOAT16
+    FLOATS_BY_BFLOAT16,
+    /// both BFLOAT16, two at a time
+    PAIRS_BY_PAIRS,
+    /// x BFLOAT16, the matrix FLOAT32 and rounded on the way
+    PAIRS_BY_FLOATS,
+} FewKind;
+
+typedef struct Few {
+    const char *x, *weight;
+    int64_t rows, k, n;
+    const float *bias;
+    bool accumulate, float32;
+    /// FLOAT32 or BFLOAT16
+    void *y;
+} Few;
+
+/// Bits of LANES floats, or of LANES pairs, anywhere in memory.
+typedef float AnyLanes __attribute__((vector_size(LANES * sizeof(float)), aligned(1), may_alias));
+typedef uint16_t AnyHalves
+    __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(1), may_alias));
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE int64_t weight_size(FewKind kind) {
+    return kind == FLOATS_BY_FLOATS || kind == PAIRS_BY_FLOATS ? 4 : 2;
+}
+INLINE bool of_pairs(FewKind kind) { return kind == PAIRS_BY_PAIRS || kind == PAIRS_BY_FLOATS; }
+/// Elements of k in a vector.
+INLINE int64_t step_of(FewKind kind) { return of_pairs(kind) ? 2 * LANES : LANES; }
+INLINE int64_t x_size(FewKind kind) { return of_pairs(kind) ? 2 : 4; }
+
+INLINE Lanes load_weights(FewKind kind, const char *from) {
+#ifdef __AVX512BF16__
+    if (kind == PAIRS_BY_FLOATS)
+        return (Lanes)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 64), _mm512_loadu_ps(from));
+#endif
+    if (kind == FLOATS_BY_BFLOAT16)
+        return (Lanes)(__builtin_convertvector(*(const AnyHalves *)from, WordLanes) << 16);
+    return *(const AnyLanes *)from;
+}
+
+INLINE Lanes multiply_add(FewKind kind, Lanes sum, Lanes weights, Lanes x) {
+#ifdef __AVX512BF16__
+    if (of_pairs(kind)) return (Lanes)_mm512_dpbf16_ps((__m512)sum, (__m512bh)weights, (__m512bh)x);
+#else
+    (void)kind;
+#endif
+    return sum + weights * x;
+}
+
+/// The first `bytes` of a vector's elements in memory, zero behind them: `space` holds two vectors.
+INLINE const char *padded(const char *from, int64_t bytes, char *space) {
+    memset(space, 0, 2 * sizeof(Lanes));
+    return memcpy(space, from, (size_t)bytes);
+}
+
+static inline float sum_of_lanes(Lanes x) {
+    float sums[LANES];
+    memcpy(sums, &x, sizeof sums);
+#pragma GCC unroll 4
+    for (int half = LANES / 2; half; half /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < half; i++) sums[i] += sums[i + half];
+    return sums[0];
+}
+
+static inline void write_element(const Few *f, int64_t row, int64_t column, float sum) {
+    int64_t at = row * f->n + column;
+    if (f->bias) sum += f->bias[column];
+    if (f->float32) {
+        float *y = (float *)f->y + at;
+        *y = f->accumulate ? *y + sum : sum;
+    } else {
+        uint16_t *y = (uint16_t *)f->y + at;
+        *y = round_to_bfloat16(f->accumulate ? bfloat16_to_float(*y) + sum : sum);
+    }
+}
+
+/// `rows` x `columns` elements of y (constants where this is inlined); asks for as much memory from
+/// `ahead` on as the columns take.
+INLINE void few_tile(FewKind kind, const int rows, const int columns, const Few *f, int64_t row,
+                     int64_t column, const char *ahead) {
+    const int64_t step = step_of(kind), k = f->k;
+    const int64_t w_row = k * weight_size(kind), x_row = k * x_size(kind);
+    const int64_t w_step = step * weight_size(kind), x_step = step * x_size(kind);
+    const char *w = f->weight + column * w_row, *x = f->x + row * x_row;
+    Lanes sum[FEW_ROWS][FEW_COLUMNS] = {{{0.0f}}}, right[FEW_COLUMNS];
+    for (int64_t i = 0; i < k / step; i++, w += w_step, x += x_step) {
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++, ahead += w_step) {
+            __builtin_prefetch(ahead, 0, 2);
+            right[c] = load_weights(kind, w + c * w_row);
+        }
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            Lanes left = *(const AnyLanes *)(x + r * x_row);
+#pragma GCC unroll 4
+            for (int c = 0; c < columns; c++)
+                sum[r][c] = multiply_add(kind, sum[r][c], right[c], left);
+        }
+    }
+    if (k % step) {
+        char space[2 * sizeof(Lanes)];
+        for (int c = 0; c < columns; c++)
+            right[c] =
+                load_weights(kind, padded(w + c * w_row, k % step * weight_size(kind), space));
+#pragma GCC unroll 6
+        for (int r = 0; r < rows; r++) {
+            Lanes left = *(const AnyLanes *)padded(x + r * x_row, k % step * x_size(kind), space);
+#pragma GCC unroll 4
+            for (int c = 0; c < columns; c++)
+                sum[r][c] = multiply_add(kind, sum[r][c], right[c], left);
+        }
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++)
+            write_element(f, row + r, column + c, sum_of_lanes(sum[r][c]));
+}
+
+INLINE void tile_of_rows(FewKind kind, int64_t rows, const Few *f, int64_t row, int64_t column,
+                         const char *ahead) {
+    switch (rows) {
+    case 1:
+        few_tile(kind, 1, FEW_COLUMNS, f, row, column, ahead);
+        return;
+#if defined(__AVX512F__)
+    case 3:
+        few_tile(kind, 3, FEW_COLUMNS, f, row, column, ahead);
+        return;
+    case 4:
+        few_tile(kind, 4, FEW_COLUMNS, f, row, column, ahead);
+        return;
+    case 5:
+        few_tile(kind, 5, FEW_COLUMNS, f, row, column, ahead);
+        return;
+    case 6:
+        few_tile(kind, 6, FEW_COLUMNS, f, row, column, ahead);
+        return;
+#endif
+    default:
+        few_tile(kind, 2, FEW_COLUMNS, f, row, column, ahead);
+        return;
+    }
+}
+
+/// Columns begin .. end of y. Rows are cut into groups of nearly equal size.
+INLINE void multiply_columns(FewKind kind, const Few *f, int64_t begin, int64_t end) {
+    int64_t groups = chunk_count(f->rows, FEW_ROWS), column = begin;
+    int64_t tile_bytes = FEW_COLUMNS * f->k * weight_size(kind);
+    for (; column + FEW_COLUMNS <= end; column += FEW_COLUMNS) {
+        const char *tile = f->weight + column * f->k * weight_size(kind);
+        // Nothing is asked for twice, nor what another thread will read.
+        bool last = column + 2 * FEW_COLUMNS > end;
+        for (int64_t group = 0; group < groups; group++) {
+            int64_t row = f->rows * group / groups, next = f->rows * (group + 1) / groups;
+            tile_of_rows(kind, next - row, f, row, column,
+                         group || last ? tile : tile + tile_bytes);
+        }
+    }
+    for (; column < end; column++)
+        for (int64_t row = 0; row < f->rows; row++)
+            few_tile(kind, 1, 1, f, row, column, f->weight + column * f->k * weight_size(kind));
+}
+
+INLINE void multiply_all(FewKind kind, const Few *f) {
+    int64_t tiles = chunk_count(f->n, FEW_COLUMNS), threads = omp_get_max_threads();
+    bool serial = f->rows * f->n * f->k < FEW_SERIAL_BELOW;
+    int64_t pieces = serial ? 1 : FEW_PIECES * threads;
+    if (pieces > tiles) pieces = tiles;
+#pragma omp parallel for schedule(dynamic) if (!serial)
+    for (int64_t piece = 0; piece < pieces; piece++) {
+        int64_t begin = tiles * piece / pieces * FEW_COLUMNS;
+        int64_t end = tiles * (piece + 1) / pieces * FEW_COLUMNS;
+        multiply_columns(kind, f, begin, end < f->n ? end : f->n);
+    }
+}
+
+static void linear_few_rows(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
+                            Tensor *y) {
+    if (tensor_numel(y) == 0) return;
+    bool pairs = HAS_PAIRS && x->dtype == BFLOAT16;
+    Converted left = converted_read(x, pairs ? BFLOAT16 : FLOAT32);
+    Few few = {left.data,         weight->data,        tensor_rows(x),
+               tensor_columns(x), tensor_columns(y),   bias ? bias->data : NULL,
+               accumulate,        y->dtype == FLOAT32, y->data};
+    if (pairs && weight->dtype == BFLOAT16)
+        multiply_all(PAIRS_BY_PAIRS, &few);
+    else if (pairs)
+        multiply_all(PAIRS_BY_FLOATS, &few);
+    else if (weight->dtype == BFLOAT16)
+        multiply_all(FLOATS_BY_BFLOAT16, &few);
+    else
+        multiply_all(FLOATS_BY_FLOATS, &few);
+    converted_release(x, &left);
+}
+
+FILL_FAMILY(few_rows)
