@@ -60,3 +60,136 @@ json_t *json_file_read_object(const char *path, size_t flags, Error *error) {
     error_set(error, "%s: expected a JSON object at the top level", path);
     return NULL;
 }
+
+// ---- one element at a time
+
+typedef struct JsonWalk {
+    const char *path, *text;
+    size_t length, at;
+    Error *error;
+} JsonWalk;
+
+static int line_at(const JsonWalk *walk, size_t at) {
+    int line = 1;
+    for (size_t i = 0; i < at; i++) line += walk->text[i] == '\n';
+    return line;
+}
+
+static bool not_valid(const JsonWalk *walk, const char *what) {
+    return error_set(walk->error, "%s:%d: not valid JSON: %s", walk->path, line_at(walk, walk->at),
+                     what);
+}
+
+/// The next character that is no blank, which is not passed over; 0 at the end.
+static char next_character(JsonWalk *walk) {
+    while (walk->at < walk->length && strchr(" \t\r\n", walk->text[walk->at])) walk->at++;
+    return walk->at < walk->length ? walk->text[walk->at] : '\0';
+}
+
+static bool take(JsonWalk *walk, char character) {
+    if (next_character(walk) != character) return false;
+    walk->at++;
+    return true;
+}
+
+static bool skip_string(JsonWalk *walk) {
+    for (walk->at++; walk->at < walk->length; walk->at++) {
+        if (walk->text[walk->at] == '\\')
+            walk->at++;
+        else if (walk->text[walk->at] == '"')
+            return walk->at++, true;
+    }
+    walk->at = walk->length;
+    return not_valid(walk, "a string does not end");
+}
+
+/// Passes over a value by its strings and brackets.
+static bool skip_value(JsonWalk *walk) {
+    const size_t start = walk->at;
+    for (size_t depth = 0; walk->at < walk->length;) {
+        const char c = walk->text[walk->at];
+        if (!depth && strchr(",]}: \t\r\n", c)) break;
+        if (c == '"') {
+            if (!skip_string(walk)) return false;
+        } else {
+            depth += c == '[' || c == '{';
+            depth -= c == ']' || c == '}';
+            walk->at++;
+        }
+        if (!depth && strchr("\"]}", c)) break;
+    }
+    return walk->at > start || not_valid(walk, "a value is missing");
+}
+
+/// The value that begins here, to be released by the caller.
+static json_t *take_value(JsonWalk *walk) {
+    next_character(walk);
+    const size_t start = walk->at;
+    json_error_t where;
+    ByteBuffer quoted = {0};
+    if (!skip_value(walk)) return NULL;
+    quote_long_integers(walk->text + start, walk->at - start, &quoted);
+    json_t *value = json_loadb(quoted.data, quoted.size, JSON_DECODE_ANY, &where);
+    byte_buffer_free(&quoted);
+    if (!value)
+        error_set(walk->error, "%s:%d: not valid JSON: %s", walk->path,
+                  line_at(walk, start) + where.line - 1, where.text);
+    return value;
+}
+
+static bool walk_list(JsonWalk *walk, const JsonList *list, void *context) {
+    if (!take(walk, '[')) {
+        json_t *value = take_value(walk);
+        if (value)
+            error_set(walk->error, "%s: \"%s\" is no list", walk->path, quote(list->key).text);
+        json_decref(value);
+        return false;
+    }
+    if (take(walk, ']')) return true;
+    for (size_t number = 0;; number++) {
+        json_t *element = take_value(walk);
+        bool ok = element && (list->use(context, element, number, walk->error) ||
+                              error_context(walk->error, "%s", walk->path));
+        json_decref(element);
+        if (!ok) return false;
+        if (take(walk, ']')) return true;
+        if (!take(walk, ',')) return not_valid(walk, "',' or ']' expected");
+    }
+}
+
+static bool walk_member(JsonWalk *walk, const JsonList *lists, int num_lists, void *context) {
+    if (next_character(walk) != '"') return not_valid(walk, "a string expected");
+    json_t *key = take_value(walk);
+    if (!key) return false;
+    const JsonList *list = NULL;
+    for (int i = 0; i < num_lists; i++)
+        if (strcmp(json_string_value(key), lists[i].key) == 0) list = &lists[i];
+    json_decref(key);
+    if (!take(walk, ':')) return not_valid(walk, "':' expected");
+    if (list) return walk_list(walk, list, context);
+    next_character(walk);
+    return skip_value(walk);
+}
+
+static bool walk_object(JsonWalk *walk, const JsonList *lists, int num_lists, void *context) {
+    if (!take(walk, '{'))
+        return error_set(walk->error, "%s: expected a JSON object at the top level", walk->path);
+    bool ok = take(walk, '}');
+    while (!ok) {
+        if (!walk_member(walk, lists, num_lists, context)) return false;
+        ok = take(walk, '}');
+        if (!ok && !take(walk, ',')) return not_valid(walk, "',' or '}' expected");
+    }
+    return !next_character(walk) || not_valid(walk, "end of file expected");
+}
+
+bool json_file_read_lists(const char *path, const JsonList *lists, int num_lists, void *context,
+                          Error *error) {
+    char *text;
+    JsonWalk walk = {.path = path, .error = error};
+    if (!file_read_text(path, LARGEST_FILE, &text, &walk.length, error)) return false;
+    walk.text = text;
+    bool ok = walk_object(&walk, lists, num_lists, context);
+    free(text);
+    return ok;
+}

@@ -11,3 +11,18 @@
 json_t *json_file_read(const char *path, size_t flags, Error *error);
 /// The same for a file whose value must be an object.
 json_t *json_file_read_object(const char *path, size_t flags, Error *error);
+
+/// What is done with a member of a large file's object: called with each element of its list, in
+/// order, `number` from 0 on. False, with the error, ends the reading.
+typedef bool JsonElementFunction(void *context, const json_t *element, size_t number, Error *error);
+typedef struct JsonList {
+    const char *key;
+    JsonElementFunction *use;
+} JsonList;
+
+/// Reads a file whose value is an object, the elements of these of its lists one at a time: memory
+/// is the file's size and one element, whatever the file's values would take. Lists that are absent
+/// are passed over, as are other members, of which only strings and brackets are looked at. The
+/// message names the file.
+bool json_file_read_lists(const char *path, const JsonList *lists, int num_lists, void *context,
+                          Error *error);

@@ -24,6 +24,25 @@ static CocoMask with_capacity(int height, int width, size_t capacity) {
                       0};
 }
 
+/// Gives back the memory that no run takes.
+static void fit(CocoMask *mask) {
+    size_t count = mask->num_counts ? (size_t)mask->num_counts : 1;
+    mask->counts = checked_realloc(mask->counts, count * sizeof *mask->counts);
+}
+
+CocoMask coco_mask_empty(int height, int width) {
+    CocoMask mask = with_capacity(height, width, 1);
+    mask.counts[mask.num_counts++] = (uint32_t)height * (uint32_t)width;
+    return mask;
+}
+
+CocoMask coco_mask_copy(const CocoMask *mask) {
+    CocoMask copy = with_capacity(mask->height, mask->width, (size_t)mask->num_counts);
+    memcpy(copy.counts, mask->counts, (size_t)mask->num_counts * sizeof *copy.counts);
+    copy.num_counts = mask->num_counts;
+    return copy;
+}
+
 CocoMask coco_mask_from_bitmap(const uint8_t *bitmap, int height, int width) {
     CocoMask mask = with_capacity(height, width, (size_t)height * (size_t)width + 1);
     bool inside = false;
@@ -38,7 +57,7 @@ CocoMask coco_mask_from_bitmap(const uint8_t *bitmap, int height, int width) {
             run++;
         }
     mask.counts[mask.num_counts++] = run;
-    mask.counts = checked_realloc(mask.counts, (size_t)mask.num_counts * sizeof *mask.counts);
+    fit(&mask);
     return mask;
 }
 
@@ -60,26 +79,64 @@ int64_t coco_mask_area(const CocoMask *mask) {
     return area;
 }
 
-/// Walks two run lists side by side; returns the size of the intersection.
-static int64_t intersection(const CocoMask *a, const CocoMask *b) {
+/// Walks two run lists side by side: each step is as long as neither changes.
+typedef struct RunWalk {
+    const CocoMask *a, *b;
+    int i, j;
+    uint32_t left_a, left_b;
+} RunWalk;
+
+static RunWalk begin_walk(const CocoMask *a, const CocoMask *b) {
+    CHECK(a->height == b->height && a->width == b->width, "masks of %dx%d and %dx%d", a->height,
+          a->width, b->height, b->width);
+    return (RunWalk){
+        a, b, 0, 0, a->num_counts ? a->counts[0] : 0, b->num_counts ? b->counts[0] : 0};
+}
+
+/// False at the end. *length pixels are inside a, b as told; it may be 0.
+static bool next_run(RunWalk *walk, uint32_t *length, bool *inside_a, bool *inside_b) {
+    if (walk->i == walk->a->num_counts || walk->j == walk->b->num_counts) return false;
+    uint32_t step = walk->left_a < walk->left_b ? walk->left_a : walk->left_b;
+    *length = step;
+    *inside_a = walk->i & 1;
+    *inside_b = walk->j & 1;
+    walk->left_a -= step;
+    walk->left_b -= step;
+    if (!walk->left_a && ++walk->i < walk->a->num_counts) walk->left_a = walk->a->counts[walk->i];
+    if (!walk->left_b && ++walk->j < walk->b->num_counts) walk->left_b = walk->b->counts[walk->j];
+    return true;
+}
+
+int64_t coco_mask_intersection(const CocoMask *a, const CocoMask *b) {
+    RunWalk walk = begin_walk(a, b);
     int64_t common = 0;
-    int i = 0, j = 0;
-    uint32_t left_a = a->num_counts ? a->counts[0] : 0, left_b = b->num_counts ? b->counts[0] : 0;
-    while (i < a->num_counts && j < b->num_counts) {
-        uint32_t step = left_a < left_b ? left_a : left_b;
-        if ((i & 1) && (j & 1)) common += step;
-        left_a -= step;
-        left_b -= step;
-        if (!left_a && ++i < a->num_counts) left_a = a->counts[i];
-        if (!left_b && ++j < b->num_counts) left_b = b->counts[j];
-    }
+    uint32_t length;
+    bool inside_a, inside_b;
+    while (next_run(&walk, &length, &inside_a, &inside_b))
+        if (inside_a && inside_b) common += length;
     return common;
 }
 
+CocoMask coco_mask_union(const CocoMask *a, const CocoMask *b) {
+    RunWalk walk = begin_walk(a, b);
+    CocoMask mask =
+        with_capacity(a->height, a->width, (size_t)a->num_counts + (size_t)b->num_counts + 1);
+    uint32_t length;
+    bool inside_a, inside_b;
+    mask.counts[0] = 0;
+    mask.num_counts = 1;
+    while (next_run(&walk, &length, &inside_a, &inside_b)) {
+        const bool inside = !(mask.num_counts & 1);
+        if (length && (inside_a || inside_b) != inside) mask.counts[mask.num_counts++] = 0;
+        mask.counts[mask.num_counts - 1] += length;
+    }
+    fit(&mask);
+    return mask;
+}
+
 double coco_mask_iou(const CocoMask *a, const CocoMask *b) {
-    CHECK(a->height == b->height && a->width == b->width, "masks of %dx%d and %dx%d", a->height,
-          a->width, b->height, b->width);
-    int64_t common = intersection(a, b), all = coco_mask_area(a) + coco_mask_area(b) - common;
+    int64_t common = coco_mask_intersection(a, b),
+            all = coco_mask_area(a) + coco_mask_area(b) - common;
     return all ? (double)common / (double)all : 0.0;
 }
 
@@ -145,7 +202,10 @@ static bool read_number(const char **text, int64_t *value) {
 }
 
 static bool check_total(CocoMask *mask, int64_t total, Error *error) {
-    if (total == (int64_t)mask->height * mask->width) return true;
+    if (total == (int64_t)mask->height * mask->width) {
+        fit(mask);
+        return true;
+    }
     error_set(error, "the runs of a mask add up to %lld pixels, expected %d x %d", (long long)total,
               mask->height, mask->width);
     coco_mask_free(mask);
@@ -153,7 +213,9 @@ static bool check_total(CocoMask *mask, int64_t total, Error *error) {
 }
 
 bool coco_mask_from_string(const char *text, int height, int width, CocoMask *mask, Error *error) {
-    *mask = with_capacity(height, width, strlen(text));
+    const size_t length = strlen(text);
+    if (length > INT32_MAX) return error_set(error, "a mask of %zu characters", length);
+    *mask = with_capacity(height, width, length);
     int64_t total = 0;
     while (*text) {
         int64_t value;

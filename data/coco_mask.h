@@ -15,6 +15,9 @@ typedef struct CocoMask {
 
 void coco_mask_free(CocoMask *mask);
 
+/// Nothing inside.
+CocoMask coco_mask_empty(int height, int width);
+CocoMask coco_mask_copy(const CocoMask *mask);
 /// From a row-major bitmap (nonzero: inside).
 CocoMask coco_mask_from_bitmap(const uint8_t *bitmap, int height, int width);
 /// Writes 0 or 1 per pixel, row-major, height * width bytes.
@@ -23,6 +26,10 @@ void coco_mask_to_bitmap(const CocoMask *mask, uint8_t *bitmap);
 void coco_mask_paint(const CocoMask *mask, uint8_t *bitmap);
 /// Pixels inside.
 int64_t coco_mask_area(const CocoMask *mask);
+/// Pixels inside both. Same size.
+int64_t coco_mask_intersection(const CocoMask *a, const CocoMask *b);
+/// What is inside one of them. Same size.
+CocoMask coco_mask_union(const CocoMask *a, const CocoMask *b);
 /// |a and b| / |a or b|; 0 for two empty masks. Same size.
 double coco_mask_iou(const CocoMask *a, const CocoMask *b);
 /// Whether pixel (row, column) is inside.

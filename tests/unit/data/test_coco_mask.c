@@ -36,6 +36,49 @@ static void bitmaps_survive_runs_and_strings(void **state) {
     }
 }
 
+static void unions_and_intersections_are_those_of_the_pixels(void **state) {
+    (void)state;
+    uint32_t random = 5;
+    for (int trial = 0; trial < 200; trial++) {
+        int height = 1 + trial % 7 * 3, width = 1 + trial % 5 * 4, common = 0;
+        uint8_t bitmaps[2][400], either[400];
+        for (int i = 0; i < height * width; i++) {
+            for (int k = 0; k < 2; k++) {
+                random = random * 1664525u + 1013904223u;
+                // From few and long runs to many short ones.
+                uint8_t before = i ? bitmaps[k][i - 1] : (uint8_t)(random >> 9 & 1);
+                bitmaps[k][i] = random >> 16 < (uint32_t)trial * 160 ? !before : before;
+            }
+            common += bitmaps[0][i] & bitmaps[1][i];
+            either[i] = bitmaps[0][i] | bitmaps[1][i];
+        }
+        CocoMask a = coco_mask_from_bitmap(bitmaps[0], height, width),
+                 b = coco_mask_from_bitmap(bitmaps[1], height, width),
+                 both = coco_mask_union(&a, &b),
+                 expected = coco_mask_from_bitmap(either, height, width);
+        assert_int_equal(coco_mask_intersection(&a, &b), common);
+        assert_int_equal(both.num_counts, expected.num_counts);
+        assert_memory_equal(both.counts, expected.counts,
+                            (size_t)both.num_counts * sizeof *both.counts);
+        coco_mask_free(&a);
+        coco_mask_free(&b);
+        coco_mask_free(&both);
+        coco_mask_free(&expected);
+    }
+}
+
+static void empty_masks_and_copies_are_whole(void **state) {
+    (void)state;
+    CocoMask empty = coco_mask_empty(3, 5), copy = coco_mask_copy(&empty),
+             both = coco_mask_union(&empty, &copy);
+    assert_int_equal(coco_mask_area(&copy), 0);
+    assert_int_equal(both.num_counts, 1);
+    assert_int_equal(both.counts[0], 15);
+    coco_mask_free(&empty);
+    coco_mask_free(&copy);
+    coco_mask_free(&both);
+}
+
 static void polygons_are_rasterised_as_pycocotools_does(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof recorded_polygons / sizeof *recorded_polygons; i++) {
@@ -70,6 +113,8 @@ static void runs_that_do_not_fill_the_image_are_refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bitmaps_survive_runs_and_strings),
+        cmocka_unit_test(unions_and_intersections_are_those_of_the_pixels),
+        cmocka_unit_test(empty_masks_and_copies_are_whole),
         cmocka_unit_test(polygons_are_rasterised_as_pycocotools_does),
         cmocka_unit_test(runs_that_do_not_fill_the_image_are_refused),
     };
