@@ -2,6 +2,7 @@
 // REFER's files: real ones against their JSON twins, and files that nobody should have.
 #include "eval/annotations/referring.h"
 
+#include "tests/unit/eval/shared_data.h"
 #include "tests/unit/file_bytes.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -65,15 +66,10 @@ static void real_files_equal_their_json(void **state) {
     } sets[] = {{"refcoco/refs(unc)", {"val", "testA", "testB"}},
                 {"refcoco+/refs(unc)", {"val", "testA", "testB"}},
                 {"refcocog/refs(umd)", {"val", "test"}}};
-    const char *shared = getenv("DIFFLMM_SHARED_DATA");
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
-        char path[512], twin[512], instances[512];
-        snprintf(path, sizeof path, "%s/public/refcoco_subset/%s.p",
-                 shared ? shared : SOURCE_DIR "/../shared/data", sets[i].name);
-        if (access(path, R_OK)) {
-            print_message("not here: %s\n", path);
-            skip();
-        }
+        char name[64], path[512], twin[512], instances[512];
+        snprintf(name, sizeof name, "refcoco_subset/%s.p", sets[i].name);
+        snprintf(path, sizeof path, "%s", shared_data(name));
         snprintf(twin, sizeof twin, "%.*s.json", (int)strlen(path) - 2, path);
         snprintf(instances, sizeof instances, "%.*s/instances.json",
                  (int)(strrchr(path, '/') - path), path);
