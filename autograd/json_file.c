@@ -14,7 +14,9 @@ static size_t end_of_number(const char *text, size_t at, size_t length, bool *is
     const size_t digits = at + (text[at] == '-');
     size_t end = digits;
     while (end < length && text[end] >= '0' && text[end] <= '9') end++;
-    *is_long = end - digits > 18 && (end == length || !strchr(".eE", text[end]));
+    const size_t end_of_integer = end;
+    while (end < length && text[end] && strchr("0123456789.eE+-", text[end])) end++;
+    *is_long = end_of_integer - digits > 18 && end == end_of_integer;
     return end > at ? end : at + 1;
 }
 

@@ -111,11 +111,13 @@ static void json_files_name_the_line(void **state) {
     assert_string_equal(json_string_value(json_object_get(value, "a")), "-12345678901234567890");
     assert_string_equal(json_string_value(json_object_get(value, "b")), "1234567890123456789");
     json_decref(value);
-    value =
-        json_file_read(file_of("[123456789012345678, 1e30, 12345678901234567890.5]"), 0, &error);
+    value = json_file_read(
+        file_of("[123456789012345678, 1e30, 12345678901234567890.5, 0.0008159215082785342]"), 0,
+        &error);
     if (!value) fail_msg("%s", error.message);
     assert_true(json_is_integer(json_array_get(value, 0)));
     assert_true(json_is_real(json_array_get(value, 2)));
+    assert_true(json_real_value(json_array_get(value, 3)) == 0.0008159215082785342);
     json_decref(value);
     assert_null(json_file_read(file_with("[1,\n2,\n}", 8), 0, &error));
     assert_non_null(strstr(error.message, "/file:3: not valid JSON"));
