@@ -14,6 +14,9 @@ import tempfile
 import zipfile
 
 import pycocoevalcap
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+from pycocoevalcap.cider.cider_scorer import CiderScorer
+from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
 PACKAGE = next(iter(pycocoevalcap.__path__))
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "text_metrics")
@@ -114,6 +117,55 @@ def record_tokens(shared):
                           "coco": {"lines": len(captions), "hash": hash_lines(tokens)}})
 
 
+def tokenize_images(images):
+    """Candidates and references of (candidate, references) as pycocoevalcap has them tokenised."""
+    tokenizer = PTBTokenizer()
+    candidates = tokenizer.tokenize({i: [{"caption": c}] for i, (c, _) in enumerate(images)})
+    references = tokenizer.tokenize({i: [{"caption": r} for r in rs] for i, (_, rs) in enumerate(images)})
+    return [(candidates[i][0], references[i]) for i in range(len(images))]
+
+
+def score(images):
+    """CIDEr and BLEU of the whole and of every image."""
+    cider, bleu = CiderScorer(), BleuScorer()
+    for candidate, references in tokenize_images(images):
+        cider += (candidate, references)
+        bleu += (candidate, references)
+    whole, scores = cider.compute_score()
+    bleus, bleu_scores = bleu.compute_score(option="closest")
+    return {"cider": float(whole), "cider_scores": [float(s) for s in scores],
+            "bleu": bleus, "bleu_scores": [list(s) for s in zip(*bleu_scores)]}
+
+
+def random_images(draw, count, words, longest, references):
+    vocabulary = draw.sample([w for w in WORDS if w.isalpha()], words)
+    caption = lambda: " ".join(draw.choice(vocabulary) for _ in range(draw.randint(0, longest)))
+    return [(caption(), [caption() for _ in range(draw.randint(*references))]) for _ in range(count)]
+
+
+def image_sets():
+    draw = random.Random(5)
+    one = [("A man rides a wave.", ["A man riding a wave on a board.", "A surfer on a wave"])]
+    same = [("a dog in the snow", ["a dog in the snow"]), ("two cats on a bed", ["two cats on a bed"] * 3)]
+    odd = [("", ["a dog"]), ("a dog", [""]), ("", [""]), ("dog", ["dog"]), ("...", ["!", "a cat (black)"]),
+           ("a a a a a a", ["a a", "a a a b"]), ("a b c d e", ["a b c d e f", "a b c d"]),
+           ("a very long caption that goes on and on and on and never comes to any end at all", ["a short one"]),
+           ("5 7/8 inches", ["5 7 / 8 inches", "5 7/8 inches"]), ("caf\u00e9 \U0001f600 U.", ["The caf\u00e9", "Caf\u00e9 U."])]
+    return {"one": one, "same": same, "odd": odd, "odd and same": odd + same, "few words": random_images(draw, 12, 4, 9, (1, 5)),
+            "many words": random_images(draw, 20, 40, 14, (1, 6)), "five references": random_images(draw, 10, 12, 12, (5, 5))}
+
+
+def record_scores(shared):
+    sets = []
+    for name, images in image_sets().items():
+        sets.append({"name": name, "images": [{"candidate": c, "references": r} for c, r in images], **score(images)})
+    candidates, references, fake = coco_captions(shared)
+    every = score([(candidates[i], references[i]) for i in candidates])
+    some = score([(r["caption"], references[str(r["image_id"])]) for r in fake])
+    thin = lambda scores, step: scores | {k: v[::step] for k, v in scores.items() if k.endswith("_scores")}
+    write("scores.json", {"sets": sets, "coco": thin(every, 400), "fake": thin(some, 10)})
+
+
 def write(name, value):
     os.makedirs(OUT, exist_ok=True)
     with open(os.path.join(OUT, name), "w", encoding="utf-8") as file:
@@ -136,6 +188,7 @@ def main():
                 file.write("\n".join(texts) + "\n")
         return
     record_tokens(arguments.shared)
+    record_scores(arguments.shared)
 
 
 if __name__ == "__main__":

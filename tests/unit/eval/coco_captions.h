@@ -3,7 +3,7 @@
 /// they are at hand.
 #pragma once
 #include "autograd/json_file.h"
-#include "autograd/text/byte_buffer.h"
+#include "eval/metrics/text/caption_tokens.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -106,6 +106,95 @@ static void coco_captions_close(CocoCaptions *captions) {
     json_decref(captions->candidates);
     json_decref(captions->references);
     json_decref(captions->fake);
+}
+
+/// A caption and its references, an array, into an image; the strings stay the JSON's.
+static void set_image(ImageCaptions *image, json_t *candidate, json_t *references) {
+    const size_t count = json_array_size(references);
+    const char **texts = malloc((count + 1) * sizeof *texts);
+    for (size_t i = 0; i < count; i++) texts[i] = json_string_value(json_array_get(references, i));
+    *image = (ImageCaptions){json_string_value(candidate), texts, (int)count};
+}
+
+/// Takes the images' captions apart and frees the images.
+static CaptionTokens *take_images(ImageCaptions *images, size_t count) {
+    Error error = {0};
+    CaptionTokens *tokens = caption_tokens_new(images, (int)count, &error);
+    if (!tokens) fail_msg("%s", error.message);
+    for (size_t i = 0; i < count; i++) free((void *)images[i].references);
+    free(images);
+    return tokens;
+}
+
+/// Of a recorded set: {"images": [{"candidate", "references"}]}.
+static CaptionTokens *recorded_images(json_t *set) {
+    json_t *list = json_object_get(set, "images"), *image;
+    ImageCaptions *images = calloc(json_array_size(list) + 1, sizeof *images);
+    size_t i;
+    json_array_foreach(list, i, image) set_image(&images[i], json_object_get(image, "candidate"),
+                                                 json_object_get(image, "references"));
+    return take_images(images, json_array_size(list));
+}
+
+/// All of COCO's, or, `fake`, those of 1,000 images, in the order in which they were recorded.
+static CaptionTokens *coco_images(const CocoCaptions *captions, bool fake) {
+    const size_t count =
+        fake ? json_array_size(captions->fake) : json_object_size(captions->candidates);
+    ImageCaptions *images = calloc(count + 1, sizeof *images);
+    const char *image;
+    json_t *value;
+    size_t i = 0;
+    if (!fake) {
+        json_object_foreach(captions->candidates, image, value) set_image(
+            &images[i++], value, json_array_get(json_object_get(captions->references, image), 0));
+        return take_images(images, count);
+    }
+    json_array_foreach(captions->fake, i, value) {
+        char id[32];
+        snprintf(id, sizeof id, "%lld",
+                 (long long)json_integer_value(json_object_get(value, "image_id")));
+        set_image(&images[i], json_object_get(value, "caption"),
+                  json_array_get(json_object_get(captions->references, id), 0));
+    }
+    return take_images(images, count);
+}
+
+/// Sums of some hundred thousand numbers of size 1, taken in another order: about as many roundings
+/// of 1e-16 for the worst, far fewer in truth.
+#define SUM_TOLERANCE 1e-10
+
+static void expect_near(const char *what, double found, json_t *recorded) {
+    const double expected = json_number_value(recorded), difference = found - expected;
+    if (!json_is_number(recorded) || !(difference <= SUM_TOLERANCE && -difference <= SUM_TOLERANCE))
+        fail_msg("%s: %.15g and not %.15g", what, found, expected);
+}
+
+/// Runs a check on every recorded set. Of its images' scores one in `step` is recorded.
+static void check_recorded_sets(void (*check)(const CaptionTokens *, json_t *, const char *name,
+                                              int step)) {
+    json_t *recorded = recorded_json("scores.json"), *set;
+    size_t i;
+    assert_true(json_array_size(json_object_get(recorded, "sets")) >= 7);
+    json_array_foreach(json_object_get(recorded, "sets"), i, set) {
+        CaptionTokens *tokens = recorded_images(set);
+        check(tokens, set, json_string_value(json_object_get(set, "name")), 1);
+        caption_tokens_free(tokens);
+    }
+    json_decref(recorded);
+}
+
+/// The same on the real captions, where they are at hand.
+static void check_real_captions(void (*check)(const CaptionTokens *, json_t *, const char *name,
+                                              int step)) {
+    CocoCaptions captions = coco_captions_open();
+    json_t *recorded = recorded_json("scores.json");
+    CaptionTokens *all = coco_images(&captions, false), *some = coco_images(&captions, true);
+    check(all, json_object_get(recorded, "coco"), "all of COCO's captions", 400);
+    check(some, json_object_get(recorded, "fake"), "a thousand of COCO's captions", 10);
+    caption_tokens_free(all);
+    caption_tokens_free(some);
+    json_decref(recorded);
+    coco_captions_close(&captions);
 }
 
 #pragma GCC diagnostic pop

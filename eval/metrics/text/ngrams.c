@@ -1,0 +1,195 @@
+#include "eval/metrics/text/ngrams.h"
+#include "autograd/error.h"
+#include "autograd/text/byte_buffer.h"
+#include "data/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/// An n-gram is the n-gram without its last word, -1 of a single word, and that word.
+typedef struct Key {
+    int32_t front, word;
+} Key;
+
+typedef struct Word {
+    size_t begin, length;
+} Word;
+
+struct NgramTable {
+    Key *keys;
+    int32_t *places;
+    int count, place_count;
+
+    /// The words' bytes, one behind the other.
+    ByteBuffer bytes;
+    Word *words;
+    int32_t *word_places;
+    int word_count, word_place_count;
+
+    /// Of the text being counted.
+    int32_t *text;
+    int capacity;
+};
+
+enum { FIRST_PLACES = 1 << 12 };
+
+static int32_t *new_places(int count) {
+    int32_t *places = checked_malloc((size_t)count * sizeof *places);
+    memset(places, 0xff, (size_t)count * sizeof *places);
+    return places;
+}
+
+NgramTable *ngram_table_new(void) {
+    NgramTable *table = checked_calloc(1, sizeof *table);
+    table->place_count = table->word_place_count = FIRST_PLACES;
+    table->places = new_places(FIRST_PLACES);
+    table->word_places = new_places(FIRST_PLACES);
+    table->keys = checked_malloc(FIRST_PLACES / 2 * sizeof *table->keys);
+    table->words = checked_malloc(FIRST_PLACES / 2 * sizeof *table->words);
+    return table;
+}
+
+void ngram_table_free(NgramTable *table) {
+    if (!table) return;
+    free(table->keys);
+    free(table->places);
+    byte_buffer_free(&table->bytes);
+    free(table->words);
+    free(table->word_places);
+    free(table->text);
+    free(table);
+}
+
+int ngram_table_size(const NgramTable *table) { return table->count; }
+
+// ---- words
+
+static uint64_t hash_bytes(const char *bytes, size_t length) {
+    uint64_t hash = 0xcbf29ce484222325ull;
+    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3ull;
+    return hash ^ hash >> 32;
+}
+
+static int32_t *word_place(NgramTable *table, const char *word, size_t length) {
+    const uint64_t mask = (uint64_t)table->word_place_count - 1;
+    for (uint64_t i = hash_bytes(word, length) & mask;; i = (i + 1) & mask) {
+        int32_t *place = &table->word_places[i];
+        if (*place < 0) return place;
+        const Word *other = &table->words[*place];
+        if (other->length == length && memcmp(table->bytes.data + other->begin, word, length) == 0)
+            return place;
+    }
+}
+
+static void grow_words(NgramTable *table) {
+    table->word_place_count *= 2;
+    free(table->word_places);
+    table->word_places = new_places(table->word_place_count);
+    table->words =
+        checked_realloc(table->words, (size_t)table->word_place_count / 2 * sizeof *table->words);
+    for (int i = 0; i < table->word_count; i++) {
+        const Word *word = &table->words[i];
+        *word_place(table, table->bytes.data + word->begin, word->length) = i;
+    }
+}
+
+static int32_t word_number(NgramTable *table, const char *word, size_t length) {
+    int32_t *place = word_place(table, word, length);
+    if (*place >= 0) return *place;
+    const int32_t number = *place = table->word_count++;
+    table->words[number] = (Word){table->bytes.size, length};
+    byte_buffer_put(&table->bytes, word, length);
+    if (2 * table->word_count >= table->word_place_count) grow_words(table);
+    return number;
+}
+
+/// The words of a text in `table->text`; returns their number.
+static int split(NgramTable *table, const char *text) {
+    int count = 0;
+    while (*text) {
+        size_t length = 0;
+        while (text[length] && space_length(text + length) == 0) length++;
+        if (length > 0) {
+            if (count == table->capacity) {
+                table->capacity = table->capacity ? 2 * table->capacity : 64;
+                table->text =
+                    checked_realloc(table->text, (size_t)table->capacity * sizeof *table->text);
+            }
+            table->text[count++] = word_number(table, text, length);
+        }
+        text += length;
+        text += space_length(text);
+    }
+    return count;
+}
+
+// ---- n-grams
+
+static int32_t *place_of(NgramTable *table, Key key) {
+    const uint64_t mask = (uint64_t)table->place_count - 1;
+    uint64_t hash = (uint64_t)(uint32_t)key.front << 32 | (uint32_t)key.word;
+    hash *= 0x9e3779b97f4a7c15ull;
+    for (uint64_t i = (hash ^ hash >> 32) & mask;; i = (i + 1) & mask) {
+        int32_t *place = &table->places[i];
+        if (*place < 0) return place;
+        if (table->keys[*place].front == key.front && table->keys[*place].word == key.word)
+            return place;
+    }
+}
+
+static void grow(NgramTable *table) {
+    CHECK(table->place_count < 1 << 29, "more than %d n-grams", table->count);
+    table->place_count *= 2;
+    free(table->places);
+    table->places = new_places(table->place_count);
+    table->keys =
+        checked_realloc(table->keys, (size_t)table->place_count / 2 * sizeof *table->keys);
+    for (int i = 0; i < table->count; i++) *place_of(table, table->keys[i]) = i;
+}
+
+static int32_t ngram_number(NgramTable *table, int32_t front, int32_t word) {
+    int32_t *place = place_of(table, (Key){front, word});
+    if (*place >= 0) return *place;
+    const int32_t number = *place = table->count++;
+    table->keys[number] = (Key){front, word};
+    if (2 * table->count >= table->place_count) grow(table);
+    return number;
+}
+
+static int by_ngram(const void *a, const void *b) {
+    const NgramCount *x = a, *y = b;
+    return (x->ngram > y->ngram) - (x->ngram < y->ngram);
+}
+
+void ngram_count(NgramTable *table, const char *text, NgramCounts *counts) {
+    const int words = split(table, text);
+    counts->words = words;
+    counts->count = 0;
+    if (counts->capacity < NGRAM_LONGEST * words) {
+        counts->capacity = 2 * NGRAM_LONGEST * words;
+        counts->items =
+            checked_realloc(counts->items, (size_t)counts->capacity * sizeof *counts->items);
+    }
+    for (int i = 0; i < words; i++) {
+        int32_t front = -1;
+        for (int n = 1; n <= NGRAM_LONGEST && i + n <= words; n++) {
+            front = ngram_number(table, front, table->text[i + n - 1]);
+            counts->items[counts->count++] = (NgramCount){front, n, 1};
+        }
+    }
+    if (counts->count == 0) return;
+    qsort(counts->items, (size_t)counts->count, sizeof *counts->items, by_ngram);
+    int last = 0;
+    for (int i = 1; i < counts->count; i++) {
+        if (counts->items[i].ngram == counts->items[last].ngram)
+            counts->items[last].count++;
+        else
+            counts->items[++last] = counts->items[i];
+    }
+    counts->count = last + 1;
+}
+
+void ngram_counts_free(NgramCounts *counts) {
+    free(counts->items);
+    *counts = (NgramCounts){0};
+}
