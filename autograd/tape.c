@@ -39,20 +39,9 @@ static void op_has_run(void) {
 
 // ---- when a leaf's gradient is complete
 
-static _Thread_local LeafComplete *leaf_complete;
-static _Thread_local void *leaf_complete_context;
-/// depth of backward()
-static _Thread_local int walking;
-
-void tape_on_leaf_complete(LeafComplete *complete, void *context) {
-    leaf_complete = complete;
-    leaf_complete_context = context;
-}
-
-static void end_free(Gradient *gradient) {
-    if (gradient && gradient->leaf && --gradient->pending == 0 && walking && leaf_complete &&
-        gradient->index >= 0)
-        leaf_complete(gradient->index, leaf_complete_context);
+static void end_free(Gradient *gradient, const LeafListener *listener) {
+    if (gradient && gradient->leaf && --gradient->pending == 0 && listener && gradient->index >= 0)
+        listener->complete(gradient->index, listener->context);
     gradient_release(gradient);
 }
 
@@ -73,10 +62,10 @@ static void collect_leaf(LeafList *list, Gradient *leaf) {
     list->leaves[list->count++] = gradient_retain(leaf);
 }
 
-static void node_free(Node *node) {
+static void node_free(Node *node, const LeafListener *listener) {
     gradient_release(node->output.gradient);
-    for (int i = 0; i < NODE_INPUTS; i++) end_free(node->inputs[i].gradient);
-    for (int i = 0; i < node->hidden_count; i++) end_free(node->hidden_leaves[i]);
+    for (int i = 0; i < NODE_INPUTS; i++) end_free(node->inputs[i].gradient, listener);
+    for (int i = 0; i < node->hidden_count; i++) end_free(node->hidden_leaves[i], listener);
     free(node->hidden_leaves);
     free(node->context);
     for (int i = 0; i < NODE_SAVED; i++) tensor_release(node->saved[i]);
@@ -85,7 +74,7 @@ static void node_free(Node *node) {
 
 void tape_end(void) {
     CHECK(tape, "tape_end without tape_begin");
-    while (tape->count) node_free(tape->nodes[--tape->count]);
+    while (tape->count) node_free(tape->nodes[--tape->count], NULL);
     Tape *outer = tape->outer;
     free(tape->nodes);
     free(tape);
@@ -252,19 +241,17 @@ static void run_node(Node *node) {
     op_has_run();
 }
 
-void backward(Tensor *output, Tensor *grad_output) {
+void backward(Tensor *output, Tensor *grad_output, const LeafListener *listener) {
     CHECK(tape, "backward without a tape");
     tape_pause();
-    walking++;
     scope_begin();
     start_from(output, grad_output);
     scope_end();
     while (tape->count) {
         Node *node = tape->nodes[--tape->count];
         run_node(node);
-        node_free(node);
+        node_free(node, listener);
     }
-    walking--;
     tape_resume();
 }
 
@@ -278,7 +265,8 @@ static void recompute_backward(Node *node, Tensor *grad_output) {
     x->gradient = node_wants(node, 0) ? gradient_new(false) : NULL;
     tape_begin();
     Tensor *y = segment(node->context, x);
-    if (requires_grad(y)) backward(y, grad_output);
+    // The outer node holds the leaves that the segment reads: none is complete before it has run.
+    if (requires_grad(y)) backward(y, grad_output, NULL);
     tape_end();
     if (x->gradient && x->gradient->gathered) node_add_grad(node, 0, x->gradient->value);
 }
@@ -294,7 +282,7 @@ Tensor *recompute(Segment segment, const void *context, size_t bytes, Tensor *x,
     tape_resume();
     if (recording) collecting = NULL;
     if (!recording || y == x) {
-        while (hidden.count) end_free(hidden.leaves[--hidden.count]);
+        while (hidden.count) end_free(hidden.leaves[--hidden.count], NULL);
         free(hidden.leaves);
         return y;
     }

@@ -83,15 +83,18 @@ bool tape_recording(void);
 /// Nodes on the innermost tape.
 int tape_length(void);
 
-/// Runs the innermost tape backward from `output` with the given gradient of it (NULL: ones, for a
-/// one-element loss), gathers the gradients of leaves and empties the tape.
-void backward(Tensor *output, Tensor *grad_output);
+/// Who is told, by the name leaf_index(), that a leaf's gradient is complete: no node is left on
+/// the tape that could add to it (recomputed segments included). A leaf that no node read is never
+/// told of.
+typedef struct LeafListener {
+    void (*complete)(int index, void *context);
+    void *context;
+} LeafListener;
 
-/// From now on, on this thread: in backward() each leaf is reported when no node is left on the
-/// tape that could add to its gradient (recomputed segments included). A leaf that no node read is
-/// never reported. NULL: nobody listens. Leaves are named by leaf_index().
-typedef void LeafComplete(int index, void *context);
-void tape_on_leaf_complete(LeafComplete *complete, void *context);
+/// Runs the innermost tape backward from `output` with the given gradient of it (NULL: ones, for a
+/// one-element loss), gathers the gradients of leaves, tells `listener` of each that is complete
+/// (NULL: nobody listens) and empties the tape.
+void backward(Tensor *output, Tensor *grad_output, const LeafListener *listener);
 
 /// From now on, on this thread: called for every op that has run, forward (recorded or not, and
 /// once more where a segment is run again) and backward; so at least once a layer. It runs no ops

@@ -101,7 +101,7 @@ Tensor *scope_adopt(Tensor *x);
 /// Marks x as a leaf whose gradient is wanted: FLOAT32, gathered (+=) over backward passes until
 /// grad_clear().
 void require_grad(Tensor *x);
-/// Numbers a leaf (a place in a ParameterSet, from 0), for tape_on_leaf_complete().
+/// Numbers a leaf (a place in a ParameterSet, from 0), for the LeafListener of backward().
 void leaf_set_index(Tensor *x, int index);
 /// Lets a leaf's gradient gather in `buffer` (FLOAT32, x's shape), which it keeps.
 void leaf_set_gradient(Tensor *x, Tensor *buffer);

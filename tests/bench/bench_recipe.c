@@ -124,7 +124,7 @@ static void run_step(const DiffLMM *model, const Batch *in, int count, Optimizer
     DiffLMMBatch batch = {in->samples, count, &features, &noise, true, step};
     DiffLMMLoss loss = difflmm_loss(model, &batch, NULL);
     end_of(clock, LANGUAGE);
-    backward(loss.sum, NULL);
+    backward(loss.sum, NULL, &(LeafListener){leaf_is_done, clock});
     tape_end();
     end_of(clock, UNET_BACK);
     double value = (double)tensor_item(loss.sum) / (double)loss.num_supervised;
@@ -205,7 +205,6 @@ int main(int argc, char **argv) {
         Clock clock = {.visual_tokens = (int)(parameters_find(&parameters, "mm_projector.vt_pe") -
                                               parameters.items)};
         block_output_listen(block_is_done, &clock);
-        tape_on_leaf_complete(leaf_is_done, &clock);
         run_step(model, &batch, settings.batch, &optimizer, (uint64_t)step + 1, &clock);
         memcpy(times[step], clock.seconds, sizeof clock.seconds);
     }

@@ -61,7 +61,7 @@ static int64_t run_step(const Settings *settings, const DiffLMM *model,
     DiffusionNoise noise = {.passes = passes};
     DiffLMMBatch batch = {samples, settings->batch, features, &noise, true, (uint64_t)step};
     DiffLMMLoss loss = difflmm_loss(model, &batch, NULL);
-    backward(loss.sum, NULL);
+    backward(loss.sum, NULL, NULL);
     tape_end();
     scope_end();
     OptimizerOptions options = {{1e-4, 1e-4}, 0.9, 0.999,

@@ -226,7 +226,7 @@ static DiffLMMLoss run_step(const Settings *settings, const DiffLMM *model, cons
     DiffLMMBatch batch = {in->samples, settings->batch, &features, &noise, true, step};
     DiffLMMLoss loss = difflmm_loss(model, &batch, NULL);
     if (parts) at[2] = now();
-    backward(loss.sum, NULL);
+    backward(loss.sum, NULL, NULL);
     tape_end();
     if (parts) at[3] = now();
     scope_end();

@@ -517,7 +517,7 @@ static void a_rank_in_the_middle_of_a_pass_is_waited_for(void **state) {
         Tensor *x = tensor_of(whole_number, 1);
         require_grad(x);
         for (int i = 0; i < 5; i++) x = slow_op(x);
-        backward(x, NULL);
+        backward(x, NULL, NULL);
         tape_on_op(NULL, NULL);
         tape_end();
         scope_end();

@@ -30,7 +30,7 @@ static void run_llama(Run *run, void *network) {
     Tensor *logits = llama_logits(llama, hidden, NULL);
     run_phase(run, device, RUN_FORWARD);
     if (backwards) {
-        backward(logits, convert(run_input(run, device, "direction"), llama->dtype));
+        backward(logits, convert(run_input(run, device, "direction"), llama->dtype), NULL);
         run_phase(run, device, RUN_BACKWARD);
         run_output(run, "embeddings_grad", grad(embeddings));
     }
@@ -60,7 +60,7 @@ static void run_bert(Run *run, void *network) {
     Tensor *hidden = bert_encode(bert, convert(leaf, bert->dtype), (int)count, lengths);
     run_phase(run, device, RUN_FORWARD);
     if (backwards) {
-        backward(hidden, convert(run_input(run, device, "direction"), bert->dtype));
+        backward(hidden, convert(run_input(run, device, "direction"), bert->dtype), NULL);
         run_phase(run, device, RUN_BACKWARD);
         run_output(run, "embeddings_grad", grad(leaf));
     }

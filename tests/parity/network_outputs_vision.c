@@ -76,7 +76,7 @@ static void run_unet(Run *run, void *network) {
     Tensor *feature = unet_features(unet, latents, run_option_int(run, "timestep", 100), context);
     run_phase(run, unet->device, RUN_FORWARD);
     if (backwards) {
-        backward(feature, convert(run_input(run, unet->device, "direction"), unet->dtype));
+        backward(feature, convert(run_input(run, unet->device, "direction"), unet->dtype), NULL);
         run_phase(run, unet->device, RUN_BACKWARD);
         run_output(run, "context_grad", grad(context));
         if (latents_too) run_output(run, "latents_grad", grad(latents));

@@ -323,7 +323,7 @@ static Tensor *case_backward(CaseOp op, const void *context, DType dtype, int co
     for (int64_t i = 0; i < n; i++) values[i] = bfloat16_to_float(float_to_bfloat16(values[i]));
     tensor_fill_from_float(direction, values);
     free(values);
-    backward(y, direction);
+    backward(y, direction, NULL);
     tape_end();
     if (weights) *weights = case_doubles(direction);
     return y;

@@ -74,7 +74,7 @@ static void run_loss(const Plan *plan, const DiffLMM *model, const PlanBatch *ba
                           .noise = images ? &noise : NULL,
                           .train = train};
     DiffLMMLoss loss = difflmm_loss(model, &whole, NULL);
-    if (train && loss.sum && requires_grad(loss.sum)) backward(loss.sum, NULL);
+    if (train && loss.sum && requires_grad(loss.sum)) backward(loss.sum, NULL, NULL);
     free(samples);
     free(passes);
 }

@@ -1,11 +1,12 @@
-// Backward completes the language model's layers from the last to the first, and the adapters after
-// them: the reverse of the order of registration, LoRA first.
+// A bucket is complete with the last of its parameters, so those that are completed one after the
+// other should lie together: neighbours in the order of registration are neighbours in the network.
+// The last registered lie first, as networks are registered from their beginning; were they not,
+// buckets would be completed later, and nothing else would change.
 #include "train/trainer/gradient_buckets.h"
-
-#include "autograd/tape.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct Bucket {
     /// [numel]; values only if sharded
@@ -22,41 +23,41 @@ typedef struct Place {
     int64_t offset;
 } Place;
 
+/// The buckets that a backward pass has completed, in that order.
+typedef struct Completions {
+    int count, buckets[];
+} Completions;
+
 struct GradientBuckets {
     ParameterSet *set;
     ProcessGroup *group;
     bool shard;
     Bucket *items;
-    /// next: the first whose sum has not begun
-    int count, next;
+    int count;
+    /// [count], in which order buckets are summed; next: the place in it of the first whose sum has
+    /// not begun
+    int *order, next;
+    /// this rank's last backward pass, and whether `order` is what one of rank 0 was
+    Completions *completions;
+    bool is_observed;
+    LeafListener listener;
     /// by parameter
     Place *places;
     ParameterRange *ranges;
     int range_count;
 };
 
-/// Parameters in the order of the buckets.
-static int *completion_order(const ParameterSet *set) {
-    int *order = checked_malloc((size_t)(set->count + 1) * sizeof *order), filled = 0;
-    for (int lora = 1; lora >= 0; lora--)
-        for (int i = set->count - 1; i >= 0; i--)
-            if ((set->items[i].group == GROUP_LORA) == lora) order[filled++] = i;
-    return order;
-}
-
 /// Deals the parameters out to buckets.
 static void place_parameters(GradientBuckets *buckets, int64_t bucket_elements) {
-    int *order = completion_order(buckets->set);
-    for (int i = 0; i < buckets->set->count; i++) {
-        int64_t n = tensor_numel(buckets->set->items[order[i]].value);
+    for (int i = buckets->set->count - 1; i >= 0; i--) {
+        int64_t n = tensor_numel(buckets->set->items[i].value);
         Bucket *last = buckets->count ? &buckets->items[buckets->count - 1] : NULL;
         if (!last || (last->numel > 0 && last->numel + n > bucket_elements))
             last = &buckets->items[buckets->count++];
-        buckets->places[order[i]] = (Place){buckets->count - 1, last->numel};
+        buckets->places[i] = (Place){buckets->count - 1, last->numel};
         last->numel += n;
         last->parameters++;
     }
-    free(order);
     for (int b = 0; b < buckets->count; b++) {
         int64_t ranks = process_count(buckets->group);
         buckets->items[b].numel = (buckets->items[b].numel + ranks - 1) / ranks * ranks;
@@ -104,6 +105,10 @@ static void add_range(GradientBuckets *buckets, int parameter) {
     if (range.count > 0) buckets->ranges[buckets->range_count++] = range;
 }
 
+static size_t bytes_of_completions(const GradientBuckets *buckets) {
+    return sizeof(Completions) + (size_t)buckets->count * sizeof(int);
+}
+
 GradientBuckets *gradient_buckets_new(ParameterSet *parameters, ProcessGroup *group,
                                       int64_t bucket_bytes, bool shard) {
     size_t count = (size_t)parameters->count;
@@ -117,6 +122,9 @@ GradientBuckets *gradient_buckets_new(ParameterSet *parameters, ProcessGroup *gr
     if (!count) return buckets;
     place_parameters(buckets, bucket_bytes / (int64_t)sizeof(float));
     allocate_buckets(buckets);
+    buckets->order = checked_calloc((size_t)buckets->count, sizeof *buckets->order);
+    for (int b = 0; b < buckets->count; b++) buckets->order[b] = b;
+    buckets->completions = checked_calloc(1, bytes_of_completions(buckets));
     for (int i = 0; i < parameters->count; i++) {
         move_in(buckets, i);
         add_range(buckets, i);
@@ -131,6 +139,8 @@ void gradient_buckets_free(GradientBuckets *buckets) {
         tensor_release(buckets->items[b].values);
     }
     free(buckets->items);
+    free(buckets->order);
+    free(buckets->completions);
     free(buckets->places);
     free(buckets->ranges);
     free(buckets);
@@ -156,26 +166,46 @@ static void begin_sum(GradientBuckets *buckets, int index) {
 
 static void gradient_complete(int parameter, void *context) {
     GradientBuckets *buckets = context;
-    buckets->items[buckets->places[parameter].bucket].pending--;
-    while (buckets->next < buckets->count && buckets->items[buckets->next].pending == 0)
-        begin_sum(buckets, buckets->next++);
+    Completions *completions = buckets->completions;
+    int completed = buckets->places[parameter].bucket;
+    if (--buckets->items[completed].pending == 0)
+        completions->buckets[completions->count++] = completed;
+    while (buckets->next < buckets->count &&
+           buckets->items[buckets->order[buckets->next]].pending == 0)
+        begin_sum(buckets, buckets->order[buckets->next++]);
     process_group_progress(buckets->group);
 }
 
-void gradient_buckets_begin(GradientBuckets *buckets) {
+const LeafListener *gradient_buckets_begin(GradientBuckets *buckets) {
     for (int b = 0; b < buckets->count; b++)
         buckets->items[b].pending = buckets->items[b].parameters;
-    if (process_count(buckets->group) > 1) tape_on_leaf_complete(gradient_complete, buckets);
+    buckets->listener = (LeafListener){gradient_complete, buckets};
+    return process_count(buckets->group) > 1 ? &buckets->listener : NULL;
+}
+
+/// Takes over the order that rank 0 has seen, if it has seen every bucket.
+static bool observe_order(GradientBuckets *buckets, Error *error) {
+    Completions *seen = buckets->completions;
+    if (!process_group_broadcast(buckets->group, 0, seen, bytes_of_completions(buckets), error))
+        return false;
+    buckets->is_observed = seen->count == buckets->count;
+    if (buckets->is_observed)
+        memcpy(buckets->order, seen->buckets, (size_t)seen->count * sizeof *seen->buckets);
+    return true;
 }
 
 bool gradient_buckets_finish(GradientBuckets *buckets, int64_t step, Error *error) {
     char what[64];
     snprintf(what, sizeof what, "the gradients of step %lld", (long long)step);
-    tape_on_leaf_complete(NULL, NULL);
-    while (buckets->next < buckets->count) begin_sum(buckets, buckets->next++);
+    while (buckets->next < buckets->count) begin_sum(buckets, buckets->order[buckets->next++]);
+    bool ok = process_group_wait(buckets->group, what, error) &&
+              (buckets->is_observed || buckets->count < 2 || observe_order(buckets, error));
     buckets->next = 0;
-    return process_group_wait(buckets->group, what, error);
+    if (buckets->completions) buckets->completions->count = 0;
+    return ok;
 }
+
+int gradient_buckets_begun(const GradientBuckets *buckets) { return buckets->next; }
 
 bool gradient_buckets_gather_values(GradientBuckets *buckets, Error *error) {
     if (!buckets->shard) return true;

@@ -24,22 +24,24 @@ static const double SEARCH_PATIENCE = 1800;
 static long long step_number(const Trainer *trainer) { return trainer->position.step + 1; }
 
 /// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that
-/// is not finite.
-static double forward_and_backward(Trainer *trainer, const MicroBatch *batch, DiffLMMLoss *loss) {
+/// is not finite. `listener` (NULL: nobody) is backward's.
+static double forward_and_backward(Trainer *trainer, const MicroBatch *batch,
+                                   const LeafListener *listener, DiffLMMLoss *loss) {
     scope_begin();
     tape_begin();
     *loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
     double sum = loss->sum ? tensor_item(loss->sum) : 0;
-    if (loss->sum && requires_grad(loss->sum) && isfinite(sum)) backward(loss->sum, NULL);
+    if (loss->sum && requires_grad(loss->sum) && isfinite(sum)) backward(loss->sum, NULL, listener);
     tape_end();
     scope_end();
     return sum;
 }
 
 /// Adds to the gradients and to the result.
-static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, StepResult *result) {
+static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, const LeafListener *listener,
+                            StepResult *result) {
     DiffLMMLoss loss;
-    result->loss += forward_and_backward(trainer, batch, &loss);
+    result->loss += forward_and_backward(trainer, batch, listener, &loss);
     result->supervised += loss.num_supervised;
     result->tokens += loss.num_tokens;
     result->samples += batch->count;
@@ -62,8 +64,9 @@ static bool run_micro_batches(Trainer *trainer, StepResult *result, Error *error
         CHECK(batch && batch->step == trainer->position.step, "the loader is not at step %lld",
               (long long)trainer->position.step);
         trainer->batches[trainer->batch_count++] = batch;
-        if (i + 1 == accumulation) gradient_buckets_begin(trainer->buckets);
-        run_micro_batch(trainer, batch, result);
+        const LeafListener *listener =
+            i + 1 == accumulation ? gradient_buckets_begin(trainer->buckets) : NULL;
+        run_micro_batch(trainer, batch, listener, result);
         process_group_progress(trainer->group);
     }
     return true;
@@ -86,7 +89,7 @@ static bool look_at_every_result(Trainer *trainer, char *what, size_t size) {
     parameters_clear_grad(&trainer->setup.parameters);
     finite_check_begin(device);
     for (int64_t i = 0; i < trainer->batch_count && isfinite(sum); i++) {
-        sum = forward_and_backward(trainer, trainer->batches[i], &loss);
+        sum = forward_and_backward(trainer, trainer->batches[i], NULL, &loss);
         process_group_progress(trainer->group);
     }
     return finite_check_end(device, what, size);

@@ -89,7 +89,7 @@ static void a_product_with_a_frozen_weight_keeps_no_activation(void **state) {
         y = scope_end_returning(y);
     }
     assert_true(device->bytes_in_use - before < 2 * 64 * 64 * 4);
-    backward(mean(y), NULL);
+    backward(mean(y), NULL, NULL);
     assert_non_null(grad(p));
     tape_end();
     case_end();
@@ -104,7 +104,7 @@ static void a_tensor_used_twice_gathers_both_gradients(void **state) {
     tape_begin();
     Tensor *x = scale(p, 2); // loss = sum over (x + x) * x = 2 x^2 = 8 p^2, so the gradient is 16 p
     Tensor *loss = scale(mean(multiply(add(x, x), x)), 6);
-    backward(loss, NULL);
+    backward(loss, NULL, NULL);
     tape_end();
     for (int i = 0; i < 6; i++) assert_float_equal(values(grad(p))[i], 16 * values(p)[i], 1e-4);
     case_end();
@@ -120,7 +120,7 @@ static void a_gradient_handed_to_two_inputs_is_not_changed_by_either(void **stat
     Tensor *a = scale(p, 1), *b = scale(q, 1);
     Tensor *sum = add(a, b); // passes one gradient tensor on to a and b
     Tensor *loss = scale(mean(add(sum, multiply(a, a))), 4); // and a gets another
-    backward(loss, NULL);
+    backward(loss, NULL, NULL);
     tape_end();
     for (int i = 0; i < 4; i++) {
         assert_float_equal(values(grad(p))[i], 1 + 2 * values(p)[i], 1e-5);
@@ -137,14 +137,14 @@ static void gradients_of_leaves_add_up_over_passes_until_cleared(void **state) {
     Tensor *p = leaf(&set, "p", 1, 2, 1);
     for (int pass = 1; pass <= 3; pass++) {
         tape_begin();
-        backward(scale(mean(p), 2), NULL);
+        backward(scale(mean(p), 2), NULL, NULL);
         tape_end();
         assert_float_equal(values(grad(p))[1], pass, 1e-6);
     }
     parameters_clear_grad(&set);
     assert_null(grad(p));
     tape_begin();
-    backward(scale(mean(p), 2), NULL);
+    backward(scale(mean(p), 2), NULL, NULL);
     tape_end();
     assert_float_equal(values(grad(p))[0], 1, 1e-6);
     case_end();
@@ -159,12 +159,12 @@ static void a_reshaped_tensor_shares_its_gradient(void **state) {
     tape_begin();
     Tensor *x = scale(p, 1);
     Tensor *image = reshape(x, SHAPE(1, 2, 3, 2));
-    backward(scale(mean(upsample_nearest(image, 4, 6)), 48), NULL);
+    backward(scale(mean(upsample_nearest(image, 4, 6)), 48), NULL, NULL);
     tape_end();
     for (int i = 0; i < 12; i++) assert_float_equal(values(grad(p))[i], 4, 1e-5);
     parameters_clear_grad(&set);
     tape_begin(); // a leaf that an op sees reshaped has its gradient in its own shape
-    backward(mean(reshape(p, SHAPE(12))), NULL);
+    backward(mean(reshape(p, SHAPE(12))), NULL, NULL);
     tape_end();
     assert_true(same_shape(grad(p), p));
     case_end();
@@ -206,7 +206,7 @@ static int64_t two_layer_gradients(bool again, float *out) {
         y = scope_end_returning(mean(multiply(x, x)));
     }
     int64_t held = device->bytes_in_use - before;
-    backward(y, NULL);
+    backward(y, NULL, NULL);
     tape_end();
     for (int k = 0; k < set.count; k++) {
         Tensor *g = grad(set.items[k].value);
@@ -247,16 +247,14 @@ static void leaves_complete(bool again, Completions *seen) {
     TwoLayers second = {leaf(&set, "second.first", 32, 16, 0.7f),
                         leaf(&set, "second.second", 16, 32, -0.3f)};
     leaf(&set, "unused", 2, 2, 1);
-    tape_on_leaf_complete(note_completion, seen);
     tape_begin();
     Tensor *x = scale(p, 1);
     const TwoLayers *layers[] = {&first, &second};
     for (int i = 0; i < 2; i++)
         x = again ? recompute(two_layers, layers[i], sizeof *layers[i], x, NULL)
                   : two_layers(layers[i], x);
-    backward(mean(x), NULL);
+    backward(mean(x), NULL, &(LeafListener){note_completion, seen});
     tape_end();
-    tape_on_leaf_complete(NULL, NULL);
     case_end();
     parameters_free(&set);
 }
@@ -293,7 +291,7 @@ static void who_listens_hears_of_every_op_forward_again_and_backward(void **stat
         assert_int_equal(forward, 2 * OPS_OF_TWO_LAYERS);
         y = mean(y);
         tape_on_op(count_op, &walk);
-        backward(y, NULL);
+        backward(y, NULL, NULL);
         // The mean, and each op; or the mean and the segment, of which each op runs again and then
         // backward.
         assert_int_equal(walk, again ? 2 + 2 * OPS_OF_TWO_LAYERS : 1 + OPS_OF_TWO_LAYERS);

@@ -66,7 +66,7 @@ static void layers_and_gradients_equal_transformers(void **state) {
         Tensor *hidden = bert_encode(bert, convert(leaf, types[t]), SEQUENCES, packed.lengths);
         block_output_listen(NULL, NULL);
         assert_int_equal(layers, LAYERS);
-        backward(hidden, convert(golden("direction"), types[t]));
+        backward(hidden, convert(golden("direction"), types[t]), NULL);
         tape_end();
         recorded_expect("bert", "grad.embeddings", grad(leaf), golden("grad.embeddings"),
                         bound(types[t], 2));

@@ -105,7 +105,7 @@ static void check_step(const char *name, const LoraOptions *lora, double adapter
     assert_int_equal(pass.loss.num_tokens, 23 + 9 + 23);
     double loss_off = assert_near_recorded(
         "loss", pass.loss.sum, recorded_find(golden, "%s.loss_sum", name), forward_tolerance());
-    backward(pass.loss.sum, NULL);
+    backward(pass.loss.sum, NULL, NULL);
     tape_end();
     double per_token = 1.0 / (double)pass.loss.num_supervised;
     double grad_off = check_gradients(&model, name, per_token);
@@ -153,7 +153,7 @@ static void check_ablation(const char *name, const DiffLMMOptions *options) {
                              recorded_find(golden, "%s.visual_tokens", name), forward_tolerance());
     double loss_off = assert_near_recorded(
         "loss", pass.loss.sum, recorded_find(golden, "%s.loss_sum", name), forward_tolerance());
-    backward(pass.loss.sum, NULL);
+    backward(pass.loss.sum, NULL, NULL);
     tape_end();
     print_message("%s: visual tokens off by %.1e, loss %.1e, gradients %.1e\n", name, tokens_off,
                   loss_off, check_gradients(&model, name, 1.0));

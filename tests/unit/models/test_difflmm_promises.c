@@ -17,7 +17,7 @@ static void text_alone_gives_adapters_no_gradient(void **state) {
         DiffLMMLoss loss = difflmm_loss(model.difflmm, &batch, NULL);
         assert_int_equal(loss.num_supervised, 5);
         assert_int_equal(requires_grad(loss.sum), stage == 2);
-        if (stage == 2) backward(loss.sum, NULL);
+        if (stage == 2) backward(loss.sum, NULL, NULL);
         tape_end();
         for (int i = 0; i < model.parameters.count; i++) {
             const Parameter *parameter = &model.parameters.items[i];
@@ -80,7 +80,7 @@ static void a_loss_alone_has_the_gradients_of_the_whole_pass(void **state) {
             tape_begin();
             DiffLMMLoss loss = difflmm_loss(model.difflmm, &batch, whole ? &between : NULL);
             losses[whole] = tensor_item(loss.sum);
-            backward(loss.sum, NULL);
+            backward(loss.sum, NULL, NULL);
             tape_end();
             gradients[whole] = all_gradients(&model.parameters);
         }
@@ -109,7 +109,7 @@ static void recompute_changes_no_gradient(void **state) {
         Model model = model_begin(&options);
         set_recorded_parameters(&model.parameters, golden, "stage2.before.");
         Pass pass = recorded_pass(&model);
-        backward(pass.loss.sum, NULL);
+        backward(pass.loss.sum, NULL, NULL);
         tape_end();
         float *got = all_gradients(&model.parameters);
         if (expected)
@@ -190,7 +190,7 @@ static void every_layer_forward_and_backward_is_a_sign_of_life(void **state) {
         Pass pass = recorded_pass(&model); // CLIP, VAE, U-Net and the language model
         block_output_listen(NULL, NULL);
         tape_on_op(note_op, &walk);
-        backward(pass.loss.sum, NULL);
+        backward(pass.loss.sum, NULL, NULL);
         tape_on_op(NULL, NULL);
         tape_end();
         assert_true(forward.blocks > 3 * layers);
@@ -395,7 +395,7 @@ static void bfloat16_trains_near_float32(void **state) {
     // 2^-9 a rounding, about 132 of them like a random walk: 0.02; three deviations.
     assert_near_recorded("loss", pass.loss.sum, recorded_find(golden, "stage2.loss_sum"),
                          3.0 * 0x1p-9 * sqrt(132.0));
-    backward(pass.loss.sum, NULL);
+    backward(pass.loss.sum, NULL, NULL);
     tape_end();
     double dot = 0.0, got_squares = 0.0, recorded_squares = 0.0;
     for (int i = 0; i < model.parameters.count; i++) {

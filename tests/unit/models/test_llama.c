@@ -28,7 +28,7 @@ static void check_pass(const Recorded *recorded, const char *name, const char *p
                              recorded_find(recorded->file, "%slogits", prefix), tolerance);
     double loss_off = assert_near_recorded(
         "loss", loss, recorded_find(recorded->file, "%sloss", prefix), tolerance);
-    backward(loss, NULL);
+    backward(loss, NULL, NULL);
     tape_end();
     double grad_off =
         assert_near_recorded("gradient", grad(embeddings),
@@ -87,7 +87,7 @@ static void gradients_with_recompute(const Recorded *recorded, const LlamaLora *
     Tensor *embeddings = recorded_embeddings(recorded);
     parameters_clear_grad(set);
     tape_begin();
-    backward(loss_of(recorded, forward(recorded, embeddings, &options)), NULL);
+    backward(loss_of(recorded, forward(recorded, embeddings, &options)), NULL, NULL);
     tape_end();
     tensor_to_host_float(grad(embeddings), of_embeddings);
     tensor_to_host_float(grad(set->items[0].value), of_parameter);

@@ -80,7 +80,7 @@ static void check_pass(const char *name, Llama *llama) {
     block_output_listen(NULL, NULL);
     Tensor *logits = llama_logits(llama, hidden, NULL);
     expect(name, "logits", logits, dtype, layers, 1);
-    backward(logits, convert(input("direction"), dtype));
+    backward(logits, convert(input("direction"), dtype), NULL);
     tape_end();
     expect(name, "grad", grad(embeddings), dtype, layers, 2);
 }

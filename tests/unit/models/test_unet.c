@@ -53,7 +53,7 @@ static void check(const UNetCase *test, DType dtype) {
     tape_begin();
     Tensor *feature = unet_features(unet, latents, test->timestep, context);
     recorded_expect(name, "feature", feature, want, bound(unet, dtype));
-    backward(feature, convert(recorded("unet", name, "direction"), dtype));
+    backward(feature, convert(recorded("unet", name, "direction"), dtype), NULL);
     tape_end();
     assert_int_equal(feature->shape[3], unet_feature_channels(unet));
     assert_int_equal(feature->shape[1], unet_feature_size(unet, (int)latents->shape[1]));

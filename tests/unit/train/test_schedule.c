@@ -59,7 +59,7 @@ static void give_gradient(ParameterSet *set, int index, float value) {
     tape_begin();
     scope_begin();
     Tensor *x = set->items[index].value;
-    backward(scale(mean(x), value * (float)tensor_numel(x)), NULL);
+    backward(scale(mean(x), value * (float)tensor_numel(x)), NULL, NULL);
     scope_end();
     tape_end();
 }
