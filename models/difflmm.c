@@ -73,8 +73,9 @@ static bool load_diffusion(DiffLMM *model, const char *sd, const char **option, 
         *option = "unet_feature_block";
     if (!model->unet) return false;
     model->latent_size = vae_latent_size(model->vae, model->options.image_size);
-    return check_diffusion(model, sd, option, error) &&
-           (model->options.implicit_captioner || load_empty_prompt(model, sd, error));
+    if (!check_diffusion(model, sd, option, error)) return false;
+    unet_set_timestep(model->unet, model->options.timestep);
+    return model->options.implicit_captioner || load_empty_prompt(model, sd, error);
 }
 
 static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, const char **option,
@@ -214,7 +215,7 @@ static Tensor *unet_pass(const DiffLMM *model, const FrozenFeatures *features,
                                                       member, RANDOM_DIFFUSION_NOISE),
                                       options->timestep);
     return unet_features(model->unet, convert(between->noisy_latents, options->dtype),
-                         options->timestep, between->context);
+                         between->context);
 }
 
 /// The empty prompt for every image: [B,T,width].

@@ -130,6 +130,7 @@ void unet_free(UNet *unet) {
     affine_release(&unet->conv_in);
     affine_release(&unet->time_linear_1);
     affine_release(&unet->time_linear_2);
+    tensor_release(unet->time);
     for (int i = 0; i < UNET_MAX_LEVELS; i++) {
         release_block(&unet->down[i]);
         release_block(&unet->up[i]);
@@ -158,7 +159,7 @@ int unet_feature_size(const UNet *unet, int latent_size) {
     return size_at_level(config, level ? level - 1 : 0, latent_size);
 }
 
-// ---- forward
+// ---- the timestep
 
 /// The sinusoidal embedding of the timestep (Vaswani et al. 2017, arXiv 1706.03762) [1,channels] of
 /// the first level.
@@ -176,12 +177,17 @@ static Tensor *sinusoid(const UNet *unet, int timestep) {
     return convert(x, unet->dtype);
 }
 
-/// What the residual blocks see of the time: [1,time_embedding_dim], with their SiLU applied.
-static Tensor *embed_time(const UNet *unet, int timestep) {
+void unet_set_timestep(UNet *unet, int timestep) {
     scope_begin();
     Tensor *t = silu(apply_linear(&unet->time_linear_1, sinusoid(unet, timestep)));
-    return scope_end_returning(silu(apply_linear(&unet->time_linear_2, t)));
+    tensor_release(unet->time);
+    unet->time = tensor_retain(silu(apply_linear(&unet->time_linear_2, t)));
+    unet->time->name = checked_strdup("time_embedding");
+    tensor_set_memory_kind(unet->time, MEMORY_WEIGHTS);
+    scope_end();
 }
+
+// ---- forward
 
 typedef struct BlockName {
     char text[32];
@@ -252,8 +258,9 @@ static Tensor *run_up(const UNet *unet, int b, Tensor *x, Tensor *time, Tensor *
     return scope_end_returning(block_output(x, "%s", name.text));
 }
 
-Tensor *unet_features(const UNet *unet, Tensor *latents, int timestep, Tensor *context) {
+Tensor *unet_features(const UNet *unet, Tensor *latents, Tensor *context) {
     const UNetConfig *config = &unet->config;
+    CHECK(unet->time, "unet_features: no timestep is set");
     CHECK(latents->rank == 4 && latents->shape[3] == config->in_channels && context->rank == 3 &&
               context->shape[0] == latents->shape[0] &&
               context->shape[2] == config->cross_attention_dim,
@@ -261,7 +268,7 @@ Tensor *unet_features(const UNet *unet, Tensor *latents, int timestep, Tensor *c
           tensor_describe(context));
     scope_begin();
     Skips skips = {0};
-    Tensor *time = embed_time(unet, timestep);
+    Tensor *time = unet->time;
     context = convert(context, unet->dtype);
     Tensor *x = push(&skips, apply_conv3x3(&unet->conv_in, convert(latents, unet->dtype)));
     x = run_down(unet, x, time, context, &skips);

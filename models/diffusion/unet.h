@@ -26,6 +26,9 @@ typedef struct UNet {
     /// the last up block that is run
     int feature_block;
     Affine conv_in, time_linear_1, time_linear_2;
+    /// What the residual blocks see of the timestep: [1,time_embedding_dim], of `dtype`, with their
+    /// SiLU applied; NULL: no timestep is set
+    Tensor *time;
     UNetBlock down[UNET_MAX_LEVELS], mid, up[UNET_MAX_LEVELS];
 } UNet;
 
@@ -37,14 +40,17 @@ UNet *unet_load(const char *directory, int feature_block, Device *device, DType 
                 Error *error);
 void unet_free(UNet *unet);
 
+/// The timestep of every pass from now on, one for whole batches: embeds it, once.
+void unet_set_timestep(UNet *unet, int timestep);
+
 /// Channels of the feature.
 int unet_feature_channels(const UNet *unet);
 /// Height (or width) of the feature for latents of that height (or width); 0 if they are too small
 /// for the levels.
 int unet_feature_size(const UNet *unet, int latent_size);
 
-/// latents [B,h,w,in_channels]; one timestep for the batch; context [B,N,cross_attention_dim];
-/// returns the up block's output, after its upsampler if it has one:
+/// latents [B,h,w,in_channels], noised to the timestep that was set; context
+/// [B,N,cross_attention_dim]; returns the up block's output, after its upsampler if it has one:
 /// [B,H,W,unet_feature_channels()]. Differentiable in context (and latents); what comes before the
 /// first layer that sees a context that is trained leaves nothing on the tape.
-Tensor *unet_features(const UNet *unet, Tensor *latents, int timestep, Tensor *context);
+Tensor *unet_features(const UNet *unet, Tensor *latents, Tensor *context);

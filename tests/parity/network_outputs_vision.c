@@ -61,7 +61,9 @@ static void run_vae(Run *run, void *network) {
 static void release_vae(void *network) { vae_encoder_free(network); }
 
 static void *load_unet(Run *run, const char *folder, Device *device, DType dtype, Error *error) {
-    return unet_load(folder, run_option_int(run, "block", 1), device, dtype, error);
+    UNet *unet = unet_load(folder, run_option_int(run, "block", 1), device, dtype, error);
+    if (unet) unet_set_timestep(unet, run_option_int(run, "timestep", 100));
+    return unet;
 }
 
 static void run_unet(Run *run, void *network) {
@@ -73,7 +75,7 @@ static void run_unet(Run *run, void *network) {
     if (backwards) require_grad(context);
     if (latents_too) require_grad(latents);
     tape_begin();
-    Tensor *feature = unet_features(unet, latents, run_option_int(run, "timestep", 100), context);
+    Tensor *feature = unet_features(unet, latents, context);
     run_phase(run, unet->device, RUN_FORWARD);
     if (backwards) {
         backward(feature, convert(run_input(run, unet->device, "direction"), unet->dtype), NULL);

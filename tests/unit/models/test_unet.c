@@ -16,10 +16,11 @@ typedef struct UNetCase {
 static const UNetCase cases[] = {{"unet_sd1", 1, 100}, {"unet_sd2", 0, 0}, {"unet_last", 1, 999}};
 enum { CASES = sizeof cases / sizeof *cases };
 
-static UNet *open_unet(const char *name, int block, DType dtype) {
+static UNet *open_unet(const UNetCase *test, DType dtype) {
     Error error = {0};
-    UNet *unet = unet_load(recorded_path(name), block, case_device(), dtype, &error);
+    UNet *unet = unet_load(recorded_path(test->name), test->block, case_device(), dtype, &error);
     if (!unet) fail_msg("%s", error.message);
+    unet_set_timestep(unet, test->timestep);
     return unet;
 }
 
@@ -44,14 +45,14 @@ static double bound(const UNet *unet, DType dtype) {
 static void check(const UNetCase *test, DType dtype) {
     case_begin();
     const char *name = test->name;
-    UNet *unet = open_unet(name, test->block, dtype);
+    UNet *unet = open_unet(test, dtype);
     Tensor *latents = recorded("unet", name, "latents"),
            *context = recorded("unet", name, "context");
     Tensor *want = recorded("unet", name, "feature");
     require_grad(latents);
     require_grad(context);
     tape_begin();
-    Tensor *feature = unet_features(unet, latents, test->timestep, context);
+    Tensor *feature = unet_features(unet, latents, context);
     recorded_expect(name, "feature", feature, want, bound(unet, dtype));
     backward(feature, convert(recorded("unet", name, "direction"), dtype), NULL);
     tape_end();
@@ -85,7 +86,7 @@ static int recorded_nodes(const UNet *unet, const UNetCase *test, bool train_con
     Tensor *context = recorded("unet", test->name, "context");
     if (train_context) require_grad(context);
     tape_begin();
-    unet_features(unet, recorded("unet", test->name, "latents"), test->timestep, context);
+    unet_features(unet, recorded("unet", test->name, "latents"), context);
     int nodes = tape_length();
     tape_end();
     case_end();
@@ -96,7 +97,7 @@ static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
     (void)state;
     int64_t before = case_device()->bytes_in_use;
     const UNetCase *test = &cases[0];
-    UNet *unet = open_unet(test->name, test->block, FLOAT32);
+    UNet *unet = open_unet(test, FLOAT32);
     assert_int_equal(recorded_nodes(unet, test, false), 0);
     int trained = recorded_nodes(unet, test, true);
     assert_true(trained > 0);
@@ -109,7 +110,7 @@ static void only_what_follows_a_trained_context_is_on_the_tape(void **state) {
     require_grad(latents);
     require_grad(context);
     tape_begin();
-    unet_features(unet, latents, test->timestep, context);
+    unet_features(unet, latents, context);
     assert_true(tape_length() >= trained + 17);
     tape_end();
     case_end();
