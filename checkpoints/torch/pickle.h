@@ -16,7 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PICKLE_MAX_BYTES = 1 << 27, PICKLE_MAX_DEPTH = 100 };
+enum { PICKLE_MAX_BYTES = 1 << 30, PICKLE_MAX_DEPTH = 100 };
 
 typedef enum PickleKind {
     PICKLE_NONE,
@@ -35,7 +35,8 @@ typedef enum PickleKind {
     PICKLE_DICT,
     /// a class or function that the caller listed: `text` is its name, "torch.FloatStorage"
     PICKLE_GLOBAL,
-    /// what calling a global would give: items[0] the global, items[1] the tuple of arguments
+    /// what calling a global would give: items[0] the global, items[1] the tuple of arguments;
+    /// items[2], of numpy's types and arrays only, what fills it
     PICKLE_CALL,
     /// an object outside of the pickle: items[0] is its id
     PICKLE_PERSISTENT,
@@ -67,6 +68,8 @@ Pickle *pickle_read(const void *bytes, size_t size, const char *const *globals, 
                     Error *error);
 /// A file that is one pickle, without any globals. NULL on failure.
 Pickle *pickle_open(const char *path, Error *error);
+/// The same, with these accepted.
+Pickle *pickle_open_with(const char *path, const char *const *globals, Error *error);
 void pickle_close(Pickle *pickle);
 const PickleValue *pickle_root(const Pickle *pickle);
 

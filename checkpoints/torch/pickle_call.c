@@ -20,6 +20,11 @@ bool pickle_is_own_global(const char *name) {
     return false;
 }
 
+bool pickle_takes_state(const char *name) {
+    return !strcmp(name, "numpy.dtype") || !strcmp(name, "numpy.core.multiarray._reconstruct") ||
+           !strcmp(name, "numpy._core.multiarray._reconstruct");
+}
+
 static PickleValue *refuse(Error *error, const char *what) {
     error_set(error, "damaged: %s", what);
     return NULL;

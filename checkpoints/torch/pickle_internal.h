@@ -38,6 +38,8 @@ bool pickle_append(PickleValue *container, PickleValue *const *items, size_t cou
 
 /// A name that is always accepted: containers that Python pickles by a call.
 bool pickle_is_own_global(const char *name);
+/// A name whose call gives something empty that a state fills: numpy's types and arrays.
+bool pickle_takes_state(const char *name);
 /// operands[0], a GLOBAL, called with operands[1], a TUPLE: one of those containers, otherwise a
 /// CALL. NULL on failure.
 PickleValue *pickle_call(Pickle *pickle, PickleValue *const operands[2], Error *error);

@@ -198,11 +198,16 @@ static bool call(PickleReader *reader) {
     return result && pickle_push(reader, result);
 }
 
-/// The attributes of an OrderedDict (`_metadata` of a state dict) are dropped; nothing else may
-/// have any.
+/// The attributes of an OrderedDict (`_metadata` of a state dict) are dropped, what fills an array
+/// is kept; nothing else may have any.
 static bool build(PickleReader *reader) {
     if (!has_values(reader, 2)) return false;
-    const PickleValue *instance = reader->stack[reader->depth - 2];
+    PickleValue *instance = reader->stack[reader->depth - 2];
+    if (instance->kind == PICKLE_CALL && instance->count == 2 &&
+        pickle_takes_state(instance->items[0]->text)) {
+        pickle_append(instance, &reader->stack[--reader->depth], 1);
+        return true;
+    }
     if (instance->kind != PICKLE_DICT)
         return error_set(reader->error, "sets attributes of %s, which is refused",
                          instance->kind == PICKLE_CALL ? instance->items[0]->text
@@ -371,7 +376,9 @@ Pickle *pickle_read(const void *bytes, size_t size, const char *const *globals, 
     return NULL;
 }
 
-Pickle *pickle_open(const char *path, Error *error) {
+Pickle *pickle_open(const char *path, Error *error) { return pickle_open_with(path, NULL, error); }
+
+Pickle *pickle_open_with(const char *path, const char *const *globals, Error *error) {
     MappedFile file;
     if (!mapped_file_open(&file, path, error)) return NULL;
     size_t used;
@@ -380,7 +387,7 @@ Pickle *pickle_open(const char *path, Error *error) {
         error_set(error, "%s: %zu bytes; a pickle may have at most %d", path, file.size,
                   PICKLE_MAX_BYTES);
     } else {
-        pickle = pickle_read(file.bytes, file.size, NULL, &used, error);
+        pickle = pickle_read(file.bytes, file.size, globals, &used, error);
         if (!pickle) error_context(error, "%s", path);
     }
     if (pickle && used != file.size) {
