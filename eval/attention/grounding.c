@@ -1,5 +1,6 @@
 #include "eval/attention/grounding.h"
 
+#include "eval/phrases/token_spans.h"
 #include "eval/segmenters/region_growing.h"
 
 #include <stdlib.h>
@@ -41,10 +42,8 @@ void pointing_free(Pointing *pointing) {
 }
 
 int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens) {
-    int count = 0;
-    for (int t = 0; t < answer->num_tokens; t++)
-        if (answer->token_begin[t] < end && answer->token_end[t] > begin) tokens[count++] = t;
-    return count;
+    return tokens_of_span(answer->token_begin, answer->token_end, answer->num_tokens, begin, end,
+                          tokens);
 }
 
 Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
