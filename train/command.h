@@ -1,10 +1,13 @@
 /// The verbs of the program. `difflmm VERB ...` runs command_VERB() of train/command_VERB.c; a verb
 /// is added by its line in VERBS.
 ///
+/// What a verb takes is a table there (train/arguments.h), from which its --help comes.
+///
 /// A command gets the arguments from its own name on (argv[0] is the verb), prints results to
 /// stdout and everything else to stderr, and returns an exit code.
 #pragma once
 #include "autograd/error.h"
+#include "train/arguments.h"
 #include "train/config/config.h"
 
 enum {
@@ -31,17 +34,27 @@ enum {
 VERBS(DECLARE_COMMAND)
 #undef DECLARE_COMMAND
 
-/// True if an argument is --help or -h.
-bool command_asks_for_help(int argc, char **argv);
+/// Reads the arguments of a command into its structure (train/arguments.h). False if the command
+/// ends here, with *exit_code: help was asked for and printed, or the arguments are wrong, and it
+/// was said how. True: the caller calls arguments_free().
+bool command_begin(const CommandLine *line, int argc, char **argv, void *arguments, int *exit_code);
+
+/// The first half of it: prints the help if that is asked for, and returns whether it was.
+bool command_gives_help(const CommandLine *line, int argc, char **argv);
+
+/// The rows of what most commands take: members `config`, a path, and `settings`, an ArgumentList.
+#define CONFIG_ARGUMENT(type)                                                               \
+    {                                                                                       \
+        "CONFIG", NULL, "a configuration, a YAML file; configs/ holds some", ARGUMENT_PATH, \
+            INTO(type, config), ARGUMENT_REQUIRED                                           \
+    }
+#define SETTINGS_ARGUMENT(type)                                                     \
+    {                                                                               \
+        "section.key=value", NULL,                                                  \
+            "sets a key of the configuration; 'difflmm config' explains every one", \
+            ARGUMENT_SETTINGS, INTO(type, settings)                                 \
+    }
 
 /// Prints "difflmm VERB: <message>" to stderr and returns `exit_code`, or EXIT_USAGE if the
 /// configuration is to blame.
 int command_refuse(const char *verb, const Error *error, int exit_code);
-
-/// Whether a text for the model is one: UTF-8. `name` says which, for the message: "--text". NULL
-/// is no text, and right.
-bool command_check_text(const char *name, const char *text, Error *error);
-
-/// Loads the configuration from arguments of the form CONFIG [section.key=value ...], argv[0] being
-/// the verb. NULL: the error says what was wrong (exit with EXIT_USAGE).
-Config *command_load_config(int argc, char **argv, Error *error);

@@ -4,51 +4,68 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char HELP[] =
-    "usage: difflmm config                              every key: meaning, type, range, default\n"
-    "       difflmm config SECTION                      the keys of model, lora, data, training or "
-    "eval\n"
-    "       difflmm config SECTION.KEY                  one key\n"
-    "       difflmm config FILE.yaml [section.key=value ...]\n"
-    "                                                   checks a configuration and prints what it "
-    "comes\n"
-    "                                                   to, defaults and command line included\n"
+typedef struct ConfigArguments {
+    ArgumentList names, settings;
+} ConfigArguments;
+
+static const Argument ARGUMENTS[] = {
+    {"NAME", NULL,
+     "a section (model, lora, data, training, eval) or a key, as SECTION.KEY; or else FILE.yaml, a "
+     "configuration that is checked and shown as what it comes to, defaults and command line "
+     "included",
+     ARGUMENT_PATH, INTO(ConfigArguments, names), ARGUMENT_REPEATABLE},
+    {"section.key=value", NULL, "sets a key of FILE.yaml", ARGUMENT_SETTINGS,
+     INTO(ConfigArguments, settings)},
+    {0}};
+
+static const CommandLine LINE = {
+    "config",
+    "Explains keys of the configuration, meaning, type, range and default: without a name every "
+    "one. Or checks a configuration.\n"
     "\n"
-    "All of it is YAML: 'difflmm config > mine.yaml' is a start for a configuration of your own.\n"
-    "\n"
-    "examples:\n"
-    "  difflmm config training.learning_rate\n"
-    "  difflmm config configs/tiny_stage1.yaml training.max_steps=10\n";
+    "All of it is YAML: 'difflmm config > mine.yaml' is a start for a configuration of your own.\n",
+    ARGUMENTS,
+    "  difflmm config                                every key\n"
+    "  difflmm config training                       the keys of a section\n"
+    "  difflmm config training.learning_rate         one key\n"
+    "  difflmm config configs/tiny_stage1.yaml training.max_steps=10\n"};
 
 static bool is_file(const char *name) {
     const char *dot = strrchr(name, '.');
     return strchr(name, '/') || (dot && (!strcmp(dot, ".yaml") || !strcmp(dot, ".yml")));
 }
 
-static int print_resolved(int argc, char **argv) {
-    Error error = {0};
-    Config *config = command_load_config(argc, argv, &error);
-    if (!config) return command_refuse("config", &error, EXIT_USAGE);
+static bool print_resolved(const char *path, const ArgumentList *settings, Error *error) {
+    Config *config = config_load(path, settings->values, settings->count, error);
+    if (!config) return false;
     char *yaml = config_to_yaml(config);
     fputs(yaml, stdout);
     free(yaml);
     config_free(config);
-    return EXIT_DONE;
+    return true;
+}
+
+static bool print(const ArgumentList *names, const ArgumentList *settings, Error *error) {
+    const bool has_file = names->count && is_file(names->values[0]);
+    if (has_file && names->count > 1)
+        return error_set(error, "'%s' is not of the form section.key=value", names->values[1]);
+    if (has_file) return print_resolved(names->values[0], settings, error);
+    if (settings->count)
+        return error_set(error, "a setting is one of a file: difflmm config FILE.yaml %s",
+                         settings->values[0]);
+    if (!names->count) config_document(stdout);
+    for (int i = 0; i < names->count; i++)
+        if (!config_document_key(stdout, names->values[i], error)) return false;
+    return true;
 }
 
 int command_config(int argc, char **argv) {
-    if (command_asks_for_help(argc, argv)) {
-        fputs(HELP, stdout);
-        return EXIT_DONE;
-    }
-    if (argc == 1) {
-        config_document(stdout);
-        return EXIT_DONE;
-    }
-    if (is_file(argv[1])) return print_resolved(argc, argv);
+    ConfigArguments arguments = {0};
     Error error = {0};
-    for (int i = 1; i < argc; i++)
-        if (!config_document_key(stdout, argv[i], &error))
-            return command_refuse("config", &error, EXIT_USAGE);
-    return EXIT_DONE;
+    int exit_code = EXIT_DONE;
+    if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
+    if (!print(&arguments.names, &arguments.settings, &error))
+        exit_code = command_refuse("config", &error, EXIT_USAGE);
+    arguments_free(&LINE, &arguments);
+    return exit_code;
 }

@@ -13,19 +13,24 @@
 
 enum { BATCH_SIZE = 32 };
 
-static const char HELP[] =
-    "usage: difflmm eval CONFIG [section.key=value ...]\n"
-    "\n"
+typedef struct EvalArguments {
+    const char *config;
+    ArgumentList settings;
+} EvalArguments;
+
+static const Argument ARGUMENTS[] = {
+    CONFIG_ARGUMENT(EvalArguments), SETTINGS_ARGUMENT(EvalArguments), {0}};
+
+static const CommandLine LINE = {
+    "eval",
     "Lets the model describe every image of eval.annotations and counts how often its attention, "
-    "at the step\n"
-    "that produced a noun, points into an object of that class. Writes "
-    "eval.output_dir/results.json and\n"
-    "eval.output_dir/pictures/. eval.checkpoint=null evaluates the adapters as initialised.\n"
-    "\n"
-    "examples:\n"
+    "at the step that produced a noun, points into an object of that class. Writes "
+    "eval.output_dir/results.json and eval.output_dir/pictures/. eval.checkpoint=null evaluates "
+    "the adapters as initialised.\n",
+    ARGUMENTS,
     "  difflmm eval configs/tiny_eval.yaml\n"
     "  difflmm eval configs/tiny_eval.yaml eval.layers=[2] eval.output_dir=runs/tiny/eval/layer2\n"
-    "  difflmm config eval                         what can be set\n";
+    "  difflmm config eval                         what can be set\n"};
 
 static void show(void *context, int64_t done, int64_t total, const PointAccuracy *so_far) {
     (void)total;
@@ -106,13 +111,14 @@ static bool evaluate(const Config *config, Error *error) {
 }
 
 int command_eval(int argc, char **argv) {
-    if (command_asks_for_help(argc, argv)) {
-        fputs(HELP, stdout);
-        return EXIT_DONE;
-    }
+    EvalArguments arguments = {0};
     Error error = {0};
+    int exit_code;
+    if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
     stop_request_listen();
-    Config *config = command_load_config(argc, argv, &error);
+    Config *config =
+        config_load(arguments.config, arguments.settings.values, arguments.settings.count, &error);
+    arguments_free(&LINE, &arguments);
     if (!config) return command_refuse("eval", &error, EXIT_USAGE);
     bool complete = config_require_model(config, &error) &&
                     config_require(config, &error, "eval.annotations", "eval.image_folder",

@@ -19,86 +19,61 @@
 /// As Hugging Face's libraries cut.
 static const int64_t SHARD_BYTES = 5000000000;
 
-static const char HELP[] =
-    "usage: difflmm export SOURCE DIR [--merge] [--format bin|safetensors] "
-    "[section.key=value ...]\n"
-    "\n"
-    "Writes the trained weights of SOURCE (a checkpoint, or a run's folder, whose newest "
-    "checkpoint "
-    "is meant) in\n"
-    "the published files into DIR, which must not exist:\n"
-    "\n"
-    "  after stage 1   mm_projector.bin\n"
-    "  after stage 2   non_lora_trainables.bin, adapter_config.json, adapter_model.safetensors "
-    "(PEFT)\n"
-    "  --merge         the language model with LoRA merged into it, as safetensors shards with "
-    "config.json and\n"
-    "                  tokenizer, and mm_projector.bin\n"
-    "\n"
-    "  --format        of mm_projector and non_lora_trainables: bin is PyTorch's, which LLaVA and "
-    "the published\n"
-    "                  code read; safetensors\n"
-    "\n"
-    "The configuration is the checkpoint's own; keys may be set to say where networks are now "
-    "(model.llm=DIR).\n"
-    "SOURCE may also be published adapters (a folder with non_lora_trainables.bin and a PEFT "
-    "adapter), for\n"
-    "--merge say; then nothing but the keys that are given configures them.\n"
-    "What was exported is read by model.adapters (training) and eval.checkpoint (eval, ground, "
-    "features).\n"
-    "\n"
-    "examples:\n"
-    "  difflmm export runs/tiny/stage2 runs/tiny/published\n"
-    "  difflmm export runs/tiny/stage2 runs/tiny/merged --merge\n";
-
 typedef struct ExportArguments {
     const char *source, *target;
     bool merge;
     PublishedFormat format;
-    const char *overrides[64];
-    int num_overrides;
+    ArgumentList settings;
 } ExportArguments;
 
-static bool parse_format(const char *text, PublishedFormat *format, Error *error) {
-    bool bin = text && !strcmp(text, "bin"), safetensors = text && !strcmp(text, "safetensors");
-    *format = safetensors ? PUBLISHED_SAFETENSORS : PUBLISHED_BIN;
-    return bin || safetensors || error_set(error, "--format needs a value, bin or safetensors");
-}
+static const char *const FORMATS[] = {
+    [PUBLISHED_BIN] = "bin", [PUBLISHED_SAFETENSORS] = "safetensors", NULL};
 
-static bool parse_arguments(int argc, char **argv, ExportArguments *out, Error *error) {
-    *out = (ExportArguments){0};
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--merge")) {
-            out->merge = true;
-        } else if (!strcmp(argv[i], "--format")) {
-            if (!parse_format(argv[++i], &out->format, error)) return false;
-        } else if (argv[i][0] == '-') {
-            return error_set(error, "there is no option '%s'; 'difflmm export --help' explains",
-                             argv[i]);
-        } else if (!out->source) {
-            out->source = argv[i];
-        } else if (!out->target) {
-            out->target = argv[i];
-        } else {
-            if (out->num_overrides == 64) return error_set(error, "more than 64 settings");
-            out->overrides[out->num_overrides++] = argv[i];
-        }
-    }
-    return out->target ||
-           error_set(error, "expected a checkpoint or a run's folder, and the folder "
-                            "to be made; 'difflmm export --help' explains");
-}
+static const Argument ARGUMENTS[] = {
+    {"SOURCE", NULL,
+     "a checkpoint, or a run's folder, whose newest checkpoint is meant; or, for --merge say, "
+     "published adapters (a folder with non_lora_trainables.bin and a PEFT adapter), which nothing "
+     "but the keys that are given configures",
+     ARGUMENT_PATH, INTO(ExportArguments, source), ARGUMENT_REQUIRED},
+    {"DIR", NULL, "the folder to be made; it must not exist", ARGUMENT_PATH,
+     INTO(ExportArguments, target), ARGUMENT_REQUIRED},
+    {"--merge", NULL,
+     "the language model with LoRA merged into it, as safetensors shards with config.json and "
+     "tokenizer, and mm_projector.bin",
+     ARGUMENT_FLAG, INTO(ExportArguments, merge)},
+    {"--format", "bin|safetensors",
+     "of mm_projector and non_lora_trainables: bin (the default) is PyTorch's, which LLaVA and the "
+     "published code read",
+     ARGUMENT_NAME, INTO(ExportArguments, format), .names = FORMATS},
+    {"section.key=value", NULL,
+     "sets a key of the configuration, which is the checkpoint's own, to say where networks are "
+     "now: model.llm=DIR",
+     ARGUMENT_SETTINGS, INTO(ExportArguments, settings)},
+    {0}};
+
+static const CommandLine LINE = {
+    "export",
+    "Writes the trained weights of SOURCE in the published files into DIR:\n"
+    "\n"
+    "  after stage 1   mm_projector.bin\n"
+    "  after stage 2   non_lora_trainables.bin, adapter_config.json, adapter_model.safetensors "
+    "(PEFT)\n"
+    "\n"
+    "What was exported is read by model.adapters (training) and eval.checkpoint (eval, ground, "
+    "features).\n",
+    ARGUMENTS,
+    "  difflmm export runs/tiny/stage2 runs/tiny/published\n"
+    "  difflmm export runs/tiny/stage2 runs/tiny/merged --merge\n"};
 
 /// The configuration that the source was trained with, settings of the command line on top.
 static Config *load_config(const ExportArguments *arguments, Error *error) {
+    const ArgumentList *settings = &arguments->settings;
     if (published_adapters_at(arguments->source))
-        return config_load(NULL, arguments->overrides, arguments->num_overrides, error);
+        return config_load(NULL, settings->values, settings->count, error);
     Config *config = NULL;
     char *path = checkpoint_resolve(arguments->source, error);
     char *text = path ? training_checkpoint_config(path, error) : NULL;
-    if (text)
-        config =
-            config_load_text(text, path, arguments->overrides, arguments->num_overrides, error);
+    if (text) config = config_load_text(text, path, settings->values, settings->count, error);
     free(text);
     free(path);
     return config;
@@ -155,22 +130,24 @@ static bool export_to(const Config *config, const ExportArguments *arguments, Er
     return true;
 }
 
-int command_export(int argc, char **argv) {
-    if (command_asks_for_help(argc, argv)) {
-        fputs(HELP, stdout);
-        return EXIT_DONE;
-    }
+static int run(const ExportArguments *arguments) {
     Error error = {0};
-    ExportArguments arguments;
     stop_request_listen();
-    if (!parse_arguments(argc, argv, &arguments, &error))
-        return command_refuse("export", &error, EXIT_USAGE);
-    Config *config = load_config(&arguments, &error);
+    Config *config = load_config(arguments, &error);
     if (!config) return command_refuse("export", &error, EXIT_FAILED);
     // Networks that nothing is read from need not be known.
-    bool complete = arguments.merge ? config_require(config, &error, "model.llm", NULL)
-                                    : config_require_model(config, &error);
-    bool ok = complete && export_to(config, &arguments, &error);
+    bool complete = arguments->merge ? config_require(config, &error, "model.llm", NULL)
+                                     : config_require_model(config, &error);
+    bool ok = complete && export_to(config, arguments, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("export", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+}
+
+int command_export(int argc, char **argv) {
+    ExportArguments arguments = {0};
+    int exit_code;
+    if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
+    exit_code = run(&arguments);
+    arguments_free(&LINE, &arguments);
+    return exit_code;
 }

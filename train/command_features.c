@@ -12,62 +12,35 @@
 
 enum { MOST_TENSORS = 16 };
 
-static const char HELP[] =
-    "usage: difflmm features CONFIG IMAGE --out FILE.safetensors [--text TEXT] [--noise "
-    "FILE.safetensors]\n"
-    "                        [section.key=value ...]\n"
-    "\n"
-    "Runs the model of eval.checkpoint (null: as initialised by eval.seed) once and writes, in "
-    "float32 and\n"
-    "channels last: image, clip_features, moments, latents, noisy_latents, context, unet_feature,\n"
-    "visual_tokens, and with --text logits (of every position of the packed sequence), token_ids, "
-    "loss (mean\n"
-    "over the supervised tokens).\n"
-    "\n"
-    "  --text    what the model is to say about IMAGE; data.version is its template\n"
-    "  --noise   tensors 'vae' and 'diffusion' [ensemble_size,h,w,channels]: the standard normal "
-    "noise of the\n"
-    "            latents' sample and of the diffusion step; without it both are drawn from "
-    "eval.seed\n"
-    "\n"
-    "example:\n"
-    "  difflmm features configs/tiny_stage1.yaml runs/tiny-world/test/images/000000500003.jpg "
-    "--out features.safetensors\n";
-
 typedef struct FeatureArguments {
     const char *config, *image, *out, *text, *noise;
-    const char *overrides[64];
-    int num_overrides;
+    ArgumentList settings;
 } FeatureArguments;
 
-static bool parse_arguments(int argc, char **argv, FeatureArguments *out, Error *error) {
-    *out = (FeatureArguments){0};
-    const struct {
-        const char *name, **value;
-    } options[] = {{"--out", &out->out}, {"--text", &out->text}, {"--noise", &out->noise}};
-    for (int i = 1; i < argc; i++) {
-        const char **value = NULL;
-        for (size_t k = 0; k < sizeof options / sizeof *options; k++)
-            if (!strcmp(argv[i], options[k].name)) value = options[k].value;
-        if (value && i + 1 == argc) return error_set(error, "%s needs a value", argv[i]);
-        if (!value && argv[i][0] == '-')
-            return error_set(error, "there is no option '%s'; 'difflmm features --help' explains",
-                             argv[i]);
-        if (out->num_overrides == 64) return error_set(error, "more than 64 settings");
-        if (value)
-            *value = argv[++i];
-        else if (!out->config)
-            out->config = argv[i];
-        else if (!out->image)
-            out->image = argv[i];
-        else
-            out->overrides[out->num_overrides++] = argv[i];
-    }
-    if (!out->config || !out->image || !out->out)
-        return error_set(error, "expected a configuration, an image and --out FILE; 'difflmm "
-                                "features --help' explains");
-    return command_check_text("--text", out->text, error);
-}
+static const Argument ARGUMENTS[] = {
+    CONFIG_ARGUMENT(FeatureArguments),
+    {"IMAGE", NULL, "JPEG or PNG", ARGUMENT_PATH, INTO(FeatureArguments, image), ARGUMENT_REQUIRED},
+    {"--out", "FILE", "the safetensors that are written", ARGUMENT_PATH,
+     INTO(FeatureArguments, out), ARGUMENT_REQUIRED},
+    {"--text", "TEXT", "what the model is to say about IMAGE; data.version is its template",
+     ARGUMENT_TEXT, INTO(FeatureArguments, text)},
+    {"--noise", "FILE",
+     "safetensors with tensors 'vae' and 'diffusion' [ensemble_size,h,w,channels]: the standard "
+     "normal noise of the latents' sample and of the diffusion step; without it both are drawn "
+     "from eval.seed",
+     ARGUMENT_PATH, INTO(FeatureArguments, noise)},
+    SETTINGS_ARGUMENT(FeatureArguments),
+    {0}};
+
+static const CommandLine LINE = {
+    "features",
+    "Runs the model of eval.checkpoint (null: as initialised by eval.seed) once and writes, in "
+    "float32 and channels last: image, clip_features, moments, latents, noisy_latents, context, "
+    "unet_feature, visual_tokens, and with --text logits (of every position of the packed "
+    "sequence), token_ids, loss (mean over the supervised tokens).\n",
+    ARGUMENTS,
+    "  difflmm features configs/tiny_stage1.yaml runs/tiny-world/test/images/000000500003.jpg "
+    "--out features.safetensors\n"};
 
 // ---- what is written
 
@@ -223,21 +196,23 @@ static bool features_of(const Config *config, const FeatureArguments *arguments,
     return ok;
 }
 
-int command_features(int argc, char **argv) {
-    if (command_asks_for_help(argc, argv)) {
-        fputs(HELP, stdout);
-        return EXIT_DONE;
-    }
+static int run(const FeatureArguments *arguments) {
     Error error = {0};
-    FeatureArguments arguments;
-    Config *config = NULL;
-    if (parse_arguments(argc, argv, &arguments, &error))
-        config =
-            config_load(arguments.config, arguments.overrides, arguments.num_overrides, &error);
+    Config *config = config_load(arguments->config, arguments->settings.values,
+                                 arguments->settings.count, &error);
     if (!config) return command_refuse("features", &error, EXIT_USAGE);
     bool complete = config_require_model(config, &error);
     bool ok = complete && trained_weights_settle(config, &error) &&
-              features_of(config, &arguments, &error);
+              features_of(config, arguments, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("features", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+}
+
+int command_features(int argc, char **argv) {
+    FeatureArguments arguments = {0};
+    int exit_code;
+    if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
+    exit_code = run(&arguments);
+    arguments_free(&LINE, &arguments);
+    return exit_code;
 }

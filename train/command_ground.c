@@ -15,71 +15,31 @@
 
 enum { PICTURE_SIDE = 768 };
 
-static const char HELP[] = "usage: difflmm ground CONFIG IMAGE [PROMPT] --out DIR [--words "
-                           "WORD,WORD,...] [section.key=value ...]\n"
-                           "\n"
-                           "Asks the model of eval.checkpoint about IMAGE (PROMPT: eval.prompt by "
-                           "default) and reads from its attention\n"
-                           "where the things are that the answer names. Prints the answer and a "
-                           "point per phrase; DIR receives\n"
-                           "answer.json, overlay.png and mask-<phrase>.png.\n"
-                           "\n"
-                           "  --words   nouns to look for in the answer; by default the category "
-                           "names of eval.annotations\n"
-                           "\n"
-                           "example:\n"
-                           "  difflmm ground configs/tiny_eval.yaml "
-                           "runs/tiny-world/test/images/000000500003.jpg --out runs/ground\n";
-
 typedef struct GroundArguments {
-    const char *config, *image, *prompt, *out;
-    char *words;
-    const char *overrides[64];
-    int num_overrides;
+    const char *config, *image, *prompt, *out, *words;
+    ArgumentList settings;
 } GroundArguments;
 
-static bool is_override(const char *argument) {
-    const char *dot = strchr(argument, '.'), *equals = strchr(argument, '='),
-               *space = strchr(argument, ' ');
-    return dot && equals && dot < equals && (!space || equals < space);
-}
+static const Argument ARGUMENTS[] = {
+    CONFIG_ARGUMENT(GroundArguments),
+    {"IMAGE", NULL, "JPEG or PNG", ARGUMENT_PATH, INTO(GroundArguments, image), ARGUMENT_REQUIRED},
+    {"PROMPT", NULL, "what the model is asked; by default eval.prompt", ARGUMENT_TEXT,
+     INTO(GroundArguments, prompt)},
+    {"--out", "DIR", "receives answer.json, overlay.png and mask-<phrase>.png", ARGUMENT_PATH,
+     INTO(GroundArguments, out), ARGUMENT_REQUIRED},
+    {"--words", "WORD,WORD,...",
+     "nouns to look for in the answer; by default the category names of eval.annotations",
+     ARGUMENT_TEXT, INTO(GroundArguments, words)},
+    SETTINGS_ARGUMENT(GroundArguments),
+    {0}};
 
-static bool parse_arguments(int argc, char **argv, GroundArguments *out, Error *error) {
-    *out = (GroundArguments){0};
-    for (int i = 1; i < argc; i++) {
-        bool is_option = !strcmp(argv[i], "--out") || !strcmp(argv[i], "--words");
-        if (is_option && i + 1 == argc) return error_set(error, "%s needs a value", argv[i]);
-        if (!strcmp(argv[i], "--out")) {
-            out->out = argv[++i];
-        } else if (!strcmp(argv[i], "--words")) {
-            out->words = argv[++i];
-        } else if (argv[i][0] == '-') {
-            return error_set(error, "there is no option '%s'; 'difflmm ground --help' explains",
-                             argv[i]);
-        } else if (out->image && is_override(argv[i])) {
-            if (out->num_overrides == 64) return error_set(error, "more than 64 settings");
-            out->overrides[out->num_overrides++] = argv[i];
-        } else if (!out->config) {
-            out->config = argv[i];
-        } else if (!out->image) {
-            out->image = argv[i];
-        } else if (!out->prompt) {
-            out->prompt = argv[i];
-        } else {
-            return error_set(
-                error, "what is '%s'? A configuration, an image and a prompt are given already",
-                argv[i]);
-        }
-    }
-    if (!out->config || !out->image || !out->out)
-        return error_set(
-            error,
-            "expected a configuration, an image and --out DIR; 'difflmm ground --help' explains");
-    if (out->words && strspn(out->words, ",") == strlen(out->words))
-        return error_set(error, "--words has no word");
-    return command_check_text("the prompt", out->prompt, error) &&
-           command_check_text("--words", out->words, error);
-}
+static const CommandLine LINE = {
+    "ground",
+    "Asks the model of eval.checkpoint about IMAGE and reads from its attention where the things "
+    "are that the answer names. Prints the answer and a point per phrase.\n",
+    ARGUMENTS,
+    "  difflmm ground configs/tiny_eval.yaml runs/tiny-world/test/images/000000500003.jpg --out "
+    "runs/ground\n"};
 
 // ---- results
 
@@ -136,14 +96,16 @@ static void print_answer(const Answer *answer, const Grounding *grounding) {
 typedef struct Nouns {
     const char **names;
     int count;
-    /// own the names, unless the words of the command line do
+    /// own the names: the words of the command line, or else the annotations
+    char *words;
     CocoAnnotations annotations;
 } Nouns;
 
-/// Cuts "ring,star" in place.
-static void split_words(char *words, Nouns *nouns) {
+/// Of "ring,star".
+static void split_words(const char *words, Nouns *nouns) {
+    nouns->words = checked_strdup(words);
     nouns->names = checked_calloc(strlen(words) / 2 + 1, sizeof *nouns->names);
-    for (char *word = strtok(words, ","); word; word = strtok(NULL, ","))
+    for (char *word = strtok(nouns->words, ","); word; word = strtok(NULL, ","))
         nouns->names[nouns->count++] = word;
 }
 
@@ -169,6 +131,7 @@ static bool read_nouns(const Config *config, const GroundArguments *arguments, N
 
 static void free_nouns(Nouns *nouns) {
     free(nouns->names);
+    free(nouns->words);
     coco_annotations_free(&nouns->annotations);
 }
 
@@ -226,21 +189,32 @@ static bool ground(const Config *config, const GroundArguments *arguments, Error
     return ok;
 }
 
-int command_ground(int argc, char **argv) {
-    if (command_asks_for_help(argc, argv)) {
-        fputs(HELP, stdout);
-        return EXIT_DONE;
+static Config *load_config(const GroundArguments *arguments, Error *error) {
+    const char *words = arguments->words;
+    if (words && strspn(words, ",") == strlen(words)) {
+        error_set(error, "--words has no word");
+        return NULL;
     }
+    return config_load(arguments->config, arguments->settings.values, arguments->settings.count,
+                       error);
+}
+
+static int run(const GroundArguments *arguments) {
     Error error = {0};
-    GroundArguments arguments;
-    Config *config = NULL;
-    if (parse_arguments(argc, argv, &arguments, &error))
-        config =
-            config_load(arguments.config, arguments.overrides, arguments.num_overrides, &error);
+    Config *config = load_config(arguments, &error);
     if (!config) return command_refuse("ground", &error, EXIT_USAGE);
     bool complete = config_require_model(config, &error);
     bool ok =
-        complete && trained_weights_settle(config, &error) && ground(config, &arguments, &error);
+        complete && trained_weights_settle(config, &error) && ground(config, arguments, &error);
     config_free(config);
     return ok ? EXIT_DONE : command_refuse("ground", &error, complete ? EXIT_FAILED : EXIT_USAGE);
+}
+
+int command_ground(int argc, char **argv) {
+    GroundArguments arguments = {0};
+    int exit_code;
+    if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
+    exit_code = run(&arguments);
+    arguments_free(&LINE, &arguments);
+    return exit_code;
 }

@@ -12,45 +12,43 @@
 #include "train/report/report_run.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static const char HELP[] =
-    "usage: difflmm report RUN [--out FILE] [--started SECONDS]\n"
-    "       difflmm report RUN RUN... [--out FILE]\n"
-    "\n"
-    "A RUN is the folder of one training, or one that holds NAME/metrics.jsonl of several and "
-    "eval/NAME/results.json\n"
-    "of evaluations: what 'difflmm train' and 'difflmm eval' leave.\n"
-    "\n"
-    "One run: writes RUN/report/index.html (one file: curves, figures, pictures) and "
-    "RUN/report/summary.json.\n"
-    "Several: writes one page with their curves over each other, their figures side by side, the "
-    "settings that differ,\n"
-    "and who ran them where.\n"
-    "Figures for machines go to stdout as well.\n"
-    "\n"
-    "  --out FILE          the page; by default RUN/report/index.html, or comparison.html beside "
-    "the first of several\n"
-    "                      runs. With it nothing is written in RUN\n"
-    "  --started SECONDS   when the whole job began (date +%s), for "
-    "seconds_total; without it seconds_total\n"
-    "                      is the sum of the parts\n"
-    "\n"
-    "examples:\n"
-    "  difflmm report runs/tiny\n"
-    "  difflmm report runs/tiny runs/tiny-llava --out comparison.html\n";
-
 typedef struct ReportArguments {
-    /// [count]
-    char **folders;
-    int count;
+    ArgumentList runs;
     /// NULL: the default
     const char *out;
     /// seconds since the epoch; 0: not told
     double started;
 } ReportArguments;
+
+static const Argument ARGUMENTS[] = {
+    {"RUN", NULL,
+     "the folder of one training, or one that holds NAME/metrics.jsonl of several and "
+     "eval/NAME/results.json of evaluations: what 'difflmm train' and 'difflmm eval' leave",
+     ARGUMENT_PATH, INTO(ReportArguments, runs), ARGUMENT_REQUIRED | ARGUMENT_REPEATABLE},
+    {"--out", "FILE",
+     "the page; by default RUN/report/index.html, or comparison.html beside the first of several "
+     "runs. With it nothing is written in RUN",
+     ARGUMENT_PATH, INTO(ReportArguments, out)},
+    {"--started", "SECONDS",
+     "when the whole job of a single RUN began (date +%s), for seconds_total; without it "
+     "seconds_total is the sum of the parts",
+     ARGUMENT_NUMBER, INTO(ReportArguments, started), .minimum = 1, .maximum = INFINITY},
+    {0}};
+
+static const CommandLine LINE = {
+    "report",
+    "One run: writes RUN/report/index.html (one file: curves, figures, pictures) and "
+    "RUN/report/summary.json. Several: writes one page with their curves over each other, their "
+    "figures side by side, the settings that differ, and who ran them where. Figures for machines "
+    "go to stdout as well.\n",
+    ARGUMENTS,
+    "  difflmm report runs/tiny\n"
+    "  difflmm report runs/tiny runs/tiny-llava --out comparison.html\n"};
 
 static double number(const json_t *object, const char *key) {
     return json_number_value(json_object_get(object, key));
@@ -254,12 +252,11 @@ static bool report_one(const ReportRun *run, const ReportArguments *arguments, E
 }
 
 /// So that runs/* may be given where an earlier comparison lies.
-static void leave_out_page(ReportArguments *arguments, const char *page) {
+static void leave_out_page(ArgumentList *runs, const char *page) {
     int kept = 0;
-    for (int i = 0; i < arguments->count; i++)
-        if (strcmp(arguments->folders[i], page) != 0)
-            arguments->folders[kept++] = arguments->folders[i];
-    arguments->count = kept;
+    for (int i = 0; i < runs->count; i++)
+        if (strcmp(runs->values[i], page) != 0) runs->values[kept++] = runs->values[i];
+    runs->count = kept;
 }
 
 /// Beside the folder, wherever its path leads ("." as well).
@@ -289,67 +286,38 @@ static bool report_several(const ReportRun *runs, int count, const char *path, E
 }
 
 static bool write_report(ReportArguments *arguments, Error *error) {
+    ArgumentList *folders = &arguments->runs;
     char *page =
-        arguments->out ? checked_strdup(arguments->out) : default_comparison(arguments->folders[0]);
-    if (arguments->count > 1) leave_out_page(arguments, page);
-    ReportRun *runs = checked_calloc((unsigned long)arguments->count + 1, sizeof *runs);
-    bool ok = arguments->count > 0 || error_set(error, "%s is a page, not a run", page);
-    for (int i = 0; ok && i < arguments->count; i++)
-        ok = report_run_read(&runs[i], arguments->folders[i], error);
-    if (ok && arguments->count == 1)
+        arguments->out ? checked_strdup(arguments->out) : default_comparison(folders->values[0]);
+    if (folders->count > 1) leave_out_page(folders, page);
+    ReportRun *runs = checked_calloc((unsigned long)folders->count + 1, sizeof *runs);
+    bool ok = folders->count > 0 || error_set(error, "%s is a page, not a run", page);
+    for (int i = 0; ok && i < folders->count; i++)
+        ok = report_run_read(&runs[i], folders->values[i], error);
+    if (ok && folders->count == 1)
         ok = report_one(runs, arguments, error);
     else if (ok)
-        ok = report_several(runs, arguments->count, page, error);
-    for (int i = 0; i < arguments->count; i++) report_run_free(&runs[i]);
+        ok = report_several(runs, folders->count, page, error);
+    for (int i = 0; i < folders->count; i++) report_run_free(&runs[i]);
     free(runs);
     free(page);
     return ok;
 }
 
-// ---- arguments
-
-static bool parse_started(const char *text, double *started, Error *error) {
-    char *end;
-    *started = strtod(text ? text : "", &end);
-    if (text && *text && !*end && *started > 0) return true;
-    return error_set(error, "--started needs seconds since 1970 (date +%%s), not '%s'",
-                     text ? text : "");
-}
-
-static bool parse_arguments(int argc, char **argv, ReportArguments *arguments, Error *error) {
-    for (int i = 1; i < argc; i++) {
-        if (!strcmp(argv[i], "--started")) {
-            if (!parse_started(argv[++i], &arguments->started, error)) return false;
-        } else if (!strcmp(argv[i], "--out")) {
-            arguments->out = argv[++i];
-            if (!arguments->out) return error_set(error, "--out needs a file");
-        } else if (argv[i][0] == '-') {
-            return error_set(error, "there is no option '%s'; 'difflmm report --help' explains",
-                             argv[i]);
-        } else {
-            arguments->folders[arguments->count++] = argv[i];
-        }
-    }
-    if (!arguments->count)
-        return error_set(error, "expected the folder of a run, or of several; 'difflmm report "
-                                "--help' explains");
-    return arguments->count == 1 || arguments->started <= 0 ||
-           error_set(error, "--started is about one run, not %d", arguments->count);
+static bool check_started(const ReportArguments *arguments, Error *error) {
+    return arguments->started <= 0 || arguments->runs.count == 1 ||
+           error_set(error, "--started is about one run, not %d", arguments->runs.count);
 }
 
 int command_report(int argc, char **argv) {
-    if (command_asks_for_help(argc, argv)) {
-        fputs(HELP, stdout);
-        return EXIT_DONE;
-    }
-    ReportArguments arguments = {.folders =
-                                     checked_calloc((unsigned long)argc + 1, sizeof(char *))};
+    ReportArguments arguments = {0};
     Error error = {0};
     int exit_code = EXIT_DONE;
-    if (!parse_arguments(argc, argv, &arguments, &error))
+    if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
+    if (!check_started(&arguments, &error))
         exit_code = command_refuse("report", &error, EXIT_USAGE);
     else if (!write_report(&arguments, &error))
         exit_code = command_refuse("report", &error, EXIT_FAILED);
-    free(arguments.folders);
+    arguments_free(&LINE, &arguments);
     return exit_code;
 }

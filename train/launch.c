@@ -2,7 +2,6 @@
 // odls_base_sigkill_timeout), saved or not. It hands SIGUSR1 on, though, and then waits. So this
 // process stays beside mpirun and translates.
 #include "train/launch.h"
-#include "autograd/text/utf8.h"
 
 #include "autograd/stop_request.h"
 #include "train/command.h"
@@ -20,44 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_PROCESSES = 65536 };
-
-static const char OPTION[] = "--processes";
-
 static pid_t mpirun;
-
-static int parse_count(const char *text) {
-    char *end;
-    errno = 0;
-    long count = text ? strtol(text, &end, 10) : 0;
-    if (text && end != text && !*end && !errno && count >= 1 && count <= MOST_PROCESSES)
-        return (int)count;
-    utf8_print(stderr, "difflmm train: %s %s: expected a number of processes, 1 or more\n", OPTION,
-               text ? text : "(nothing)");
-    return -1;
-}
-
-int launch_take_count(int *argc, char **argv) {
-    const size_t length = sizeof OPTION - 1;
-    int count = 0, kept = 0;
-    for (int i = 0; i < *argc && count >= 0; i++) {
-        bool found = !strncmp(argv[i], OPTION, length);
-        if (found && argv[i][length] == '=')
-            count = parse_count(argv[i] + length + 1);
-        else if (found && !argv[i][length])
-            count = parse_count(i + 1 < *argc ? argv[++i] : NULL);
-        else
-            argv[kept++] = argv[i];
-    }
-    argv[kept] = NULL;
-    *argc = kept;
-    if (count <= 0 || !process_group_is_launched()) return count;
-    fprintf(stderr,
-            "difflmm train: %s starts mpirun, and this process was started by mpirun or srun "
-            "already; leave one of them out\n",
-            OPTION);
-    return -1;
-}
 
 static void hand_on(int signal_number) {
     StopUrgency urgency = stop_request_note(signal_number);
@@ -105,10 +67,10 @@ static void become_mpirun(pid_t parent, char **arguments, const sigset_t *signal
     prepare_environment();
     execvp(arguments[0], arguments);
     if (errno == ENOENT)
-        fprintf(stderr,
-                "difflmm train: %s needs mpirun, which is not on the PATH; install Open MPI "
-                "(Debian: openmpi-bin)\n",
-                OPTION);
+        fprintf(
+            stderr,
+            "difflmm train: --processes needs mpirun, which is not on the PATH; install Open MPI "
+            "(Debian: openmpi-bin)\n");
     else
         fprintf(stderr, "difflmm train: mpirun cannot be started: %s\n", strerror(errno));
     _exit(EXIT_FAILED);

@@ -65,14 +65,25 @@ static int run_verb(int argc, char **argv) {
     return refuse_verb(argv[0]);
 }
 
-/// The arguments with `~/` or `~user/` at the beginning replaced as a shell does it, for callers
-/// that are none; no prompt or word begins so. The strings live as long as the program.
+/// An argument with `~/` or `~user/` at its beginning, or at that of an option's value, replaced
+/// as a shell does it at the beginning; no prompt or word begins so. NULL: there is nothing to
+/// replace.
+static char *with_home_path(char *argument) {
+    const bool is_option = argument[0] == '-' && strchr(argument, '=');
+    char *path = is_option ? strchr(argument, '=') + 1 : argument;
+    char *full = path[0] == '~' && strchr(path, '/') ? home_path(path, NULL) : NULL;
+    if (!full || path == argument) return full;
+    char *whole = format_string("%.*s%s", (int)(path - argument), argument, full);
+    free(full);
+    return whole;
+}
+
+/// The strings live as long as the program.
 static char **with_home_paths(int argc, char **argv) {
     static char **arguments;
     arguments = checked_calloc((unsigned long)argc + 1, sizeof *arguments);
     for (int i = 0; i < argc; i++) {
-        const bool has_home = argv[i][0] == '~' && strchr(argv[i], '/');
-        char *full = has_home ? home_path(argv[i], NULL) : NULL;
+        char *full = with_home_path(argv[i]);
         arguments[i] = full ? full : argv[i];
     }
     return arguments;

@@ -25,7 +25,7 @@ refuse() {
     [ "$(wc -l <"$folder/refused.log")" = 1 ] || fail "more than one message"
     [ ! -e made ] || fail "$1 made something"
 }
-refuse "the prompt" ground "$bad.yaml" "$image" "say $bad" --out made
+refuse PROMPT ground "$bad.yaml" "$image" "say $bad" --out made
 refuse "--words" ground "$bad.yaml" "$image" --words "ring,$bad" --out made
 refuse "--text" features "$bad.yaml" "$image" --text "$bad" --out made
 refuse "the value of training.output_dir" train "$bad.yaml" "training.output_dir=$bad"

@@ -431,22 +431,6 @@ static void the_verb_says_by_its_exit_code_what_happened(void **state) {
     assert_int_equal(command_config(2, absent), EXIT_USAGE);
 }
 
-static void a_verb_loads_its_configuration_from_its_arguments(void **state) {
-    (void)state;
-    Error error = {0};
-    char *path = (char *)file_with("model: {llm: a}\n", 16);
-    char *arguments[] = {"train", path, "training.seed=3", NULL};
-    Config *config = command_load_config(3, arguments, &error);
-    assert_non_null(config);
-    assert_int_equal(config->training.seed, 3);
-    config_free(config);
-    assert_null(command_load_config(1, arguments, &error));
-    expect_part(error.message, "difflmm train CONFIG [section.key=value ...]");
-    arguments[1] = "--fast";
-    assert_null(command_load_config(3, arguments, &error));
-    expect_part(error.message, "no option '--fast'");
-}
-
 static void configurations_that_ship_are_valid(void **state) {
     (void)state;
     const char *const names[] = {"tiny_stage1",         "tiny_stage2",        "tiny_eval",
@@ -529,7 +513,6 @@ int main(void) {
         IN_FOLDER(the_documentation_is_a_configuration_of_defaults),
         IN_FOLDER(a_key_can_be_asked_about),
         IN_FOLDER(the_verb_says_by_its_exit_code_what_happened),
-        IN_FOLDER(a_verb_loads_its_configuration_from_its_arguments),
         IN_FOLDER(configurations_that_ship_are_valid),
         IN_FOLDER(the_published_recipe_is_as_published),
         IN_FOLDER(edit_distance_counts_swaps_once),

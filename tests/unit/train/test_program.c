@@ -85,7 +85,10 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
     const Mistake mistakes[] = {
         {"", 2, {"usage"}},
         {"trian x", 2, {"'trian'", "did you mean 'train'"}},
-        {"train", 2, {"configuration"}},
+        {"train", 2, {"CONFIG is missing: difflmm train CONFIG"}},
+        {"train configs/tiny_stage1.yaml --proceses 2", 2, {"--proceses", "'--processes'"}},
+        {"train configs/tiny_stage1.yaml --processes=0", 2, {"--processes", "1 to 65536", "'0'"}},
+        {"train configs/tiny_stage1.yaml fast", 2, {"no place for 'fast'", "section.key=value"}},
         {"train @/none.yaml", 2, {"none.yaml"}},
         {"train @/misspelt.yaml", 2, {"misspelt.yaml:2:3", "learning_rate"}},
         {"train @/wrongtype.yaml", 2, {"wrongtype.yaml:2:13", "timestep", "integer"}},
@@ -149,7 +152,12 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
          {"none.json"}},
         {"features configs/tiny_stage1.yaml @/world/none.jpg --out @/f", 1, {"none.jpg"}},
         {"report @/world", 1, {"metrics.jsonl"}},
-        {"export @/world", 2, {"the folder to be made"}},
+        {"report @/world @/none --started 5", 2, {"--started is about one run"}},
+        {"inspect @/none @/world", 2, {"no place for", "world"}},
+        {"inspect @/none --jsn", 2, {"'--jsn'", "'--json'"}},
+        {"config training.seed=1", 2, {"difflmm config FILE.yaml training.seed=1"}},
+        {"config configs/tiny_stage1.yaml training", 2, {"'training'", "section.key=value"}},
+        {"export @/world", 2, {"DIR is missing"}},
         {"export @/world @/out --format zip", 2, {"--format", "safetensors"}},
         {"export @/world @/out", 1, {"world", "checkpoint"}},
         {"export @/none @/out", 1, {"none"}},
@@ -185,13 +193,14 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
 
 static void every_verb_explains_itself(void **state) {
     (void)state;
-    const char *verbs[] = {"plan", "train", "eval", "ground", "features", "report", "config"};
+    const char *verbs[] = {"plan",   "train",   "eval",   "ground", "features",
+                           "export", "inspect", "report", "config"};
     for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++) {
         char arguments[64];
         snprintf(arguments, sizeof arguments, "%s --help", verbs[i]);
         assert_int_equal(run(arguments), 0);
         assert_non_null(strstr(output, "usage: difflmm "));
-        assert_non_null(strstr(output, "example"));
+        assert_non_null(strstr(output, "\nexamples:\n  difflmm "));
     }
     assert_int_equal(run("--version"), 0);
 }
