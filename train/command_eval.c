@@ -66,7 +66,6 @@ static bool run_task(const Config *config, const ModelSetup *setup,
         progress_begin(stderr, "evaluation", 0, images_of(config, annotations), 64);
     bool ok = point_task_run(&options, &sum, error);
     progress_end(options.progress_context);
-    answer_setup_free(&answers);
     if (ok)
         printf("point accuracy %.3f (a random point %.3f, the centre %.3f) over %lld nouns; %lld "
                "of %lld nouns said name a class in the image\n",

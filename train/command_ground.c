@@ -165,7 +165,6 @@ static bool ground_picture(const Config *config, const GroundArguments *argument
     }
     phrases_free(&phrases);
     answer_free(&reply);
-    answer_setup_free(&answers);
     return ok;
 }
 

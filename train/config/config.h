@@ -15,14 +15,11 @@
 #include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
 #include "eval/attention/attention_map.h"
-#include "models/adapters.h"
-#include "models/language/attention_capture.h"
+#include "models/difflmm.h"
 
 #include <stdint.h>
 #include <stdio.h>
 
-/// Values of `model.recompute` that have a name; any other n is "every n-th layer".
-enum { RECOMPUTE_NONE = 0, RECOMPUTE_ALL = 1 };
 typedef enum ScheduleType { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR } ScheduleType;
 typedef enum DeviceChoice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceChoice;
 typedef enum OutlierAction { OUTLIER_WARN, OUTLIER_SKIP, OUTLIER_STOP } OutlierAction;
@@ -30,7 +27,7 @@ typedef enum EvaluationTask { TASK_POINT_ACCURACY } EvaluationTask;
 typedef enum SegmenterChoice { SEGMENTER_NONE, SEGMENTER_REGION_GROWING } SegmenterChoice;
 
 typedef struct IntList {
-    int64_t *values;
+    int *values;
     int count;
 } IntList;
 
@@ -38,25 +35,6 @@ typedef struct StringList {
     char **values;
     int count;
 } StringList;
-
-/// What a model is made of.
-typedef struct ModelSection {
-    AdapterKind architecture;
-    /// directory in the layout of Stable Diffusion v1.5
-    char *sd;
-    /// directory of a CLIP vision model
-    char *vision_tower;
-    /// directory of a Llama with its tokenizer
-    char *llm;
-    /// checkpoint to start from, or NULL
-    char *adapters;
-    bool implicit_captioner, positional_encodings, clip_concat;
-    int64_t unet_feature_block, timestep, ensemble_size;
-    double positional_encoding_std;
-    DType dtype;
-    /// RECOMPUTE_NONE, RECOMPUTE_ALL, or every n-th layer
-    int64_t recompute;
-} ModelSection;
 
 typedef struct LoraSection {
     bool lora_enable;
@@ -143,7 +121,11 @@ typedef struct ConfigOrigin {
 } ConfigOrigin;
 
 typedef struct Config {
-    ModelSection model;
+    /// As the keys of the section say. What the others decide is not in it: image_size,
+    /// model_max_length, seed and lora (model_setup_options()).
+    DiffLMMOptions model;
+    /// model.adapters, a checkpoint to start from, or NULL
+    char *adapters;
     LoraSection lora;
     DataSection data;
     TrainingSection training;

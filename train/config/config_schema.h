@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 typedef enum FieldType {
-    /// int64_t; small values may have names
+    /// int64_t or int, as the member is; small values may have names
     FIELD_INT,
     /// double; NAN is null
     FIELD_FLOAT,
@@ -38,8 +38,8 @@ typedef enum ConfigOnResume {
 typedef struct ConfigField {
     const char *section, *name;
     FieldType type;
-    /// into Config
-    size_t offset;
+    /// of the member in Config
+    size_t offset, size;
     /// the default as YAML; NULL: null
     const char *fallback;
     /// of numbers and of list elements, both included

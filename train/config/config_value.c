@@ -66,6 +66,20 @@ static bool parse_int(const ConfigField *field, const ConfigScalar *scalar, int6
     return true;
 }
 
+static int64_t get_int(const Config *config, const ConfigField *field) {
+    const void *value = field_address(config, field);
+    return field->size == sizeof(int) ? *(const int *)value : *(const int64_t *)value;
+}
+
+/// The ranges of fields that are an int are within it.
+static void put_int(Config *config, const ConfigField *field, int64_t integer) {
+    void *value = field_address(config, field);
+    if (field->size == sizeof(int))
+        *(int *)value = (int)integer;
+    else
+        *(int64_t *)value = integer;
+}
+
 static bool parse_float(const ConfigField *field, const ConfigScalar *scalar, double *value) {
     // strtod alone would also take hexadecimal, "inf" and "nan".
     const char *digits = "+-.0123456789eE";
@@ -120,10 +134,12 @@ static bool set_text(char **value, const ConfigField *field, const ConfigScalar 
 bool config_set_scalar(Config *config, const ConfigField *field, const ConfigScalar *scalar,
                        Error *error) {
     void *value = field_address(config, field);
+    int64_t integer;
     bool is_set = false;
     switch (field->type) {
     case FIELD_INT:
-        is_set = parse_int(field, scalar, value);
+        is_set = parse_int(field, scalar, &integer);
+        if (is_set) put_int(config, field, integer);
         break;
     case FIELD_FLOAT:
         is_set = parse_float(field, scalar, value);
@@ -161,7 +177,7 @@ bool config_append_to_list(Config *config, const ConfigField *field, const Confi
         if (!parse_int(field, scalar, &element)) return refuse_value(field, scalar, error);
         integers->values = checked_realloc(integers->values,
                                            (unsigned long)(count + 1) * sizeof *integers->values);
-        integers->values[integers->count++] = element;
+        integers->values[integers->count++] = (int)element;
         return true;
     }
     if (means_null(scalar) || !is_utf8(scalar->text, strlen(scalar->text)))
@@ -262,9 +278,8 @@ static char *format_list(const Config *config, const ConfigField *field) {
     int count = field->type == FIELD_INT_LIST ? integers->count : strings->count;
     char *text = checked_strdup("[");
     for (int i = 0; i < count; i++) {
-        char *element = field->type == FIELD_INT_LIST
-                            ? format_string("%lld", (long long)integers->values[i])
-                            : format_text(strings->values[i]);
+        char *element = field->type == FIELD_INT_LIST ? format_string("%d", integers->values[i])
+                                                      : format_text(strings->values[i]);
         char *longer = format_string("%s%s%s", text, i ? ", " : "", element);
         free(text);
         free(element);
@@ -286,7 +301,7 @@ char *config_format_value(const Config *config, const ConfigField *field) {
     if (config_field_is_null(config, field)) return checked_strdup("null");
     switch (field->type) {
     case FIELD_INT:
-        return format_int(field, *(const int64_t *)value);
+        return format_int(field, get_int(config, field));
     case FIELD_FLOAT:
         return format_float(*(const double *)value);
     case FIELD_BOOL:

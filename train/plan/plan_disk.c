@@ -86,7 +86,7 @@ static void resume_automatically(Plan *plan, PlanModel *model) {
 }
 
 void plan_resume(Plan *plan, PlanModel *model) {
-    const char *resume = plan->config->training.resume, *adapters = plan->config->model.adapters;
+    const char *resume = plan->config->training.resume, *adapters = plan->config->adapters;
     Error error;
     bool given = strcmp(resume, "auto") != 0 && strcmp(resume, "never") != 0;
     if (given)

@@ -64,7 +64,7 @@ static bool set_llava_tower(const ExportSource *source, json_t *root) {
 }
 
 static bool set_difflmm_tower(const ExportSource *source, json_t *root, Error *error) {
-    const ModelSection *model = &source->config->model;
+    const DiffLMMOptions *model = &source->config->model;
     const Tensor *captioner = value_of(source, "mm_projector.clip_projector.2.weight"),
                  *reads_clip = value_of(source, "mm_projector.clip_projector.0.weight"),
                  *encoding = value_of(source, "mm_projector.vt_pe"),

@@ -2,29 +2,17 @@
 
 #include "train/trainer/training_check.h"
 
-#include <stdlib.h>
-
-static int *to_ints(const IntList *list) {
-    if (!list->count) return NULL;
-    int *values = checked_malloc((size_t)list->count * sizeof *values);
-    for (int i = 0; i < list->count; i++) values[i] = (int)list->values[i];
-    return values;
-}
-
 bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *out, Error *error) {
     const EvalSection *eval = &config->eval;
     const LlamaConfig *llama = &setup->model->llama->config;
     if (!training_check_image_fits(config, setup->model->num_visual_tokens, error)) return false;
-    *out = (AnswerSetup){.layers = to_ints(&eval->layers), .heads = to_ints(&eval->heads)};
-    out->selection =
-        (AttentionSelection){out->layers, eval->layers.count, out->heads, eval->heads.count, true};
+    out->selection = (AttentionSelection){eval->layers.values, eval->layers.count,
+                                          eval->heads.values, eval->heads.count, true};
     Error reason;
     if (!attention_selection_check(&out->selection, llama->num_hidden_layers,
-                                   llama->num_attention_heads, &reason)) {
-        answer_setup_free(out);
+                                   llama->num_attention_heads, &reason))
         return config_refuse(config, eval->layers.count ? "eval.layers" : "eval.heads", error, "%s",
                              reason.message);
-    }
     out->options = (AnswerOptions){.model = setup->model,
                                    .tokenizer = setup->tokenizer,
                                    .format = setup->format,
@@ -35,10 +23,4 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
                                                   .attention = &out->selection},
                                    .row = eval->query};
     return true;
-}
-
-void answer_setup_free(AnswerSetup *setup) {
-    free(setup->layers);
-    free(setup->heads);
-    *setup = (AnswerSetup){0};
 }

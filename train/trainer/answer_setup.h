@@ -8,10 +8,8 @@ typedef struct AnswerSetup {
     /// points into this struct
     AnswerOptions options;
     AttentionSelection selection;
-    int *layers, *heads;
 } AnswerSetup;
 
 /// Fails, naming the key, if eval.layers or eval.heads list what the model does not have. *out must
-/// not be moved afterwards.
+/// not be moved afterwards; it points into the configuration as well, and owns nothing.
 bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *out, Error *error);
-void answer_setup_free(AnswerSetup *setup);

@@ -61,25 +61,12 @@ static bool lora_options(const Config *config, uint64_t seed, LoraOptions *optio
 
 bool model_setup_options(const Config *config, uint64_t seed, LoraOptions *lora,
                          DiffLMMOptions *options, Error *error) {
-    const ModelSection *model = &config->model;
     if (config->lora.lora_enable && !lora_options(config, seed, lora, error)) return false;
-    *options = (DiffLMMOptions){.architecture = model->architecture,
-                                .sd = model->sd,
-                                .vision_tower = model->vision_tower,
-                                .llm = model->llm,
-                                .implicit_captioner = model->implicit_captioner,
-                                .positional_encodings = model->positional_encodings,
-                                .clip_concat = model->clip_concat,
-                                .positional_encoding_std = model->positional_encoding_std,
-                                .unet_feature_block = (int)model->unet_feature_block,
-                                .timestep = (int)model->timestep,
-                                .ensemble_size = (int)model->ensemble_size,
-                                .image_size = (int)config->data.image_size,
-                                .model_max_length = (int)config->data.model_max_length,
-                                .dtype = model->dtype,
-                                .recompute = (int)model->recompute,
-                                .seed = seed,
-                                .lora = config->lora.lora_enable ? lora : NULL};
+    *options = config->model;
+    options->image_size = (int)config->data.image_size;
+    options->model_max_length = (int)config->data.model_max_length;
+    options->seed = seed;
+    options->lora = config->lora.lora_enable ? lora : NULL;
     return true;
 }
 

@@ -83,7 +83,6 @@ static bool log_samples(Samples *samples, const Dataset *held_out, Error *error)
         sample_free(&sample);
         process_group_progress(samples->group);
     }
-    answer_setup_free(&samples->answers);
     return ok;
 }
 

@@ -126,7 +126,7 @@ static bool count_steps(Trainer *trainer, Error *error) {
 // ---- starting anew or going on
 
 static bool load_initial_adapters(Trainer *trainer, Error *error) {
-    const char *from = trainer->config->model.adapters;
+    const char *from = trainer->config->adapters;
     return !from ||
            trained_weights_load(from, &trainer->setup.parameters, trainer->setup.model->lora, false,
                                 error) ||
