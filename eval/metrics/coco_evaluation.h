@@ -71,7 +71,8 @@ void coco_evaluation_free(CocoEvaluation *evaluation);
 void coco_evaluation_figures(const CocoEvaluation *evaluation, int category, const uint32_t *times,
                              double figures[COCO_NUM_FIGURES]);
 
-/// One figure, for bootstrap_interval() (eval/metrics/bootstrap.h); context: a CocoFigureOf.
+/// One figure, for bootstrap_interval() (eval/metrics/bootstrap.h); context: a CocoFigureOf. NaN
+/// where nothing is there for it.
 typedef struct CocoFigureOf {
     const CocoEvaluation *evaluation;
     int category;

@@ -4,6 +4,7 @@
 // evaluations) that order decides.
 #include "eval/metrics/coco_evaluation_internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 const char *const COCO_FIGURE_NAMES[COCO_NUM_FIGURES] = {
@@ -163,5 +164,5 @@ double coco_evaluation_figure(const void *context, const uint32_t *times) {
     const CocoFigureOf *of = context;
     double figures[COCO_NUM_FIGURES];
     compute(of->evaluation, of->category, times, 1u << of->figure, figures);
-    return figures[of->figure];
+    return figures[of->figure] < 0 ? NAN : figures[of->figure];
 }

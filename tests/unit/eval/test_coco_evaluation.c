@@ -92,7 +92,8 @@ static void check_figures(const CocoEvaluation *evaluation, const Set *set, cons
         assert_figures(json_array_get(expected, (size_t)category + 1), figures);
         for (int f = 0; f < COCO_NUM_FIGURES; f++) {
             CocoFigureOf of = {evaluation, category, (CocoFigure)f};
-            assert_true(coco_evaluation_figure(&of, times) == figures[f]);
+            double one = coco_evaluation_figure(&of, times);
+            assert_true(figures[f] < 0 ? isnan(one) : one == figures[f]);
         }
     }
 }
