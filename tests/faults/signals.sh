@@ -82,7 +82,7 @@ is_filling() { [ -s "$folder/$1/runs.jsonl" ] && sleep 0.5; }
 many=("data.train=$folder/many.json" data.cache_features=true)
 stop_preparing 1 filling itself "${many[@]}"
 stop_preparing 2 filling second_rank_of "${many[@]}"
-export LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_WEIGHTS_SECONDS=2
+export LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_WEIGHTS_SECONDS=1
 stop_preparing 1 loading itself
 stop_preparing 2 loading second_rank_of
 unset LD_PRELOAD
@@ -130,7 +130,7 @@ stop_looking 1 samples itself is_judged 'samples of what the model says are logg
 stop_verb() {
     local verb=$1 output=$2 code=0 pid
     shift 2
-    LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_WEIGHTS_SECONDS=3 "$difflmm" "$@" >"$folder/$verb.log" 2>&1 &
+    LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_WEIGHTS_SECONDS=2 "$difflmm" "$@" >"$folder/$verb.log" 2>&1 &
     pid=$!
     sleep 1
     kill -INT $pid

@@ -243,14 +243,25 @@ static MetricSeries metric_of(const char *folder, const char *name) {
 }
 
 /// With a threshold of half a standard deviation a third of all steps is out of line, from the 65th
-/// on: before, nothing is decided.
+/// on: before, nothing is decided. The others go on from where the run "warn" stood then.
 static void train_with_outliers(const char *folder, const char *action) {
-    char output[300], setting[64];
+    char output[300], setting[64], file[300];
     snprintf(output, sizeof output, "training.output_dir=%s", in_folder(folder));
     snprintf(setting, sizeof setting, "training.outlier_action=%s", action);
-    assert_trains((const char *[]){output, setting, "training.outlier_zscore=0.5",
-                                   "training.max_steps=80", "data.cache_features=true",
-                                   "training.per_device_train_batch_size=1", NULL});
+    if (strcmp(folder, "warn") != 0) {
+        static const char *const files[] = {"checkpoint-64.h5", "metrics.jsonl"};
+        assert_int_equal(mkdir(in_folder(folder), 0777), 0);
+        for (int i = 0; i < 2; i++) {
+            char from[300];
+            snprintf(from, sizeof from, "%s/warn/%s", temporary_folder, files[i]);
+            snprintf(file, sizeof file, "%s/%s/%s", temporary_folder, folder, files[i]);
+            copy_file(from, file);
+        }
+    }
+    assert_trains((const char *[]){
+        output, setting, "training.outlier_zscore=0.5", "training.max_steps=80",
+        "training.save_steps=64", "training.save_total_limit=0", "data.cache_features=true",
+        "training.per_device_train_batch_size=1", "training.accept_changes=true", NULL});
 }
 
 /// The first step (from 1) that is out of line, 0 if there is none; asserts that exactly those were
@@ -536,14 +547,15 @@ static void a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit(voi
             double want[DEVICE_STEPS], got[DEVICE_STEPS], repeated[DEVICE_STEPS];
             train_on("cpu", cpu, dtype, stage, want);
             train_on("cuda", cuda, dtype, stage, got);
-            train_on("cuda", again, dtype, stage, repeated);
+            // Stage 2 trains what stage 1 does, and LoRA.
+            if (stage == 2) train_on("cuda", again, dtype, stage, repeated);
             for (int i = 0; i < DEVICE_STEPS; i++) {
                 double error = fabs(got[i] - want[i]) / want[i];
                 double allowed = (i + 1) * device_tolerance(bfloat16, FORWARD);
                 print_message("%s stage %d: loss %d off by %.1e (allowed %.1e)\n", dtype, stage, i,
                               error, allowed);
                 assert_true(error <= allowed);
-                assert_true(repeated[i] == got[i]);
+                assert_true(stage == 1 || repeated[i] == got[i]);
             }
             snprintf(a, sizeof a, "%s/%s/checkpoint-1.h5", temporary_folder, cpu);
             snprintf(b, sizeof b, "%s/%s/checkpoint-1.h5", temporary_folder, cuda);
@@ -552,6 +564,7 @@ static void a_gpu_trains_as_the_processor_does_and_repeats_itself_to_the_bit(voi
             print_message("%s stage %d: gradient off by %.1e (allowed %.1e)\n", dtype, stage, error,
                           allowed);
             assert_true(error <= allowed);
+            if (stage == 1) continue;
             snprintf(a, sizeof a, "%s/%s/checkpoint-2.h5", temporary_folder, cuda);
             snprintf(b, sizeof b, "%s/%s/checkpoint-2.h5", temporary_folder, again);
             assert_true(largest_difference(a, b, "weights/") == 0);
