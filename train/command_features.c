@@ -2,6 +2,7 @@
 // code against.
 #include "checkpoints/safetensors.h"
 #include "train/command.h"
+#include "train/evaluation/evaluation_setup.h"
 #include "train/saved/trained_weights.h"
 #include "train/trainer/model_setup.h"
 #include "train/trainer/training_check.h"
@@ -106,7 +107,7 @@ static bool read_noise(const DiffLMM *model, const char *path, DiffusionNoise *n
 /// place for it.
 static bool tokenize_text(const Config *config, const FeatureArguments *arguments,
                           const ModelSetup *setup, TokenSequence *sequence, Error *error) {
-    const char *prompt = config->eval.prompt;
+    const char *prompt = evaluation_prompt(config);
     char *question = format_string("%s%s", strstr(prompt, "<image>") ? "" : "<image>", prompt);
     const Turn turns[] = {{ROLE_HUMAN, question}, {ROLE_GPT, arguments->text}};
     bool ok =

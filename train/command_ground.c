@@ -5,6 +5,7 @@
 #include "data/coco_annotations.h"
 #include "eval/pages/overlay.h"
 #include "train/command.h"
+#include "train/evaluation/evaluation_setup.h"
 #include "train/saved/trained_weights.h"
 #include "train/trainer/answer_setup.h"
 
@@ -143,13 +144,13 @@ static bool ground_picture(const Config *config, const GroundArguments *argument
     PhraseList phrases = {0};
     Question question = {
         .image = picture,
-        .text = arguments->prompt ? arguments->prompt : config->eval.prompt,
+        .text = arguments->prompt ? arguments->prompt : evaluation_prompt(config),
     };
     if (!answer_setup(config, setup, &answers, error)) return false;
     bool ok = answer_questions(&answers.options, &question, 1, &reply, error);
     if (ok) {
         phrases = phrases_find(reply.text, nouns->names, nouns->count);
-        GroundingOptions how = {.reduction = config->eval.aggregate, .normalise = true};
+        GroundingOptions how = {.reduction = evaluation_reduction(config), .normalise = true};
         Grounding grounding = ground_phrases(&reply, &phrases, &how);
         ground_masks_by_region_growing(&grounding, picture->pixels, picture->height,
                                        picture->width);

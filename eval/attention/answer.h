@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 
+/// Which maps of a token are kept: their mean, one per layer (the mean over heads), or all.
+typedef enum KeptMaps { KEEP_MEAN, KEEP_LAYERS, KEEP_HEADS } KeptMaps;
+
 /// Tokens [begin, end) of an answer that belong together: an utterance of a given text.
 typedef struct TokenRange {
     int begin, end;

@@ -9,9 +9,6 @@
 #include "eval/attention/answer.h"
 #include "models/difflmm.h"
 
-/// Which maps of a token are kept: their mean, one per layer (the mean over heads), or all.
-typedef enum KeptMaps { KEEP_MEAN, KEEP_LAYERS, KEEP_HEADS } KeptMaps;
-
 typedef struct AnswerOptions {
     const DiffLMM *model;
     const Tokenizer *tokenizer;

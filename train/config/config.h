@@ -14,7 +14,8 @@
 #include "data/conversation.h"
 #include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
-#include "eval/attention/attention_map.h"
+#include "eval/attention/answer.h"
+#include "eval/tasks/choices.h"
 #include "models/difflmm.h"
 
 #include <stdint.h>
@@ -23,8 +24,34 @@
 typedef enum ScheduleType { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR } ScheduleType;
 typedef enum DeviceChoice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceChoice;
 typedef enum OutlierAction { OUTLIER_WARN, OUTLIER_SKIP, OUTLIER_STOP } OutlierAction;
-typedef enum EvaluationTask { TASK_POINT_ACCURACY } EvaluationTask;
-typedef enum SegmenterChoice { SEGMENTER_NONE, SEGMENTER_REGION_GROWING } SegmenterChoice;
+/// By the names in eval/tasks/tasks.c; the last is points' older name.
+typedef enum EvaluationTask {
+    EVALUATE_POINTS,
+    EVALUATE_GCG,
+    EVALUATE_RES,
+    EVALUATE_PNG,
+    EVALUATE_INSTANCES,
+    EVALUATE_CAPTION,
+    EVALUATE_POINT_ACCURACY
+} EvaluationTask;
+typedef enum SegmenterChoice {
+    SEGMENTER_NONE,
+    SEGMENTER_REGION_GROWING,
+    SEGMENTER_TRUTH,
+    SEGMENTER_SAM,
+    SEGMENTER_REGIONS
+} SegmenterChoice;
+/// An AttentionRow, or the task's own.
+typedef enum QueryChoice { QUERY_PRODUCING, QUERY_OWN, QUERY_AUTO } QueryChoice;
+/// A GroupReduction, or the task's own.
+typedef enum AggregateChoice {
+    AGGREGATE_MEAN,
+    AGGREGATE_MAX,
+    AGGREGATE_FIRST,
+    AGGREGATE_AUTO
+} AggregateChoice;
+typedef enum PluralChoice { PLURALS_BY_SEGMENTS, PLURALS_FLAGGED } PluralChoice;
+typedef enum SamPromptChoice { SAM_BY_POINT, SAM_BY_MASK } SamPromptChoice;
 
 typedef struct IntList {
     int *values;
@@ -96,17 +123,33 @@ typedef struct TrainingSection {
 
 typedef struct EvalSection {
     EvaluationTask task;
-    char *annotations, *image_folder;
+    char *annotations, *masks, *segments, *image_folder, *split;
+    SentenceChoice sentences;
     /// NULL: adapters as initialised
     char *checkpoint;
-    char *output_dir;
+    /// NULL: below output_dir
+    char *output_dir, *answers;
+    /// NULL: the task's
     char *prompt;
+    /// 0: the task's
     int64_t max_new_tokens;
-    AttentionRow query;
+    int64_t batch_size;
+    QueryChoice query;
     /// empty: all
     IntList layers, heads;
-    GroupReduction aggregate;
+    KeptMaps keep;
+    bool normalise, remove_corner;
+    AggregateChoice aggregate;
+    ReferringTokens referring_tokens;
+    PluralChoice plurals;
     SegmenterChoice segmenter;
+    char *sam;
+    SamPromptChoice sam_prompt;
+    bool more_masks;
+    char *regions, *phrases;
+    double category_threshold;
+    char *meteor, *bert;
+    bool as_published;
     /// -1: all
     int64_t samples;
     int64_t pictures;

@@ -17,10 +17,19 @@ static const char *const MISSING_IMAGES[] = {"fail", "skip", NULL};
 static const char *const SCHEDULES[] = {"cosine", "constant", "linear", NULL};
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
 static const char *const OUTLIER_ACTIONS[] = {"warn", "skip", "stop", NULL};
-static const char *const TASKS[] = {"point_accuracy", NULL};
-static const char *const QUERIES[] = {"producing", "own", NULL};
-static const char *const AGGREGATES[] = {"mean", "max", "first", NULL};
-static const char *const SEGMENTERS[] = {"none", "region_growing", NULL};
+// The last: the name that `points` had.
+static const char *const TASK_NAMES[] = {"points",    "gcg",     "res",            "png",
+                                         "instances", "caption", "point_accuracy", NULL};
+static const char *const QUERIES[] = {"producing", "own", "auto", NULL};
+static const char *const AGGREGATES[] = {"mean", "max", "first", "auto", NULL};
+static const char *const SEGMENTERS[] = {"none", "region_growing", "truth", "sam", "regions", NULL};
+static const char *const SENTENCES[] = {"all", "first", NULL};
+static const char *const KEPT_MAPS[] = {"mean", "layers", "heads", NULL};
+static const char *const REFERRING_TOKENS[] = {"behind_verb", "behind_verb_piece", "first_eight",
+                                               NULL};
+static const char *const PLURALS[] = {"segments", "flag", NULL};
+static const char *const SAM_PROMPTS[] = {"point", "mask", NULL};
+static const char *const TASK_DEFAULT[] = {"auto", NULL};
 
 const ConfigSectionDoc CONFIG_SECTIONS[] = {
     {"model", "what the model is made of: frozen networks, adapters, ablations"},
@@ -193,36 +202,76 @@ const ConfigField CONFIG_FIELDS[] = {
     {"training", "threads", FIELD_INT, AT(training.threads), "0", BETWEEN(0, 4096),
      "processor threads; 0: one per core", MAY_CHANGE},
 
-    {"eval", "task", FIELD_ENUM, AT(eval.task), "point_accuracy", ONE_OF(TASKS),
-     "point_accuracy: share of attention points that fall inside an object of the category named", MAY_CHANGE},
+    {"eval", "task", FIELD_ENUM, AT(eval.task), "points", ONE_OF(TASK_NAMES),
+     "what is measured: points (attention alone), gcg (grounded conversations), res (referring expressions), png (panoptic narratives), instances (COCO), caption; 'difflmm eval --help' says which files each reads", MAY_CHANGE},
     {"eval", "annotations", FIELD_PATH, AT(eval.annotations), NULL, NO_RANGE,
-     "what is true of the images; point_accuracy: COCO instances JSON", MAY_CHANGE},
+     "what is true of the images, in the task's published form", MAY_CHANGE},
+    {"eval", "masks", FIELD_PATH, AT(eval.masks), NULL, NO_RANGE,
+     "gcg: the JSON of masks; png: the folder of panoptic PNGs", MAY_CHANGE},
+    {"eval", "segments", FIELD_PATH, AT(eval.segments), NULL, NO_RANGE,
+     "png: the panoptic JSON", MAY_CHANGE},
     {"eval", "image_folder", FIELD_PATH, AT(eval.image_folder), NULL, NO_RANGE,
      "folder that file names in eval.annotations are relative to", MAY_CHANGE},
+    {"eval", "split", FIELD_STRING, AT(eval.split), NULL, NO_RANGE,
+     "res: whose references are evaluated; null: val", MAY_CHANGE},
+    {"eval", "sentences", FIELD_ENUM, AT(eval.sentences), "all", ONE_OF(SENTENCES),
+     "res: every sentence of a reference, or its first", MAY_CHANGE},
     {"eval", "checkpoint", FIELD_PATH, AT(eval.checkpoint), NULL, NO_RANGE,
      "the trained weights that are evaluated: a checkpoint, or published adapters (mm_projector.bin, or a folder with non_lora_trainables.bin and a PEFT adapter); null: untrained, as initialised by eval.seed", MAY_CHANGE},
     {"eval", "output_dir", FIELD_PATH, AT(eval.output_dir), NULL, NO_RANGE,
-     "folder for the results and pictures", MAY_CHANGE},
-    {"eval", "prompt", FIELD_STRING, AT(eval.prompt), "\"Describe the image in detail.\"", NO_RANGE,
-     "what the model is asked about every image", MAY_CHANGE},
-    {"eval", "max_new_tokens", FIELD_INT, AT(eval.max_new_tokens), "512", BETWEEN(1, 1048576),
-     "longest answer", MAY_CHANGE},
-    {"eval", "query", FIELD_ENUM, AT(eval.query), "producing", ONE_OF(QUERIES),
-     "whose attention a token's map is: of the position that produced it, or of its own", MAY_CHANGE},
+     "folder for answers, results, predictions and pictures", MAY_CHANGE},
+    {"eval", "answers", FIELD_PATH, AT(eval.answers), NULL, NO_RANGE,
+     "a folder of stored answers, which are judged without the model; null: eval.output_dir/answers, where the model is asked for what is not there yet", MAY_CHANGE},
+    {"eval", "prompt", FIELD_STRING, AT(eval.prompt), NULL, NO_RANGE,
+     "what the model is asked about an image, {} being the expression in res; null: the task's own, mostly 'Describe the image in detail.'", MAY_CHANGE},
+    {"eval", "max_new_tokens", FIELD_INT, AT(eval.max_new_tokens), "auto", 0, 1048576, TASK_DEFAULT,
+     "longest answer; auto: the task's own, 512 or, in res, 64", MAY_CHANGE},
+    {"eval", "batch_size", FIELD_INT, AT(eval.batch_size), "16", BETWEEN(1, 1024),
+     "questions that a process puts to the model at once; results do not depend on it", MAY_CHANGE},
+    {"eval", "query", FIELD_ENUM, AT(eval.query), "auto", ONE_OF(QUERIES),
+     "whose attention a token's map is: of the position that produced it, or of its own; auto: own in png, else producing", MAY_CHANGE},
     {"eval", "layers", FIELD_INT_LIST, AT(eval.layers), "[]", BETWEEN(0, 1023),
      "layers whose attention is averaged, counted from 0; []: all", MAY_CHANGE},
     {"eval", "heads", FIELD_INT_LIST, AT(eval.heads), "[]", BETWEEN(0, 1023),
      "heads whose attention is averaged, counted from 0; []: all", MAY_CHANGE},
-    {"eval", "aggregate", FIELD_ENUM, AT(eval.aggregate), "mean", ONE_OF(AGGREGATES),
-     "how the maps of a noun's tokens become one", MAY_CHANGE},
+    {"eval", "keep", FIELD_ENUM, AT(eval.keep), "mean", ONE_OF(KEPT_MAPS),
+     "maps that are stored: the mean over eval.layers and eval.heads, one per layer (the mean over eval.heads), or every head's; from the latter two any layers (and heads) can be judged later", MAY_CHANGE},
+    {"eval", "normalise", FIELD_BOOL, AT(eval.normalise), "true", NO_RANGE,
+     "the mean map of an answer is subtracted from its tokens' maps", MAY_CHANGE},
+    {"eval", "remove_corner", FIELD_BOOL, AT(eval.remove_corner), "false", NO_RANGE,
+     "the four corner cells of maps do not count", MAY_CHANGE},
+    {"eval", "aggregate", FIELD_ENUM, AT(eval.aggregate), "auto", ONE_OF(AGGREGATES),
+     "how the maps of a phrase's tokens become one; auto: first in png, else mean", MAY_CHANGE},
+    {"eval", "referring_tokens", FIELD_ENUM, AT(eval.referring_tokens), "behind_verb", ONE_OF(REFERRING_TOKENS),
+     "res: the token whose attention counts: behind the first of the words is, are, be; behind_verb_piece: the same by pieces of words, as the published script does it; first_eight: the largest of the first eight", MAY_CHANGE},
+    {"eval", "plurals", FIELD_ENUM, AT(eval.plurals), "segments", ONE_OF(PLURALS),
+     "png: an utterance is plural if it names several segments (as published), or if the file's flag says so", MAY_CHANGE},
     {"eval", "segmenter", FIELD_ENUM, AT(eval.segmenter), "region_growing", ONE_OF(SEGMENTERS),
-     "what turns a point into a mask", MAY_CHANGE},
+     "what turns a point into a mask: sam (eval.sam), regions (eval.regions), region_growing (no weights), truth (the true mask at the point: measures pointing alone), none", MAY_CHANGE},
+    {"eval", "sam", FIELD_PATH, AT(eval.sam), NULL, NO_RANGE,
+     "Segment Anything: its published .pth, or the folder of transformers' SamModel", MAY_CHANGE},
+    {"eval", "sam_prompt", FIELD_ENUM, AT(eval.sam_prompt), "point", ONE_OF(SAM_PROMPTS),
+     "what SAM is shown: the point, or the attention map and the box around it", MAY_CHANGE},
+    {"eval", "more_masks", FIELD_BOOL, AT(eval.more_masks), "false", NO_RANGE,
+     "all three of SAM's masks of a point are detections of their own, in instances", MAY_CHANGE},
+    {"eval", "regions", FIELD_PATH, AT(eval.regions), NULL, NO_RANGE,
+     "regions found beforehand, of which the first, by score, that contains the point is taken: COCO results JSON, a detector's .pkl, or a folder of panoptic PNGs", MAY_CHANGE},
+    {"eval", "phrases", FIELD_STRING, AT(eval.phrases), NULL, NO_RANGE,
+     "command that finds noun chunks, such as 'python3 eval/phrases/spacy_chunks.py'; null: the built-in ones", MAY_CHANGE},
+    {"eval", "category_threshold", FIELD_FLOAT, AT(eval.category_threshold), "0", BETWEEN(0, 1),
+     "instances: least similarity of a phrase's word and a category's name", MAY_CHANGE},
+    {"eval", "meteor", FIELD_PATH, AT(eval.meteor), NULL, NO_RANGE,
+     "folder of METEOR 1.5's English data; null: METEOR is not computed", MAY_CHANGE},
+    {"eval", "bert", FIELD_PATH, AT(eval.bert), NULL, NO_RANGE,
+     "folder of bert-base-uncased, with which phrases are compared in gcg; null: exact words instead", MAY_CHANGE},
+    {"eval", "as_published", FIELD_BOOL, AT(eval.as_published), "false", NO_RANGE,
+     "where a task's published script departs from its description, do as the script does", MAY_CHANGE},
     {"eval", "samples", FIELD_INT, AT(eval.samples), "-1", AT_LEAST(-1),
      "images that are evaluated, from the first; -1: all", MAY_CHANGE},
     {"eval", "pictures", FIELD_INT, AT(eval.pictures), "8", BETWEEN(0, 10000),
      "images for which a picture with coloured phrases is written", MAY_CHANGE},
     {"eval", "seed", FIELD_INT, AT(eval.seed), "42", SEED,
-     "of the noise on the latents and of the random points", MAY_CHANGE},
+     "of the noise on the latents and of the intervals", MAY_CHANGE},
 };
 // clang-format on
 const int NUM_CONFIG_FIELDS = (int)(sizeof CONFIG_FIELDS / sizeof *CONFIG_FIELDS);

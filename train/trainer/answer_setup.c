@@ -1,26 +1,33 @@
 #include "train/trainer/answer_setup.h"
 
+#include "train/evaluation/evaluation_setup.h"
 #include "train/trainer/training_check.h"
 
 bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *out, Error *error) {
     const EvalSection *eval = &config->eval;
     const LlamaConfig *llama = &setup->model->llama->config;
     if (!training_check_image_fits(config, setup->model->num_visual_tokens, error)) return false;
-    out->selection = (AttentionSelection){eval->layers.values, eval->layers.count,
-                                          eval->heads.values, eval->heads.count, true};
+    out->selection =
+        (AttentionSelection){eval->layers.values, eval->layers.count, eval->heads.values,
+                             eval->heads.count, eval->keep == KEEP_MEAN};
     Error reason;
     if (!attention_selection_check(&out->selection, llama->num_hidden_layers,
                                    llama->num_attention_heads, &reason))
         return config_refuse(config, eval->layers.count ? "eval.layers" : "eval.heads", error, "%s",
                              reason.message);
-    out->options = (AnswerOptions){.model = setup->model,
-                                   .tokenizer = setup->tokenizer,
-                                   .format = setup->format,
-                                   .image_aspect = config->data.image_aspect_ratio,
-                                   .generation = {.max_new_tokens = (int)eval->max_new_tokens,
-                                                  .top_p = 1,
-                                                  .seed = (uint64_t)eval->seed,
-                                                  .attention = &out->selection},
-                                   .row = eval->query};
+    // what is kept apart can be chosen later
+    if (eval->keep != KEEP_MEAN) out->selection.layers = NULL;
+    if (eval->keep == KEEP_HEADS) out->selection.heads = NULL;
+    out->options =
+        (AnswerOptions){.model = setup->model,
+                        .tokenizer = setup->tokenizer,
+                        .format = setup->format,
+                        .image_aspect = config->data.image_aspect_ratio,
+                        .generation = {.max_new_tokens = evaluation_max_new_tokens(config),
+                                       .top_p = 1,
+                                       .seed = (uint64_t)eval->seed,
+                                       .attention = &out->selection},
+                        .keep = eval->keep,
+                        .row = evaluation_row(config)};
     return true;
 }

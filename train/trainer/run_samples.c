@@ -3,6 +3,7 @@
 #include "autograd/stop_request.h"
 #include "data/coco_annotations.h"
 #include "eval/pages/overlay.h"
+#include "train/evaluation/evaluation_setup.h"
 #include "train/trainer/answer_setup.h"
 
 #include <stdio.h>
@@ -27,7 +28,7 @@ static void log_picture(const Samples *samples, const char *tag, const Image *pi
     PhraseList phrases =
         phrases_find(reply->text, (const char *const *)samples->annotations.category_names,
                      samples->annotations.num_categories);
-    GroundingOptions how = {.reduction = samples->config->eval.aggregate, .normalise = true};
+    GroundingOptions how = {.reduction = evaluation_reduction(samples->config), .normalise = true};
     Grounding grounding = ground_phrases(reply, &phrases, &how);
     ground_masks_by_region_growing(&grounding, picture->pixels, picture->height, picture->width);
     Image overlay = overlay_draw(picture, &grounding, overlay_scale(picture, PICTURE_SIDE));
@@ -47,7 +48,7 @@ static bool log_sample(Samples *samples, const char *path, Error *error) {
     Answer reply = {0};
     if (!image_read(path, &picture, error)) return false;
     Question question = {.image = &picture,
-                         .text = samples->config->eval.prompt,
+                         .text = evaluation_prompt(samples->config),
                          .index = (uint64_t)samples->logged};
     bool ok = answer_questions(&samples->answers.options, &question, 1, &reply, error);
     if (ok) {

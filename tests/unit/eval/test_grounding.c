@@ -1,7 +1,6 @@
 // rooms: eval data autograd
 // From attention to words, points and masks.
 #include "eval/attention/grounding.h"
-#include "eval/metrics/point_accuracy.h"
 #include "eval/segmenters/region_growing.h"
 
 #include <setjmp.h>
@@ -123,38 +122,12 @@ static void reductions_do_what_they_say(void **state) {
     assert_true(first.row == 0 && first.column == 1);
 }
 
-static void points_count_against_the_masks_of_their_class_only(void **state) {
-    (void)state;
-    uint8_t ring[16] = {1, 1, 0, 0, 1, 1, 0, 0}, star[16] = {[15] = 1};
-    CocoAnnotation masks[] = {{0, 0, coco_mask_from_bitmap(ring, 4, 4)},
-                              {0, 4, coco_mask_from_bitmap(star, 4, 4)}};
-    CocoImage image = {"1", "1.jpg", 4, 4, 0, 2};
-    CocoAnnotations annotations = {&image, 1, (char **)NAMES, NUM_NAMES, masks, 2};
-    GroundedPhrase items[] = {{.phrase = {.category = 0}, .point = {0, 1}},
-                              {.phrase = {.category = 4}, .point = {0, 1}},
-                              {.phrase = {.category = 3}, .point = {0, 1}}};
-    PointAccuracy sum = {0};
-    PointVerdict verdicts[3];
-    point_accuracy_add(&sum, &annotations, 0, &(Grounding){items, 3}, verdicts);
-    assert_int_equal(sum.nouns, 3);
-    assert_int_equal(sum.present, 2);
-    assert_int_equal(sum.hits, 1);
-    assert_true(sum.random_hits == 4 / 16.0 + 1 / 16.0);
-    assert_int_equal(sum.centre_hits, 0);
-    assert_true(verdicts[0].present && verdicts[0].hit);
-    assert_true(verdicts[1].present && !verdicts[1].hit);
-    assert_true(!verdicts[2].present && !verdicts[2].hit);
-    coco_mask_free(&masks[0].mask);
-    coco_mask_free(&masks[1].mask);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nouns_are_found_with_the_phrase_around_them),
         cmocka_unit_test(a_region_grows_to_the_object_and_no_further),
         cmocka_unit_test(attention_points_at_the_cell_that_gains_most_against_the_mean),
         cmocka_unit_test(reductions_do_what_they_say),
-        cmocka_unit_test(points_count_against_the_masks_of_their_class_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

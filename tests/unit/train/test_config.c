@@ -74,7 +74,7 @@ static void without_a_file_every_key_has_its_default(void **state) {
     assert_true(config->training.learning_rate == 1e-3);
     assert_int_equal(config->training.max_steps, -1);
     assert_string_equal(config->training.resume, "auto");
-    assert_string_equal(config->eval.prompt, "Describe the image in detail.");
+    assert_null(config->eval.prompt);
     assert_int_equal(config->eval.layers.count, 0);
     config_free(config);
 }

@@ -1,0 +1,129 @@
+#include "eval/tasks/asking.h"
+
+#include "autograd/stop_request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int64_t evaluation_items(const Task *task, const void *data, const EvaluationOptions *evaluation) {
+    int64_t count = task->count(data), images = 0, last = -1;
+    if (evaluation->samples < 0) return count;
+    for (int64_t i = 0; i < count; i++) {
+        TaskItem item = {0};
+        task->item(data, i, &item);
+        images += item.image != last;
+        last = item.image;
+        if (images > evaluation->samples) return i;
+    }
+    return count;
+}
+
+int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, int64_t *count) {
+    int64_t all = evaluation_items(options->task, options->data, options->evaluation), last = -1,
+            dealt = -1;
+    int64_t *items = checked_malloc(((size_t)all + 1) * sizeof *items);
+    *count = 0;
+    for (int64_t i = 0; i < all; i++) {
+        TaskItem item = {0};
+        options->task->item(options->data, i, &item);
+        if (answer_store_has(store, item.id)) continue;
+        dealt += item.image != last;
+        last = item.image;
+        if (dealt % options->num_processes == options->process) items[(*count)++] = i;
+    }
+    return items;
+}
+
+bool evaluation_read_image(const EvaluationOptions *evaluation, const TaskItem *item, Image *image,
+                           Error *error) {
+    char *path = format_string("%s/%s", evaluation->image_folder, item->file_name);
+    bool ok = image_read(path, image, error);
+    if (ok && item->height && (image->width != item->width || image->height != item->height)) {
+        ok =
+            error_set(error, "%s is %d x %d pixels, but the annotations of image %s say %d x %d",
+                      path, image->width, image->height, item->image_id, item->width, item->height);
+        image_free(image);
+        *image = (Image){0};
+    }
+    free(path);
+    return ok;
+}
+
+/// A batch: its items, and their pictures, each once.
+typedef struct AskedBatch {
+    int count, num_images;
+    TaskItem *items;
+    Question *questions;
+    char **prompts;
+    Image *images;
+} AskedBatch;
+
+static void batch_free(AskedBatch *batch) {
+    for (int i = 0; i < batch->count; i++) free(batch->prompts[i]);
+    for (int i = 0; i < batch->num_images; i++) image_free(&batch->images[i]);
+    free(batch->items);
+    free(batch->questions);
+    free(batch->prompts);
+    free(batch->images);
+}
+
+static bool prepare(const AskingOptions *options, const int64_t *items, int count,
+                    AskedBatch *batch, Error *error) {
+    const char *prompt =
+        options->evaluation->prompt ? options->evaluation->prompt : options->task->prompt;
+    size_t n = (size_t)count;
+    *batch = (AskedBatch){count,
+                          0,
+                          checked_calloc(n, sizeof(TaskItem)),
+                          checked_calloc(n, sizeof(Question)),
+                          checked_calloc(n, sizeof(char *)),
+                          checked_calloc(n, sizeof(Image))};
+    for (int i = 0; i < count; i++) {
+        TaskItem *item = &batch->items[i];
+        options->task->item(options->data, items[i], item);
+        if (i == 0 || item->image != item[-1].image) {
+            if (!evaluation_read_image(options->evaluation, item, &batch->images[batch->num_images],
+                                       error))
+                return false;
+            batch->num_images++;
+        }
+        batch->prompts[i] = task_prompt(prompt, item->expression);
+        batch->questions[i] = (Question){.image = &batch->images[batch->num_images - 1],
+                                         .text = batch->prompts[i],
+                                         .index = (uint64_t)item->image,
+                                         .utterances = item->utterances,
+                                         .num_utterances = item->num_utterances};
+    }
+    return true;
+}
+
+static bool ask(const AskingOptions *options, AnswerWriter *writer, const int64_t *items, int count,
+                Error *error) {
+    AskedBatch batch;
+    Answer *answers = checked_calloc((size_t)count, sizeof *answers);
+    bool ok = prepare(options, items, count, &batch, error) &&
+              answer_questions(&options->answers, batch.questions, count, answers, error);
+    for (int i = 0; ok && i < count; i++)
+        ok = answer_writer_put(writer, batch.items[i].id, &answers[i], error);
+    for (int i = 0; i < count; i++) answer_free(&answers[i]);
+    free(answers);
+    batch_free(&batch);
+    return ok;
+}
+
+bool asking_run(const AskingOptions *options, const int64_t *items, int64_t count, Error *error) {
+    if (!count) return true;
+    AnswerWriter *writer = answer_writer_open(options->folder, options->round, options->process,
+                                              options->asked_with, error);
+    bool ok = writer != NULL;
+    for (int64_t done = 0; ok && done < count;) {
+        int n = (int)(count - done < options->batch_size ? count - done : options->batch_size);
+        ok = stop_requested() ? stop_request_error(error)
+                              : ask(options, writer, items + done, n, error);
+        done += n;
+        if (ok && options->progress.report)
+            options->progress.report(options->progress.context, done, count);
+    }
+    answer_writer_close(writer);
+    return ok;
+}

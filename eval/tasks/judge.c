@@ -1,0 +1,64 @@
+// What the tasks' judging shares.
+#include "data/coco_segmentation.h"
+#include "eval/tasks/evaluation.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+char *task_prompt(const char *prompt, const char *expression) {
+    const char *place = expression ? strstr(prompt, "{}") : NULL;
+    if (!place) return format_string("%s", prompt);
+    return format_string("%.*s%s%s", (int)(place - prompt), prompt, expression, place + 2);
+}
+
+int *task_order_by_image(int count, int num_images, int (*image_of)(const void *data, int index),
+                         const void *data) {
+    int *order = checked_malloc(((size_t)count + 1) * sizeof *order),
+        *place = checked_calloc((size_t)num_images + 2, sizeof *place);
+    for (int i = 0; i < count; i++) place[image_of(data, i) + 1]++;
+    for (int i = 0; i < num_images; i++) place[i + 1] += place[i];
+    for (int i = 0; i < count; i++) order[place[image_of(data, i)]++] = i;
+    free(place);
+    return order;
+}
+
+bool judge_tokens(const Judge *judge, const ReadAnswer *read, const int *tokens, int num_tokens,
+                  const CocoMask *truth, int num_truth, JudgedGroup *group, Error *error) {
+    *group = (JudgedGroup){.pointing = point_of_tokens(read, tokens, num_tokens)};
+    if (!judge->segmenter) return true;
+    const SegmentPrompt prompt = {.point = group->pointing.point,
+                                  .heat = group->pointing.heat,
+                                  .map = group->pointing.map,
+                                  .grid = read->answer->grid,
+                                  .frame = read->answer->frame,
+                                  .truth = truth,
+                                  .num_truth = num_truth};
+    bool ok = judge->segmenter->segment(judge->segmenter, &prompt, &group->segments, error);
+    if (!ok) judged_group_free(group);
+    return ok;
+}
+
+void judged_group_free(JudgedGroup *group) {
+    pointing_free(&group->pointing);
+    segments_free(&group->segments);
+}
+
+json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGroup *group) {
+    Point point = group->pointing.point;
+    json_t *mask =
+        group->segments.count ? coco_runs_write(&group->segments.items[0].mask) : json_null();
+    return json_pack("{s:o, s:i, s:i, s:[i, i], s:o}", "phrase",
+                     json_stringn(answer->text + begin, (size_t)(end - begin)), "begin", begin,
+                     "end", end, "point", point.column, point.row, "mask", mask);
+}
+
+double verdict_number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
+}
+
+bool verdict_mask(const json_t *phrase, CocoMask *mask) {
+    const json_t *runs = json_object_get(phrase, "mask");
+    Error error;
+    return json_is_object(runs) && coco_runs_read(runs, mask, &error);
+}

@@ -1,0 +1,267 @@
+#include "eval/tasks/judging.h"
+
+#include "autograd/output/journal.h"
+#include "autograd/stop_request.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// ---- journals: the first record says what was judged with, each other one is a verdict
+
+static char *journal_path(const JudgingOptions *options, int process) {
+    return format_string("%s/verdicts-%03d.journal", options->folder, process);
+}
+
+static char *judged_with_text(const JudgingOptions *options) {
+    return json_dumps(options->judged_with, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+/// Whether the journal's verdicts were judged with what this run judges with.
+static bool is_of_this_run(const JudgingOptions *options, const Journal *journal) {
+    Error error;
+    size_t size;
+    char *there = journal_count(journal) ? journal_read(journal, 0, &size, &error) : NULL,
+         *here = judged_with_text(options);
+    bool same = there && !strcmp(there, here);
+    free(there);
+    free(here);
+    return same;
+}
+
+/// Calls visit for every journal of verdicts in the folder.
+static bool for_each_journal(const JudgingOptions *options,
+                             bool (*visit)(const JudgingOptions *, const char *path, void *,
+                                           Error *),
+                             void *context, Error *error) {
+    struct dirent **entries = NULL;
+    int count = scandir(options->folder, &entries, NULL, alphasort), process;
+    bool ok = count >= 0 ||
+              error_set(error, "%s: cannot be listed: %s", options->folder, strerror(errno));
+    for (int i = 0; i < count; i++) {
+        int length = 0;
+        const char *name = entries[i]->d_name;
+        if (ok && sscanf(name, "verdicts-%6d.journal%n", &process, &length) == 1 && length &&
+            !name[length]) {
+            char *path = format_string("%s/%s", options->folder, name);
+            ok = visit(options, path, context, error);
+            free(path);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+    return ok;
+}
+
+static bool remove_if_other(const JudgingOptions *options, const char *path, void *context,
+                            Error *error) {
+    (void)context;
+    Journal *journal = journal_open(path, false, error);
+    if (!journal) return false;
+    bool keep = is_of_this_run(options, journal);
+    journal_close(journal);
+    return keep || unlink(path) == 0 ||
+           error_set(error, "%s: cannot be removed: %s", path, strerror(errno));
+}
+
+bool judging_clean(const JudgingOptions *options, Error *error) {
+    return for_each_journal(options, remove_if_other, NULL, error);
+}
+
+static bool remove_any(const JudgingOptions *options, const char *path, void *context,
+                       Error *error) {
+    (void)options, (void)context, (void)error;
+    unlink(path);
+    return true;
+}
+
+void judging_remove_journals(const JudgingOptions *options) {
+    Error error;
+    for_each_journal(options, remove_any, NULL, &error);
+}
+
+// ---- which items have verdicts
+
+/// Verdicts by item; [count].
+typedef struct Collected {
+    json_t **verdicts;
+    int64_t count;
+    /// ids of the items, sorted, with their indices
+    struct ItemId {
+        char id[64];
+        int64_t index;
+    } * ids;
+} Collected;
+
+static int by_id(const void *a, const void *b) {
+    return strcmp(((const struct ItemId *)a)->id, ((const struct ItemId *)b)->id);
+}
+
+static bool take_verdicts(const JudgingOptions *options, const char *path, void *context,
+                          Error *error) {
+    Collected *collected = context;
+    Journal *journal = journal_open(path, false, error);
+    if (!journal) return false;
+    bool ok = true;
+    if (is_of_this_run(options, journal))
+        for (int64_t i = 1; ok && i < journal_count(journal); i++) {
+            size_t size;
+            json_error_t reason;
+            char *record = journal_read(journal, i, &size, error);
+            json_t *verdict = record ? json_loadb(record, size, 0, &reason) : NULL;
+            free(record);
+            struct ItemId key;
+            const char *id = json_string_value(json_object_get(verdict, "id"));
+            ok = id || error_set(error, "%s: verdict %lld is damaged; remove the file", path,
+                                 (long long)i);
+            snprintf(key.id, sizeof key.id, "%s", id ? id : "");
+            const struct ItemId *item = bsearch(&key, collected->ids, (size_t)collected->count,
+                                                sizeof *collected->ids, by_id);
+            if (item && !collected->verdicts[item->index])
+                collected->verdicts[item->index] = json_incref(verdict);
+            json_decref(verdict);
+        }
+    journal_close(journal);
+    return ok;
+}
+
+static bool collect(const JudgingOptions *options, Collected *collected, Error *error) {
+    int64_t count = evaluation_items(options->task, options->data, options->evaluation);
+    *collected = (Collected){checked_calloc((size_t)count + 1, sizeof(json_t *)), count,
+                             checked_calloc((size_t)count + 1, sizeof *collected->ids)};
+    for (int64_t i = 0; i < count; i++) {
+        TaskItem item = {0};
+        options->task->item(options->data, i, &item);
+        memcpy(collected->ids[i].id, item.id, sizeof item.id);
+        collected->ids[i].index = i;
+    }
+    qsort(collected->ids, (size_t)count, sizeof *collected->ids, by_id);
+    bool ok = for_each_journal(options, take_verdicts, collected, error);
+    free(collected->ids);
+    if (!ok) verdicts_free(collected->verdicts, count);
+    return ok;
+}
+
+json_t **judging_collect(const JudgingOptions *options, int64_t *count, Error *error) {
+    Collected collected;
+    if (!collect(options, &collected, error)) return NULL;
+    *count = collected.count;
+    for (int64_t i = 0; i < collected.count; i++)
+        if (!collected.verdicts[i]) {
+            TaskItem item = {0};
+            options->task->item(options->data, i, &item);
+            error_set(error, "%s: item %s has not been judged", options->folder, item.id);
+            verdicts_free(collected.verdicts, collected.count);
+            return NULL;
+        }
+    return collected.verdicts;
+}
+
+void verdicts_free(json_t **verdicts, int64_t count) {
+    for (int64_t i = 0; verdicts && i < count; i++) json_decref(verdicts[i]);
+    free(verdicts);
+}
+
+// ---- judging
+
+/// The picture under judgement.
+typedef struct Seen {
+    Image picture;
+    int64_t image;
+} Seen;
+
+static bool see(const JudgingOptions *options, const TaskItem *item, Seen *seen, Error *error) {
+    if (!options->task->looks || seen->image == item->image) return true;
+    image_free(&seen->picture);
+    seen->picture = (Image){0};
+    seen->image = -1;
+    if (!evaluation_read_image(options->evaluation, item, &seen->picture, error)) return false;
+    seen->image = item->image;
+    return !options->segmenter ||
+           options->segmenter->see(options->segmenter, &seen->picture, item->image_id, error);
+}
+
+static bool fits(const Answer *answer, const TaskItem *item, const Image *picture, Error *error) {
+    if (!picture->pixels ||
+        (answer->image_height == picture->height && answer->image_width == picture->width))
+        return true;
+    return error_set(error,
+                     "the answer to item %s is about a picture of %d x %d pixels, but image %s has "
+                     "%d x %d",
+                     item->id, answer->image_width, answer->image_height, item->image_id,
+                     picture->width, picture->height);
+}
+
+static json_t *judge_item(const JudgingOptions *options, int64_t index, Seen *seen, Error *error) {
+    TaskItem item = {0};
+    Answer answer;
+    options->task->item(options->data, index, &item);
+    if (!see(options, &item, seen, error) ||
+        !answer_store_read(options->store, item.id, &answer, error))
+        return NULL;
+    json_t *verdict = NULL;
+    Judge judge = {options->evaluation, options->segmenter, options->phrases, &seen->picture};
+    if (options->task->looks && !answer.maps)
+        error_set(error, "the answer to item %s has no attention maps", item.id);
+    else if (fits(&answer, &item, &seen->picture, error))
+        verdict = options->task->judge(options->data, index, &judge, &answer, error);
+    if (verdict) {
+        json_t *whole =
+            json_pack("{s:s, s:s, s:s, s:s, s:b}", "id", item.id, "image_id", item.image_id,
+                      "file_name", item.file_name, "answer", answer.text, "ended", answer.ended);
+        json_object_update(whole, verdict);
+        json_decref(verdict);
+        verdict = whole;
+    }
+    answer_free(&answer);
+    return verdict;
+}
+
+static bool append(Journal *journal, const json_t *verdict, Error *error) {
+    char *text = json_dumps(verdict, JSON_COMPACT);
+    bool ok = journal_append(journal, text, strlen(text), error);
+    free(text);
+    return ok;
+}
+
+static Journal *open_journal(const JudgingOptions *options, Error *error) {
+    char *path = journal_path(options, options->process), *judged_with = judged_with_text(options);
+    Journal *journal = journal_open(path, true, error);
+    if (journal && !journal_count(journal) &&
+        !journal_append(journal, judged_with, strlen(judged_with), error)) {
+        journal_close(journal);
+        journal = NULL;
+    }
+    free(path);
+    free(judged_with);
+    return journal;
+}
+
+bool judging_run(const JudgingOptions *options, Error *error) {
+    Collected done;
+    Seen seen = {.image = -1};
+    if (!collect(options, &done, error)) return false;
+    Journal *journal = open_journal(options, error);
+    bool ok = journal != NULL;
+    int64_t dealt = -1, last = -1;
+    for (int64_t i = 0; ok && i < done.count; i++) {
+        TaskItem item = {0};
+        options->task->item(options->data, i, &item);
+        dealt += item.image != last;
+        last = item.image;
+        if (done.verdicts[i] || dealt % options->num_processes != options->process) continue;
+        json_t *verdict = stop_requested() ? NULL : judge_item(options, i, &seen, error);
+        if (!verdict && stop_requested()) stop_request_error(error);
+        ok = verdict && append(journal, verdict, error);
+        json_decref(verdict);
+        if (ok && options->progress.report)
+            options->progress.report(options->progress.context, i + 1, done.count);
+    }
+    journal_close(journal);
+    image_free(&seen.picture);
+    verdicts_free(done.verdicts, done.count);
+    return ok;
+}

@@ -1,0 +1,33 @@
+/// The second half of an evaluation: stored answers become verdicts, and verdicts figures. Needs no
+/// model.
+#pragma once
+#include "eval/tasks/asking.h"
+
+typedef struct JudgingOptions {
+    const Task *task;
+    const void *data;
+    const EvaluationOptions *evaluation;
+    const AnswerStore *store;
+    Segmenter *segmenter;
+    struct PhraseFinder *phrases;
+    /// what verdicts depend on beside the answers: verdicts of a run that was cut short and was
+    /// judged with the same are used
+    const json_t *judged_with;
+    /// exists
+    const char *folder;
+    int process, num_processes;
+    EvaluationProgress progress;
+} JudgingOptions;
+
+/// Judges this process's share of the items and appends the verdicts to its journal in the folder.
+/// All processes may do so at the same time, after one of them has called judging_clean().
+bool judging_run(const JudgingOptions *options, Error *error);
+/// Removes the folder's journals of verdicts that were judged with something else.
+bool judging_clean(const JudgingOptions *options, Error *error);
+
+/// The verdicts of all items, [evaluation_items()], in their order; the caller frees them with
+/// verdicts_free(). NULL if one is missing or damaged.
+json_t **judging_collect(const JudgingOptions *options, int64_t *count, Error *error);
+void verdicts_free(json_t **verdicts, int64_t count);
+/// Removes all journals of verdicts.
+void judging_remove_journals(const JudgingOptions *options);

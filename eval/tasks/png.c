@@ -1,0 +1,221 @@
+// Panoptic narratives: the annotated text is read by the model, not generated; every utterance that
+// names segments gives a point, the point a mask, and masks are compared with the segments.
+#include "data/coco_segmentation.h"
+#include "eval/annotations/narratives.h"
+#include "eval/tasks/tasks.h"
+
+#include <stdlib.h>
+
+typedef struct NarrativeItems {
+    PanopticAnnotations panoptic;
+    Narratives narratives;
+    /// of narratives, by image
+    int *order;
+    /// [narratives.count] the texts of its utterances
+    const char ***texts;
+    const char *maps_folder;
+} NarrativeItems;
+
+static int image_of(const void *data, int narrative) {
+    return ((const NarrativeItems *)data)->narratives.items[narrative].image;
+}
+
+static void close_narratives(void *data) {
+    NarrativeItems *items = data;
+    for (int n = 0; items->texts && n < items->narratives.count; n++) free(items->texts[n]);
+    free(items->texts);
+    free(items->order);
+    narratives_free(&items->narratives);
+    panoptic_annotations_free(&items->panoptic);
+    free(items);
+}
+
+static void *open_narratives(const EvaluationOptions *options, Error *error) {
+    NarrativeItems *items = checked_calloc(1, sizeof *items);
+    items->maps_folder = options->masks;
+    if (!panoptic_annotations_read(options->segments, &items->panoptic, error) ||
+        !narratives_read(options->annotations, &items->panoptic, &items->narratives, error)) {
+        close_narratives(items);
+        return NULL;
+    }
+    const Narratives *narratives = &items->narratives;
+    items->order =
+        task_order_by_image(narratives->count, items->panoptic.num_images, image_of, items);
+    items->texts = checked_calloc((size_t)narratives->count + 1, sizeof *items->texts);
+    for (int n = 0; n < narratives->count; n++) {
+        const Narrative *narrative = &narratives->items[n];
+        items->texts[n] =
+            checked_calloc((size_t)narrative->num_utterances + 1, sizeof *items->texts[n]);
+        for (int u = 0; u < narrative->num_utterances; u++)
+            items->texts[n][u] = narrative->utterances[u].text;
+    }
+    return items;
+}
+
+static int64_t count_narratives(const void *data) {
+    return ((const NarrativeItems *)data)->narratives.count;
+}
+
+static void item_of_narrative(const void *data, int64_t index, TaskItem *item) {
+    const NarrativeItems *items = data;
+    int n = items->order[index];
+    const Narrative *narrative = &items->narratives.items[n];
+    const PanopticImage *image = &items->panoptic.images[narrative->image];
+    snprintf(item->id, sizeof item->id, "%.48s-%d", image->id, n);
+    item->image = narrative->image;
+    item->image_id = image->id;
+    item->file_name = image->file_name;
+    item->height = image->height;
+    item->width = image->width;
+    item->utterances = items->texts[n];
+    item->num_utterances = narrative->num_utterances;
+}
+
+// ---- judging
+
+/// The image's segments, each as a mask.
+static CocoMask *segment_masks(const PanopticImage *image, const PanopticMap *map) {
+    CocoMask *masks = checked_calloc((size_t)image->num_segments + 1, sizeof *masks);
+    for (int s = 0; s < image->num_segments; s++)
+        masks[s] = panoptic_map_mask(map, &image->segments[s].id, 1);
+    return masks;
+}
+
+static json_t *judge_utterance(const NarrativeItems *items, const Narrative *narrative,
+                               const Utterance *utterance, const Answer *answer, TokenRange range,
+                               const PanopticMap *map, const JudgedGroup *group) {
+    CocoMask truth = panoptic_map_mask(map, utterance->segment_ids, utterance->num_segments);
+    Point point = group->pointing.point;
+    double iou = group->segments.count ? coco_mask_iou(&group->segments.items[0].mask, &truth) : 0;
+    bool hit = coco_mask_contains(&truth, point.row, point.column);
+    double share = (double)coco_mask_area(&truth) / ((double)truth.height * truth.width);
+    UtteranceKind by_segments =
+        utterance_kind(utterance, &items->panoptic, narrative->image, PLURAL_BY_SEGMENTS);
+    json_t *verdict = verdict_phrase(answer, answer->token_begin[range.begin],
+                                     answer->token_end[range.end - 1], group);
+    json_t *more = json_pack("{s:f, s:b, s:f, s:b, s:b, s:b}", "iou", iou, "hit", hit, "random_hit",
+                             share, "thing", by_segments.is_thing, "plural", by_segments.is_plural,
+                             "flagged_plural", utterance->is_plural);
+    json_object_update(verdict, more);
+    json_decref(more);
+    coco_mask_free(&truth);
+    return verdict;
+}
+
+static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
+                            const Answer *answer, Error *error) {
+    const NarrativeItems *items = data;
+    const Narrative *narrative = &items->narratives.items[items->order[index]];
+    const PanopticImage *image = &items->panoptic.images[narrative->image];
+    PanopticMap map;
+    if (answer->num_utterances != narrative->num_utterances) {
+        error_set(error, "the stored answer to narrative %lld has %d utterances, its annotation %d",
+                  (long long)index, answer->num_utterances, narrative->num_utterances);
+        return NULL;
+    }
+    if (!panoptic_map_read_annotated(items->maps_folder, image, &map, error)) return NULL;
+    CocoMask *masks = segment_masks(image, &map);
+    ReadAnswer read = answer_read(answer, &judge->options->grounding);
+    int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens);
+    json_t *phrases = json_array();
+    bool ok = true;
+    for (int u = 0; ok && u < narrative->num_utterances; u++) {
+        TokenRange range = answer->utterances[u];
+        int count = range.end - range.begin;
+        JudgedGroup group;
+        if (!narrative->utterances[u].num_segments || !count) continue;
+        for (int t = 0; t < count; t++) tokens[t] = range.begin + t;
+        ok = judge_tokens(judge, &read, tokens, count, masks, image->num_segments, &group, error);
+        if (!ok) break;
+        json_array_append_new(phrases, judge_utterance(items, narrative, &narrative->utterances[u],
+                                                       answer, range, &map, &group));
+        judged_group_free(&group);
+    }
+    for (int s = 0; s < image->num_segments; s++) coco_mask_free(&masks[s]);
+    free(masks);
+    free(tokens);
+    read_answer_free(&read);
+    panoptic_map_free(&map);
+    json_t *verdict = json_pack("{s:o}", "phrases", phrases);
+    if (ok) return verdict;
+    json_decref(verdict);
+    return NULL;
+}
+
+// ---- figures
+
+/// Average recall is the area under recall over IoU thresholds, which is the mean IoU.
+typedef struct Recalls {
+    double (*all)[2], (*things)[2], (*stuff)[2], (*singular)[2], (*plural)[2];
+} Recalls;
+
+static void add_to(double (*recall)[2], int unit, double iou) {
+    recall[unit][0] += iou;
+    recall[unit][1]++;
+}
+
+static void add_phrase(const Recalls *recalls, int unit, const json_t *phrase, bool by_flag) {
+    double iou = verdict_number(phrase, "iou");
+    bool plural = verdict_number(phrase, by_flag ? "flagged_plural" : "plural") != 0;
+    add_to(recalls->all, unit, iou);
+    add_to(verdict_number(phrase, "thing") != 0 ? recalls->things : recalls->stuff, unit, iou);
+    add_to(plural ? recalls->plural : recalls->singular, unit, iou);
+}
+
+static bool measure(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
+                    int64_t count, Figures *figures, Error *error) {
+    const NarrativeItems *items = data;
+    (void)error;
+    int units = 0;
+    int64_t phrases = 0;
+    for (int64_t i = 0, last = -1; i < count; i++) {
+        int64_t image = image_of(items, items->order[i]);
+        units += image != last;
+        last = image;
+    }
+    figures_begin(figures, units);
+    Recalls recalls = {figures_add_ratio(figures, "average_recall"),
+                       figures_add_ratio(figures, "average_recall_things"),
+                       figures_add_ratio(figures, "average_recall_stuff"),
+                       figures_add_ratio(figures, "average_recall_singular"),
+                       figures_add_ratio(figures, "average_recall_plural")};
+    double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
+    double(*random)[2] = figures_add_ratio(figures, "random_point");
+    int unit = -1;
+    for (int64_t i = 0, last = -1; i < count; i++) {
+        int64_t image = image_of(items, items->order[i]);
+        if (image != last) figures_name_unit(figures, ++unit, items->panoptic.images[image].id);
+        last = image;
+        size_t at;
+        json_t *phrase;
+        json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase) {
+            add_phrase(&recalls, unit, phrase, options->plural_by_flag);
+            add_to(hits, unit, verdict_number(phrase, "hit"));
+            add_to(random, unit, verdict_number(phrase, "random_hit"));
+            phrases++;
+        }
+    }
+    figures_remark(figures, "images", (double)units);
+    figures_remark(figures, "narratives", (double)count);
+    figures_remark(figures, "phrases", (double)phrases);
+    return true;
+}
+
+const Task TASK_PNG = {
+    .name = "png",
+    .summary =
+        "panoptic narratives, read by the model: average recall of what each phrase looks at",
+    .files = "eval.annotations: png_coco_val2017.json; eval.segments: panoptic_val2017.json; "
+             "eval.masks: the folder panoptic_val2017",
+    .prompt = "Describe the image in detail.",
+    .max_new_tokens = 512,
+    .row = ATTENTION_OWN_ROW,
+    .reduction = REDUCE_FIRST,
+    .looks = true,
+    .open = open_narratives,
+    .close = close_narratives,
+    .count = count_narratives,
+    .item = item_of_narrative,
+    .judge = judge_answer,
+    .measure = measure,
+};

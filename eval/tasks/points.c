@@ -1,0 +1,171 @@
+// Point accuracy: every noun of an answer that names a category gives a point, which is counted
+// against the masks of that category. The quickest health check of emergent grounding.
+#include "data/coco_annotations.h"
+#include "eval/tasks/tasks.h"
+
+#include <stdlib.h>
+
+static void *open_points(const EvaluationOptions *options, Error *error) {
+    CocoAnnotations *annotations = checked_calloc(1, sizeof *annotations);
+    if (coco_annotations_read(options->annotations, annotations, error)) return annotations;
+    free(annotations);
+    return NULL;
+}
+
+static void close_points(void *data) {
+    coco_annotations_free(data);
+    free(data);
+}
+
+static int64_t count_images(const void *data) {
+    return ((const CocoAnnotations *)data)->num_images;
+}
+
+static void item_of_image(const void *data, int64_t index, TaskItem *item) {
+    const CocoImage *image = &((const CocoAnnotations *)data)->images[index];
+    snprintf(item->id, sizeof item->id, "%.60s", image->id);
+    item->image = index;
+    item->image_id = image->id;
+    item->file_name = image->file_name;
+    item->height = image->height;
+    item->width = image->width;
+}
+
+/// What is true of one category in one image.
+typedef struct Truth {
+    bool present;
+    /// [height * width], 0 or 1
+    uint8_t *mask;
+    int64_t area;
+} Truth;
+
+static Truth truth_of(const CocoAnnotations *annotations, int image, int category) {
+    int64_t pixels = (int64_t)annotations->images[image].height * annotations->images[image].width;
+    Truth truth = {.mask = checked_calloc((size_t)pixels, 1)};
+    truth.present = coco_category_mask(annotations, image, category, truth.mask);
+    for (int64_t p = 0; p < pixels; p++) truth.area += truth.mask[p];
+    return truth;
+}
+
+static double iou_with(const JudgedGroup *group, const Truth *truth, int height, int width) {
+    if (!group->segments.count) return 0;
+    CocoMask mask = coco_mask_from_bitmap(truth->mask, height, width);
+    double iou = coco_mask_iou(&group->segments.items[0].mask, &mask);
+    coco_mask_free(&mask);
+    return iou;
+}
+
+static json_t *judge_noun(const CocoAnnotations *annotations, int image, const Answer *answer,
+                          const Phrase *phrase, const JudgedGroup *group) {
+    int height = answer->image_height, width = answer->image_width;
+    Truth truth = truth_of(annotations, image, phrase->category);
+    Point point = group->pointing.point;
+    bool hit = truth.mask[(size_t)point.row * (size_t)width + (size_t)point.column],
+         centre = truth.mask[(size_t)(height / 2) * (size_t)width + (size_t)(width / 2)];
+    json_t *verdict = verdict_phrase(answer, phrase->begin, phrase->end, group);
+    json_t *more = json_pack("{s:s, s:b, s:b, s:b, s:f, s:f}", "category",
+                             annotations->category_names[phrase->category], "present",
+                             truth.present, "hit", hit, "centre_hit", centre, "random_hit",
+                             (double)truth.area / ((double)height * width), "iou",
+                             truth.present ? iou_with(group, &truth, height, width) : 0.0);
+    json_object_update(verdict, more);
+    json_decref(more);
+    free(truth.mask);
+    return verdict;
+}
+
+/// The image's masks, for the segmenter that takes the true one.
+static CocoMask *masks_of(const CocoAnnotations *annotations, int image, int *count) {
+    const CocoImage *of = &annotations->images[image];
+    CocoMask *masks = checked_calloc((size_t)of->num_annotations + 1, sizeof *masks);
+    for (int i = 0; i < of->num_annotations; i++)
+        masks[i] = annotations->annotations[of->first_annotation + i].mask;
+    *count = of->num_annotations;
+    return masks;
+}
+
+static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
+                            const Answer *answer, Error *error) {
+    const CocoAnnotations *annotations = data;
+    PhraseList found = phrases_find(answer->text, (const char *const *)annotations->category_names,
+                                    annotations->num_categories);
+    ReadAnswer read = answer_read(answer, &judge->options->grounding);
+    int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens), num_truth;
+    CocoMask *truth = masks_of(annotations, (int)index, &num_truth);
+    json_t *phrases = json_array();
+    bool ok = true;
+    for (int i = 0; ok && i < found.count; i++) {
+        const Phrase *phrase = &found.items[i];
+        int count = tokens_overlapping(answer, phrase->noun_begin, phrase->noun_end, tokens);
+        JudgedGroup group;
+        if (!count) continue;
+        ok = judge_tokens(judge, &read, tokens, count, truth, num_truth, &group, error);
+        if (!ok) break;
+        json_array_append_new(phrases, judge_noun(annotations, (int)index, answer, phrase, &group));
+        judged_group_free(&group);
+    }
+    free(truth);
+    free(tokens);
+    read_answer_free(&read);
+    phrases_free(&found);
+    json_t *verdict = json_pack("{s:o}", "phrases", phrases);
+    if (ok) return verdict;
+    json_decref(verdict);
+    return NULL;
+}
+
+static bool measure(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
+                    int64_t count, Figures *figures, Error *error) {
+    (void)data, (void)options, (void)error;
+    figures_begin(figures, (int)count);
+    double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
+    double(*of_all)[2] = figures_add_ratio(figures, "point_accuracy_of_all_nouns");
+    double(*random)[2] = figures_add_ratio(figures, "random_point");
+    double(*centre)[2] = figures_add_ratio(figures, "centre");
+    double(*precision)[2] = figures_add_ratio(figures, "noun_precision");
+    double(*iou)[2] = figures_add_ratio(figures, "mean_iou");
+    double nouns = 0, present_nouns = 0;
+    for (int64_t i = 0; i < count; i++) {
+        size_t at;
+        json_t *phrase;
+        figures_name_unit(figures, (int)i,
+                          json_string_value(json_object_get(verdicts[i], "image_id")));
+        json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase) {
+            bool present = json_is_true(json_object_get(phrase, "present"));
+            double hit = present ? verdict_number(phrase, "hit") : 0;
+            hits[i][0] += hit;
+            of_all[i][0] += hit;
+            precision[i][0] += present;
+            of_all[i][1]++;
+            precision[i][1]++;
+            nouns++;
+            present_nouns += present;
+            if (!present) continue;
+            random[i][0] += verdict_number(phrase, "random_hit");
+            centre[i][0] += verdict_number(phrase, "centre_hit");
+            iou[i][0] += verdict_number(phrase, "iou");
+            hits[i][1]++, random[i][1]++, centre[i][1]++, iou[i][1]++;
+        }
+    }
+    figures_remark(figures, "images", (double)count);
+    figures_remark(figures, "nouns", nouns);
+    figures_remark(figures, "present", present_nouns);
+    return true;
+}
+
+const Task TASK_POINTS = {
+    .name = "points",
+    .summary = "share of attention points that fall inside an object of the category named",
+    .files = "eval.annotations: COCO instances JSON",
+    .prompt = "Describe the image in detail.",
+    .max_new_tokens = 512,
+    .row = ATTENTION_PRODUCING_ROW,
+    .reduction = REDUCE_MEAN,
+    .looks = true,
+    .open = open_points,
+    .close = close_points,
+    .count = count_images,
+    .item = item_of_image,
+    .judge = judge_answer,
+    .measure = measure,
+};

@@ -1,0 +1,231 @@
+// Referring expressions: every sentence is put to the model, a token's attention gives a point, the
+// point a mask, and masks are compared with the object that is meant.
+#include "eval/annotations/referring.h"
+#include "eval/tasks/tasks.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIRST_TOKENS = 8 };
+
+/// Expressions in the order of their images, so that an image is seen once.
+typedef struct ReferringItems {
+    ReferringExpressions all;
+    /// [count] indices into all.expressions
+    int *order;
+    int count;
+} ReferringItems;
+
+static int image_of(const void *data, int expression) {
+    const ReferringItems *items = data;
+    return items->all.objects[items->all.expressions[expression].object].image;
+}
+
+static void *open_expressions(const EvaluationOptions *options, Error *error) {
+    ReferringItems *items = checked_calloc(1, sizeof *items);
+    if (!referring_read(options->annotations, NULL, options->split ? options->split : "val",
+                        &items->all, error)) {
+        free(items);
+        return NULL;
+    }
+    int all = items->all.num_expressions;
+    items->order = task_order_by_image(all, items->all.num_images, image_of, items);
+    for (int i = 0; i < all; i++)
+        if (options->sentences == SENTENCES_ALL ||
+            items->all.expressions[items->order[i]].sentence == 0)
+            items->order[items->count++] = items->order[i];
+    return items;
+}
+
+static void close_expressions(void *data) {
+    ReferringItems *items = data;
+    referring_free(&items->all);
+    free(items->order);
+    free(items);
+}
+
+static int64_t count_expressions(const void *data) { return ((const ReferringItems *)data)->count; }
+
+static const ReferringExpression *expression_at(const ReferringItems *items, int64_t index) {
+    return &items->all.expressions[items->order[index]];
+}
+
+static void item_of_expression(const void *data, int64_t index, TaskItem *item) {
+    const ReferringItems *items = data;
+    const ReferringExpression *expression = expression_at(items, index);
+    int image = items->all.objects[expression->object].image;
+    const ReferringImage *of = &items->all.images[image];
+    snprintf(item->id, sizeof item->id, "%lld-%d", (long long)expression->reference_id,
+             expression->sentence);
+    item->image = image;
+    item->image_id = of->id;
+    item->file_name = of->file_name;
+    item->height = of->height;
+    item->width = of->width;
+    item->expression = expression->text;
+}
+
+// ---- which tokens
+
+static bool is_verb(const char *word, size_t length) {
+    static const char *const VERBS[] = {"is", "are", "be"};
+    for (int i = 0; i < 3; i++)
+        if (strlen(VERBS[i]) == length && !strncmp(word, VERBS[i], length)) return true;
+    return false;
+}
+
+static bool is_letter(char c) { return isalpha((unsigned char)c) || (c & 0x80) || c == '\''; }
+
+/// The token behind the first whole word that is a verb of being, or -1.
+static int token_behind_verb(const Answer *answer) {
+    const char *text = answer->text;
+    for (int at = 0; text[at];) {
+        int length = 0;
+        while (is_letter(text[at + length])) length++;
+        if (is_verb(text + at, (size_t)length)) {
+            for (int t = 0; t < answer->num_tokens; t++)
+                if (answer->token_begin[t] >= at + length && answer->token_end[t] > at + length)
+                    return t;
+            return -1;
+        }
+        at += length ? length : 1;
+    }
+    return -1;
+}
+
+/// As groundLMM does it: every token by itself, without the blanks around it.
+static int token_behind_piece(const Answer *answer) {
+    for (int t = 0; t + 1 < answer->num_tokens; t++) {
+        int begin = answer->token_begin[t], end = answer->token_end[t];
+        while (begin < end && isspace((unsigned char)answer->text[begin])) begin++;
+        while (end > begin && isspace((unsigned char)answer->text[end - 1])) end--;
+        if (is_verb(answer->text + begin, (size_t)(end - begin))) return t + 1;
+    }
+    return -1;
+}
+
+static int choose_tokens(const Answer *answer, ReferringTokens which, int *tokens) {
+    if (which == FIRST_EIGHT) {
+        int count = 0;
+        while (count < answer->num_tokens && count < FIRST_TOKENS) {
+            tokens[count] = count;
+            count++;
+        }
+        return count;
+    }
+    tokens[0] = which == BEHIND_VERB ? token_behind_verb(answer) : token_behind_piece(answer);
+    return tokens[0] >= 0;
+}
+
+// ---- judging
+
+static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
+                            const Answer *answer, Error *error) {
+    const ReferringItems *items = data;
+    const ReferringExpression *expression = expression_at(items, index);
+    const CocoMask *truth = &items->all.objects[expression->object].mask;
+    int64_t area = coco_mask_area(truth), intersection = 0, all = area;
+    int tokens[FIRST_TOKENS];
+    int count = choose_tokens(answer, judge->options->referring_tokens, tokens);
+    json_t *phrases = json_array();
+    bool hit = false;
+    if (count) {
+        GroundingOptions how = judge->options->grounding;
+        if (judge->options->referring_tokens == FIRST_EIGHT) how.reduction = REDUCE_MAX;
+        ReadAnswer read = answer_read(answer, &how);
+        JudgedGroup group;
+        bool ok = judge_tokens(judge, &read, tokens, count, truth, 1, &group, error);
+        read_answer_free(&read);
+        if (!ok) {
+            json_decref(phrases);
+            return NULL;
+        }
+        Point point = group.pointing.point;
+        hit = coco_mask_contains(truth, point.row, point.column);
+        if (group.segments.count) {
+            const CocoMask *mask = &group.segments.items[0].mask;
+            intersection = coco_mask_intersection(mask, truth);
+            all = area + coco_mask_area(mask) - intersection;
+        }
+        json_array_append_new(phrases,
+                              verdict_phrase(answer, answer->token_begin[tokens[0]],
+                                             answer->token_end[tokens[count - 1]], &group));
+        judged_group_free(&group);
+    }
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:f, s:o}", "expression", expression->text,
+                     "ref_id", (json_int_t)expression->reference_id, "sent_id",
+                     (json_int_t)expression->sentence_id, "intersection", (json_int_t)intersection,
+                     "union", (json_int_t)all, "hit", hit, "random_hit",
+                     (double)area / ((double)truth->height * truth->width), "phrases", phrases);
+}
+
+/// IoU of one expression; as LISA's and GLaMM's scripts: 1e-5 more below, and 1 where both are
+/// empty.
+static double iou_of(const json_t *verdict, bool as_published) {
+    double intersection = verdict_number(verdict, "intersection"),
+           all = verdict_number(verdict, "union");
+    if (as_published) return all == 0 ? 1 : intersection / (all + 1e-5);
+    return all > 0 ? intersection / all : 0;
+}
+
+static bool measure(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
+                    int64_t count, Figures *figures, Error *error) {
+    static const double THRESHOLDS[] = {0.5, 0.7, 0.9};
+    static const char *const NAMES[] = {"precision_at_0.5", "precision_at_0.7", "precision_at_0.9"};
+    const ReferringItems *items = data;
+    (void)error;
+    int units = 0;
+    for (int64_t i = 0, last = -1; i < count; i++) {
+        int64_t image = image_of(items, items->order[i]);
+        units += image != last;
+        last = image;
+    }
+    figures_begin(figures, units);
+    double(*giou)[2] = figures_add_ratio(figures, "giou");
+    double(*ciou)[2] = figures_add_ratio(figures, "ciou");
+    double(*precision[3])[2];
+    for (int p = 0; p < 3; p++) precision[p] = figures_add_ratio(figures, NAMES[p]);
+    double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
+    double(*random)[2] = figures_add_ratio(figures, "random_point");
+    double(*pointed)[2] = figures_add_ratio(figures, "answers_with_point");
+    int unit = -1;
+    for (int64_t i = 0, last = -1; i < count; i++) {
+        int64_t image = image_of(items, items->order[i]);
+        if (image != last) figures_name_unit(figures, ++unit, items->all.images[image].id);
+        last = image;
+        double iou = iou_of(verdicts[i], options->as_published);
+        giou[unit][0] += iou;
+        ciou[unit][0] += verdict_number(verdicts[i], "intersection");
+        ciou[unit][1] += verdict_number(verdicts[i], "union") + (options->as_published ? 1e-5 : 0);
+        for (int p = 0; p < 3; p++) {
+            precision[p][unit][0] += iou > THRESHOLDS[p];
+            precision[p][unit][1]++;
+        }
+        hits[unit][0] += verdict_number(verdicts[i], "hit");
+        random[unit][0] += verdict_number(verdicts[i], "random_hit");
+        pointed[unit][0] += json_array_size(json_object_get(verdicts[i], "phrases")) > 0;
+        giou[unit][1]++, hits[unit][1]++, random[unit][1]++, pointed[unit][1]++;
+    }
+    figures_remark(figures, "images", (double)units);
+    figures_remark(figures, "expressions", (double)count);
+    return true;
+}
+
+const Task TASK_RES = {
+    .name = "res",
+    .summary = "referring expressions: gIoU, cIoU and precision of the mask where the model looks",
+    .files = "eval.annotations: refs(unc).p, refs(umd).p or refs(google).p with instances.json "
+             "beside it; eval.split",
+    .prompt = "Describe the \"{}\".",
+    .max_new_tokens = 64,
+    .row = ATTENTION_PRODUCING_ROW,
+    .reduction = REDUCE_MEAN,
+    .looks = true,
+    .open = open_expressions,
+    .close = close_expressions,
+    .count = count_expressions,
+    .item = item_of_expression,
+    .judge = judge_answer,
+    .measure = measure,
+};

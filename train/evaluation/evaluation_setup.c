@@ -1,0 +1,96 @@
+#include "train/evaluation/evaluation_setup.h"
+
+#include <string.h>
+
+const Task *evaluation_task(const Config *config) {
+    if (config->eval.task == EVALUATE_RES) return &TASK_RES;
+    if (config->eval.task == EVALUATE_PNG) return &TASK_PNG;
+    return &TASK_POINTS;
+}
+
+const char *evaluation_prompt(const Config *config) {
+    const char *own = evaluation_task(config)->prompt;
+    if (config->eval.prompt) return config->eval.prompt;
+    return strstr(own, "{}") ? TASK_POINTS.prompt : own;
+}
+
+int evaluation_max_new_tokens(const Config *config) {
+    return config->eval.max_new_tokens ? (int)config->eval.max_new_tokens
+                                       : evaluation_task(config)->max_new_tokens;
+}
+
+AttentionRow evaluation_row(const Config *config) {
+    return config->eval.query == QUERY_AUTO ? evaluation_task(config)->row
+                                            : (AttentionRow)config->eval.query;
+}
+
+GroupReduction evaluation_reduction(const Config *config) {
+    return config->eval.aggregate == AGGREGATE_AUTO ? evaluation_task(config)->reduction
+                                                    : (GroupReduction)config->eval.aggregate;
+}
+
+bool evaluation_require(const Config *config, Error *error) {
+    if (!config_require(config, error, "eval.annotations", "eval.image_folder", "eval.output_dir",
+                        NULL))
+        return error_context(error, "the task %s reads %s", evaluation_task(config)->name,
+                             evaluation_task(config)->files);
+    const EvalSection *eval = &config->eval;
+    bool needs_masks = eval->task == EVALUATE_GCG || eval->task == EVALUATE_PNG,
+         needs_segments = eval->task == EVALUATE_PNG;
+    if ((needs_masks && !config_require(config, error, "eval.masks", NULL)) ||
+        (needs_segments && !config_require(config, error, "eval.segments", NULL)) ||
+        (eval->segmenter == SEGMENTER_SAM && !config_require(config, error, "eval.sam", NULL)) ||
+        (eval->segmenter == SEGMENTER_REGIONS &&
+         !config_require(config, error, "eval.regions", NULL)))
+        return false;
+    if (eval->prompt && eval->task == EVALUATE_RES && !strstr(eval->prompt, "{}"))
+        return config_refuse(config, "eval.prompt", error,
+                             "has no {} for the expression to stand in; the task's own is '%s'",
+                             TASK_RES.prompt);
+    return true;
+}
+
+void evaluation_setup(const Config *config, EvaluationSetup *setup) {
+    const EvalSection *eval = &config->eval;
+    *setup = (EvaluationSetup) {
+        .options = {.annotations = eval->annotations,
+                    .masks = eval->masks,
+                    .segments = eval->segments,
+                    .image_folder = eval->image_folder,
+                    .split = eval->split,
+                    .sentences = eval->sentences,
+                    .samples = eval->samples,
+                    .prompt = eval->prompt,
+                    .grounding = {.reduction = evaluation_reduction(config),
+                                  .normalise = eval->normalise,
+                                  .remove_corner = eval->remove_corner},
+                    .referring_tokens = eval->referring_tokens,
+                    .as_published = eval->as_published,
+                    .plural_by_flag = eval->plurals == PLURALS_FLAGGED,
+                    .category_threshold = eval->category_threshold,
+                    .more_masks = eval->more_masks,
+                    .meteor = eval->meteor,
+                    .bert = eval->bert,
+                    .phrase_command = eval->phrases,
+                    .seed = (uint64_t)eval->seed};
+    }
+
+    static bool was(const json_t *asked_with, const char *key, const char *value) {
+        const char *there = json_string_value(json_object_get(asked_with, key));
+        return there && !strcmp(there, value);
+    }
+
+    void evaluation_select_maps(const Config *config, const json_t *asked_with,
+                                GroundingOptions *grounding) {
+        const EvalSection *eval = &config->eval;
+        bool heads = was(asked_with, "eval.keep", "heads"),
+             layers = heads || was(asked_with, "eval.keep", "layers");
+        if (layers) {
+            grounding->layers = eval->layers.values;
+            grounding->num_layers = eval->layers.count;
+        }
+        if (heads) {
+            grounding->heads = eval->heads.values;
+            grounding->num_heads = eval->heads.count;
+        }
+    }

@@ -1,0 +1,36 @@
+/// The `eval` section as eval/ wants it, its defaults filled in by the task.
+#pragma once
+#include "eval/tasks/tasks.h"
+#include "train/config/config.h"
+#include "train/trainer/model_setup.h"
+
+const Task *evaluation_task(const Config *config);
+/// What the model is asked where there is no expression to be put in: of `ground`, `features` and
+/// samples in training as well.
+const char *evaluation_prompt(const Config *config);
+int evaluation_max_new_tokens(const Config *config);
+AttentionRow evaluation_row(const Config *config);
+GroupReduction evaluation_reduction(const Config *config);
+
+/// The files that the task needs are given, or an error that says what each is.
+bool evaluation_require(const Config *config, Error *error);
+
+/// Everything but the model. The options refer to the configuration.
+EvaluationOptions evaluation_options(const Config *config);
+/// Answers whose layers and heads lie apart are judged by eval.layers and eval.heads; those that
+/// were averaged when they were asked are taken as they are. `asked_with`: the store's.
+void evaluation_select_maps(const Config *config, const json_t *asked_with,
+                            GroundingOptions *grounding);
+
+/// What answers depend on, for the store: the configuration's keys, the content of eval.checkpoint,
+/// the frozen networks by name and size, and the task's items. NULL on failure. The caller has the
+/// reference.
+json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
+                              Error *error);
+/// What verdicts depend on beside the answers.
+json_t *evaluation_judged_with(const Config *config, const json_t *asked_with);
+
+/// The segmenter that the configuration names; *segmenter is NULL if it names none. `device`: where
+/// a network runs.
+bool evaluation_segmenter(const Config *config, Device *device, Segmenter **segmenter,
+                          Error *error);
