@@ -194,7 +194,7 @@ static void a_wrong_type_is_refused_with_what_was_expected(void **state) {
     refused("eval:\n  layers: 3\n", "2:11", "expected a list of integers");
     refused("eval:\n  layers: [1, -1]\n", "2:15", "from 0 to 1023");
     refused("eval:\n  layers: [1, [2]]\n", "2:15", "no single value");
-    refused("eval:\n  prompt: null\n", "2:11", "expected a string");
+    refused("training:\n  resume: null\n", "2:11", "expected a path");
     override_refused("training.seed=x", "training.seed is 'x', expected an integer");
     override_refused("eval.layers=[0] [1]", "eval.layers=[0] [1]");
     override_refused("eval.layers=", "expected a list");
