@@ -5,16 +5,25 @@
 
 #include <stdlib.h>
 
-static void *open_points(const EvaluationOptions *options, Error *error) {
-    CocoAnnotations *annotations = checked_calloc(1, sizeof *annotations);
-    if (coco_annotations_read(options->annotations, annotations, error)) return annotations;
-    free(annotations);
-    return NULL;
-}
-
 static void close_points(void *data) {
     coco_annotations_free(data);
     free(data);
+}
+
+static void *open_points(const EvaluationOptions *options, Error *error) {
+    CocoAnnotations *annotations = checked_calloc(1, sizeof *annotations);
+    if (!coco_annotations_read(options->annotations, annotations, error)) {
+        free(annotations);
+        return NULL;
+    }
+    // else the accuracy would be 0 whatever the model does
+    if (annotations->num_annotations > 0) return annotations;
+    error_set(error,
+              "%s: none of the %d images has an annotation (those with iscrowd: 1 are left out); "
+              "there is nothing to evaluate against",
+              options->annotations, annotations->num_images);
+    close_points(annotations);
+    return NULL;
 }
 
 static int64_t count_images(const void *data) {

@@ -50,47 +50,46 @@ bool evaluation_require(const Config *config, Error *error) {
     return true;
 }
 
-void evaluation_setup(const Config *config, EvaluationSetup *setup) {
+EvaluationOptions evaluation_options(const Config *config) {
     const EvalSection *eval = &config->eval;
-    *setup = (EvaluationSetup) {
-        .options = {.annotations = eval->annotations,
-                    .masks = eval->masks,
-                    .segments = eval->segments,
-                    .image_folder = eval->image_folder,
-                    .split = eval->split,
-                    .sentences = eval->sentences,
-                    .samples = eval->samples,
-                    .prompt = eval->prompt,
-                    .grounding = {.reduction = evaluation_reduction(config),
-                                  .normalise = eval->normalise,
-                                  .remove_corner = eval->remove_corner},
-                    .referring_tokens = eval->referring_tokens,
-                    .as_published = eval->as_published,
-                    .plural_by_flag = eval->plurals == PLURALS_FLAGGED,
-                    .category_threshold = eval->category_threshold,
-                    .more_masks = eval->more_masks,
-                    .meteor = eval->meteor,
-                    .bert = eval->bert,
-                    .phrase_command = eval->phrases,
-                    .seed = (uint64_t)eval->seed};
-    }
+    return (EvaluationOptions){.annotations = eval->annotations,
+                               .masks = eval->masks,
+                               .segments = eval->segments,
+                               .image_folder = eval->image_folder,
+                               .split = eval->split,
+                               .sentences = eval->sentences,
+                               .samples = eval->samples,
+                               .prompt = eval->prompt,
+                               .grounding = {.reduction = evaluation_reduction(config),
+                                             .normalise = eval->normalise,
+                                             .remove_corner = eval->remove_corner},
+                               .referring_tokens = eval->referring_tokens,
+                               .as_published = eval->as_published,
+                               .plural_by_flag = eval->plurals == PLURALS_FLAGGED,
+                               .category_threshold = eval->category_threshold,
+                               .more_masks = eval->more_masks,
+                               .meteor = eval->meteor,
+                               .bert = eval->bert,
+                               .phrase_command = eval->phrases,
+                               .seed = (uint64_t)eval->seed};
+}
 
-    static bool was(const json_t *asked_with, const char *key, const char *value) {
-        const char *there = json_string_value(json_object_get(asked_with, key));
-        return there && !strcmp(there, value);
-    }
+static bool was(const json_t *asked_with, const char *key, const char *value) {
+    const char *there = json_string_value(json_object_get(asked_with, key));
+    return there && !strcmp(there, value);
+}
 
-    void evaluation_select_maps(const Config *config, const json_t *asked_with,
-                                GroundingOptions *grounding) {
-        const EvalSection *eval = &config->eval;
-        bool heads = was(asked_with, "eval.keep", "heads"),
-             layers = heads || was(asked_with, "eval.keep", "layers");
-        if (layers) {
-            grounding->layers = eval->layers.values;
-            grounding->num_layers = eval->layers.count;
-        }
-        if (heads) {
-            grounding->heads = eval->heads.values;
-            grounding->num_heads = eval->heads.count;
-        }
+void evaluation_select_maps(const Config *config, const json_t *asked_with,
+                            GroundingOptions *grounding) {
+    const EvalSection *eval = &config->eval;
+    bool heads = was(asked_with, "eval.keep", "heads"),
+         layers = heads || was(asked_with, "eval.keep", "layers");
+    if (layers) {
+        grounding->layers = eval->layers.values;
+        grounding->num_layers = eval->layers.count;
     }
+    if (heads) {
+        grounding->heads = eval->heads.values;
+        grounding->num_heads = eval->heads.count;
+    }
+}
