@@ -236,6 +236,7 @@ bool answer_store_read(const AnswerStore *store, const char *id, Answer *answer,
 // ---- writing
 
 struct AnswerWriter {
+    char *path;
     Journal *journal;
 };
 
@@ -243,18 +244,18 @@ AnswerWriter *answer_writer_open(const char *folder, int round, int process,
                                  const json_t *asked_with, Error *error) {
     char *path = file_name(folder, round, process, "journal");
     Journal *journal = journal_open(path, true, error);
-    free(path);
-    if (!journal) return NULL;
-    char *text = json_dumps(asked_with, JSON_COMPACT | JSON_SORT_KEYS);
-    bool ok = journal_count(journal) > 0 || journal_append(journal, text, strlen(text), error);
-    free(text);
-    if (!ok) {
-        journal_close(journal);
+    if (!journal) {
+        free(path);
         return NULL;
     }
     AnswerWriter *writer = checked_calloc(1, sizeof *writer);
-    writer->journal = journal;
-    return writer;
+    *writer = (AnswerWriter){path, journal};
+    char *text = json_dumps(asked_with, JSON_COMPACT | JSON_SORT_KEYS);
+    bool ok = journal_count(journal) > 0 || journal_append(journal, text, strlen(text), error);
+    free(text);
+    if (ok) return writer;
+    answer_writer_close(writer);
+    return NULL;
 }
 
 bool answer_writer_put(AnswerWriter *writer, const char *id, const Answer *answer, Error *error) {
@@ -267,7 +268,9 @@ bool answer_writer_put(AnswerWriter *writer, const char *id, const Answer *answe
 
 void answer_writer_close(AnswerWriter *writer) {
     if (!writer) return;
+    if (journal_count(writer->journal) < 2) unlink(writer->path); // it says nothing
     journal_close(writer->journal);
+    free(writer->path);
     free(writer);
 }
 

@@ -49,6 +49,7 @@ AnswerWriter *answer_writer_open(const char *folder, int round, int process,
                                  const json_t *asked_with, Error *error);
 /// Appends an answer. On failure (a full disk) those before it are still there.
 bool answer_writer_put(AnswerWriter *writer, const char *id, const Answer *answer, Error *error);
+/// A journal without answers is removed. NULL is allowed.
 void answer_writer_close(AnswerWriter *writer);
 
 /// Makes HDF5 files of the folder's journals and removes these. For `count` processes, each of

@@ -240,6 +240,14 @@ static Journal *open_journal(const JudgingOptions *options, Error *error) {
     return journal;
 }
 
+/// One without verdicts is removed.
+static void close_journal(const JudgingOptions *options, Journal *journal) {
+    char *path = journal_path(options, options->process);
+    if (journal && journal_count(journal) < 2) unlink(path);
+    journal_close(journal);
+    free(path);
+}
+
 bool judging_run(const JudgingOptions *options, Error *error) {
     Collected done;
     Seen seen = {.image = -1};
@@ -260,7 +268,7 @@ bool judging_run(const JudgingOptions *options, Error *error) {
         if (ok && options->progress.report)
             options->progress.report(options->progress.context, i + 1, done.count);
     }
-    journal_close(journal);
+    close_journal(options, journal);
     image_free(&seen.picture);
     verdicts_free(done.verdicts, done.count);
     return ok;
