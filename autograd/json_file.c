@@ -142,8 +142,11 @@ static json_t *take_value(JsonWalk *walk) {
 static bool walk_list(JsonWalk *walk, const JsonList *list, void *context) {
     if (!take(walk, '[')) {
         json_t *value = take_value(walk);
-        if (value)
-            error_set(walk->error, "%s: \"%s\" is no list", walk->path, quote(list->key).text);
+        char *text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        if (text)
+            error_set(walk->error, "%s: \"%s\" is %s; expected a list", walk->path,
+                      quote(list->key).text, quote(text).text);
+        free(text);
         json_decref(value);
         return false;
     }
@@ -175,7 +178,7 @@ static bool walk_member(JsonWalk *walk, const JsonList *lists, int num_lists, vo
 
 static bool walk_object(JsonWalk *walk, const JsonList *lists, int num_lists, void *context) {
     if (!take(walk, '{'))
-        return error_set(walk->error, "%s: expected a JSON object at the top level", walk->path);
+        return error_set(walk->error, "%s: expected an object at the top level", walk->path);
     bool ok = take(walk, '}');
     while (!ok) {
         if (!walk_member(walk, lists, num_lists, context)) return false;

@@ -136,6 +136,11 @@ static const Bad bad[] = {
      "\"image_id\" is 8, which"},
     {IMAGE, CATEGORY, "\"id\": 25, \"image_id\": 7, \"category_id\": null",
      "\"category_id\" is null"},
+    {SEGMENTATION(SQUARE ", \"area\": -1"), "\"area\" is -1; expected a number of pixels"},
+    {SEGMENTATION(SQUARE ", \"area\": \"9\""), "\"area\" is \"9\""},
+    {SEGMENTATION(SQUARE ", \"bbox\": [1, 2, 3]"), "\"bbox\" is [1,2,3]; expected x, y, width"},
+    {SEGMENTATION(SQUARE ", \"bbox\": [1, 2, 3, \"4\"]"), "\"bbox\" is [1,2,3,\"4\"]"},
+    {SEGMENTATION(SQUARE ", \"bbox\": 7"), "\"bbox\" is 7"},
     {"\"id\": 7, \"file_name\": \"7.png\", \"width\": 8.5, \"height\": 6", CATEGORY, ANNOTATION,
      "the \"width\" of image 7 is 8.5; expected 1 to 32768 pixels"},
     {"\"id\": 7, \"file_name\": \"7.png\", \"width\": 8, \"height\": \"6\"", CATEGORY, ANNOTATION,
@@ -204,12 +209,53 @@ static void a_file_without_annotations_still_names_categories(void **state) {
     coco_annotations_free(&all);
 }
 
+static void crowds_areas_and_boxes_are_read_where_they_are_wanted(void **state) {
+    (void)state;
+    CocoAnnotations all;
+    Error error = {0};
+    // The annotations stand before what they refer to, and image 7 has two of them.
+    write_text("coco.json",
+               "{\"annotations\": [{" ANNOTATION ", \"segmentation\": " SQUARE
+               ", \"iscrowd\": 1, \"area\": 9.5, \"bbox\": [1, 2, 3.5, 4]}, {"
+               "\"image_id\": 10, \"category_id\": 3, \"segmentation\": " SQUARE "}, {" ANNOTATION
+               ", \"segmentation\": " SQUARE "}], \"images\": [{" IMAGE
+               "}, {\"id\": 10, \"file_name\": \"\", \"width\": 8, \"height\": 6}],"
+               "\"categories\": [{" CATEGORY "}, {\"id\": 3, \"name\": \"x\"}]}");
+    if (!coco_annotations_read_all(in_folder("coco.json"), &all, &error))
+        fail_msg("%s", error.message);
+    assert_int_equal(all.num_annotations, 3);
+    assert_string_equal(all.category_ids[1], "3");
+    assert_int_equal(all.images[1].first_annotation, 2);
+    const CocoAnnotation *a = all.annotations;
+    assert_true(a[0].is_crowd && a[0].area == 9.5 && a[0].box[2] == 3.5);
+    assert_true(!a[1].is_crowd && a[1].area == 16 && a[1].box[0] == 1 && a[1].box[2] == 4);
+    assert_int_equal(a[2].category, 1);
+    coco_annotations_free(&all);
+    assert_true(coco_annotations_read(in_folder("coco.json"), &all, &error));
+    assert_int_equal(all.num_annotations, 2);
+    coco_annotations_free(&all);
+}
+
+static void images_are_ordered_by_number_or_else_by_text(void **state) {
+    (void)state;
+    CocoImage images[] = {{.id = "10"}, {.id = "9"}, {.id = "-10"}, {.id = "100"}, {.id = "-9"}};
+    CocoAnnotations all = {.images = images, .num_images = 5};
+    int places[5];
+    coco_order_images(&all, places);
+    assert_memory_equal(places, ((int[]){3, 2, 0, 4, 1}), sizeof places);
+    images[4].id = "b";
+    coco_order_images(&all, places);
+    assert_memory_equal(places, ((int[]){1, 3, 0, 2, 4}), sizeof places);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_may_be_written_as_floats_and_booleans),
         cmocka_unit_test(ids_may_have_any_number_of_digits),
         cmocka_unit_test(what_is_no_number_is_refused_with_the_annotation_and_what_stands_there),
         cmocka_unit_test(what_is_no_list_is_refused),
+        cmocka_unit_test(crowds_areas_and_boxes_are_read_where_they_are_wanted),
+        cmocka_unit_test(images_are_ordered_by_number_or_else_by_text),
         cmocka_unit_test(a_file_without_annotations_still_names_categories),
     };
     return cmocka_run_group_tests(tests, make_temporary_folder, remove_temporary_folder);
