@@ -26,7 +26,7 @@ uint64_t philox_stream(uint64_t purpose, uint64_t index);
 void philox_uniform(uint64_t key, uint64_t stream, uint64_t first, float *out, int64_t count);
 
 /// As philox_uniform, standard normal (Box-Muller on pairs of words, autograd/normal.h): finite,
-/// and the same bits on every processor and device.
+/// and the same bits on every processor.
 void philox_normal(uint64_t key, uint64_t stream, uint64_t first, float *out, int64_t count);
 
 /// The 24 high bits of a word as a number in [0, 1).

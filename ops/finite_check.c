@@ -96,7 +96,6 @@ static void look(const char *kernel, const Tensor *const outputs[NUM_LOOKED_AT],
 #define LOOK_AT_convert LIST(y), LIST(x)
 #define LOOK_AT_dropout LIST(y), LIST(x)
 #define LOOK_AT_gaussian_sample LIST(y), LIST(moments, noise)
-#define LOOK_AT_random_normal NOTHING
 #define LOOK_AT_concatenate LIST(y), LIST(a, b)
 #define LOOK_AT_split NOTHING
 #define LOOK_AT_upsample_nearest LIST(y), LIST(x)

@@ -173,9 +173,6 @@
       (x, probability, stream, rows, y))                                                        \
     K(gaussian_sample, (const Tensor *moments, const Tensor *noise, Tensor *y), (moments, noise, y))
 
-/// y FLOAT32, the same bits on every device.
-#define KERNELS_random(K) K(random_normal, (RandomStream stream, Tensor * y), (stream, y))
-
 /// Moving things.
 ///
 ///   concatenate, split   along the last dimension, and its inverse, of which each output may be
@@ -237,7 +234,6 @@
     F(rope, x)                \
     F(activation, x)          \
     F(elementwise, x)         \
-    F(random, x)              \
     F(shape, x)               \
     F(loss, x)                \
     F(optimizer, x)

@@ -167,8 +167,6 @@ Tensor *mean_squared_error(Tensor *a, Tensor *b);
 
 // ---- sampling.c (no gradients)
 
-/// Standard normal numbers, element i = f(stream, i).
-Tensor *random_normal(Device *device, int rank, const int64_t *shape, RandomStream stream);
 /// mean + exp(log_variance / 2) * noise from moments [..,2C] (mean first; log variance clamped to
 /// [-30, 20]); noise [..,C].
 Tensor *gaussian_sample(Tensor *moments, Tensor *noise);

@@ -1,12 +1,6 @@
-// Random numbers and samples; nothing here has a gradient.
+// Samples; nothing here has a gradient.
 #include "ops/kernels.h"
 #include "ops/ops.h"
-
-Tensor *random_normal(Device *device, int rank, const int64_t *shape, RandomStream stream) {
-    Tensor *y = tensor_new(device, FLOAT32, rank, shape);
-    device->kernels->random_normal(stream, y);
-    return y;
-}
 
 Tensor *gaussian_sample(Tensor *moments, Tensor *noise) {
     CHECK(tensor_columns(moments) == 2 * tensor_columns(noise) &&

@@ -1,6 +1,5 @@
 // Element by element: sums, products, conversions, dropout, and normal numbers that are the CPU's
 // to the last bit.
-#include "autograd/normal.h"
 #include "ops/cuda/elements.h"
 
 // ---- sums and products
@@ -167,36 +166,6 @@ static void dropout(const Tensor *x, float probability, RandomStream stream, con
     });
 }
 
-template <bool PACKS>
-static __global__ void random_normal_kernel(RandomStream stream, float *y, int64_t n) {
-    FOR_COLUMNS(i, (n + 3) / 4) {
-        RandomWords bits = random_words(stream, i);
-        float numbers[4];
-        normal_pair(bits.words[0], bits.words[1], &numbers[0], &numbers[1]);
-        normal_pair(bits.words[2], bits.words[3], &numbers[2], &numbers[3]);
-        if (PACKS && 4 * i + 4 <= n) {
-            store_pack<4>(y + 4 * i, numbers);
-        } else {
-            UNROLL
-            for (int j = 0; j < 4; j++)
-                if (4 * i + j < n) y[4 * i + j] = numbers[j];
-        }
-    }
-}
-
-static void random_normal(RandomStream stream, Tensor *y) {
-    int64_t n = tensor_numel(y);
-    if (n == 0) return;
-    unsigned blocks = blocks_for(y, ceil_divide(n, 4), ELEMENT_THREADS);
-    float *out = data_of<float>(y);
-    if (packs_fit<4>(Rows<float>{out, n}, 1))
-        LAUNCH(random_normal_kernel<true>, blocks, ELEMENT_THREADS, 0, stream_of(y), stream, out,
-               n);
-    else
-        LAUNCH(random_normal_kernel<false>, blocks, ELEMENT_THREADS, 0, stream_of(y), stream, out,
-               n);
-}
-
 // ---- the autoencoder's latents
 
 template <int N>
@@ -238,4 +207,3 @@ static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *
 } // namespace
 
 FILL_FAMILY(elementwise)
-FILL_FAMILY(random)

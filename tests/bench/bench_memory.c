@@ -8,6 +8,7 @@
 // Columns: the median over repeated runs, as gigabytes per second and milliseconds. --peak: of the
 // device's memory, in TB/s, for the share.
 #include "bench.h"
+#include "normal_tensor.h"
 #include "ops/ops.h"
 
 static Device *device;
@@ -129,7 +130,7 @@ static const Line lines[] = {
 
 static Tensor *numbers(DType type, int rank, const int64_t *shape) {
     static uint64_t count;
-    Tensor *x = random_normal(device, rank, shape, random_stream(1, RANDOM_EVALUATION, count++));
+    Tensor *x = normal_tensor(device, rank, shape, count++);
     return convert(x, type);
 }
 

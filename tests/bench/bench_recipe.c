@@ -13,6 +13,7 @@
 // a minute, and a step takes as long.
 #include "bench.h"
 #include "models/block_output.h"
+#include "normal_tensor.h"
 #include "recipe_options.h"
 #include "train/trainer/optimizer.h"
 
@@ -114,8 +115,7 @@ static void run_step(const DiffLMM *model, const Batch *in, int count, Optimizer
                      uint64_t step, Clock *clock) {
     Device *device = model->device;
     scope_begin();
-    Tensor *images =
-        random_normal(device, SHAPE(count, 384, 384, 3), random_stream(1, RANDOM_EVALUATION, step));
+    Tensor *images = normal_tensor(device, SHAPE(count, 384, 384, 3), step);
     for (int i = 0; i < count; i++) in->passes[i] = step << 32 | (uint64_t)i;
     DiffusionNoise noise = {.passes = in->passes};
     clock->last = bench_now();

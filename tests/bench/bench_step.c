@@ -9,6 +9,7 @@
 // each stage and type: the median step, samples and tokens (visual ones counted) per second, and
 // the highest memory of tensors.
 #include "bench.h"
+#include "normal_tensor.h"
 #include "recipe_options.h"
 #include "train/trainer/optimizer.h"
 
@@ -84,8 +85,7 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
     double *times = checked_calloc((size_t)settings->steps, sizeof *times);
     int64_t tokens = 0;
     scope_begin();
-    Tensor *images = random_normal(device, SHAPE(settings->batch, 128, 128, 3),
-                                   random_stream(1, RANDOM_EVALUATION, 0));
+    Tensor *images = normal_tensor(device, SHAPE(settings->batch, 128, 128, 3), 0);
     FrozenFeatures features = difflmm_frozen_features(model, images);
     run_step(settings, model, &features, &optimizer, 0);
     device_reset_peak(device);

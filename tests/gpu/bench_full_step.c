@@ -13,6 +13,7 @@
 // read from directories that hold a configuration and an empty weight file.
 #include "models/weights.h"
 #include "tests/bench/bench.h"
+#include "tests/bench/normal_tensor.h"
 #include "tests/bench/recipe_options.h"
 #include "train/trainer/optimizer.h"
 
@@ -36,8 +37,7 @@ static Tensor *random_weight(int rank, const int64_t *shape) {
     int64_t fan_in = 1;
     for (int i = 1; i < rank; i++) fan_in *= shape[i];
     scope_begin();
-    Tensor *normal =
-        random_normal(device, rank, shape, random_stream(1, RANDOM_INITIALIZATION, count++));
+    Tensor *normal = normal_tensor(device, rank, shape, count++);
     Tensor *weight = convert(scale(normal, 1 / sqrtf((float)fan_in)), BFLOAT16);
     tensor_retain(weight);
     scope_end();
@@ -187,13 +187,15 @@ typedef struct Inputs {
     uint8_t *supervised;
     TokenSample *samples;
     uint64_t *passes;
+    /// [batch,S,S,3], of the scope around all steps
+    Tensor *images;
 } Inputs;
 
 static Inputs inputs_new(const Settings *settings, int vocabulary) {
     Inputs in = {checked_calloc((size_t)settings->text, sizeof *in.ids),
                  checked_calloc((size_t)settings->text, sizeof *in.supervised),
                  checked_calloc((size_t)settings->batch, sizeof *in.samples),
-                 checked_calloc((size_t)settings->batch, sizeof *in.passes)};
+                 checked_calloc((size_t)settings->batch, sizeof *in.passes), NULL};
     for (int t = 0; t < settings->text; t++) {
         in.ids[t] = 3 + t * 7919 % (vocabulary - 3);
         in.supervised[t] = t > settings->text / 3;
@@ -215,10 +217,7 @@ static DiffLMMLoss run_step(const Settings *settings, const DiffLMM *model, cons
     double at[PARTS + 1] = {0};
     scope_begin();
     if (parts) at[0] = now();
-    Tensor *images = random_normal(
-        device, SHAPE(settings->batch, model->options.image_size, model->options.image_size, 3),
-        random_stream(1, RANDOM_EVALUATION, step));
-    FrozenFeatures features = difflmm_frozen_features(model, images);
+    FrozenFeatures features = difflmm_frozen_features(model, in->images);
     if (parts) at[1] = now();
     tape_begin();
     for (int i = 0; i < settings->batch; i++) in->passes[i] = step << 32 | (uint64_t)i;
@@ -279,6 +278,9 @@ static void measure(const Settings *settings) {
     Inputs in = inputs_new(settings, model->llama->config.vocab_size);
     double *times = checked_calloc((size_t)settings->steps, sizeof *times), parts[PARTS];
     int64_t weights = device->bytes_in_use;
+    const int64_t side = model->options.image_size;
+    scope_begin();
+    in.images = normal_tensor(device, SHAPE(settings->batch, side, side, 3), UINT64_MAX);
     device_reset_peak(device);
     uint64_t step = 1;
     for (int i = 0; i < 2; i++) run_step(settings, model, &in, &optimizer, step++, NULL);
@@ -289,6 +291,7 @@ static void measure(const Settings *settings) {
         times[i] = now() - begin;
     }
     report(settings, model, &loss, bench_median(times, settings->steps), parts, weights);
+    scope_end();
     free(times);
     free(in.ids);
     free(in.supervised);

@@ -253,7 +253,6 @@ static void work_of_attention_gradient(const Tensor *q, const Attention *shape) 
 #define WORK_OF_convert NOTHING
 #define WORK_OF_dropout NOTHING
 #define WORK_OF_gaussian_sample NOTHING
-#define WORK_OF_random_normal NOTHING
 #define WORK_OF_concatenate NOTHING
 #define WORK_OF_split NOTHING
 #define WORK_OF_upsample_nearest NOTHING

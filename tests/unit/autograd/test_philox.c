@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -55,6 +56,36 @@ static void moments_are_those_of_the_distributions(void **state) {
         mean += (double)x[i];
     }
     assert_true(fabs(mean / N - 0.5) < 5 * sqrt(1.0 / 12 / N));
+}
+
+static int compare_floats(const void *a, const void *b) {
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/// Moments within six standard deviations, and the Kolmogorov-Smirnov distance below its 1e-6
+/// point, sqrt(-log(1e-6 / 2) / 2 / n).
+static void normals_are_normal(void **state) {
+    (void)state;
+    enum { N = 1 << 18 };
+    static float values[N];
+    philox_normal(5, philox_stream(3, 9), 0, values, N);
+    double moments[5] = {0}, distance = 0, neighbours = 0;
+    for (int i = 0; i < N; i++) {
+        for (int k = 1; k < 5; k++) moments[k] += pow((double)values[i], k) / N;
+        neighbours += (double)values[i] * (double)values[i ^ 1] / N;
+    }
+    assert_true(fabs(moments[1]) < 6 * sqrt(1.0 / N));
+    assert_true(fabs(moments[2] - 1) < 6 * sqrt(2.0 / N));
+    assert_true(fabs(moments[3]) < 6 * sqrt(15.0 / N));
+    assert_true(fabs(moments[4] - 3) < 6 * sqrt(96.0 / N));
+    assert_true(fabs(neighbours) < 6 * sqrt(2.0 / N)); // pairs counted twice
+    qsort(values, N, sizeof *values, compare_floats);
+    for (int i = 0; i < N; i++) {
+        double below = 0.5 * erfc(-(double)values[i] / sqrt(2));
+        distance = fmax(distance, fmax(fabs(below - (double)i / N), fabs((i + 1.0) / N - below)));
+    }
+    assert_true(distance < sqrt(-log(0.5e-6) / 2 / N));
 }
 
 /// |got - want| in units of 2^-24 |want|; zero must be met exactly.
@@ -115,6 +146,7 @@ int main(void) {
         cmocka_unit_test(a_number_does_not_depend_on_the_range_it_is_asked_for_in),
         cmocka_unit_test(moments_are_those_of_the_distributions),
         cmocka_unit_test(logarithm_and_circle_keep_their_bounds_everywhere),
+        cmocka_unit_test(normals_are_normal),
         cmocka_unit_test(normals_are_box_and_mullers),
         cmocka_unit_test(normals_are_the_same_bits_everywhere),
     };

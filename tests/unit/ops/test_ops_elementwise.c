@@ -468,50 +468,6 @@ static void dropout_drops_the_gradients_of_what_it_dropped(void **state) {
 
 // ---- random numbers
 
-/// Bit for bit, on every device.
-static void random_normals_are_known_numbers(void **state) {
-    (void)state;
-    enum { N = 5 * 1009 };
-    case_begin();
-    Tensor *x = random_normal(case_device(), SHAPE(5, 1009), stream);
-    float *want = case_memory(N, sizeof *want);
-    philox_normal(stream.key, stream.index, 0, want, N);
-    assert_memory_equal(case_host(x), want, N * sizeof *want);
-    case_end();
-}
-
-static int compare_floats(const void *a, const void *b) {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
-}
-
-/// Moments within six standard deviations, and the Kolmogorov-Smirnov distance below its 1e-6
-/// point, sqrt(-log(1e-6 / 2) / 2 / n).
-static void random_normals_are_normal(void **state) {
-    (void)state;
-    enum { N = 1 << 18 };
-    case_begin();
-    Tensor *x = random_normal(case_device(), SHAPE(N), random_stream(5, RANDOM_DIFFUSION_NOISE, 9));
-    float *values = case_host(x);
-    double moments[5] = {0}, distance = 0, neighbours = 0;
-    for (int i = 0; i < N; i++) {
-        for (int k = 1; k < 5; k++) moments[k] += pow((double)values[i], k) / N;
-        neighbours += (double)values[i] * (double)values[i ^ 1] / N;
-    }
-    assert_true(fabs(moments[1]) < 6 * sqrt(1.0 / N));
-    assert_true(fabs(moments[2] - 1) < 6 * sqrt(2.0 / N));
-    assert_true(fabs(moments[3]) < 6 * sqrt(15.0 / N));
-    assert_true(fabs(moments[4] - 3) < 6 * sqrt(96.0 / N));
-    assert_true(fabs(neighbours) < 6 * sqrt(2.0 / N)); // pairs counted twice
-    qsort(values, N, sizeof *values, compare_floats);
-    for (int i = 0; i < N; i++) {
-        double below = 0.5 * erfc(-(double)values[i] / sqrt(2));
-        distance = fmax(distance, fmax(fabs(below - (double)i / N), fabs((i + 1.0) / N - below)));
-    }
-    assert_true(distance < sqrt(-log(0.5e-6) / 2 / N));
-    case_end();
-}
-
 static void gaussian_sample_clamps_the_log_variance(void **state) {
     (void)state;
     case_begin();
@@ -551,8 +507,6 @@ static int elementwise_tests(void) {
         cmocka_unit_test(dropout_by_row_keeps_what_number_and_position_say),
         cmocka_unit_test(dropout_keeps_its_share),
         cmocka_unit_test(dropout_drops_the_gradients_of_what_it_dropped),
-        cmocka_unit_test(random_normals_are_known_numbers),
-        cmocka_unit_test(random_normals_are_normal),
         cmocka_unit_test(gaussian_sample_clamps_the_log_variance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
