@@ -136,8 +136,10 @@ static bool unknown_split(const char *split, json_t *splits, Error *error) {
     const char *name;
     json_t *value;
     size_t used = 0;
-    json_object_foreach(splits, name, value) if (used < sizeof names) used += (size_t)snprintf(
-        names + used, sizeof names - used, "%s%s", used ? ", " : "", quote(name).text);
+    json_object_foreach(splits, name, value)
+        if (used < sizeof names)
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s", used ? ", " : "",
+                                     quote(name).text);
     return error_set(error, "no reference is of the split '%s'; there are %s", quote(split).text,
                      used ? names : "none at all");
 }

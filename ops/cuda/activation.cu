@@ -146,20 +146,21 @@ template <typename T> struct GateRows {
 template <int N, typename F, typename T>
 static __global__ void gate_gradient_kernel(GateRows<T> p, int64_t rows, int64_t columns) {
     FOR_ROWS(row, rows)
-    FOR_COLUMNS(i, columns / N) {
-        float gate[N], up[N], grad[N], grad_gate[N], grad_up[N];
-        load_pack<N>(p.gate.data + row * p.gate.stride + i * N, gate);
-        load_pack<N>(p.up.data + row * p.up.stride + i * N, up);
-        load_pack<N>(p.grad_y.data + row * p.grad_y.stride + i * N, grad);
-        UNROLL
-        for (int j = 0; j < N; j++) {
-            grad_gate[j] = grad[j] * up[j] * F::slope(gate[j]);
-            grad_up[j] = grad[j] * F::value(gate[j]);
+        FOR_COLUMNS(i, columns / N) {
+            float gate[N], up[N], grad[N], grad_gate[N], grad_up[N];
+            load_pack<N>(p.gate.data + row * p.gate.stride + i * N, gate);
+            load_pack<N>(p.up.data + row * p.up.stride + i * N, up);
+            load_pack<N>(p.grad_y.data + row * p.grad_y.stride + i * N, grad);
+            UNROLL
+            for (int j = 0; j < N; j++) {
+                grad_gate[j] = grad[j] * up[j] * F::slope(gate[j]);
+                grad_up[j] = grad[j] * F::value(gate[j]);
+            }
+            if (p.grad_gate.data)
+                store_pack<N>(p.grad_gate.data + row * p.grad_gate.stride + i * N, grad_gate);
+            if (p.grad_up.data)
+                store_pack<N>(p.grad_up.data + row * p.grad_up.stride + i * N, grad_up);
         }
-        if (p.grad_gate.data)
-            store_pack<N>(p.grad_gate.data + row * p.grad_gate.stride + i * N, grad_gate);
-        if (p.grad_up.data) store_pack<N>(p.grad_up.data + row * p.grad_up.stride + i * N, grad_up);
-    }
 }
 
 /// The last columns % N elements of a row are left out by packs, so packs are for rows without

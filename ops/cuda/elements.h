@@ -116,7 +116,7 @@ static __global__ void map_rows_kernel(F f, Rows<const A> a, Rows<const B> b, Ro
             store_pack<N>(out + i * N, l);
         }
         FOR_COLUMNS(i, columns - done)
-        out[done + i] = from_float<Y>(f(to_float(left[done + i]), to_float(right[done + i])));
+            out[done + i] = from_float<Y>(f(to_float(left[done + i]), to_float(right[done + i])));
     }
 }
 

@@ -172,19 +172,19 @@ template <int N>
 static __global__ void gaussian_sample_kernel(const float *moments, const float *noise, float *y,
                                               int64_t rows, int64_t columns) {
     FOR_ROWS(row, rows)
-    FOR_COLUMNS(i, columns / N) {
-        float mean[N], log_variance[N], values[N];
-        load_pack<N>(moments + row * 2 * columns + i * N, mean);
-        load_pack<N>(moments + row * 2 * columns + columns + i * N, log_variance);
-        load_pack<N>(noise + row * columns + i * N, values);
-        UNROLL
-        for (int j = 0; j < N; j++) {
-            float v = log_variance[j] < -30.0f ? -30.0f : log_variance[j];
-            v = v > 20.0f ? 20.0f : v; // a NaN stays
-            values[j] = mean[j] + expf(0.5f * v) * values[j];
+        FOR_COLUMNS(i, columns / N) {
+            float mean[N], log_variance[N], values[N];
+            load_pack<N>(moments + row * 2 * columns + i * N, mean);
+            load_pack<N>(moments + row * 2 * columns + columns + i * N, log_variance);
+            load_pack<N>(noise + row * columns + i * N, values);
+            UNROLL
+            for (int j = 0; j < N; j++) {
+                float v = log_variance[j] < -30.0f ? -30.0f : log_variance[j];
+                v = v > 20.0f ? 20.0f : v; // a NaN stays
+                values[j] = mean[j] + expf(0.5f * v) * values[j];
+            }
+            store_pack<N>(y + row * columns + i * N, values);
         }
-        store_pack<N>(y + row * columns + i * N, values);
-    }
 }
 
 static void gaussian_sample(const Tensor *moments, const Tensor *noise, Tensor *y) {

@@ -48,7 +48,7 @@ template <typename W>
 static __global__ void copy_columns_kernel(Rows<const W> from, Rows<W> to, int64_t rows,
                                            int64_t words) {
     FOR_ROWS(row, rows)
-    FOR_COLUMNS(i, words) to.data[row * to.stride + i] = from.data[row * from.stride + i];
+        FOR_COLUMNS(i, words) to.data[row * to.stride + i] = from.data[row * from.stride + i];
 }
 
 /// All sizes in bytes.

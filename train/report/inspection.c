@@ -248,8 +248,8 @@ static void add_total(json_t *inspection) {
     json_t *tensor, *size;
     json_array_foreach(tensors, index, tensor) {
         json_int_t numel = 1;
-        json_array_foreach(json_object_get(tensor, "shape"), place, size) numel *=
-            json_integer_value(size);
+        json_array_foreach(json_object_get(tensor, "shape"), place, size)
+            numel *= json_integer_value(size);
         elements += numel;
         bytes += json_integer_value(json_object_get(tensor, "bytes"));
     }

@@ -42,8 +42,8 @@ static bool is_end_of(const char *path, const char *name) {
 static bool targets_match(const Targets *targets, const char *path) {
     size_t i;
     json_t *name;
-    json_array_foreach(targets->names, i,
-                       name) if (is_end_of(path, json_string_value(name))) return true;
+    json_array_foreach(targets->names, i, name)
+        if (is_end_of(path, json_string_value(name))) return true;
     if (targets->names) return false;
     return !targets->pattern ||
            pcre2_match(targets->pattern, (PCRE2_SPTR)path, PCRE2_ZERO_TERMINATED, 0,

@@ -353,8 +353,8 @@ static void narratives_are_their_utterances_and_name_segments_of_their_image(voi
                              json_array_size(ids) > 1);
             json_array_foreach(ids, j, id) {
                 bool found = false;
-                json_array_foreach(json_object_get(of_image, "segments_info"), m, known) found |=
-                    number_of(known, "id") == atoi(json_string_value(id));
+                json_array_foreach(json_object_get(of_image, "segments_info"), m, known)
+                    found |= number_of(known, "id") == atoi(json_string_value(id));
                 assert_true(found);
             }
         }

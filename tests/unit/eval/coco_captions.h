@@ -131,8 +131,9 @@ static CaptionTokens *recorded_images(json_t *set) {
     json_t *list = json_object_get(set, "images"), *image;
     ImageCaptions *images = calloc(json_array_size(list) + 1, sizeof *images);
     size_t i;
-    json_array_foreach(list, i, image) set_image(&images[i], json_object_get(image, "candidate"),
-                                                 json_object_get(image, "references"));
+    json_array_foreach(list, i, image)
+        set_image(&images[i], json_object_get(image, "candidate"),
+                  json_object_get(image, "references"));
     return take_images(images, json_array_size(list));
 }
 
@@ -145,8 +146,9 @@ static CaptionTokens *coco_images(const CocoCaptions *captions, bool fake) {
     json_t *value;
     size_t i = 0;
     if (!fake) {
-        json_object_foreach(captions->candidates, image, value) set_image(
-            &images[i++], value, json_array_get(json_object_get(captions->references, image), 0));
+        json_object_foreach(captions->candidates, image, value)
+            set_image(&images[i++], value,
+                      json_array_get(json_object_get(captions->references, image), 0));
         return take_images(images, count);
     }
     json_array_foreach(captions->fake, i, value) {
