@@ -1,5 +1,6 @@
 #include "eval/metrics/text/ngrams.h"
 #include "autograd/error.h"
+#include "autograd/fnv.h"
 #include "autograd/text/byte_buffer.h"
 #include "data/text.h"
 
@@ -65,8 +66,7 @@ int ngram_table_size(const NgramTable *table) { return table->count; }
 // ---- words
 
 static uint64_t hash_bytes(const char *bytes, size_t length) {
-    uint64_t hash = 0xcbf29ce484222325ull;
-    for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)bytes[i]) * 0x100000001b3ull;
+    uint64_t hash = fnv1a(bytes, length);
     return hash ^ hash >> 32;
 }
 
