@@ -3,6 +3,7 @@
 #include "autograd/file_content.h"
 #include "autograd/text/byte_buffer.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,8 @@ json_t *json_file_read_object(const char *path, size_t flags, Error *error) {
 typedef struct JsonWalk {
     const char *path, *text;
     size_t length, at;
+    /// bit i: the list i of those that are asked for was met
+    uint64_t met;
     Error *error;
 } JsonWalk;
 
@@ -166,12 +169,17 @@ static bool walk_member(JsonWalk *walk, const JsonList *lists, int num_lists, vo
     if (next_character(walk) != '"') return not_valid(walk, "a string expected");
     json_t *key = take_value(walk);
     if (!key) return false;
-    const JsonList *list = NULL;
-    for (int i = 0; i < num_lists; i++)
-        if (strcmp(json_string_value(key), lists[i].key) == 0) list = &lists[i];
+    int list = 0;
+    while (list < num_lists && strcmp(json_string_value(key), lists[list].key) != 0) list++;
     json_decref(key);
     if (!take(walk, ':')) return not_valid(walk, "':' expected");
-    if (list) return walk_list(walk, list, context);
+    if (list < num_lists) {
+        if (walk->met >> list & 1)
+            return error_set(walk->error, "%s: the key \"%s\" occurs twice", walk->path,
+                             quote(lists[list].key).text);
+        walk->met |= (uint64_t)1 << list;
+        return walk_list(walk, &lists[list], context);
+    }
     next_character(walk);
     return skip_value(walk);
 }
@@ -192,6 +200,7 @@ bool json_file_read_lists(const char *path, const JsonList *lists, int num_lists
                           Error *error) {
     char *text;
     JsonWalk walk = {.path = path, .error = error};
+    CHECK(num_lists <= 64, "%d lists", num_lists);
     if (!file_read_text(path, LARGEST_FILE, &text, &walk.length, error)) return false;
     walk.text = text;
     bool ok = walk_object(&walk, lists, num_lists, context);

@@ -22,7 +22,7 @@ typedef struct JsonList {
 
 /// Reads a file whose value is an object, the elements of these of its lists one at a time: memory
 /// is the file's size and one element, whatever the file's values would take. Lists that are absent
-/// are passed over, as are other members, of which only strings and brackets are looked at. The
-/// message names the file.
+/// are passed over, as are other members, of which only strings and brackets are looked at; a list
+/// that occurs twice is an error. At most 64 lists. The message names the file.
 bool json_file_read_lists(const char *path, const JsonList *lists, int num_lists, void *context,
                           Error *error);

@@ -1,4 +1,4 @@
-// rooms: data
+// rooms: data autograd
 // COCO masks: expected strings and areas were computed once with pycocotools 2.0 for these very
 // bitmaps and polygons (tests/parity/record_coco_mask.py prints them).
 #include "data/coco_mask.h"
@@ -13,6 +13,9 @@
 #include <cmocka.h>
 
 #include "tests/parity/data/coco_mask.h"
+#include "tests/unit/shared_data.h"
+
+#include <jansson.h>
 
 static void bitmaps_survive_runs_and_strings(void **state) {
     (void)state;
@@ -98,6 +101,42 @@ static void polygons_are_rasterised_as_pycocotools_does(void **state) {
     }
 }
 
+/// Reads runs and writes them again; returns their number in the value, lists in it included.
+static int round_trip(const json_t *value) {
+    const json_t *counts = json_object_get(value, "counts"), *size = json_object_get(value, "size");
+    int found = 0;
+    if (!json_is_string(counts)) {
+        for (size_t i = 0; i < json_array_size(value); i++)
+            found += round_trip(json_array_get(value, i));
+        return found;
+    }
+    CocoMask mask;
+    Error error = {0};
+    if (!coco_mask_from_string(json_string_value(counts),
+                               (int)json_integer_value(json_array_get(size, 0)),
+                               (int)json_integer_value(json_array_get(size, 1)), &mask, &error))
+        fail_msg("%s", error.message);
+    char *text = coco_mask_to_string(&mask);
+    assert_string_equal(text, json_string_value(counts));
+    free(text);
+    coco_mask_free(&mask);
+    return 1;
+}
+
+static void published_masks_are_written_as_they_were_read(void **state) {
+    (void)state;
+    json_t *video = json_load_file(shared_data("rle/sav_000001_manual.json"), 0, NULL);
+    assert_int_equal(round_trip(json_object_get(video, "masklet")), 605);
+    json_decref(video);
+    json_t *results = json_load_file(
+        shared_data("cocoapi_results/instances_val2014_fakesegm100_results.json"), 0, NULL);
+    int count = 0;
+    for (size_t i = 0; i < json_array_size(results); i++)
+        count += round_trip(json_object_get(json_array_get(results, i), "segmentation"));
+    assert_int_equal(count, 734);
+    json_decref(results);
+}
+
 static void runs_that_do_not_fill_the_image_are_refused(void **state) {
     (void)state;
     CocoMask mask;
@@ -116,6 +155,7 @@ int main(void) {
         cmocka_unit_test(unions_and_intersections_are_those_of_the_pixels),
         cmocka_unit_test(empty_masks_and_copies_are_whole),
         cmocka_unit_test(polygons_are_rasterised_as_pycocotools_does),
+        cmocka_unit_test(published_masks_are_written_as_they_were_read),
         cmocka_unit_test(runs_that_do_not_fill_the_image_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

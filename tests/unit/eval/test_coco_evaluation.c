@@ -3,7 +3,7 @@
 #include "eval/metrics/coco_evaluation.h"
 
 #include "data/coco_segmentation.h"
-#include "tests/unit/eval/shared_data.h"
+#include "tests/unit/shared_data.h"
 
 #include <math.h>
 #include <string.h>

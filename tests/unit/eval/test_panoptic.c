@@ -3,7 +3,7 @@
 #include "eval/annotations/panoptic.h"
 
 #include "data/images/image.h"
-#include "tests/unit/eval/shared_data.h"
+#include "tests/unit/shared_data.h"
 #include "tests/unit/temporary_folder.h"
 
 /// Every segment of every image has as many pixels as the file says, and contains its own mask.

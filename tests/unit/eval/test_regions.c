@@ -6,7 +6,7 @@
 #include <dirent.h>
 
 #include "eval/annotations/pickled_numbers.h"
-#include "tests/unit/eval/shared_data.h"
+#include "tests/unit/shared_data.h"
 #include "tests/unit/file_bytes.h"
 #include "tests/unit/temporary_folder.h"
 
