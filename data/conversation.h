@@ -2,6 +2,8 @@
 ///
 /// Templates. `plain`: the image, then the answer and a newline (the question is dropped).
 /// `vicuna_v1`: a system message, then "USER: question ASSISTANT: answer</s>" without a break.
+/// `llava_v1`: the same, but the system message speaks of "a curious human" and not of "a curious
+/// user"; the published evaluation asks with it what was trained with vicuna_v1.
 /// `llama_2`, `llama_3`, `mistral`, `qwen_2`, `smollm2`: what the chat template published with
 /// those models gives, with its own system message if it has one; the answers are supervised with
 /// the token that ends them. The prompt is tokenized chunk by chunk around `<image>`, as LLaVA
@@ -18,6 +20,7 @@ enum { IMAGE_TOKEN = -200 };
 typedef enum ConversationTemplate {
     TEMPLATE_PLAIN,
     TEMPLATE_VICUNA_V1,
+    TEMPLATE_LLAVA_V1,
     TEMPLATE_LLAMA_2,
     TEMPLATE_LLAMA_3,
     TEMPLATE_MISTRAL,
@@ -25,8 +28,8 @@ typedef enum ConversationTemplate {
     TEMPLATE_SMOLLM2,
 } ConversationTemplate;
 
-/// From "plain", "vicuna_v1" (also "v1"), "llama_2", "llama_3", "mistral", "qwen_2" or "smollm2";
-/// false for another name.
+/// From "plain", "vicuna_v1" (also "v1"), "llava_v1", "llama_2", "llama_3", "mistral", "qwen_2" or
+/// "smollm2"; false for another name.
 bool conversation_template_named(const char *name, ConversationTemplate *result);
 
 typedef enum Role { ROLE_HUMAN, ROLE_GPT } Role;

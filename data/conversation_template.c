@@ -1,6 +1,6 @@
 // Each is what the chat_template of the published tokenizer_config.json gives: Llama-2-7b-chat-hf,
 // Meta-Llama-3-8B-Instruct, Mistral-7B-Instruct-v0.2, Qwen2-7B-Instruct, SmolLM2-135M-Instruct;
-// vicuna_v1 is LLaVA's.
+// vicuna_v1 and llava_v1 are LLaVA's.
 #include "data/conversation_template.h"
 
 #include <string.h>
@@ -9,23 +9,25 @@ static const struct {
     const char *name;
     ConversationTemplate kind;
 } NAMES[] = {
-    {"plain", TEMPLATE_PLAIN},     {"vicuna_v1", TEMPLATE_VICUNA_V1}, {"v1", TEMPLATE_VICUNA_V1},
-    {"llama_2", TEMPLATE_LLAMA_2}, {"llama_3", TEMPLATE_LLAMA_3},     {"mistral", TEMPLATE_MISTRAL},
-    {"qwen_2", TEMPLATE_QWEN_2},   {"smollm2", TEMPLATE_SMOLLM2},
+    {"plain", TEMPLATE_PLAIN},     {"vicuna_v1", TEMPLATE_VICUNA_V1},
+    {"v1", TEMPLATE_VICUNA_V1},    {"llava_v1", TEMPLATE_LLAVA_V1},
+    {"llama_2", TEMPLATE_LLAMA_2}, {"llama_3", TEMPLATE_LLAMA_3},
+    {"mistral", TEMPLATE_MISTRAL}, {"qwen_2", TEMPLATE_QWEN_2},
+    {"smollm2", TEMPLATE_SMOLLM2},
 };
 
-static const ChatTemplate VICUNA_V1 = {
-    .system_message = "A chat between a curious user and an artificial intelligence assistant. "
-                      "The assistant gives helpful, detailed, and polite answers to the user's "
-                      "questions.",
-    .system_end = " ",
-    .human_begin = "USER: ",
-    .human_end = " ",
-    .answer_begin = "ASSISTANT:",
-    .answer_lead = " ",
-    .answer_end = "{eos}",
-    .begins_with_bos = true,
-};
+// The two differ in one word of the system message.
+#define VICUNA(asker)                                                                        \
+    .system_message = "A chat between a curious " asker                                      \
+                      " and an artificial intelligence assistant. The assistant gives "      \
+                      "helpful, detailed, and polite answers to the " asker "'s questions.", \
+    .system_end = " ", .human_begin = "USER: ", .human_end = " ",                            \
+    .answer_begin = "ASSISTANT:", .answer_lead = " ", .answer_end = "{eos}",                 \
+    .begins_with_bos = true
+
+static const ChatTemplate VICUNA_V1 = {VICUNA("user")};
+
+static const ChatTemplate LLAVA_V1 = {VICUNA("human")};
 
 static const ChatTemplate LLAMA_2 = {
     .system_begin = "<<SYS>>\n",
@@ -84,6 +86,8 @@ bool conversation_template_named(const char *name, ConversationTemplate *result)
 
 const ChatTemplate *chat_template(ConversationTemplate kind) {
     switch (kind) {
+    case TEMPLATE_LLAVA_V1:
+        return &LLAVA_V1;
     case TEMPLATE_LLAMA_2:
         return &LLAMA_2;
     case TEMPLATE_LLAMA_3:

@@ -16,9 +16,10 @@ import sentencepiece
 processor = sentencepiece.SentencePieceProcessor(model_file=sys.argv[1])
 SPECIAL = {"<unk>": 0, "<s>": 1, "</s>": 2}
 SYSTEM = (
-    "A chat between a curious user and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+    "A chat between a curious %s and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the %s's questions."
 )
+ASKER = {"vicuna_v1": "user", "llava_v1": "human"}
 
 
 def tokenize(text):
@@ -42,8 +43,8 @@ def move_image(text):
     return ("<image>\n" + text.replace("<image>", "").strip()).strip()
 
 
-def vicuna(turns):
-    prompt = SYSTEM + " "
+def vicuna(template, turns):
+    prompt = SYSTEM % (ASKER[template], ASKER[template]) + " "
     for index, text in enumerate(turns):
         prompt += ("USER: " + text + " ") if index % 2 == 0 else ("ASSISTANT: " + text + "</s>")
     return prompt
@@ -66,7 +67,7 @@ def case(template, turns):
         ids = tokenize_around_image("<image>" + turns[1] + "\n")
         mask = [0, 0] + [1] * (len(ids) - 2)
     else:
-        prompt = vicuna([move_image(text) for text in turns])
+        prompt = vicuna(template, [move_image(text) for text in turns])
         ids = tokenize_around_image(prompt)
         mask = vicuna_mask(prompt, ids)
     return {"template": template, "turns": turns, "ids": ids, "mask": mask}
@@ -80,6 +81,7 @@ cases = [
     case("vicuna_v1", ["<image>", "A cat."]),
     case("vicuna_v1", ["Name three primary colours of light.", "Red,\ngreen and blue.", "And all three?", "\nWhite."]),
     case("vicuna_v1", ["Count.", "1, 2,  3 ", "Again", "    1\n\t2"]),
+    case("llava_v1", ["<image>\nWhere is the cup?", "On the table.", "And the spoon?", "Beside it."]),
 ]
 path = pathlib.Path(__file__).parent / "data" / "conversations.json"
 path.write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")

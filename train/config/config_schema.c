@@ -10,8 +10,8 @@
 static const char *const ARCHITECTURES[] = {"difflmm", "llava", NULL};
 static const char *const COMPUTE_TYPES[] = {"float32", "bfloat16", NULL};
 static const char *const RECOMPUTE_NAMES[] = {"none", "all", NULL};
-static const char *const VERSIONS[] = {"plain",   "vicuna_v1", "llama_2", "llama_3",
-                                       "mistral", "qwen_2",    "smollm2", NULL};
+static const char *const VERSIONS[] = {"plain",   "vicuna_v1", "llava_v1", "llama_2", "llama_3",
+                                       "mistral", "qwen_2",    "smollm2",  NULL};
 static const char *const ASPECT_RATIOS[] = {"square", "pad", NULL};
 static const char *const MISSING_IMAGES[] = {"fail", "skip", NULL};
 static const char *const SCHEDULES[] = {"cosine", "constant", "linear", NULL};
@@ -111,8 +111,8 @@ const ConfigField CONFIG_FIELDS[] = {
     {"data", "eval_image_folder", FIELD_PATH, AT(data.eval_image_folder), NULL, NO_RANGE,
      "folder that image names in data.eval are relative to; null: data.image_folder", MAY_CHANGE},
     {"data", "version", FIELD_ENUM, AT(data.version), "vicuna_v1", ONE_OF(VERSIONS),
-     "conversation template: plain (stage 1: image, caption, newline), or (stage 2) vicuna_v1, or the model's own: llama_2, "
-     "llama_3, mistral, qwen_2, smollm2", ANOTHER_RUN},
+     "conversation template: plain (stage 1: image, caption, newline), or (stage 2) vicuna_v1, llava_v1 (the same with "
+     "\"a curious human\", as the published evaluation asks), or the model's own: llama_2, llama_3, mistral, qwen_2, smollm2", ANOTHER_RUN},
     {"data", "system_message", FIELD_STRING, AT(data.system_message), NULL, NO_RANGE,
      "system message of every conversation (not of plain); null: the template's own; \"\": none", ANOTHER_RUN},
     {"data", "image_aspect_ratio", FIELD_ENUM, AT(data.image_aspect_ratio), "square", ONE_OF(ASPECT_RATIOS),

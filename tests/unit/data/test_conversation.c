@@ -80,7 +80,7 @@ static void ids_and_masks_equal_llavas(void **state) {
     (void)state;
     need_llama();
     json_t *cases = json_load_file(SOURCE_DIR "/tests/parity/data/conversations.json", 0, NULL);
-    assert_true(json_array_size(cases) >= 7);
+    assert_true(json_array_size(cases) >= 8);
     for (size_t i = 0; i < json_array_size(cases); i++) check_case(json_array_get(cases, i));
     json_decref(cases);
 }
@@ -132,6 +132,27 @@ static void the_system_message_can_be_replaced(void **state) {
     decoded_text_free(&text);
     token_sequence_free(&usual);
     token_sequence_free(&none);
+}
+
+static void llava_v1_is_vicuna_v1_but_for_who_asks(void **state) {
+    (void)state;
+    need_tokenizer();
+    const Turn turns[] = {{ROLE_HUMAN, "<image>\nWhat is it?"}, {ROLE_GPT, "A ring."}};
+    ConversationFormat vicuna = format_of(TEMPLATE_VICUNA_V1);
+    vicuna.system_message =
+        "A chat between a curious human and an artificial intelligence assistant. The assistant "
+        "gives helpful, detailed, and polite answers to the human's questions.";
+    TokenSequence expected = tokenize(vicuna, turns, 2, true),
+                  other = tokenize(format_of(TEMPLATE_VICUNA_V1), turns, 2, true),
+                  sequence = tokenize(format_of(TEMPLATE_LLAVA_V1), turns, 2, true);
+    assert_int_equal(sequence.count, expected.count);
+    assert_memory_equal(sequence.ids, expected.ids, (size_t)expected.count * sizeof *expected.ids);
+    assert_memory_equal(sequence.supervised, expected.supervised, (size_t)expected.count);
+    assert_true(other.count != expected.count ||
+                memcmp(other.ids, expected.ids, (size_t)expected.count * sizeof *expected.ids));
+    token_sequence_free(&expected);
+    token_sequence_free(&other);
+    token_sequence_free(&sequence);
 }
 
 static void long_sequences_are_cut_with_the_visual_tokens_counted(void **state) {
@@ -187,7 +208,7 @@ static void a_prompt_is_the_start_of_its_training_sample(void **state) {
                           {ROLE_HUMAN, "Sure?"},
                           {ROLE_GPT, "Yes."}};
     const Turn unmarked[] = {{ROLE_HUMAN, "What is it?"}};
-    for (int kind = TEMPLATE_PLAIN; kind <= TEMPLATE_VICUNA_V1; kind++) {
+    for (int kind = TEMPLATE_PLAIN; kind <= TEMPLATE_LLAVA_V1; kind++) {
         ConversationFormat format = format_of((ConversationTemplate)kind);
         int count = kind == TEMPLATE_PLAIN ? 2 : 4;
         TokenSequence sample = tokenize(format, turns, count, true), prompt, short_prompt, marked;
@@ -298,6 +319,7 @@ int main(void) {
         cmocka_unit_test(answers_that_speak_of_the_template_are_masked_right),
         cmocka_unit_test(a_leading_turn_of_the_model_is_passed_over),
         cmocka_unit_test(the_system_message_can_be_replaced),
+        cmocka_unit_test(llava_v1_is_vicuna_v1_but_for_who_asks),
         cmocka_unit_test(long_sequences_are_cut_with_the_visual_tokens_counted),
         cmocka_unit_test(text_that_mentions_an_image_stays_text_without_one),
         cmocka_unit_test(a_prompt_is_the_start_of_its_training_sample),
