@@ -1,14 +1,16 @@
 """Records what pycocoevalcap and its two Java programs say of captions: data/text_metrics/*.json.
 
     pip install pycocoevalcap        (its tokenizer and METEOR need a Java run-time environment)
-    python tests/parity/record_text_metrics.py --shared FOLDER [--all FOLDER]
+    python tests/parity/record_text_metrics.py --shared FOLDER [--only NAME] [--all FOLDER]
 
 FOLDER is the shared test material, with the captions of COCO's caption evaluation. `--all` writes every hard line, thousands of them, with its tokens to FOLDER instead.
 """
 import argparse
+import gzip
 import json
 import os
 import random
+import re
 import subprocess
 import tempfile
 import zipfile
@@ -166,6 +168,133 @@ def record_scores(shared):
     write("scores.json", {"sets": sets, "coco": thin(every, 400), "fake": thin(some, 10)})
 
 
+# ---- METEOR
+
+FUNCTION_WORDS = "the a an of in on at to and is are was were it its this that with by for from as be he she they 's , .".split()
+PREFIXES = ["# Abbreviations that keep their stop.", "", "Mr", "Mrs", "Dr", "vs", "No #NUMERIC_ONLY#", "pp #NUMERIC_ONLY#"]
+SYNSETS = {"dog": [1, 2], "hound": [1], "puppy": [3, 2], "picture": [10], "photo": [10], "photograph": [10, 11], "image": [10, 12],
+           "man": [20, 21], "gentleman": [20], "bloke": [21], "child": [30], "kid": [30, 31], "goat": [31], "mouse": [32],
+           "big": [40], "large": [40, 41], "huge": [41], "ride": [50], "box": [60], "carton": [60], "berry": [61], "fruit": [61],
+           "take": [70], "fetch": [70], "church": [80], "chapel": [80], "fast": [90], "quick": [90], "watch": [91], "look": [91],
+           "sofa": [95], "couch": [95], "street": [96], "road": [96], "bus": [97], "coach": [97], "woman": [98], "lady": [98],
+           "snowman": [99], "size": [100], "glass": [101], "dress": [102], "teaspoon": [103], "good": [104], "nice": [104]}
+EXCEPTIONS = {"child": "children", "mouse": "mice", "take": "took taken", "ride": "rode ridden", "good": "better best", "fast": "better",
+              "unknown": "unknowns", "woman": "women"}
+PARAPHRASES = [("a man", "a gentleman"), ("a man", "the guy"), ("a man", "one person"), ("is riding", "rides"), ("is riding", "on top of"),
+               ("in front of", "before"), ("in front of", "facing"), ("in front of", "ahead of the"), ("on top of", "on"), ("on", "upon"),
+               ("on", "on top of"), ("next to", "beside"), ("next to", "near"), ("next to a", "beside the"), ("a", "the"), ("a", "one"),
+               ("the", "a"), ("the", "this"), ("a picture of", "an image of"), ("a picture of", "picture"), ("two", "a pair of"),
+               ("a pair of", "two"), ("a group of people", "some people"), ("a group of people", "people"), ("people", "persons"),
+               ("a couple of", "two"), ("a lot of", "many"), ("many", "lots of"), ("street", "the road"), ("a man", "man"),
+               ("surfboard", "board"), ("a wave", "the waves"), ("wave", "surf"), ("riding a wave on", "surfing with"), ("of", "'s"),
+               ("sitting at the table in the kitchen with", "at table with"), ("very long phrase of words that hardly fits", "short")]
+CAPTIONS = """A man is riding a wave on top of a surfboard.|The guy rides the waves on a board|One person upon a surfboard in the surf
+A dog next to a child in front of the church|Two hounds beside the children, facing a chapel.|A pair of puppies near kids
+A picture of a huge bus on the street|An image of a large coach driving down the road.|Picture: a big bus, the road
+A group of people watching two mice|Some people look at a couple of mice|Persons watch a mouse and a mouse
+The women took a lot of berries in boxes.|A lady takes many fruits in cartons|The woman has taken lots of berries in a box
+The the the a a a of of in in dog dog|a the a the a the of in dog hound dog puppy|the dog
+Mr. Smith's No. 5 T-shirt vs. the U.S. team|Mr. Smith has a t-shirt of the US team, No. 5.|Smith and Mr. T...
+A glass of tea on a sofa|Glasses on couches|A couch with glass
+better rides|the best and fastest ride|a good, quick one
+|a dog|
+dog||dog
+a dog|a dog|the dog
+sitting at the table in the kitchen with a dog|at table with a hound|kitchen table
+He didn't see 1,000 dogs' tails; "nice" ones!|He did not see a thousand dogs' tails (nice ones)|1,000 tails''s
+unknowns|unknown|unknowns and unknown""".split("\n")
+
+
+def write_meteor_data():
+    """Small word lists and a small table, laid out as METEOR's."""
+    folder = os.path.join(OUT, "meteor")
+    pairs = lambda values: "".join("%s\n%s\n" % (word, value) for word, value in sorted(values.items()))
+    files = {"function/english.words": "\n".join(FUNCTION_WORDS) + "\n", "nonbreaking/english.prefixes": "\n".join(PREFIXES) + "\n",
+             "synonym/english.synsets": pairs({w: " ".join("%08d" % s for s in sets) for w, sets in SYNSETS.items()}),
+             "synonym/english.exceptions": pairs(EXCEPTIONS), "synonym/english.relations": ""}
+    for name, text in files.items():
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        if text:
+            with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+                file.write(text)
+    with open(os.path.join(folder, "paraphrase-en.gz"), "wb") as file:
+        table = "".join("0.5\n%s\n%s\n" % pair for pair in PARAPHRASES)
+        file.write(gzip.compress(table.encode(), mtime=0))
+    return ["-s", os.path.join(folder, "function/english.words"), "-d", os.path.join(folder, "synonym"),
+            "-a", os.path.join(folder, "paraphrase-en.gz")]
+
+
+def meteor(images, options, every=1):
+    """Statistics and scores of (candidate, references), as they are, by METEOR's jar."""
+    folder = os.path.join(PACKAGE, "meteor")
+    run = lambda lines: subprocess.run(
+        ["java", "-Xmx4G", "-Dfile.encoding=UTF-8", "-jar", "meteor-1.5.jar", "-", "-", "-stdio", "-l", "en", "-norm"] + options,
+        cwd=folder, input="".join(line + "\n" for line in lines).encode(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        check=True).stdout.decode().split("\n")
+    statistics = run([" ||| ".join(["SCORE"] + references + [candidate]) for candidate, references in images])[:len(images)]
+    scores = run([" ||| ".join(["EVAL"] + statistics)])
+    return {"statistics": [[int(float(x)) for x in s.split()[:21]] for s in statistics[::every]],
+            "scores": [float(s) for s in scores[:len(images)][::every]], "corpus": float(scores[len(images)])}
+
+
+def normalize(lines):
+    jar = os.path.join(PACKAGE, "meteor", "meteor-1.5.jar")
+    run = subprocess.run(["java", "-Dfile.encoding=UTF-8", "-Dstdout.encoding=UTF-8", "-cp", jar, "edu.cmu.meteor.util.Normalizer",
+                          "en", "true"], input="".join(line + "\n" for line in lines).encode(), stdout=subprocess.PIPE, check=True)
+    return run.stdout.decode().split("\n")[:len(lines)]
+
+
+def lines_to_normalize():
+    """Hard lines in which no abbreviation stands that METEOR's own list has and ours has not."""
+    with zipfile.ZipFile(os.path.join(PACKAGE, "meteor", "meteor-1.5.jar")) as archive:
+        listed = {line.split()[0] for line in archive.read("nonbreaking/english.prefixes").decode().split("\n") if line.strip()}
+    listed -= {prefix.split()[0] for prefix in PREFIXES if prefix}
+    lines = [line for line in hard_lines(7, 400) + CAPTIONS[6:7] + CAPTIONS[13:14] if "\x00" not in line]
+    return [line for line in lines if not any(word in line for word in (prefix + "." for prefix in listed))]
+
+
+def example(shared):
+    """METEOR's example, segments in the order of its scores."""
+    folder = os.path.join(shared, "public", "meteor", "example")
+    def segments(name):
+        found, document = {}, None
+        with open(os.path.join(folder, name), encoding="utf-8") as file:
+            for line in file:
+                document = re.search(r'<doc .*docid="([^"]*)"', line) or document
+                segment = re.search(r'<seg id="([^"]*)">(.*)</seg>', line)
+                if segment:
+                    text = segment.group(2)
+                    for entity, character in ("&quot;", '"'), ("&apos;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&"):
+                        text = text.replace(entity, character)
+                    found[document.group(1), segment.group(1)] = text.strip()
+        return found
+    test, reference = segments("test.sgm"), segments("ref.sgm")
+    with open(os.path.join(folder, "meteor-seg.scr")) as file:
+        keys = [tuple(line.split("\t")[2:4]) for line in file]
+    return [(test[key], [reference[key]]) for key in keys]
+
+
+def record_meteor(shared):
+    small = write_meteor_data()
+    without = ["-m", "exact stem synonym"]
+    images = [(c, [r for r in rs]) for c, *rs in (caption.split("|") for caption in CAPTIONS)]
+    tokens = tokenize_images(images)
+    draw = random.Random(11)
+    words = sorted({w for caption in CAPTIONS for w in caption.lower().replace("|", " ").split() if w.isalpha()})
+    mixed = [(" ".join(draw.choice(words) for _ in range(draw.randint(1, 24))),
+              [" ".join(draw.choice(words) for _ in range(draw.randint(1, 24))) for _ in range(draw.randint(1, 3))]) for _ in range(60)]
+    _, references, fake = coco_captions(shared)
+    real = tokenize_images([(r["caption"], references[str(r["image_id"])]) for r in fake])
+    record = lambda images, options, every=1: {"with": meteor(images, options, every), "without": meteor(images, options + without, every)}
+    listed = lambda images: [{"candidate": c, "references": r} for c, r in images]
+    lines = lines_to_normalize()
+    write("meteor.json", {
+        "normalized": {"lines": lines, "words": [line.lower() for line in normalize(lines)]},
+        "sets": [{"name": "captions", "images": listed(images), **record(tokens, small)},
+                 {"name": "mixed words", "images": listed(mixed), **record(mixed, small)}],
+        "fake": record(real, [], 20), "example": record(example(shared), [], 50)})
+
+
 def write(name, value):
     os.makedirs(OUT, exist_ok=True)
     with open(os.path.join(OUT, name), "w", encoding="utf-8") as file:
@@ -176,6 +305,7 @@ def write(name, value):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shared")
+    parser.add_argument("--only", choices=["tokens", "scores", "meteor"])
     parser.add_argument("--all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=2000)
@@ -187,8 +317,9 @@ def main():
             with open(os.path.join(arguments.all, name), "w", encoding="utf-8") as file:
                 file.write("\n".join(texts) + "\n")
         return
-    record_tokens(arguments.shared)
-    record_scores(arguments.shared)
+    for name, record in ("tokens", record_tokens), ("scores", record_scores), ("meteor", record_meteor):
+        if arguments.only in (None, name):
+            record(arguments.shared)
 
 
 if __name__ == "__main__":

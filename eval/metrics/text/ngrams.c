@@ -1,8 +1,7 @@
 #include "eval/metrics/text/ngrams.h"
 #include "autograd/error.h"
-#include "autograd/fnv.h"
-#include "autograd/text/byte_buffer.h"
 #include "data/text.h"
+#include "eval/metrics/text/string_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,12 @@ typedef struct Key {
     int32_t front, word;
 } Key;
 
-typedef struct Word {
-    size_t begin, length;
-} Word;
-
 struct NgramTable {
     Key *keys;
     int32_t *places;
     int count, place_count;
 
-    /// The words' bytes, one behind the other.
-    ByteBuffer bytes;
-    Word *words;
-    int32_t *word_places;
-    int word_count, word_place_count;
-
+    StringTable *words;
     /// Of the text being counted.
     int32_t *text;
     int capacity;
@@ -42,11 +32,10 @@ static int32_t *new_places(int count) {
 
 NgramTable *ngram_table_new(void) {
     NgramTable *table = checked_calloc(1, sizeof *table);
-    table->place_count = table->word_place_count = FIRST_PLACES;
+    table->words = string_table_new();
+    table->place_count = FIRST_PLACES;
     table->places = new_places(FIRST_PLACES);
-    table->word_places = new_places(FIRST_PLACES);
     table->keys = checked_malloc(FIRST_PLACES / 2 * sizeof *table->keys);
-    table->words = checked_malloc(FIRST_PLACES / 2 * sizeof *table->words);
     return table;
 }
 
@@ -54,9 +43,7 @@ void ngram_table_free(NgramTable *table) {
     if (!table) return;
     free(table->keys);
     free(table->places);
-    byte_buffer_free(&table->bytes);
-    free(table->words);
-    free(table->word_places);
+    string_table_free(table->words);
     free(table->text);
     free(table);
 }
@@ -64,44 +51,6 @@ void ngram_table_free(NgramTable *table) {
 int ngram_table_size(const NgramTable *table) { return table->count; }
 
 // ---- words
-
-static uint64_t hash_bytes(const char *bytes, size_t length) {
-    uint64_t hash = fnv1a(bytes, length);
-    return hash ^ hash >> 32;
-}
-
-static int32_t *word_place(NgramTable *table, const char *word, size_t length) {
-    const uint64_t mask = (uint64_t)table->word_place_count - 1;
-    for (uint64_t i = hash_bytes(word, length) & mask;; i = (i + 1) & mask) {
-        int32_t *place = &table->word_places[i];
-        if (*place < 0) return place;
-        const Word *other = &table->words[*place];
-        if (other->length == length && memcmp(table->bytes.data + other->begin, word, length) == 0)
-            return place;
-    }
-}
-
-static void grow_words(NgramTable *table) {
-    table->word_place_count *= 2;
-    free(table->word_places);
-    table->word_places = new_places(table->word_place_count);
-    table->words =
-        checked_realloc(table->words, (size_t)table->word_place_count / 2 * sizeof *table->words);
-    for (int i = 0; i < table->word_count; i++) {
-        const Word *word = &table->words[i];
-        *word_place(table, table->bytes.data + word->begin, word->length) = i;
-    }
-}
-
-static int32_t word_number(NgramTable *table, const char *word, size_t length) {
-    int32_t *place = word_place(table, word, length);
-    if (*place >= 0) return *place;
-    const int32_t number = *place = table->word_count++;
-    table->words[number] = (Word){table->bytes.size, length};
-    byte_buffer_put(&table->bytes, word, length);
-    if (2 * table->word_count >= table->word_place_count) grow_words(table);
-    return number;
-}
 
 /// The words of a text in `table->text`; returns their number.
 static int split(NgramTable *table, const char *text) {
@@ -115,7 +64,7 @@ static int split(NgramTable *table, const char *text) {
                 table->text =
                     checked_realloc(table->text, (size_t)table->capacity * sizeof *table->text);
             }
-            table->text[count++] = word_number(table, text, length);
+            table->text[count++] = string_table_add(table->words, text, length);
         }
         text += length;
         text += space_length(text);
