@@ -77,12 +77,6 @@ INLINE Lanes multiply_add(FewKind kind, Lanes sum, Lanes weights, Lanes x) {
     return sum + weights * x;
 }
 
-/// The first `bytes` of a vector's elements in memory, zero behind them: `space` holds two vectors.
-INLINE const char *padded(const char *from, int64_t bytes, char *space) {
-    memset(space, 0, 2 * sizeof(Lanes));
-    return memcpy(space, from, (size_t)bytes);
-}
-
 static inline float sum_of_lanes(Lanes x) {
     float sums[LANES];
     memcpy(sums, &x, sizeof sums);
@@ -105,6 +99,33 @@ static inline void write_element(const Few *f, int64_t row, int64_t column, floa
     }
 }
 
+/// Adds one vector's worth of k to the sums of a tile.
+INLINE void add_step(FewKind kind, const int rows, const int columns, const char *w, int64_t w_row,
+                     const char *x, int64_t x_row, Lanes sum[FEW_ROWS][FEW_COLUMNS]) {
+    Lanes right[FEW_COLUMNS];
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; c++) right[c] = load_weights(kind, w + c * w_row);
+#pragma GCC unroll 6
+    for (int r = 0; r < rows; r++) {
+        Lanes left = *(const AnyLanes *)(x + r * x_row);
+#pragma GCC unroll 4
+        for (int c = 0; c < columns; c++) sum[r][c] = multiply_add(kind, sum[r][c], right[c], left);
+    }
+}
+
+/// Adds the end of k, of fewer elements than a vector has, zero behind them.
+INLINE void add_end(FewKind kind, const int rows, const int columns, int64_t elements,
+                    const char *w, int64_t w_row, const char *x, int64_t x_row,
+                    Lanes sum[FEW_ROWS][FEW_COLUMNS]) {
+    enum { SPACE = 2 * sizeof(Lanes) };
+    char w_end[FEW_COLUMNS * SPACE] = {0}, x_end[FEW_ROWS * SPACE] = {0};
+    for (int c = 0; c < columns; c++)
+        memcpy(w_end + c * SPACE, w + c * w_row, (size_t)(elements * weight_size(kind)));
+    for (int r = 0; r < rows; r++)
+        memcpy(x_end + r * SPACE, x + r * x_row, (size_t)(elements * x_size(kind)));
+    add_step(kind, rows, columns, w_end, SPACE, x_end, SPACE, sum);
+}
+
 /// `rows` x `columns` elements of y (constants where this is inlined); asks for as much memory from
 /// `ahead` on as the columns take.
 INLINE void few_tile(FewKind kind, const int rows, const int columns, const Few *f, int64_t row,
@@ -113,34 +134,16 @@ INLINE void few_tile(FewKind kind, const int rows, const int columns, const Few 
     const int64_t w_row = k * weight_size(kind), x_row = k * x_size(kind);
     const int64_t w_step = step * weight_size(kind), x_step = step * x_size(kind);
     const char *w = f->weight + column * w_row, *x = f->x + row * x_row;
-    Lanes sum[FEW_ROWS][FEW_COLUMNS] = {{{0.0f}}}, right[FEW_COLUMNS];
-    for (int64_t i = 0; i < k / step; i++, w += w_step, x += x_step) {
+    Lanes sum[FEW_ROWS][FEW_COLUMNS] = {{{0.0f}}};
+    for (int64_t left = k / step; left > 0; left--) {
 #pragma GCC unroll 4
-        for (int c = 0; c < columns; c++, ahead += w_step) {
-            __builtin_prefetch(ahead, 0, 2);
-            right[c] = load_weights(kind, w + c * w_row);
-        }
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            Lanes left = *(const AnyLanes *)(x + r * x_row);
-#pragma GCC unroll 4
-            for (int c = 0; c < columns; c++)
-                sum[r][c] = multiply_add(kind, sum[r][c], right[c], left);
-        }
+        for (int c = 0; c < columns; c++) __builtin_prefetch(ahead + c * w_step, 0, 2);
+        add_step(kind, rows, columns, w, w_row, x, x_row, sum);
+        w += w_step;
+        x += x_step;
+        ahead += columns * w_step;
     }
-    if (k % step) {
-        char space[2 * sizeof(Lanes)];
-        for (int c = 0; c < columns; c++)
-            right[c] =
-                load_weights(kind, padded(w + c * w_row, k % step * weight_size(kind), space));
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            Lanes left = *(const AnyLanes *)padded(x + r * x_row, k % step * x_size(kind), space);
-#pragma GCC unroll 4
-            for (int c = 0; c < columns; c++)
-                sum[r][c] = multiply_add(kind, sum[r][c], right[c], left);
-        }
-    }
+    if (k % step) add_end(kind, rows, columns, k % step, w, w_row, x, x_row, sum);
 #pragma GCC unroll 6
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 4
