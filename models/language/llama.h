@@ -71,6 +71,9 @@ typedef struct LlamaOptions {
     int recompute;
     /// keys and values of earlier tokens; NULL: there are none
     LlamaCache *cache;
+    /// Every row is of another sequence, and nothing of it depends on the others, not its last bit
+    /// (linear_few_rows()). No gradients then.
+    bool few_rows;
     /// attention to be delivered, or NULL
     const LlamaCapture *capture;
     /// NULL: the hidden states of all rows are wanted
@@ -113,3 +116,6 @@ Attention llama_tail_attention(const Llama *llama, int num_sequences, const int 
 
 /// Logits of some rows (INT32 [n], NULL: all) of the final hidden states: [n,V].
 Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows);
+/// The same where a row depends on that hidden state alone, to the last bit (linear_few_rows()):
+/// for the next tokens. No gradients.
+Tensor *llama_next_logits(const Llama *llama, Tensor *hidden, Tensor *rows);

@@ -17,8 +17,9 @@ typedef struct LayerContext {
 static Tensor *project(const LayerContext *context, LlamaModule module, Tensor *x) {
     const Affine *layer = &context->llama->layers[context->index].linears[module];
     LoRA update;
-    return linear_lora(x, layer->weight, layer->bias,
-                       lora_update(context->options, context->index, module, &update));
+    const LoRA *lora = lora_update(context->options, context->index, module, &update);
+    if (context->options->few_rows) return linear_few_rows(x, layer->weight, layer->bias, lora);
+    return linear_lora(x, layer->weight, layer->bias, lora);
 }
 
 /// Which rows go on from the keys of a layer: all, or in the last layer the tail.
@@ -121,4 +122,8 @@ Tensor *llama_forward(const Llama *llama, Tensor *embeddings, Tensor *rotations,
 
 Tensor *llama_logits(const Llama *llama, Tensor *hidden, Tensor *rows) {
     return linear(rows ? gather_rows(hidden, rows) : hidden, llama->lm_head, NULL);
+}
+
+Tensor *llama_next_logits(const Llama *llama, Tensor *hidden, Tensor *rows) {
+    return linear_few_rows(gather_rows(hidden, rows), llama->lm_head, NULL, NULL);
 }

@@ -66,7 +66,9 @@ int32_t choose_token(const float *logits, int vocab_size, const GenerationOption
 
 // ---- the loop
 
-/// The sequences that are still being written.
+/// The sequences that are still being written. What comes of one has the same bits whichever
+/// others there are: a prompt is a pass of its own, and in the passes over the newest tokens of all
+/// sequences every row is computed by itself (LlamaOptions.few_rows).
 typedef struct Writing {
     const Llama *llama;
     const GenerationOptions *options;
@@ -77,10 +79,10 @@ typedef struct Writing {
     int count;
     /// [count], which prompt
     int *sequences;
-    /// [count], rows in the next pass
-    int *new_lengths;
     /// [count], the last token of each
     int32_t *tokens;
+    /// [count][V], for the next one
+    float *logits;
 } Writing;
 
 static bool ends(const LlamaConfig *config, int32_t token) {
@@ -91,77 +93,117 @@ static bool ends(const LlamaConfig *config, int32_t token) {
 
 /// Asks for the attention of every sequence's last row, which produces the next token. Returns how
 /// many were asked for.
-static int ask_for_attention(const Writing *writing, CaptureRow *rows) {
-    int asked = 0, row = -1;
-    for (int s = 0; s < writing->count; s++) {
-        row += writing->new_lengths[s];
-        const GenerationPrompt *prompt = &writing->prompts[writing->sequences[s]];
+static int ask_for_attention(const Writing *writing, int count, const int *sequences,
+                             const int32_t *last, CaptureRow *rows) {
+    int asked = 0;
+    for (int i = 0; i < count; i++) {
+        const GenerationPrompt *prompt = &writing->prompts[sequences[i]];
         if (!writing->options->attention || prompt->num_keys == 0) continue;
-        AttentionMaps *maps = &writing->generations[writing->sequences[s]].attention;
-        rows[asked++] = (CaptureRow){row, prompt->first_key, maps, attention_maps_add_row(maps)};
+        AttentionMaps *maps = &writing->generations[sequences[i]].attention;
+        rows[asked++] =
+            (CaptureRow){last[i], prompt->first_key, maps, attention_maps_add_row(maps)};
     }
     return asked;
 }
 
-/// Runs the new rows and returns the logits [count][V] of every sequence's last one.
-static float *next_logits(Writing *writing, Tensor *embeddings) {
+/// Runs lengths[i] new rows of sequence sequences[i], for `count` of them. `logits` receives
+/// [count][V], those of every one's last row.
+static void run_rows(Writing *writing, int count, const int *sequences, const int *lengths,
+                     Tensor *embeddings, float *logits) {
     const Llama *llama = writing->llama;
-    CaptureRow *capture_rows = checked_malloc((size_t)writing->count * sizeof *capture_rows);
-    LlamaCapture capture = {.selection = writing->options->attention, .rows = capture_rows};
-    capture.num_rows = ask_for_attention(writing, capture_rows);
+    int32_t *last = checked_malloc((size_t)count * sizeof *last);
+    for (int i = 0, row = -1; i < count; i++) last[i] = row += lengths[i];
+    CaptureRow *rows = checked_malloc((size_t)count * sizeof *rows);
+    LlamaCapture capture = {.selection = writing->options->attention, .rows = rows};
+    capture.num_rows = ask_for_attention(writing, count, sequences, last, rows);
     writing->forward.capture = capture.num_rows ? &capture : NULL;
 
-    int32_t *last = checked_malloc((size_t)writing->count * sizeof *last);
-    for (int s = 0, row = -1; s < writing->count; s++) last[s] = row += writing->new_lengths[s];
     Tensor *rotations;
-    Attention shape = llama_cache_extend(writing->cache, llama, writing->new_lengths, &rotations);
+    Attention shape =
+        llama_cache_extend(writing->cache, llama, count, sequences, lengths, &rotations);
     Tensor *hidden = llama_forward(llama, embeddings, rotations, shape, &writing->forward);
-    Tensor *logits = llama_logits(
-        llama, hidden, tensor_from_host(llama->device, INT32, SHAPE(writing->count), last));
-    float *host = checked_malloc((size_t)tensor_numel(logits) * sizeof *host);
-    tensor_to_host_float(logits, host);
+    Tensor *places = tensor_from_host(llama->device, INT32, SHAPE(count), last);
+    tensor_to_host_float(llama_next_logits(llama, hidden, places), logits);
     free(last);
-    free(capture_rows);
-    return host;
+    free(rows);
+}
+
+/// `length` rows of the packed embeddings, as a tensor that begins where any does.
+static Tensor *prompt_rows(Tensor *embeddings, int first, int length) {
+    int32_t *index = checked_malloc((size_t)length * sizeof *index);
+    for (int i = 0; i < length; i++) index[i] = first + i;
+    Tensor *rows =
+        gather_rows(embeddings, tensor_from_host(embeddings->device, INT32, SHAPE(length), index));
+    free(index);
+    return rows;
+}
+
+/// Runs the prompts, each in a pass of its own; when the program is asked to stop, those that were
+/// not run are left out.
+static void read_prompts(Writing *writing, Tensor *embeddings) {
+    int vocab_size = writing->llama->config.vocab_size, first = 0, s = 0;
+    writing->forward.few_rows = false;
+    for (; s < writing->count && !(s > 0 && stop_requested()); s++) {
+        int length = writing->prompts[s].length;
+        scope_begin();
+        run_rows(writing, 1, &s, &length, prompt_rows(embeddings, first, length),
+                 writing->logits + (size_t)s * (size_t)vocab_size);
+        scope_end();
+        first += length;
+    }
+    writing->count = s;
+    writing->forward.few_rows = true;
+}
+
+/// Runs the newest token of every sequence.
+static void read_tokens(Writing *writing) {
+    int *ones = checked_malloc((size_t)writing->count * sizeof *ones);
+    for (int i = 0; i < writing->count; i++) ones[i] = 1;
+    scope_begin();
+    run_rows(writing, writing->count, writing->sequences, ones,
+             llama_embed(writing->llama, writing->tokens, writing->count), writing->logits);
+    scope_end();
+    free(ones);
 }
 
 /// Takes every sequence's next token; those that end leave.
-static void take_tokens(Writing *writing, const float *logits) {
+static void take_tokens(Writing *writing) {
     int vocab_size = writing->llama->config.vocab_size, kept = 0;
-    bool *keep = checked_malloc((size_t)writing->count * sizeof *keep);
-    for (int s = 0; s < writing->count; s++) {
-        int sequence = writing->sequences[s];
+    for (int i = 0; i < writing->count; i++) {
+        int sequence = writing->sequences[i];
         Generation *generation = &writing->generations[sequence];
-        int32_t token = choose_token(logits + (size_t)s * vocab_size, vocab_size, writing->options,
-                                     writing->prompts[sequence].index, generation->count);
+        int32_t token =
+            choose_token(writing->logits + (size_t)i * (size_t)vocab_size, vocab_size,
+                         writing->options, writing->prompts[sequence].index, generation->count);
         generation->ended = ends(&writing->llama->config, token);
-        if (!generation->ended) generation->tokens[generation->count++] = token;
-        generation->attention.rows -= generation->ended && generation->attention.rows > 0;
-        keep[s] = !generation->ended;
-        if (!keep[s]) continue;
+        if (generation->ended) {
+            generation->attention.rows -= generation->attention.rows > 0;
+            llama_cache_forget(writing->cache, sequence);
+            continue;
+        }
+        generation->tokens[generation->count++] = token;
         writing->sequences[kept] = sequence;
-        writing->new_lengths[kept] = 1;
         writing->tokens[kept++] = token;
     }
-    llama_cache_keep(writing->cache, keep);
     writing->count = kept;
-    free(keep);
 }
 
 static Writing writing_begin(const Llama *llama, const LlamaLora *lora, int num_prompts,
                              const GenerationPrompt *prompts, const GenerationOptions *options,
                              Generation *generations) {
     Writing writing = {.llama = llama, .options = options, .forward = {.lora = lora}};
+    size_t count = (size_t)num_prompts;
+    int *lengths = checked_malloc(count * sizeof *lengths);
     writing.prompts = prompts;
     writing.generations = generations;
     writing.count = num_prompts;
-    writing.cache = writing.forward.cache = llama_cache_new(llama, num_prompts);
-    writing.sequences = checked_malloc((size_t)num_prompts * sizeof *writing.sequences);
-    writing.new_lengths = checked_malloc((size_t)num_prompts * sizeof *writing.new_lengths);
-    writing.tokens = checked_malloc((size_t)num_prompts * sizeof *writing.tokens);
+    writing.sequences = checked_malloc(count * sizeof *writing.sequences);
+    writing.tokens = checked_malloc(count * sizeof *writing.tokens);
+    writing.logits =
+        checked_malloc(count * (size_t)llama->config.vocab_size * sizeof *writing.logits);
     for (int s = 0; s < num_prompts; s++) {
         writing.sequences[s] = s;
-        writing.new_lengths[s] = prompts[s].length;
+        lengths[s] = prompts[s].length;
         generations[s] = (Generation){0};
         generations[s].tokens =
             checked_malloc((size_t)options->max_new_tokens * sizeof(int32_t) + 1);
@@ -170,14 +212,17 @@ static Writing writing_begin(const Llama *llama, const LlamaLora *lora, int num_
                 attention_maps_new(options->attention, llama->config.num_hidden_layers,
                                    llama->config.num_attention_heads, prompts[s].num_keys);
     }
+    writing.cache = writing.forward.cache =
+        llama_cache_new(llama, num_prompts, lengths, options->max_new_tokens);
+    free(lengths);
     return writing;
 }
 
 static void writing_end(Writing *writing) {
     llama_cache_free(writing->cache);
     free(writing->sequences);
-    free(writing->new_lengths);
     free(writing->tokens);
+    free(writing->logits);
 }
 
 void llama_generate(const Llama *llama, const LlamaLora *lora, Tensor *embeddings, int num_prompts,
@@ -186,12 +231,11 @@ void llama_generate(const Llama *llama, const LlamaLora *lora, Tensor *embedding
     Writing writing = writing_begin(llama, lora, num_prompts, prompts, options, generations);
     tape_pause();
     for (int step = 0; step < options->max_new_tokens && writing.count > 0; step++) {
-        scope_begin();
-        float *logits = next_logits(
-            &writing, step ? llama_embed(llama, writing.tokens, writing.count) : embeddings);
-        take_tokens(&writing, logits);
-        free(logits);
-        scope_end();
+        if (step)
+            read_tokens(&writing);
+        else
+            read_prompts(&writing, embeddings);
+        take_tokens(&writing);
         if (stop_requested()) break;
     }
     tape_resume();

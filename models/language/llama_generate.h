@@ -40,7 +40,8 @@ typedef struct Generation {
 
 /// Continues num_prompts prompts given as packed embeddings [sum of lengths,C], in which visual
 /// tokens may stand; lora may be NULL. Fills `generations`, with what there is when the program is
-/// asked to stop. No gradients.
+/// asked to stop. A prompt's tokens and attention have the same bits whichever other prompts there
+/// are. No gradients.
 void llama_generate(const Llama *llama, const LlamaLora *lora, Tensor *embeddings, int num_prompts,
                     const GenerationPrompt *prompts, const GenerationOptions *options,
                     Generation *generations);

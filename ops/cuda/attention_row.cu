@@ -60,8 +60,8 @@ template <typename T> struct Few {
     Partial partial;
     /// per segment
     int queries;
-    /// of the keys, and how many are in each
-    int splits, keys;
+    /// of the keys, ROW_KEYS each: a row's sums do not depend on the other rows
+    int splits;
 };
 
 /// sums += weights rows first .. first + count of values; threads take packs of columns, and parts
@@ -106,18 +106,17 @@ __global__ void __launch_bounds__(ROW_THREADS, 3) attend_few(Few<T> few) {
     int own_part = packs < ROW_THREADS ? (int)threadIdx.x / packs : 0;
     RunningSoftmax softmax;
     float sums[held][N] = {};
-    int end = min(part.visible(row), (split + 1) * few.keys);
-    for (int first = max(split * few.keys, part.hidden(row)); first < end; first += ROW_KEYS) {
-        int count = min(end - first, (int)ROW_KEYS);
+    int first = max(split * ROW_KEYS, part.hidden(row));
+    int count = min(part.visible(row), (split + 1) * ROW_KEYS) - first;
+    if (count > 0) { // for the whole block
         __syncthreads();
         score_keys<N>(query, k, first, count, dim, weights);
         __syncthreads();
         float score = (int)threadIdx.x < count ? weights[threadIdx.x] : -INFINITY;
-        float shrink = softmax.raise(block_max(score)), weight = softmax.weight(score);
+        softmax.raise(block_max(score));
+        float weight = softmax.weight(score);
         if ((int)threadIdx.x < count) weights[threadIdx.x] = weight;
-        softmax.total += block_sum(weight); // its barriers are the weights' too
-        UNROLL
-        for (int i = 0; i < held * N; i++) sums[i / N][i % N] *= shrink;
+        softmax.total = block_sum(weight); // its barriers are the weights' too
         if (own_part < parts)
             weigh_values<N>(weights, v, first, count, packs, pack, own_part, parts, sums);
     }
@@ -164,14 +163,10 @@ template <typename T> __global__ void __launch_bounds__(ROW_THREADS) merge_few(F
 
 template <typename T>
 void launch_few(const Forward<T> &f, const Attention *shape, const Tensor *like) {
-    Few<T> few = {f, {}, 0, 0, 0};
+    Few<T> few = {f, {}, 0, 0};
     few.queries = shape->max_q_length;
     unsigned blocks = attention_blocks(few.queries, shape->heads, shape->num_segments);
-    int64_t wanted = ceil_divide(4ll * cuda_device(like)->multiprocessors, blocks);
-    int64_t chunks = ceil_divide(shape->max_k_length, ROW_KEYS);
-    if (wanted > chunks) wanted = chunks;
-    few.keys = (int)(ceil_divide(chunks, wanted > 0 ? wanted : 1) * ROW_KEYS);
-    few.splits = few.keys ? (int)ceil_divide(shape->max_k_length, few.keys) : 1;
+    few.splits = (int)ceil_divide(shape->max_k_length > 0 ? shape->max_k_length : 1, ROW_KEYS);
     size_t rows = (size_t)blocks * (size_t)few.splits;
     Workspace workspace(like, rows * (size_t)(shape->head_dim + 2) * sizeof(float));
     few.partial.highest = workspace.as<float>();
