@@ -55,12 +55,12 @@ static bool load_image(const LoaderOptions *options, const char *path, MicroBatc
                        LoadedSample *loaded, Error *error) {
     Image image, square;
     if (!image_read(path, &image, error)) return false;
-    bool done = image_preprocess(&image, options->image_aspect, options->image_size, &square,
-                                 &loaded->geometry, error);
+    bool done = image_preprocess(&image, options->image_aspect, options->image_normalization,
+                                 options->image_size, &square, &loaded->geometry, error);
     image_free(&image);
     if (!done) return error_context(error, "%s", path);
     float *place = batch->images + batch->image_count * floats_per_image(options);
-    image_to_float(&square, place);
+    image_to_float(&square, options->image_normalization, place);
     image_free(&square);
     loaded->image = place;
     batch->image_count++;

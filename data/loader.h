@@ -16,6 +16,7 @@ typedef struct LoaderOptions {
     /// its system message too
     ConversationFormat format;
     ImageAspect image_aspect;
+    ImageNormalization image_normalization;
     /// S: side of the square in pixels
     int image_size;
     /// do not read them: the consumer has their features (a sample's tokens say whether it has one)
@@ -48,7 +49,7 @@ typedef struct LoadedSample {
     /// dataset_position_in_file(): the number that randomness is keyed by
     int64_t position_in_file;
     TokenSequence tokens;
-    /// [S, S, 3] in [-1, 1], within MicroBatch.images; NULL for text only
+    /// [S, S, 3], normalised, within MicroBatch.images; NULL for text only
     const float *image;
     /// of the image
     ImageGeometry geometry;

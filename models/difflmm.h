@@ -84,7 +84,7 @@ typedef struct FrozenFeatures {
     Tensor *moments;
 } FrozenFeatures;
 
-/// images [B,S,S,3] FLOAT32 in [-1,1].
+/// images [B,S,S,3] FLOAT32 in [-1,1]; numbers beyond that are taken as they are.
 FrozenFeatures difflmm_frozen_features(const DiffLMM *model, Tensor *images);
 
 /// The random part of a pass: drawn, or given.

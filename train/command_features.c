@@ -128,7 +128,7 @@ static bool run_pass(const Config *config, const FeatureArguments *arguments,
     int64_t side = square->width;
     Tensor *image = tensor_new(setup->device, FLOAT32, SHAPE(1, side, side, 3));
     float *pixels = checked_malloc((size_t)tensor_numel(image) * sizeof *pixels);
-    image_to_float(square, pixels);
+    image_to_float(square, config->data.image_normalization, pixels);
     tensor_fill_from_float(image, pixels);
     free(pixels);
     DiffusionNoise noise = {.passes = (uint64_t[]){0}};
@@ -185,7 +185,8 @@ static bool features_of(const Config *config, const FeatureArguments *arguments,
     ModelSetup setup;
     bool ok = image_read(arguments->image, &picture, error) &&
               image_preprocess(&picture, config->data.image_aspect_ratio,
-                               (int)config->data.image_size, &square, &geometry, error) &&
+                               config->data.image_normalization, (int)config->data.image_size,
+                               &square, &geometry, error) &&
               model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&

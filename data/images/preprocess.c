@@ -4,8 +4,19 @@
 
 #include <string.h>
 
-/// int(0.5 * 255): the grey that a mean of 0.5 stands for.
-enum { PAD_VALUE = 127 };
+enum { CHANNELS = 3, LEVELS = 256 };
+
+/// Of u = pixel / 255.
+typedef struct ChannelStatistics {
+    float mean[CHANNELS], std[CHANNELS];
+} ChannelStatistics;
+
+static const ChannelStatistics STATISTICS[] = {
+    [IMAGE_NORMALIZATION_HALF] = {{0.5f, 0.5f, 0.5f}, {0.5f, 0.5f, 0.5f}},
+    // OPENAI_CLIP_MEAN and OPENAI_CLIP_STD of transformers, whatever the vision tower's own are
+    [IMAGE_NORMALIZATION_CLIP_TWICE] = {{0.48145466f, 0.4578275f, 0.40821073f},
+                                        {0.26862954f, 0.26130258f, 0.27577711f}},
+};
 
 static Image crop(const Image *image, int left, int top, int width, int height) {
     Image result = image_new(width, height);
@@ -39,14 +50,23 @@ static bool center_crop(const Image *image, int size, Image *square, ImageGeomet
     return true;
 }
 
-static bool pad(const Image *image, int size, Image *square, ImageGeometry *geometry,
-                Error *error) {
+/// In one colour, the one that the mean stands for.
+static Image image_of_mean(int side, ImageNormalization normalization) {
+    Image image = image_new(side, side);
+    const size_t row = (size_t)side * CHANNELS;
+    for (size_t i = 0; i < row; i++)
+        image.pixels[i] = (uint8_t)(255 * STATISTICS[normalization].mean[i % CHANNELS]);
+    for (size_t y = 1; y < (size_t)side; y++) memcpy(image.pixels + y * row, image.pixels, row);
+    return image;
+}
+
+static bool pad(const Image *image, ImageNormalization normalization, int size, Image *square,
+                ImageGeometry *geometry, Error *error) {
     const int side = image->width > image->height ? image->width : image->height;
     if (!image_check_size((uint64_t)side, (uint64_t)side, "after padding to a square", error))
         return error_context(error, "a picture of %d x %d pixels", image->width, image->height);
     const int left = (side - image->width) / 2, top = (side - image->height) / 2;
-    Image padded = image_new(side, side);
-    memset(padded.pixels, PAD_VALUE, (size_t)side * (size_t)side * 3);
+    Image padded = image_of_mean(side, normalization);
     for (int y = 0; y < image->height; y++)
         memcpy(padded.pixels + ((size_t)(y + top) * (size_t)side + (size_t)left) * 3,
                image->pixels + (size_t)y * (size_t)image->width * 3, (size_t)image->width * 3);
@@ -58,11 +78,11 @@ static bool pad(const Image *image, int size, Image *square, ImageGeometry *geom
     return true;
 }
 
-bool image_preprocess(const Image *image, ImageAspect aspect, int size, Image *square,
-                      ImageGeometry *geometry, Error *error) {
+bool image_preprocess(const Image *image, ImageAspect aspect, ImageNormalization normalization,
+                      int size, Image *square, ImageGeometry *geometry, Error *error) {
     *geometry = (ImageGeometry){
         .original_width = image->width, .original_height = image->height, .size = size};
-    return aspect == IMAGE_PAD ? pad(image, size, square, geometry, error)
+    return aspect == IMAGE_PAD ? pad(image, normalization, size, square, geometry, error)
                                : center_crop(image, size, square, geometry, error);
 }
 
@@ -81,9 +101,14 @@ bool image_resize_longest_side(const Image *image, int size, Image *resized, Err
     return true;
 }
 
-void image_to_float(const Image *image, float *out) {
-    float values[256];
-    for (int i = 0; i < 256; i++) values[i] = ((float)(i * (1 / 255.0)) - 0.5f) / 0.5f;
-    const int64_t count = (int64_t)image->width * image->height * 3;
-    for (int64_t i = 0; i < count; i++) out[i] = values[image->pixels[i]];
+void image_to_float(const Image *image, ImageNormalization normalization, float *out) {
+    const ChannelStatistics *of = &STATISTICS[normalization];
+    float values[CHANNELS][LEVELS];
+    for (int c = 0; c < CHANNELS; c++)
+        for (int i = 0; i < LEVELS; i++)
+            values[c][i] = ((float)(i * (1 / 255.0)) - of->mean[c]) / of->std[c];
+    const int64_t count = (int64_t)image->width * image->height;
+    for (int64_t i = 0; i < count; i++)
+        for (int c = 0; c < CHANNELS; c++)
+            out[CHANNELS * i + c] = values[c][image->pixels[CHANNELS * i + c]];
 }

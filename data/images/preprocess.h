@@ -1,5 +1,5 @@
-/// From a picture of any size to the square that the networks see, as LLaVA and CLIPImageProcessor
-/// do it.
+/// From a picture of any size to the square of numbers that the networks see, as LLaVA and
+/// CLIPImageProcessor do it.
 #pragma once
 #include "data/images/image.h"
 
@@ -7,9 +7,21 @@
 typedef enum ImageAspect {
     /// "square": shortest edge resized to the size, centre cropped (stage 1)
     IMAGE_CENTER_CROP,
-    /// "pad": padded to a square with (127, 127, 127), picture centred, then resized (stage 2)
+    /// "pad": padded to a square with the normalisation's colour, picture centred, then resized
+    /// (stage 2)
     IMAGE_PAD,
 } ImageAspect;
+
+/// image_normalization: what numbers stand for a pixel, u = pixel / 255, and with which colour,
+/// int(255 * mean), a picture is padded.
+typedef enum ImageNormalization {
+    /// "half": (u - 0.5) / 0.5, in [-1, 1]; (127, 127, 127)
+    IMAGE_NORMALIZATION_HALF,
+    /// "clip_twice": (u - mean) / std with CLIP's mean and std of each channel, -1.8 to 2.2;
+    /// (122, 116, 104). DiffLMM's published adapters were trained so: the VAE gets these numbers,
+    /// and as they are then taken for numbers in [-1, 1], CLIP gets them normalised again.
+    IMAGE_NORMALIZATION_CLIP_TWICE,
+} ImageNormalization;
 
 /// Where the picture's pixels lie in the square, in continuous coordinates (a pixel's centre is at
 /// +0.5): square = original * scale + offset, for x and y. With padding, the square's border shows
@@ -25,13 +37,13 @@ typedef struct ImageGeometry {
 
 /// Makes the `size` x `size` square (bicubic); the caller frees *square. Fails for pictures so long
 /// and thin that the resized one would pass the limit of pixels.
-bool image_preprocess(const Image *image, ImageAspect aspect, int size, Image *square,
-                      ImageGeometry *geometry, Error *error);
+bool image_preprocess(const Image *image, ImageAspect aspect, ImageNormalization normalization,
+                      int size, Image *square, ImageGeometry *geometry, Error *error);
 
 /// The whole picture, its longer side of `size` pixels and the other rounded (bilinear), as
 /// segment-anything's ResizeLongestSide does it; the caller frees *resized. Fails for pictures so
 /// long and thin that nothing of a side would be left.
 bool image_resize_longest_side(const Image *image, int size, Image *resized, Error *error);
 
-/// out: [height, width, 3], (pixel / 255 - 0.5) / 0.5, in [-1, 1].
-void image_to_float(const Image *image, float *out);
+/// out: [height, width, 3].
+void image_to_float(const Image *image, ImageNormalization normalization, float *out);

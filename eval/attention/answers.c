@@ -84,10 +84,10 @@ static bool see_images(Batch *batch, Answer *answers, Error *error) {
     for (int i = 0; ok && i < batch->count; i++) {
         if (!is_seen_already(batch, i)) {
             Image square;
-            ok = image_preprocess(batch->questions[i].image, options->image_aspect, side, &square,
-                                  &geometry, error);
+            ok = image_preprocess(batch->questions[i].image, options->image_aspect,
+                                  options->image_normalization, side, &square, &geometry, error);
             if (!ok) break;
-            image_to_float(&square, pixels);
+            image_to_float(&square, options->image_normalization, pixels);
             image_free(&square);
             batch->visual =
                 append_images(batch->visual, see(options, pixels, batch->questions[i].index));

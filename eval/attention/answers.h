@@ -14,6 +14,7 @@ typedef struct AnswerOptions {
     const Tokenizer *tokenizer;
     ConversationFormat format;
     ImageAspect image_aspect;
+    ImageNormalization image_normalization;
     /// its `attention` selects layers and heads; NULL: attention is not looked at, and answers have
     /// no maps
     GenerationOptions generation;

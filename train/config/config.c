@@ -129,6 +129,12 @@ bool config_require_model(const Config *config, Error *error) {
     if (config->model.architecture == ADAPTERS_DIFFLMM &&
         !config_require(config, error, "model.sd", NULL))
         return false;
+    if (config->model.architecture == ADAPTERS_LLAVA &&
+        config->data.image_normalization == IMAGE_NORMALIZATION_CLIP_TWICE)
+        return config_refuse(
+            config, "data.image_normalization", error,
+            "clip_twice is what DiffLMM's published code does; with "
+            "model.architecture: llava pictures are normalised once, as half says");
     return config_require(config, error, "model.vision_tower", "model.llm", NULL);
 }
 

@@ -80,6 +80,7 @@ typedef struct DataSection {
     /// NULL: as published
     char *system_message;
     ImageAspect image_aspect_ratio;
+    ImageNormalization image_normalization;
     int64_t image_size, model_max_length;
     bool group_by_modality_length;
     MissingImage missing_image;
@@ -195,7 +196,8 @@ void config_free(Config *config);
 /// NULL).
 bool config_require(const Config *config, Error *error, ...) __attribute__((sentinel));
 
-/// config_require() on the directories that the configured architecture is made of.
+/// config_require() on the directories that the configured architecture is made of. Refuses a
+/// data.image_normalization that it has no use for.
 bool config_require_model(const Config *config, Error *error);
 
 /// Fills the error with where the key was set, its name and the message: "tiny.yaml:3:10:

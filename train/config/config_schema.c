@@ -13,6 +13,7 @@ static const char *const RECOMPUTE_NAMES[] = {"none", "all", NULL};
 static const char *const VERSIONS[] = {"plain",   "vicuna_v1", "llava_v1", "llama_2", "llama_3",
                                        "mistral", "qwen_2",    "smollm2",  NULL};
 static const char *const ASPECT_RATIOS[] = {"square", "pad", NULL};
+static const char *const NORMALIZATIONS[] = {"half", "clip_twice", NULL};
 static const char *const MISSING_IMAGES[] = {"fail", "skip", NULL};
 static const char *const SCHEDULES[] = {"cosine", "constant", "linear", NULL};
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
@@ -117,6 +118,9 @@ const ConfigField CONFIG_FIELDS[] = {
      "system message of every conversation (not of plain); null: the template's own; \"\": none", ANOTHER_RUN},
     {"data", "image_aspect_ratio", FIELD_ENUM, AT(data.image_aspect_ratio), "square", ONE_OF(ASPECT_RATIOS),
      "square: the shortest edge is resized to image_size and the centre cropped; pad: padded to a square, then resized", ANOTHER_RUN},
+    {"data", "image_normalization", FIELD_ENUM, AT(data.image_normalization), "half", ONE_OF(NORMALIZATIONS),
+     "half: pixels in [-1, 1], padding (127,127,127); clip_twice, for adapters that DiffLMM's published code trained: pixels by CLIP's mean and deviation, "
+     "and on the way to CLIP by them once more, padding (122,116,104)", ANOTHER_RUN},
     {"data", "image_size", FIELD_INT, AT(data.image_size), "384", BETWEEN(8, 4096),
      "side of the square image that the networks see, in pixels", ANOTHER_RUN},
     {"data", "model_max_length", FIELD_INT, AT(data.model_max_length), "2048", BETWEEN(2, 1048576),

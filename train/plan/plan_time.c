@@ -17,6 +17,7 @@ static bool fill_cache(Plan *plan, Trainer *trainer, int64_t samples, Error *err
         feature_cache_new(&(FeatureCacheOptions){.model = trainer->setup.model,
                                                  .dataset = trainer->data,
                                                  .image_aspect = data->image_aspect_ratio,
+                                                 .image_normalization = data->image_normalization,
                                                  .limit = samples,
                                                  .damaged_image = MISSING_IMAGE_SKIP,
                                                  .group = trainer->group},

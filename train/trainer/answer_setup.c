@@ -23,6 +23,7 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
                         .tokenizer = setup->tokenizer,
                         .format = setup->format,
                         .image_aspect = config->data.image_aspect_ratio,
+                        .image_normalization = config->data.image_normalization,
                         .generation = {.max_new_tokens = evaluation_max_new_tokens(config),
                                        .top_p = 1,
                                        .seed = (uint64_t)eval->seed,

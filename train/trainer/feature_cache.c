@@ -107,11 +107,11 @@ static bool read_square(const FeatureCacheOptions *options, const char *path, fl
     Image image, square;
     ImageGeometry geometry;
     if (!image_read(path, &image, error)) return false;
-    bool ok = image_preprocess(&image, options->image_aspect, options->model->options.image_size,
-                               &square, &geometry, error);
+    bool ok = image_preprocess(&image, options->image_aspect, options->image_normalization,
+                               options->model->options.image_size, &square, &geometry, error);
     image_free(&image);
     if (!ok) return error_context(error, "%s", path);
-    image_to_float(&square, out);
+    image_to_float(&square, options->image_normalization, out);
     image_free(&square);
     return true;
 }

@@ -16,6 +16,7 @@ typedef struct FeatureCacheOptions {
     const DiffLMM *model;
     const Dataset *dataset;
     ImageAspect image_aspect;
+    ImageNormalization image_normalization;
     /// samples from the first on; -1: all
     int64_t limit;
     /// what an image that cannot be read means: fail, or remember that it has no features

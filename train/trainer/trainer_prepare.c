@@ -62,6 +62,7 @@ static bool fill_caches(Trainer *trainer, Error *error) {
     FeatureCacheOptions options = {.model = trainer->setup.model,
                                    .dataset = trainer->data,
                                    .image_aspect = trainer->config->data.image_aspect_ratio,
+                                   .image_normalization = trainer->config->data.image_normalization,
                                    .limit = -1,
                                    .damaged_image = trainer->config->data.missing_image,
                                    .group = trainer->group};
@@ -81,6 +82,7 @@ LoaderOptions trainer_loader_options(const Trainer *trainer) {
     return (LoaderOptions){.tokenizer = trainer->setup.tokenizer,
                            .format = trainer->setup.format,
                            .image_aspect = config->data.image_aspect_ratio,
+                           .image_normalization = config->data.image_normalization,
                            .image_size = (int)config->data.image_size,
                            .without_images = config->data.cache_features,
                            .damaged_image = config->data.missing_image,

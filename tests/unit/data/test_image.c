@@ -190,7 +190,8 @@ static void check_square(const char *name, const StoredTensor *from, const Store
     ImageGeometry geometry;
     Error error = {0};
     Image square;
-    assert_true(image_preprocess(&image, aspect, (int)to->shape[0], &square, &geometry, &error));
+    assert_true(image_preprocess(&image, aspect, IMAGE_NORMALIZATION_HALF, (int)to->shape[0],
+                                 &square, &geometry, &error));
     expect_pixels(name, &square, to);
     image_free(&square);
 }
@@ -229,7 +230,8 @@ static void check_geometry(int width, int height, int size, ImageAspect aspect, 
             memset(image.pixels + ((int)(y + j) * width + (int)(x + i)) * 3, 255, 3);
     ImageGeometry geometry;
     Error error = {0};
-    assert_true(image_preprocess(&image, aspect, size, &square, &geometry, &error));
+    assert_true(image_preprocess(&image, aspect, IMAGE_NORMALIZATION_HALF, size, &square, &geometry,
+                                 &error));
     double sum = 0, sum_x = 0, sum_y = 0;
     for (int j = 0; j < size; j++) {
         for (int i = 0; i < size; i++) {
@@ -259,9 +261,45 @@ static void pixels_become_floats_from_minus_one_to_one(void **state) {
     Image image = image_new(1, 1);
     image.pixels[0] = 0, image.pixels[1] = 255, image.pixels[2] = 51;
     float out[3];
-    image_to_float(&image, out);
+    image_to_float(&image, IMAGE_NORMALIZATION_HALF, out);
     assert_true(out[0] == -1 && out[1] == 1);
     assert_true(fabsf(out[2] + 0.6f) < 1e-6f);
+    image_free(&image);
+}
+
+/// Black and white to three decimals, as (0 - mean) / std and (1 - mean) / std.
+static void pixels_become_what_clip_sees_where_they_are_normalised_twice(void **state) {
+    (void)state;
+    static const float black[3] = {-1.792f, -1.752f, -1.480f}, white[3] = {1.930f, 2.075f, 2.146f};
+    Image image = image_new(2, 1);
+    memset(image.pixels, 0, 3);
+    memset(image.pixels + 3, 255, 3);
+    float out[6];
+    image_to_float(&image, IMAGE_NORMALIZATION_CLIP_TWICE, out);
+    for (int c = 0; c < 3; c++) {
+        assert_true(fabsf(out[c] - black[c]) < 6e-4f);
+        assert_true(fabsf(out[3 + c] - white[c]) < 6e-4f);
+    }
+    image_free(&image);
+}
+
+static void pictures_are_padded_with_the_mean_that_they_are_normalised_by(void **state) {
+    (void)state;
+    static const uint8_t colours[][3] = {[IMAGE_NORMALIZATION_HALF] = {127, 127, 127},
+                                         [IMAGE_NORMALIZATION_CLIP_TWICE] = {122, 116, 104}};
+    Image image = image_new(12, 4), square;
+    memset(image.pixels, 255, 12 * 4 * 3);
+    for (int n = IMAGE_NORMALIZATION_HALF; n <= IMAGE_NORMALIZATION_CLIP_TWICE; n++) {
+        ImageGeometry geometry;
+        Error error = {0};
+        assert_true(image_preprocess(&image, IMAGE_PAD, (ImageNormalization)n, 12, &square,
+                                     &geometry, &error));
+        for (int y = 0; y < 12; y++)
+            for (int x = 0; x < 12 * 3; x++)
+                assert_int_equal(square.pixels[y * 12 * 3 + x],
+                                 y >= 4 && y < 8 ? 255 : colours[n][x % 3]);
+        image_free(&square);
+    }
     image_free(&image);
 }
 
@@ -315,9 +353,11 @@ static void sizes_beyond_the_limit_are_refused(void **state) {
     free(bytes);
     Image thin = image_new(1, 1000000);
     ImageGeometry geometry;
-    assert_false(image_preprocess(&thin, IMAGE_CENTER_CROP, 384, &square, &geometry, &error));
+    assert_false(image_preprocess(&thin, IMAGE_CENTER_CROP, IMAGE_NORMALIZATION_HALF, 384, &square,
+                                  &geometry, &error));
     assert_non_null(strstr(error.message, "1 x 1000000"));
-    assert_false(image_preprocess(&thin, IMAGE_PAD, 384, &square, &geometry, &error));
+    assert_false(image_preprocess(&thin, IMAGE_PAD, IMAGE_NORMALIZATION_HALF, 384, &square,
+                                  &geometry, &error));
     image_free(&thin);
 }
 
@@ -371,6 +411,8 @@ int main(void) {
         cmocka_unit_test(float_bicubic_equals_pytorch),
         cmocka_unit_test(the_geometry_says_where_a_pixel_went),
         cmocka_unit_test(pixels_become_floats_from_minus_one_to_one),
+        cmocka_unit_test(pixels_become_what_clip_sees_where_they_are_normalised_twice),
+        cmocka_unit_test(pictures_are_padded_with_the_mean_that_they_are_normalised_by),
         cmocka_unit_test(written_pictures_are_read_back),
         cmocka_unit_test(what_is_not_a_picture_is_an_error_that_names_the_file),
         cmocka_unit_test(sizes_beyond_the_limit_are_refused),

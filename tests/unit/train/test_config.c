@@ -338,6 +338,9 @@ static void required_keys_are_named_with_their_meaning(void **state) {
     expect_part(error.message, "model.sd is missing");
     config->model.architecture = ADAPTERS_LLAVA;
     assert_true(config_require_model(config, &error));
+    config->data.image_normalization = IMAGE_NORMALIZATION_CLIP_TWICE;
+    assert_false(config_require_model(config, &error));
+    expect_part(error.message, "data.image_normalization: clip_twice");
     config_free(config);
 }
 

@@ -63,9 +63,13 @@ static void what_decides_nothing_may_change_and_is_listed(void **state) {
 
 static void what_is_learned_must_not_change(void **state) {
     (void)state;
-    const char *const meaningful[] = {"training.seed=7",    "training.max_steps=9",
-                                      "model.timestep=50",  "lora.lora_r=3",
-                                      "data.version=plain", "training.mm_projector_lr=5e-4"};
+    const char *const meaningful[] = {"training.seed=7",
+                                      "training.max_steps=9",
+                                      "model.timestep=50",
+                                      "lora.lora_r=3",
+                                      "data.version=plain",
+                                      "training.mm_projector_lr=5e-4",
+                                      "data.image_normalization=clip_twice"};
     for (size_t i = 0; i < sizeof meaningful / sizeof *meaningful; i++) {
         Error error = {0};
         assert_false(goes_on(meaningful[i], 12, &error));
