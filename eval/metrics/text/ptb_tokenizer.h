@@ -2,8 +2,9 @@
 /// -lowerCase`): English text as the tokens of the Penn Treebank, in lower case.
 ///
 /// Characters that the tokenizer does not know (whatever came after Unicode 6.2 or lies beyond
-/// U+FFFF, so emoji too) are left out, as are bytes that are no UTF-8. Line breaks in a text are
-/// white space.
+/// U+FFFF, so emoji too) are left out but within addresses and tags, as are bytes that are no
+/// UTF-8. Line breaks in a text are white space. Captions take time in proportion to their length,
+/// made-up texts up to its square, as with the original.
 #pragma once
 #include "autograd/text/byte_buffer.h"
 
