@@ -2,6 +2,7 @@
 // Panoptic annotations: COCO's own files, and files that nobody should have.
 #include "eval/annotations/panoptic.h"
 
+#include "data/coco_annotations.h"
 #include "data/images/image.h"
 #include "tests/unit/shared_data.h"
 #include "tests/unit/temporary_folder.h"
@@ -39,6 +40,47 @@ static void coco_files_agree_with_themselves(void **state) {
                 shared_data("coco_panoptic/panoptic_train2017"), 30);
     check_areas(shared_data("panopticapi/panoptic_examples.json"),
                 shared_data("panopticapi/panoptic_examples"), 2);
+}
+
+/// The same segments in both of COCO's formats: as colours, and as runs with areas and boxes.
+static void segments_are_the_same_in_the_format_of_detections(void **state) {
+    (void)state;
+    PanopticAnnotations panoptic;
+    CocoAnnotations instances;
+    Error error = {0};
+    int crowds = 0;
+    if (!panoptic_annotations_read(shared_data("panopticapi/panoptic_examples.json"), &panoptic,
+                                   &error) ||
+        !coco_annotations_read_all(shared_data("panopticapi/panoptic_coco_detection_format.json"),
+                                   &instances, &error))
+        fail_msg("%s", error.message);
+    for (int i = 0; i < instances.num_images; i++) {
+        const CocoImage *image = &instances.images[i];
+        const PanopticImage *same = &panoptic.images[panoptic_find_image(&panoptic, image->id)];
+        PanopticMap map;
+        if (!panoptic_map_read_annotated(shared_data("panopticapi/panoptic_examples"), same, &map,
+                                         &error))
+            fail_msg("%s", error.message);
+        assert_int_equal(image->num_annotations, same->num_segments);
+        for (int k = 0; k < same->num_segments; k++) {
+            const CocoAnnotation *a = &instances.annotations[image->first_annotation + k];
+            CocoMask mask = panoptic_map_mask(&map, &same->segments[k].id, 1);
+            double box[4];
+            coco_mask_box(&mask, box);
+            assert_int_equal(mask.num_counts, a->mask.num_counts);
+            assert_memory_equal(mask.counts, a->mask.counts,
+                                (size_t)mask.num_counts * sizeof *mask.counts);
+            assert_memory_equal(box, a->box, sizeof box);
+            assert_true(a->area == (double)coco_mask_area(&mask));
+            assert_int_equal(a->is_crowd, same->segments[k].is_crowd);
+            crowds += a->is_crowd;
+            coco_mask_free(&mask);
+        }
+        panoptic_map_free(&map);
+    }
+    assert_int_equal(crowds, 3);
+    coco_annotations_free(&instances);
+    panoptic_annotations_free(&panoptic);
 }
 
 static void categories_are_things_and_stuff(void **state) {
@@ -172,6 +214,7 @@ static void what_is_wrong_is_told_with_its_place(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(coco_files_agree_with_themselves),
+        cmocka_unit_test(segments_are_the_same_in_the_format_of_detections),
         cmocka_unit_test(categories_are_things_and_stuff),
         IN_FOLDER(colours_are_ids),
         IN_FOLDER(maps_that_differ_from_the_annotations_are_refused),
