@@ -128,20 +128,23 @@ static void apply(const MarkRule *rule, const Line *from, Line *to) {
     }
 }
 
-/// Replaces the line by what a step makes of it.
+/// Replaces the line by another.
+static void become(Line *line, Line made) {
+    free(line->at);
+    *line = made;
+}
+
 static void step(Line *line, void (*make)(const Line *from, Line *to)) {
     Line made = {0};
     make(line, &made);
-    free(line->at);
-    *line = made;
+    become(line, made);
 }
 
 static void apply_all(const MarkRule *rules, size_t count, Line *line) {
     for (size_t i = 0; i < count; i++) {
         Line made = {0};
         apply(&rules[i], line, &made);
-        free(line->at);
-        *line = made;
+        become(line, made);
     }
 }
 

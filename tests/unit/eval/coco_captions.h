@@ -4,18 +4,10 @@
 #pragma once
 #include "autograd/json_file.h"
 #include "eval/metrics/text/caption_tokens.h"
+#include "tests/unit/shared_data.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include <zlib.h>
-
-#include <cmocka.h>
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -28,20 +20,6 @@ static json_t *recorded_json(const char *name) {
     json_t *json = json_file_read(path, JSON_ALLOW_NUL, &error);
     if (!json) fail_msg("%s", error.message);
     return json;
-}
-
-/// A file of the shared test material; the test is skipped if it is not there.
-static const char *shared_file(const char *name) {
-    static char paths[4][1024];
-    static int next;
-    char *path = paths[next++ % 4];
-    const char *folder = getenv("DIFFLMM_SHARED_DATA");
-    snprintf(path, sizeof paths[0], "%s/%s", folder ? folder : SOURCE_DIR "/../shared/data", name);
-    if (access(path, R_OK) != 0) {
-        printf("# skipped: %s is not there\n", path);
-        skip();
-    }
-    return path;
 }
 
 static size_t little_endian(const unsigned char *at, int size) {
@@ -82,15 +60,15 @@ typedef struct CocoCaptions {
     json_t *candidates, *references, *fake;
 } CocoCaptions;
 
-#define COCO_CAPTIONS "public/coco_caption/"
+#define COCO_CAPTIONS "coco_caption/"
 
 static CocoCaptions coco_captions_open(void) {
     Error error = {0};
     json_error_t json_error;
-    const char *archive = shared_file(COCO_CAPTIONS "codalab_history/reference/reference.zip"),
-               *submission = shared_file(COCO_CAPTIONS "codalab_history/submission/answer.json"),
+    const char *archive = shared_data(COCO_CAPTIONS "codalab_history/reference/reference.zip"),
+               *submission = shared_data(COCO_CAPTIONS "codalab_history/submission/answer.json"),
                *results =
-                   shared_file(COCO_CAPTIONS "results/captions_val2014_fakecap_results.json");
+                   shared_data(COCO_CAPTIONS "results/captions_val2014_fakecap_results.json");
     CocoCaptions captions = {0};
     char *text = first_of_zip(archive);
     captions.references = json_loads(text, 0, &json_error);

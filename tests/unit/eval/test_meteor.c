@@ -196,8 +196,7 @@ static MeteorData *open_real_data(void) {
     const char *table = getenv("DIFFLMM_METEOR_PARAPHRASES");
     if (!table) printf("# without METEOR's table of paraphrases\n");
     char folder[1024];
-    snprintf(folder, sizeof folder, "%s",
-             shared_file("public/meteor/resources/function/english.words"));
+    snprintf(folder, sizeof folder, "%s", shared_data("meteor/resources/function/english.words"));
     *strstr(folder, "/function") = '\0';
     return open_data(folder, table);
 }
@@ -246,7 +245,7 @@ static void unescape(char *text) {
 
 /// {"<document> <segment>": "text"}
 static json_t *segments_of(const char *name) {
-    FILE *file = fopen(shared_file(name), "r");
+    FILE *file = fopen(shared_data(name), "r");
     json_t *segments = json_object();
     char *line = NULL, document[256] = "", key[512], *value, *text, *end;
     size_t capacity = 0;
@@ -266,10 +265,10 @@ static json_t *segments_of(const char *name) {
 
 static void the_example_of_meteor_has_its_scores(void **state) {
     (void)state;
-    json_t *test = segments_of("public/meteor/example/test.sgm"),
-           *reference = segments_of("public/meteor/example/ref.sgm"), *images = json_array(),
+    json_t *test = segments_of("meteor/example/test.sgm"),
+           *reference = segments_of("meteor/example/ref.sgm"), *images = json_array(),
            *scores = json_array();
-    FILE *file = fopen(shared_file("public/meteor/example/meteor-seg.scr"), "r");
+    FILE *file = fopen(shared_data("meteor/example/meteor-seg.scr"), "r");
     char document[256], key[512];
     int segment;
     double score;
