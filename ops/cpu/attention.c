@@ -5,8 +5,7 @@
 // Keys and values of a (segment, key head) are converted and packed once, by the thread that owns
 // them, and serve every query block of every query head of the group. A row's sums do not depend on
 // which thread or block it falls to, so results are the same for any number of threads.
-#include "ops/cpu/attention_part.h"
-#include "ops/cpu/float_math.h"
+#include "ops/cpu/attention_row.h"
 
 // ---- forward
 
@@ -39,24 +38,6 @@ static Forward forward_carve(const Attention *shape, Carver *carver) {
     f.highest = carve(carver, QUERIES);
     f.total = carve(carver, QUERIES);
     return f;
-}
-
-static float row_maximum(const float *x, int64_t n) {
-    float maximum = -INFINITY;
-#pragma omp simd reduction(max : maximum)
-    for (int64_t i = 0; i < n; i++) maximum = x[i] > maximum ? x[i] : maximum;
-    return maximum;
-}
-
-/// x = exp(x - shift); returns the sum.
-static float exponentials(float *x, int64_t n, float shift) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        x[i] = fast_exp(x[i] - shift);
-        sum += x[i];
-    }
-    return sum;
 }
 
 /// Scores of one row, of which those in `seen` count, to softmax weights under the row's new
@@ -142,47 +123,14 @@ static int64_t query_pieces(const Attention *shape) {
     return wanted < blocks ? wanted : blocks;
 }
 
-// ---- row by row: a single query against a cache of keys, and the probabilities of chosen rows
-
-static float dot(const float *a, const float *b, int64_t n) {
-    float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
-/// A row's softmax: exponentials of its scores from `first` to `end` under their maximum, and the
-/// sum of them.
-typedef struct RowSoftmax {
-    int64_t first, end;
-    float highest, total;
-} RowSoftmax;
-
-static RowSoftmax row_softmax(const Tensor *q, const Tensor *k, const Part *part, int64_t member,
-                              int64_t query, float *out) {
-    float scaled[ATTENTION_MAX_HEAD_DIM], key[ATTENTION_MAX_HEAD_DIM];
-    Slice queries = query_slice(q, part, member), keys = key_slice(k, part);
-    int64_t first = hidden_keys(part, query), end = visible_keys(part, query);
-    read_scaled(q, queries.first + query * queries.stride, part->dim, part->shape->scale, scaled);
-    for (int64_t j = first; j < end; j++) {
-        int64_t start = keys.first + j * keys.stride;
-        out[j] = dot(scaled, chunk_read(k, start, part->dim, key), part->dim);
-    }
-    float highest = row_maximum(out + first, end - first);
-    return (RowSoftmax){first, end, highest, exponentials(out + first, end - first, highest)};
-}
+// ---- row by row
 
 /// The first query of one head, without packing keys and values that serve only once.
 static void attend_alone(const Forward *f, const Part *part, int64_t member, const Tensor *q,
                          const Tensor *k, const Tensor *v, Tensor *y, Tensor *log_sum_exp) {
-    float buffer[ATTENTION_MAX_HEAD_DIM];
     RowSoftmax softmax = row_softmax(q, k, part, member, 0, f->keys);
-    Slice values = key_slice(v, part);
     for (int64_t d = 0; d < part->dim; d++) f->sums[d] = 0.0f;
-    for (int64_t j = softmax.first; j < softmax.end; j++) {
-        const float *value = chunk_read(v, values.first + j * values.stride, part->dim, buffer);
-        for (int64_t d = 0; d < part->dim; d++) f->sums[d] += f->keys[j] * value[d];
-    }
+    add_weighted_rows(f->keys, key_slice(v, part), softmax.first, softmax.end, part->dim, f->sums);
     f->highest[0] = softmax.highest;
     f->total[0] = softmax.total;
     forward_finish(f, part, member, 0, 1, y, log_sum_exp);

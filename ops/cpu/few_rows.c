@@ -45,8 +45,6 @@ typedef struct Few {
 
 /// Bits of LANES floats, or of LANES pairs, anywhere in memory.
 typedef float AnyLanes __attribute__((vector_size(LANES * sizeof(float)), aligned(1), may_alias));
-typedef uint16_t AnyHalves
-    __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(1), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -63,8 +61,7 @@ INLINE Lanes load_weights(FewKind kind, const char *from) {
     if (kind == PAIRS_BY_FLOATS)
         return (Lanes)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 64), _mm512_loadu_ps(from));
 #endif
-    if (kind == FLOATS_BY_BFLOAT16)
-        return (Lanes)(__builtin_convertvector(*(const AnyHalves *)from, WordLanes) << 16);
+    if (kind == FLOATS_BY_BFLOAT16) return lanes_of_bfloat16((const uint16_t *)(const void *)from);
     return *(const AnyLanes *)from;
 }
 
@@ -75,16 +72,6 @@ INLINE Lanes multiply_add(FewKind kind, Lanes sum, Lanes weights, Lanes x) {
     (void)kind;
 #endif
     return sum + weights * x;
-}
-
-static inline float sum_of_lanes(Lanes x) {
-    float sums[LANES];
-    memcpy(sums, &x, sizeof sums);
-#pragma GCC unroll 4
-    for (int half = LANES / 2; half; half /= 2)
-#pragma GCC unroll 8
-        for (int i = 0; i < half; i++) sums[i] += sums[i + half];
-    return sums[0];
 }
 
 static inline void write_element(const Few *f, int64_t row, int64_t column, float sum) {

@@ -135,12 +135,27 @@ static inline void scale_floats(const float *x, int64_t n, float factor, float *
     for (; i < n; i++) y[i] = x[i] * factor;
 }
 
+static inline Lanes lanes_of_bfloat16(const uint16_t *x) {
+    return (Lanes)(__builtin_convertvector(*(const HalfLanes *)x, WordLanes) << 16);
+}
+
+/// A vector's elements added in the order of halves.
+static inline float sum_of_lanes(Lanes x) {
+    union {
+        Lanes whole;
+        Quad parts[LANES / 4];
+    } u = {x};
+    for (int half = LANES / 8; half; half /= 2)
+        for (int i = 0; i < half; i++) u.parts[i] += u.parts[i + half];
+    Quad sums = u.parts[0];
+    return (sums[0] + sums[2]) + (sums[1] + sums[3]);
+}
+
 static inline void scale_bfloat16(const uint16_t *restrict x, int64_t n, float factor,
                                   float *restrict y) {
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES) {
-        WordLanes bits = __builtin_convertvector(*(const HalfLanes *)(x + i), WordLanes) << 16;
-        *(Lanes *)(y + i) = (Lanes)bits * factor;
+        *(Lanes *)(y + i) = lanes_of_bfloat16(x + i) * factor;
     }
     for (; i < n; i++) y[i] = bfloat16_to_float(x[i]) * factor;
 }
