@@ -14,6 +14,9 @@ enum {
 };
 
 template <typename T, typename W> struct FewRows {
+    /// elements
+    static constexpr int PACK = pack_length(widest(sizeof(T), sizeof(W)));
+
     const T *x;
     const W *weight;
     /// NULL: none
@@ -51,8 +54,8 @@ __device__ __forceinline__ void load_part(const E *row, int64_t pack, int64_t k,
 
 /// Blocks along y: groups of rows. WHOLE: k and all addresses are of whole packs.
 template <typename T, typename W, bool WHOLE, int ROWS>
-__global__ void __launch_bounds__(FEW_THREADS) few_rows_kernel(FewRows<T, W> f) {
-    constexpr int N = pack_length(widest(sizeof(T), sizeof(W)));
+__global__ void __launch_bounds__(FEW_THREADS, 2) few_rows_kernel(FewRows<T, W> f) {
+    constexpr int N = FewRows<T, W>::PACK;
     int lane = (int)threadIdx.x % 32;
     int64_t warp = (int64_t)blockIdx.x * (FEW_THREADS / 32) + threadIdx.x / 32;
     int64_t column = warp * FEW_COLUMNS, row = (int64_t)blockIdx.y * ROWS;
@@ -99,7 +102,7 @@ void launch_rows(const FewRows<T, W> &f, const Tensor *like) {
     else if (f.rows <= 4)
         launch_groups<T, W, WHOLE, 4>(f, like);
     else
-        launch_groups<T, W, WHOLE, 16>(f, like);
+        launch_groups<T, W, WHOLE, 8>(f, like);
 }
 
 template <typename T, typename W>
@@ -107,7 +110,7 @@ void launch(const Tensor *x, const Tensor *weight, const Tensor *bias, bool accu
     FewRows<T, W> f = {data_of<T>(x),     data_of<W>(weight), data_or_null<float>(bias),
                        y->data,           tensor_rows(x),     tensor_columns(x),
                        tensor_columns(y), accumulate,         y->dtype == FLOAT32};
-    if (f.k % pack_length(widest(sizeof(T), sizeof(W))) == 0 && all_aligned(f.x, f.weight))
+    if (f.k % f.PACK == 0 && all_aligned(f.x, f.weight))
         launch_rows<T, W, true>(f, y);
     else
         launch_rows<T, W, false>(f, y);
