@@ -46,3 +46,9 @@ bool json_find_list(const json_t *object, const char *key, const json_t **list, 
     return !*list || json_is_array(*list) ||
            error_set(error, "\"%s\" is %s; expected a list", key, json_shown(*list).text);
 }
+
+json_t *json_published_id(const char *id) {
+    size_t digits = strspn(id, "0123456789"), length = strlen(id);
+    bool is_number = digits == length && length > 0 && length < 19 && (id[0] != '0' || length == 1);
+    return is_number ? json_integer(strtoll(id, NULL, 10)) : json_string(id);
+}

@@ -24,3 +24,7 @@ int json_find_id(const json_t *dictionary, const json_t *value);
 /// The list under that key of an object. An absent one is NULL, which jansson counts as empty; what
 /// is no list is an error.
 bool json_find_list(const json_t *object, const char *key, const json_t **list, Error *error);
+
+/// An id as the published files write it: a number where it is one, else a string. The caller has
+/// the reference.
+json_t *json_published_id(const char *id);

@@ -5,8 +5,9 @@
 #include <string.h>
 
 void figures_begin(Figures *figures, int num_units) {
-    *figures = (Figures){num_units, checked_calloc((size_t)num_units + 1, sizeof(char *)), NULL, 0,
-                         json_object()};
+    *figures = (Figures){.num_units = num_units,
+                         .units = checked_calloc((size_t)num_units + 1, sizeof(char *)),
+                         .remarks = json_object()};
 }
 
 void figures_name_unit(Figures *figures, int unit, const char *name) {
@@ -14,12 +15,17 @@ void figures_name_unit(Figures *figures, int unit, const char *name) {
     figures->units[unit] = format_string("%s", name);
 }
 
-void figures_add(Figures *figures, const char *name, FigureFunction *function, void *context,
-                 void (*free_context)(void *)) {
+void figures_add(Figures *figures, const char *name, FigureFunction *function,
+                 const void *context) {
     figures->items =
         checked_realloc(figures->items, (size_t)(figures->count + 1) * sizeof *figures->items);
-    figures->items[figures->count++] =
-        (Figure){format_string("%s", name), function, context, free_context};
+    figures->items[figures->count++] = (Figure){format_string("%s", name), function, context};
+}
+
+void figures_own(Figures *figures, void *memory, void (*release)(void *memory)) {
+    figures->owned =
+        checked_realloc(figures->owned, (size_t)(figures->num_owned + 1) * sizeof *figures->owned);
+    figures->owned[figures->num_owned++] = (struct FigureMemory){memory, release};
 }
 
 typedef struct Ratio {
@@ -47,7 +53,8 @@ double (*figures_add_ratio(Figures *figures, const char *name))[2] {
     Ratio *ratio = checked_malloc(sizeof *ratio);
     *ratio = (Ratio){figures->num_units,
                      checked_calloc((size_t)figures->num_units + 1, sizeof *ratio->parts)};
-    figures_add(figures, name, ratio_of_sums, ratio, free_ratio);
+    figures_add(figures, name, ratio_of_sums, ratio);
+    figures_own(figures, ratio, free_ratio);
     return ratio->parts;
 }
 
@@ -59,11 +66,10 @@ void figures_remark(Figures *figures, const char *name, double value) {
 
 void figures_free(Figures *figures) {
     for (int i = 0; i < figures->num_units; i++) free(figures->units[i]);
-    for (int i = 0; i < figures->count; i++) {
-        free(figures->items[i].name);
-        if (figures->items[i].free_context)
-            figures->items[i].free_context(figures->items[i].context);
-    }
+    for (int i = 0; i < figures->count; i++) free(figures->items[i].name);
+    for (int i = 0; i < figures->num_owned; i++)
+        figures->owned[i].release(figures->owned[i].memory);
+    free(figures->owned);
     free(figures->units);
     free(figures->items);
     json_decref(figures->remarks);

@@ -11,9 +11,8 @@ typedef struct Figure {
     /// "ap50"
     char *name;
     FigureFunction *function;
-    void *context;
-    /// of the context
-    void (*free_context)(void *context);
+    /// owned by nobody here: see figures_own()
+    const void *context;
 } Figure;
 
 typedef struct Figures {
@@ -22,6 +21,12 @@ typedef struct Figures {
     char **units;
     Figure *items;
     int count;
+    /// what lives as long as the figures
+    struct FigureMemory {
+        void *memory;
+        void (*release)(void *memory);
+    } * owned;
+    int num_owned;
     /// plain numbers and remarks that have no interval: an object
     json_t *remarks;
 } Figures;
@@ -29,9 +34,10 @@ typedef struct Figures {
 /// Begins without figures; units are to be named with figures_name_unit().
 void figures_begin(Figures *figures, int num_units);
 void figures_name_unit(Figures *figures, int unit, const char *name);
-/// Takes the context over; free_context may be NULL.
-void figures_add(Figures *figures, const char *name, FigureFunction *function, void *context,
-                 void (*free_context)(void *));
+/// The context must live as long as the figures.
+void figures_add(Figures *figures, const char *name, FigureFunction *function, const void *context);
+/// Hands memory over, to be released with the figures.
+void figures_own(Figures *figures, void *memory, void (*release)(void *memory));
 /// Adds a figure that is a sum over a sum, NaN where nothing counts: returns [num_units][2],
 /// numerator and denominator of every unit, zeros, to be filled by the caller.
 double (*figures_add_ratio(Figures *figures, const char *name))[2];

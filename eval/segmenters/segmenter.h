@@ -51,3 +51,21 @@ Segmenter *segmenter_region_growing(void);
 /// The smallest true mask that contains the point, so that pointing is measured apart from
 /// segmenting: an upper bound for any segmenter that takes points.
 Segmenter *segmenter_truth(void);
+
+/// What Segment Anything is shown.
+typedef enum SamPromptKind {
+    /// the point
+    SAM_PROMPT_POINT,
+    /// the attention map as a mask, and the box around what is high in it
+    SAM_PROMPT_MASK
+} SamPromptKind;
+
+/// Segment Anything from `path` (models/sam/sam.h). Of its three masks the last (largest) counts,
+/// the others follow; scores are its predicted IoU. NULL on failure.
+Segmenter *segmenter_sam(const char *path, struct Device *device, SamPromptKind kind, Error *error);
+
+/// Regions that were found beforehand: the first, by score, that contains the point, or none.
+/// path: COCO results JSON or a detector's pickle (eval/annotations/regions.h), of the images of
+/// the COCO file images_path (NULL: not needed by JSON); or a folder of panoptic PNGs, named as the
+/// images with .png, where the segment under the point is taken, void as well. NULL on failure.
+Segmenter *segmenter_regions(const char *path, const char *images_path, Error *error);

@@ -11,6 +11,9 @@
 #include "data/images/image.h"
 #include "eval/attention/grounding.h"
 #include "eval/metrics/figures.h"
+#include "eval/metrics/grounded_masks.h"
+#include "eval/metrics/text/caption_tokens.h"
+#include "eval/phrases/phrase_finder.h"
 #include "eval/segmenters/segmenter.h"
 #include "eval/tasks/choices.h"
 #include "models/language/attention_capture.h"
@@ -35,11 +38,14 @@ typedef struct EvaluationOptions {
     double category_threshold;
     /// every mask that the segmenter gives is a detection
     bool more_masks;
-    /// where METEOR's and BERT's data are; NULL: none
-    const char *meteor, *bert;
-    /// a program that finds noun chunks, spoken to by lines (eval/phrases/chunk_command.h); NULL:
-    /// the built-in ones
-    const char *phrase_command;
+    /// where WordNet's files are; NULL: nowhere
+    const char *wordnet;
+    /// where METEOR's data are; NULL: it is not computed
+    const char *meteor;
+    /// how alike phrases are, for gcg: by BERT as published, or by words
+    PhraseSimilarity *similarity;
+    const void *similarity_context;
+    bool similarity_is_bert;
     /// of the intervals
     uint64_t seed;
 } EvaluationOptions;
@@ -66,7 +72,7 @@ typedef struct Judge {
     /// NULL: no masks
     Segmenter *segmenter;
     /// NULL in tasks that look for no chunks
-    struct PhraseFinder *phrases;
+    PhraseFinder *phrases;
     /// the item's picture; the segmenter has seen it
     const Image *picture;
 } Judge;
@@ -131,7 +137,24 @@ void judged_group_free(JudgedGroup *group);
 /// {"phrase", "begin", "end", "point", "mask"} of bytes [begin, end) of the answer; the mask is the
 /// first segment's, null without one.
 json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGroup *group);
+/// The verdicts of an answer's noun chunks, in order: of each the tokens of its root word point.
+/// add (NULL: nothing) says more about a chunk, in its verdict `phrase`, which it may drop by
+/// returning false. NULL on failure.
+typedef bool AddToChunk(void *context, const NounChunk *chunk, const Answer *answer,
+                        const JudgedGroup *group, json_t *phrase);
+json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *truth, int num_truth,
+                     AddToChunk *add, void *context, Error *error);
 /// A number of a verdict, 0 if it is not there.
 double verdict_number(const json_t *object, const char *key);
 /// The mask of a verdict's phrase; false if it has none.
 bool verdict_mask(const json_t *phrase, CocoMask *mask);
+
+// ---- measuring
+
+/// Begins figures whose units are the images of items 0 .. count - 1, named. Returns the unit of
+/// every item; the caller frees it.
+int *figures_begin_by_image(Figures *figures, const Task *task, const void *data, int64_t count);
+
+/// Adds CIDEr, BLEU-4 and, with its data, METEOR of captions[count], one per unit.
+bool measure_text(const ImageCaptions *captions, int count, const EvaluationOptions *options,
+                  Figures *figures, Error *error);

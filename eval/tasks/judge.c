@@ -52,6 +52,36 @@ json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGro
                      "end", end, "point", point.column, point.row, "mask", mask);
 }
 
+json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *truth, int num_truth,
+                     AddToChunk *add, void *context, Error *error) {
+    NounChunkList chunks;
+    if (!phrase_finder_find(judge->phrases, answer->text, &chunks, error)) return NULL;
+    ReadAnswer read = answer_read(answer, &judge->options->grounding);
+    int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens);
+    json_t *phrases = json_array();
+    bool ok = true;
+    for (int i = 0; ok && i < chunks.count; i++) {
+        const NounChunk *chunk = &chunks.items[i];
+        int begin = (int)chunk->root_begin, end = (int)chunk->root_end;
+        int count = tokens_overlapping(answer, begin, end, tokens);
+        JudgedGroup group;
+        if (!count) continue;
+        ok = judge_tokens(judge, &read, tokens, count, truth, num_truth, &group, error);
+        if (!ok) break;
+        json_t *phrase = verdict_phrase(answer, (int)chunk->begin, (int)chunk->end, &group);
+        json_object_set_new(phrase, "root", json_pack("[i, i]", begin, end));
+        if (!add || add(context, chunk, answer, &group, phrase)) json_array_append(phrases, phrase);
+        json_decref(phrase);
+        judged_group_free(&group);
+    }
+    free(tokens);
+    read_answer_free(&read);
+    noun_chunks_free(&chunks);
+    if (ok) return phrases;
+    json_decref(phrases);
+    return NULL;
+}
+
 double verdict_number(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
     return json_is_boolean(value) ? json_is_true(value) : json_number_value(value);
@@ -61,4 +91,23 @@ bool verdict_mask(const json_t *phrase, CocoMask *mask) {
     const json_t *runs = json_object_get(phrase, "mask");
     Error error;
     return json_is_object(runs) && coco_runs_read(runs, mask, &error);
+}
+
+int *figures_begin_by_image(Figures *figures, const Task *task, const void *data, int64_t count) {
+    int *units = checked_malloc(((size_t)count + 1) * sizeof *units), num_units = 0;
+    int64_t last = -1;
+    for (int64_t i = 0; i < count; i++) {
+        TaskItem item = {0};
+        task->item(data, i, &item);
+        num_units += item.image != last;
+        last = item.image;
+        units[i] = num_units - 1;
+    }
+    figures_begin(figures, num_units);
+    for (int64_t i = 0; i < count; i++) {
+        TaskItem item = {0};
+        task->item(data, i, &item);
+        figures_name_unit(figures, units[i], item.image_id);
+    }
+    return units;
 }

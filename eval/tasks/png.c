@@ -1,7 +1,7 @@
 // Panoptic narratives: the annotated text is read by the model, not generated; every utterance that
 // names segments gives a point, the point a mask, and masks are compared with the segments.
-#include "data/coco_segmentation.h"
 #include "eval/annotations/narratives.h"
+#include "eval/metrics/average_recall.h"
 #include "eval/tasks/tasks.h"
 
 #include <stdlib.h>
@@ -93,9 +93,9 @@ static json_t *judge_utterance(const NarrativeItems *items, const Narrative *nar
         utterance_kind(utterance, &items->panoptic, narrative->image, PLURAL_BY_SEGMENTS);
     json_t *verdict = verdict_phrase(answer, answer->token_begin[range.begin],
                                      answer->token_end[range.end - 1], group);
-    json_t *more = json_pack("{s:f, s:b, s:f, s:b, s:b, s:b}", "iou", iou, "hit", hit, "random_hit",
-                             share, "thing", by_segments.is_thing, "plural", by_segments.is_plural,
-                             "flagged_plural", utterance->is_plural);
+    json_t *more = json_pack("{s:f, s:b, s:b, s:f, s:b, s:b, s:b}", "iou", iou, "hit", hit,
+                             "random_hit", share, "thing", by_segments.is_thing, "plural",
+                             by_segments.is_plural, "flagged_plural", utterance->is_plural);
     json_object_update(verdict, more);
     json_decref(more);
     coco_mask_free(&truth);
@@ -144,60 +144,68 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
 
 // ---- figures
 
-/// Average recall is the area under recall over IoU thresholds, which is the mean IoU.
-typedef struct Recalls {
-    double (*all)[2], (*things)[2], (*stuff)[2], (*singular)[2], (*plural)[2];
-} Recalls;
-
-static void add_to(double (*recall)[2], int unit, double iou) {
-    recall[unit][0] += iou;
-    recall[unit][1]++;
+/// Overlaps of all phrases; things and plurals as the options say.
+static PhraseOverlap *overlaps_of(json_t *const *verdicts, const int *units, int64_t count,
+                                  bool by_flag, int *num_phrases) {
+    PhraseOverlap *overlaps = NULL;
+    *num_phrases = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const json_t *phrases = json_object_get(verdicts[i], "phrases");
+        size_t at;
+        json_t *phrase;
+        overlaps = checked_realloc(overlaps, ((size_t)*num_phrases + json_array_size(phrases) + 1) *
+                                                 sizeof *overlaps);
+        json_array_foreach((json_t *)phrases, at, phrase) {
+            const char *plural = by_flag ? "flagged_plural" : "plural";
+            overlaps[(*num_phrases)++] = (PhraseOverlap){units[i], verdict_number(phrase, "iou"),
+                                                         verdict_number(phrase, "thing") != 0,
+                                                         verdict_number(phrase, plural) != 0};
+        }
+    }
+    return overlaps;
 }
 
-static void add_phrase(const Recalls *recalls, int unit, const json_t *phrase, bool by_flag) {
-    double iou = verdict_number(phrase, "iou");
-    bool plural = verdict_number(phrase, by_flag ? "flagged_plural" : "plural") != 0;
-    add_to(recalls->all, unit, iou);
-    add_to(verdict_number(phrase, "thing") != 0 ? recalls->things : recalls->stuff, unit, iou);
-    add_to(plural ? recalls->plural : recalls->singular, unit, iou);
+static void add_recalls(Figures *figures, const PhraseOverlap *overlaps, int count,
+                        bool as_published) {
+    for (PhraseSubset subset = 0; subset < NUM_PHRASE_SUBSETS; subset++) {
+        PhraseOverlaps *context = checked_malloc(sizeof *context);
+        *context = (PhraseOverlaps){overlaps, count, subset};
+        char *name = format_string("average_recall_%s", PHRASE_SUBSET_NAMES[subset]);
+        figures_own(figures, context, free);
+        figures_add(figures, name, as_published ? average_recall_published : average_recall,
+                    context);
+        free(name);
+    }
+    const PhraseOverlaps all = {overlaps, count, PHRASES_ALL};
+    figures_remark(figures, "published_sum_less_exact",
+                   count ? average_recall_published(&all, NULL) - average_recall(&all, NULL) : 0);
 }
 
 static bool measure(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
                     int64_t count, Figures *figures, Error *error) {
-    const NarrativeItems *items = data;
     (void)error;
-    int units = 0;
-    int64_t phrases = 0;
-    for (int64_t i = 0, last = -1; i < count; i++) {
-        int64_t image = image_of(items, items->order[i]);
-        units += image != last;
-        last = image;
-    }
-    figures_begin(figures, units);
-    Recalls recalls = {figures_add_ratio(figures, "average_recall"),
-                       figures_add_ratio(figures, "average_recall_things"),
-                       figures_add_ratio(figures, "average_recall_stuff"),
-                       figures_add_ratio(figures, "average_recall_singular"),
-                       figures_add_ratio(figures, "average_recall_plural")};
+    int *units = figures_begin_by_image(figures, &TASK_PNG, data, count), num_phrases;
+    PhraseOverlap *overlaps =
+        overlaps_of(verdicts, units, count, options->plural_by_flag, &num_phrases);
+    figures_own(figures, overlaps, free);
+    add_recalls(figures, overlaps, num_phrases, options->as_published);
     double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
     double(*random)[2] = figures_add_ratio(figures, "random_point");
-    int unit = -1;
-    for (int64_t i = 0, last = -1; i < count; i++) {
-        int64_t image = image_of(items, items->order[i]);
-        if (image != last) figures_name_unit(figures, ++unit, items->panoptic.images[image].id);
-        last = image;
+    double(*centre)[2] = figures_add_ratio(figures, "centre");
+    for (int64_t i = 0; i < count; i++) {
         size_t at;
         json_t *phrase;
         json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase) {
-            add_phrase(&recalls, unit, phrase, options->plural_by_flag);
-            add_to(hits, unit, verdict_number(phrase, "hit"));
-            add_to(random, unit, verdict_number(phrase, "random_hit"));
-            phrases++;
+            hits[units[i]][0] += verdict_number(phrase, "hit");
+            random[units[i]][0] += verdict_number(phrase, "random_hit");
+            centre[units[i]][0] += verdict_number(phrase, "centre_hit");
+            hits[units[i]][1]++, random[units[i]][1]++, centre[units[i]][1]++;
         }
     }
-    figures_remark(figures, "images", (double)units);
+    figures_remark(figures, "images", figures->num_units);
     figures_remark(figures, "narratives", (double)count);
-    figures_remark(figures, "phrases", (double)phrases);
+    figures_remark(figures, "phrases", num_phrases);
+    free(units);
     return true;
 }
 

@@ -1,6 +1,7 @@
 // Referring expressions: every sentence is put to the model, a token's attention gives a point, the
 // point a mask, and masks are compared with the object that is meant.
 #include "eval/annotations/referring.h"
+#include "eval/metrics/referring_iou.h"
 #include "eval/tasks/tasks.h"
 
 #include <ctype.h>
@@ -153,62 +154,58 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
                                              answer->token_end[tokens[count - 1]], &group));
         judged_group_free(&group);
     }
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:f, s:o}", "expression", expression->text,
-                     "ref_id", (json_int_t)expression->reference_id, "sent_id",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:f, s:o}", "expression",
+                     expression->text, "ref_id", (json_int_t)expression->reference_id, "sent_id",
                      (json_int_t)expression->sentence_id, "intersection", (json_int_t)intersection,
-                     "union", (json_int_t)all, "hit", hit, "random_hit",
+                     "union", (json_int_t)all, "hit", hit, "centre_hit",
+                     coco_mask_contains(truth, truth->height / 2, truth->width / 2), "random_hit",
                      (double)area / ((double)truth->height * truth->width), "phrases", phrases);
 }
 
-/// IoU of one expression; as LISA's and GLaMM's scripts: 1e-5 more below, and 1 where both are
-/// empty.
-static double iou_of(const json_t *verdict, bool as_published) {
-    double intersection = verdict_number(verdict, "intersection"),
-           all = verdict_number(verdict, "union");
-    if (as_published) return all == 0 ? 1 : intersection / (all + 1e-5);
-    return all > 0 ? intersection / all : 0;
+static void add_overlap_figures(Figures *figures, const ReferringOverlap *overlaps, int count,
+                                ReferringRule rule) {
+    static const struct {
+        const char *name;
+        FigureFunction *function;
+        double threshold;
+    } FIGURES[] = {{"giou", referring_giou, 0},
+                   {"ciou", referring_ciou, 0},
+                   {"precision_at_0.5", referring_precision, 0.5},
+                   {"precision_at_0.7", referring_precision, 0.7},
+                   {"precision_at_0.9", referring_precision, 0.9}};
+    for (size_t f = 0; f < sizeof FIGURES / sizeof *FIGURES; f++) {
+        ReferringOverlaps *context = checked_malloc(sizeof *context);
+        *context = (ReferringOverlaps){overlaps, count, rule, FIGURES[f].threshold};
+        figures_own(figures, context, free);
+        figures_add(figures, FIGURES[f].name, FIGURES[f].function, context);
+    }
 }
 
 static bool measure(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
                     int64_t count, Figures *figures, Error *error) {
-    static const double THRESHOLDS[] = {0.5, 0.7, 0.9};
-    static const char *const NAMES[] = {"precision_at_0.5", "precision_at_0.7", "precision_at_0.9"};
-    const ReferringItems *items = data;
     (void)error;
-    int units = 0;
-    for (int64_t i = 0, last = -1; i < count; i++) {
-        int64_t image = image_of(items, items->order[i]);
-        units += image != last;
-        last = image;
-    }
-    figures_begin(figures, units);
-    double(*giou)[2] = figures_add_ratio(figures, "giou");
-    double(*ciou)[2] = figures_add_ratio(figures, "ciou");
-    double(*precision[3])[2];
-    for (int p = 0; p < 3; p++) precision[p] = figures_add_ratio(figures, NAMES[p]);
+    int *units = figures_begin_by_image(figures, &TASK_RES, data, count);
+    ReferringOverlap *overlaps = checked_calloc((size_t)count + 1, sizeof *overlaps);
+    figures_own(figures, overlaps, free);
+    add_overlap_figures(figures, overlaps, (int)count,
+                        options->as_published ? REFERRING_AS_LISA : REFERRING_EXACT);
     double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
     double(*random)[2] = figures_add_ratio(figures, "random_point");
+    double(*centre)[2] = figures_add_ratio(figures, "centre");
     double(*pointed)[2] = figures_add_ratio(figures, "answers_with_point");
-    int unit = -1;
-    for (int64_t i = 0, last = -1; i < count; i++) {
-        int64_t image = image_of(items, items->order[i]);
-        if (image != last) figures_name_unit(figures, ++unit, items->all.images[image].id);
-        last = image;
-        double iou = iou_of(verdicts[i], options->as_published);
-        giou[unit][0] += iou;
-        ciou[unit][0] += verdict_number(verdicts[i], "intersection");
-        ciou[unit][1] += verdict_number(verdicts[i], "union") + (options->as_published ? 1e-5 : 0);
-        for (int p = 0; p < 3; p++) {
-            precision[p][unit][0] += iou > THRESHOLDS[p];
-            precision[p][unit][1]++;
-        }
+    for (int64_t i = 0; i < count; i++) {
+        int unit = units[i];
+        overlaps[i] = (ReferringOverlap){unit, (int64_t)verdict_number(verdicts[i], "intersection"),
+                                         (int64_t)verdict_number(verdicts[i], "union")};
         hits[unit][0] += verdict_number(verdicts[i], "hit");
         random[unit][0] += verdict_number(verdicts[i], "random_hit");
+        centre[unit][0] += verdict_number(verdicts[i], "centre_hit");
         pointed[unit][0] += json_array_size(json_object_get(verdicts[i], "phrases")) > 0;
-        giou[unit][1]++, hits[unit][1]++, random[unit][1]++, pointed[unit][1]++;
+        hits[unit][1]++, random[unit][1]++, centre[unit][1]++, pointed[unit][1]++;
     }
-    figures_remark(figures, "images", (double)units);
+    figures_remark(figures, "images", figures->num_units);
     figures_remark(figures, "expressions", (double)count);
+    free(units);
     return true;
 }
 

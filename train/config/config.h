@@ -15,6 +15,7 @@
 #include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
 #include "eval/attention/answer.h"
+#include "eval/segmenters/segmenter.h"
 #include "eval/tasks/choices.h"
 #include "models/difflmm.h"
 
@@ -51,7 +52,6 @@ typedef enum AggregateChoice {
     AGGREGATE_AUTO
 } AggregateChoice;
 typedef enum PluralChoice { PLURALS_BY_SEGMENTS, PLURALS_FLAGGED } PluralChoice;
-typedef enum SamPromptChoice { SAM_BY_POINT, SAM_BY_MASK } SamPromptChoice;
 
 typedef struct IntList {
     int *values;
@@ -145,9 +145,9 @@ typedef struct EvalSection {
     PluralChoice plurals;
     SegmenterChoice segmenter;
     char *sam;
-    SamPromptChoice sam_prompt;
+    SamPromptKind sam_prompt;
     bool more_masks;
-    char *regions, *phrases;
+    char *regions, *region_images, *phrases, *wordnet;
     double category_threshold;
     char *meteor, *bert;
     bool as_published;

@@ -68,9 +68,8 @@ EvaluationOptions evaluation_options(const Config *config) {
                                .plural_by_flag = eval->plurals == PLURALS_FLAGGED,
                                .category_threshold = eval->category_threshold,
                                .more_masks = eval->more_masks,
+                               .wordnet = eval->wordnet,
                                .meteor = eval->meteor,
-                               .bert = eval->bert,
-                               .phrase_command = eval->phrases,
                                .seed = (uint64_t)eval->seed};
 }
 

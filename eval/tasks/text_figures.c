@@ -1,0 +1,45 @@
+// Figures of captions as texts.
+#include "eval/metrics/text/bleu.h"
+#include "eval/metrics/text/cider.h"
+#include "eval/tasks/evaluation.h"
+
+#include <stdlib.h>
+
+typedef struct BleuContext {
+    BleuStatistics *statistics;
+    int count;
+} BleuContext;
+
+static double bleu_4(const void *context, const uint32_t *times) {
+    const BleuContext *bleu = context;
+    double of[NGRAM_LONGEST];
+    bleu_corpus(bleu->statistics, bleu->count, times, of);
+    return of[3];
+}
+
+static void free_bleu(void *context) {
+    free(((BleuContext *)context)->statistics);
+    free(context);
+}
+
+static double cider(const void *context, const uint32_t *times) {
+    return cider_corpus(context, times);
+}
+
+static void free_cider(void *scores) { cider_scores_free(scores); }
+
+bool measure_text(const ImageCaptions *captions, int count, const EvaluationOptions *options,
+                  Figures *figures, Error *error) {
+    CaptionTokens *tokens = caption_tokens_new(captions, count, error);
+    if (!tokens) return false;
+    CiderScores *scores = cider_scores(tokens);
+    BleuContext *bleu = checked_malloc(sizeof *bleu);
+    *bleu = (BleuContext){bleu_statistics(tokens), count};
+    figures_own(figures, scores, free_cider);
+    figures_own(figures, bleu, free_bleu);
+    figures_add(figures, "cider", cider, scores);
+    figures_add(figures, "bleu_4", bleu_4, bleu);
+    caption_tokens_free(tokens);
+    (void)options;
+    return true;
+}
