@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 Quoted json_shown(const json_t *value) {
     enum { SHOWN = JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15) };

@@ -37,8 +37,8 @@ static bool read_captions(const json_t *root, const json_t *ids, Captions *out, 
                              "one of \"images\"",
                              i, json_shown(item).text);
         CaptionedImage *image = &out->images[of];
-        image->captions = checked_realloc(
-            image->captions, (size_t)(image->num_captions + 1) * sizeof *image->captions);
+        image->captions = checked_realloc(image->captions, (size_t)(image->num_captions + 1) *
+                                                               sizeof *image->captions);
         image->captions[image->num_captions++] = format_string("%s", text);
     }
     return true;
@@ -54,8 +54,10 @@ static void free_image(CaptionedImage *image) {
 static bool keep_captioned(Captions *out, Error *error) {
     int kept = 0;
     for (int i = 0; i < out->count; i++) {
-        if (out->images[i].num_captions) out->images[kept++] = out->images[i];
-        else free_image(&out->images[i]);
+        if (out->images[i].num_captions)
+            out->images[kept++] = out->images[i];
+        else
+            free_image(&out->images[i]);
     }
     out->count = kept;
     return kept > 0 || error_set(error, "no image has a caption");

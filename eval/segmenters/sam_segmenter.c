@@ -26,8 +26,8 @@ static bool see(Segmenter *segmenter, const Image *picture, const char *image_id
     self->image = NULL;
     if (!image_resize_longest_side(picture, self->sam->config.image_size, &resized, error))
         return false;
-    self->image =
-        sam_encode(self->sam, resized.pixels, sam_frame(self->sam, picture->width, picture->height));
+    self->image = sam_encode(self->sam, resized.pixels,
+                             sam_frame(self->sam, picture->width, picture->height));
     image_free(&resized);
     return true;
 }

@@ -1,5 +1,6 @@
 /// What turns a point into masks: one interface for all.
 #pragma once
+#include "autograd/device.h"
 #include "data/coco_mask.h"
 #include "data/images/image.h"
 #include "eval/attention/attention_map.h"
@@ -62,7 +63,7 @@ typedef enum SamPromptKind {
 
 /// Segment Anything from `path` (models/sam/sam.h). Of its three masks the last (largest) counts,
 /// the others follow; scores are its predicted IoU. NULL on failure.
-Segmenter *segmenter_sam(const char *path, struct Device *device, SamPromptKind kind, Error *error);
+Segmenter *segmenter_sam(const char *path, Device *device, SamPromptKind kind, Error *error);
 
 /// Regions that were found beforehand: the first, by score, that contains the point, or none.
 /// path: COCO results JSON or a detector's pickle (eval/annotations/regions.h), of the images of

@@ -1,5 +1,6 @@
 // Captions alone: the model describes the image, and the text is compared with reference captions.
 #include "autograd/output/output_file.h"
+#include "data/json_values.h"
 #include "eval/annotations/captions.h"
 #include "eval/tasks/tasks.h"
 
@@ -56,10 +57,9 @@ static bool publish(const void *data, json_t *const *verdicts, int64_t count, co
     const Captions *truths = data;
     json_t *results = json_array();
     for (int64_t i = 0; i < count; i++)
-        json_array_append_new(results,
-                              json_pack("{s:o, s:O}", "image_id",
-                                        json_published_id(truths->images[i].id), "caption",
-                                        json_object_get(verdicts[i], "answer")));
+        json_array_append_new(results, json_pack("{s:o, s:O}", "image_id",
+                                                 json_published_id(truths->images[i].id), "caption",
+                                                 json_object_get(verdicts[i], "answer")));
     char *text = json_dumps(results, JSON_COMPACT),
          *path = format_string("%s/captions_results.json", folder);
     bool ok = output_whole_file(path, text, strlen(text), error);

@@ -110,8 +110,6 @@ typedef struct Task {
 
 /// All tasks; the last is NULL.
 extern const Task *const TASKS[];
-/// NULL if there is none of that name.
-const Task *task_named(const char *name);
 
 /// The question of an item: `prompt`, with `expression` (NULL: none) in the place of "{}". The
 /// caller frees it.
@@ -138,12 +136,12 @@ void judged_group_free(JudgedGroup *group);
 /// first segment's, null without one.
 json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGroup *group);
 /// The verdicts of an answer's noun chunks, in order: of each the tokens of its root word point.
-/// add (NULL: nothing) says more about a chunk, in its verdict `phrase`, which it may drop by
+/// describe (NULL: nothing) says more about a chunk, in its verdict `phrase`, which it may drop by
 /// returning false. NULL on failure.
 typedef bool AddToChunk(void *context, const NounChunk *chunk, const Answer *answer,
                         const JudgedGroup *group, json_t *phrase);
 json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *truth, int num_truth,
-                     AddToChunk *add, void *context, Error *error);
+                     AddToChunk *describe, void *context, Error *error);
 /// A number of a verdict, 0 if it is not there.
 double verdict_number(const json_t *object, const char *key);
 /// The mask of a verdict's phrase; false if it has none.

@@ -141,8 +141,8 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
         masks[a] = annotation->mask;
         judging.present[annotation->category] = true;
     }
-    json_t *phrases = judge_chunks(judge, answer, masks, image->num_annotations, add_category,
-                                   &judging, error);
+    json_t *phrases =
+        judge_chunks(judge, answer, masks, image->num_annotations, add_category, &judging, error);
     free(judging.present);
     free(masks);
     if (phrases && !judging.has_failed) return json_pack("{s:o}", "phrases", phrases);
@@ -177,12 +177,11 @@ static void add_truths(const InstanceItems *items, int unit, Detections *detecti
     const CocoImage *image = &annotations->images[items->images[unit]];
     for (int a = 0; a < image->num_annotations; a++) {
         const CocoAnnotation *annotation = &annotations->annotations[image->first_annotation + a];
-        detections->truths[detections->num_truths++] =
-            (CocoTruth){.image = unit,
-                        .category = annotation->category,
-                        .area = annotation->area,
-                        .is_crowd = annotation->is_crowd,
-                        .mask = &annotation->mask};
+        detections->truths[detections->num_truths++] = (CocoTruth){.image = unit,
+                                                                   .category = annotation->category,
+                                                                   .area = annotation->area,
+                                                                   .is_crowd = annotation->is_crowd,
+                                                                   .mask = &annotation->mask};
     }
 }
 
@@ -215,8 +214,7 @@ static Detections *detections_of(const InstanceItems *items, json_t *const *verd
                                  int64_t count) {
     Detections *of = checked_calloc(1, sizeof *of);
     size_t segments = count_segments(verdicts, count);
-    of->truths =
-        checked_calloc((size_t)items->annotations.num_annotations + 1, sizeof *of->truths);
+    of->truths = checked_calloc((size_t)items->annotations.num_annotations + 1, sizeof *of->truths);
     of->detections = checked_calloc(segments + 1, sizeof *of->detections);
     of->masks = checked_calloc(segments + 1, sizeof *of->masks);
     for (int i = 0; i < count; i++) {
@@ -239,8 +237,7 @@ static void add_coco_figures(Figures *figures, Detections *detections) {
         CocoFigure figure;
     } FIGURES[] = {{"ap", COCO_AP}, {"ap50", COCO_AP50}, {"ar", COCO_AR_100}};
     for (size_t f = 0; f < sizeof FIGURES / sizeof *FIGURES; f++) {
-        detections->figures[f] =
-            (CocoFigureOf){detections->evaluation, -1, FIGURES[f].figure};
+        detections->figures[f] = (CocoFigureOf){detections->evaluation, -1, FIGURES[f].figure};
         figures_add(figures, FIGURES[f].name, coco_evaluation_figure, &detections->figures[f]);
     }
     figures_own(figures, detections, free_detections);
@@ -288,16 +285,16 @@ static bool publish(const void *data, json_t *const *verdicts, int64_t count, co
         json_t *phrase, *segment;
         json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase)
             json_array_foreach(json_object_get(phrase, "segments"), s, segment) {
-            int category = (int)verdict_number(phrase, "category_index");
-            json_array_append_new(
-                results,
-                json_pack("{s:o, s:o, s:O, s:O}", "image_id",
-                          json_published_id(
-                              json_string_value(json_object_get(verdicts[i], "image_id"))),
-                          "category_id", json_published_id(annotations->category_ids[category]),
-                          "segmentation", json_object_get(segment, "mask"), "score",
-                          json_object_get(segment, "score")));
-        }
+                int category = (int)verdict_number(phrase, "category_index");
+                json_array_append_new(
+                    results,
+                    json_pack("{s:o, s:o, s:O, s:O}", "image_id",
+                              json_published_id(
+                                  json_string_value(json_object_get(verdicts[i], "image_id"))),
+                              "category_id", json_published_id(annotations->category_ids[category]),
+                              "segmentation", json_object_get(segment, "mask"), "score",
+                              json_object_get(segment, "score")));
+            }
     }
     char *text = json_dumps(results, JSON_COMPACT),
          *path = format_string("%s/instances_results.json", folder);

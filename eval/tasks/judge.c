@@ -53,7 +53,7 @@ json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGro
 }
 
 json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *truth, int num_truth,
-                     AddToChunk *add, void *context, Error *error) {
+                     AddToChunk *describe, void *context, Error *error) {
     NounChunkList chunks;
     if (!phrase_finder_find(judge->phrases, answer->text, &chunks, error)) return NULL;
     ReadAnswer read = answer_read(answer, &judge->options->grounding);
@@ -70,7 +70,8 @@ json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *t
         if (!ok) break;
         json_t *phrase = verdict_phrase(answer, (int)chunk->begin, (int)chunk->end, &group);
         json_object_set_new(phrase, "root", json_pack("[i, i]", begin, end));
-        if (!add || add(context, chunk, answer, &group, phrase)) json_array_append(phrases, phrase);
+        if (!describe || describe(context, chunk, answer, &group, phrase))
+            json_array_append(phrases, phrase);
         json_decref(phrase);
         judged_group_free(&group);
     }

@@ -4,6 +4,7 @@
 #include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
 #include "autograd/tape.h"
+#include "eval/phrases/phrase_similarity.h"
 #include "eval/tasks/judging.h"
 #include "eval/tasks/results.h"
 #include "train/evaluation/evaluation_setup.h"
@@ -124,25 +125,56 @@ static bool ask(Evaluation *evaluation, Error *error) {
 
 // ---- judging
 
-static bool open_segmenter(Evaluation *evaluation, Segmenter **segmenter, Error *error) {
-    *segmenter = NULL;
-    if (!evaluation->task->looks) return true;
-    bool is_network = evaluation->config->eval.segmenter == SEGMENTER_SAM;
-    if (is_network && !evaluation->has_device) {
-        if (!model_setup_open_device(evaluation->config, evaluation->group, &evaluation->model,
-                                     error))
-            return false;
-        evaluation->has_device = true;
-    }
-    return evaluation_segmenter(evaluation->config, evaluation->model.device, segmenter, error);
+/// A device for networks that judge, if there is none yet.
+static bool need_device(Evaluation *evaluation, Error *error) {
+    evaluation->has_device =
+        evaluation->has_device ||
+        model_setup_open_device(evaluation->config, evaluation->group, &evaluation->model, error);
+    return evaluation->has_device;
 }
 
-static bool write_results(const Evaluation *evaluation, const JudgingOptions *judging,
-                          Error *error) {
+static bool open_tools(Evaluation *evaluation, JudgingOptions *options, Error *error) {
     const Config *config = evaluation->config;
+    if (evaluation->task->finds_phrases) {
+        options->phrases = phrase_finder_open(config->eval.phrases, error);
+        if (!options->phrases) return false;
+    }
+    if (!evaluation->task->looks) return true;
+    if (config->eval.segmenter == SEGMENTER_SAM && !need_device(evaluation, error)) return false;
+    return evaluation_segmenter(config, evaluation->model.device, &options->segmenter, error);
+}
+
+static void close_tools(JudgingOptions *options) {
+    if (options->segmenter) options->segmenter->close(options->segmenter);
+    phrase_finder_close(options->phrases);
+}
+
+/// Phrases are compared by BERT if it is given.
+static bool open_similarity(Evaluation *evaluation, BertSimilarity **bert, Error *error) {
+    EvaluationOptions *options = &evaluation->options;
+    const char *path = evaluation->config->eval.bert;
+    options->similarity = word_similarity;
+    *bert = NULL;
+    if (!path || evaluation->task != &TASK_GCG) return true;
+    if (!need_device(evaluation, error)) return false;
+    *bert = bert_similarity_open(path, evaluation->model.device, error);
+    if (!*bert) return false;
+    options->similarity = bert_similarity;
+    options->similarity_context = *bert;
+    options->similarity_is_bert = true;
+    return true;
+}
+
+static bool write_results(Evaluation *evaluation, const JudgingOptions *judging, Error *error) {
+    const Config *config = evaluation->config;
+    BertSimilarity *bert;
     int64_t count;
+    if (!open_similarity(evaluation, &bert, error)) return false;
     json_t **verdicts = judging_collect(judging, &count, error);
-    if (!verdicts) return false;
+    if (!verdicts) {
+        bert_similarity_close(bert);
+        return false;
+    }
     ResultsOptions options = {
         .task = evaluation->task,
         .data = evaluation->data,
@@ -157,6 +189,7 @@ static bool write_results(const Evaluation *evaluation, const JudgingOptions *ju
         .seconds = clock_seconds() - evaluation->started};
     bool ok = results_write(&options, verdicts, count, stdout, error);
     verdicts_free(verdicts, count);
+    bert_similarity_close(bert);
     if (ok) judging_remove_journals(judging);
     return ok;
 }
@@ -175,7 +208,7 @@ static bool judge(Evaluation *evaluation, Error *error) {
     json_t *judged_with = evaluation_judged_with(config, asked_with);
     options.judged_with = judged_with;
     bool ok = !is_first(evaluation) || judging_clean(&options, error);
-    ok = agree(evaluation, ok && open_segmenter(evaluation, &options.segmenter, error), error);
+    ok = agree(evaluation, ok && open_tools(evaluation, &options, error), error);
     if (ok) {
         Bar bar =
             bar_begin(evaluation, "judging",
@@ -184,7 +217,7 @@ static bool judge(Evaluation *evaluation, Error *error) {
         ok = agree(evaluation, judging_run(&options, error), error);
         bar_end(&bar);
     }
-    if (options.segmenter) options.segmenter->close(options.segmenter);
+    close_tools(&options);
     ok = ok && agree(evaluation,
                      !is_first(evaluation) || write_results(evaluation, &options, error), error);
     json_decref(judged_with);

@@ -11,9 +11,15 @@ bool evaluation_segmenter(const Config *config, Device *device, Segmenter **segm
                           Error *error) {
     const EvalSection *eval = &config->eval;
     switch (eval->segmenter) {
-    case SEGMENTER_NONE: *segmenter = NULL; return true;
-    case SEGMENTER_REGION_GROWING: *segmenter = segmenter_region_growing(); break;
-    case SEGMENTER_TRUTH: *segmenter = segmenter_truth(); break;
+    case SEGMENTER_NONE:
+        *segmenter = NULL;
+        return true;
+    case SEGMENTER_REGION_GROWING:
+        *segmenter = segmenter_region_growing();
+        break;
+    case SEGMENTER_TRUTH:
+        *segmenter = segmenter_truth();
+        break;
     case SEGMENTER_SAM:
         *segmenter = segmenter_sam(eval->sam, device, eval->sam_prompt, error);
         break;

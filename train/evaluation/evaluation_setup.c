@@ -3,9 +3,14 @@
 #include <string.h>
 
 const Task *evaluation_task(const Config *config) {
-    if (config->eval.task == EVALUATE_RES) return &TASK_RES;
-    if (config->eval.task == EVALUATE_PNG) return &TASK_PNG;
-    return &TASK_POINTS;
+    static const Task *const BY_CHOICE[] = {[EVALUATE_POINTS] = &TASK_POINTS,
+                                            [EVALUATE_GCG] = &TASK_GCG,
+                                            [EVALUATE_RES] = &TASK_RES,
+                                            [EVALUATE_PNG] = &TASK_PNG,
+                                            [EVALUATE_INSTANCES] = &TASK_INSTANCES,
+                                            [EVALUATE_CAPTION] = &TASK_CAPTION,
+                                            [EVALUATE_POINT_ACCURACY] = &TASK_POINTS};
+    return BY_CHOICE[config->eval.task];
 }
 
 const char *evaluation_prompt(const Config *config) {

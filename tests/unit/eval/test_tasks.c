@@ -1,13 +1,13 @@
 // rooms: eval models ops checkpoints data autograd
 // From answers to figures, task by task, with answers made up here: no model.
-#include "data/coco_segmentation.h"
+#include "eval/annotations/grounded_captions.h"
+#include "eval/phrases/phrase_similarity.h"
 #include "eval/tasks/judging.h"
-#include "eval/tasks/results.h"
 #include "eval/tasks/tasks.h"
 #include "tests/unit/temporary_folder.h"
 
 #include <math.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 enum { SIDE = 8, GRID = 4, CELLS = GRID * GRID };
 
@@ -47,6 +47,9 @@ static Answer say(const char *text, const int *cells) {
     return answer;
 }
 
+/// For tasks that look for chunks.
+static PhraseFinder *found_by;
+
 static json_t *judge(const Task *task, const void *data, int64_t index, Segmenter *segmenter,
                      const EvaluationOptions *options, const char *text, const int *cells) {
     Error error = {0};
@@ -55,7 +58,8 @@ static json_t *judge(const Task *task, const void *data, int64_t index, Segmente
     memset(picture.pixels, 128, SIDE * SIDE * 3);
     TaskItem item = {0};
     task->item(data, index, &item);
-    Judge how = {.options = options, .segmenter = segmenter, .picture = &picture};
+    Judge how = {
+        .options = options, .segmenter = segmenter, .phrases = found_by, .picture = &picture};
     if (segmenter) assert_true(segmenter->see(segmenter, &picture, item.image_id, &error));
     json_t *verdict = task->judge(data, index, &how, &answer, &error);
     if (!verdict) fail_msg("%s", error.message);
@@ -134,9 +138,217 @@ static void points_count_against_the_masks_of_their_class_only(void **state) {
     free(path);
 }
 
+// ---- res
+
+static const char REFERRING_INSTANCES[] =
+    "{\"images\": [{\"id\": 1, \"file_name\": \"1.png\", \"width\": 8, \"height\": 8}],"
+    "\"annotations\": [{\"id\": 7, \"image_id\": 1, \"category_id\": 3,"
+    "\"segmentation\": [[0,0,4,0,4,4,0,4]]}], \"categories\": []}";
+
+/// A pickle of one reference with two sentences, written by hand (protocol 0).
+static const char REFERENCES[] =
+    "(lp0\n(dp1\nVref_id\nI4\nsVann_id\nI7\nsVcategory_id\nI3\nsVimage_id\nI1\nsVsplit\nVval\n"
+    "sVfile_name\nVx_7.jpg\nsVsent_ids\n(lI0\naI1\nasVsentences\n(l"
+    "(dVsent_id\nI0\nsVsent\nVleft ring\nsVraw\nVleft ring\nsVtokens\n(lsa"
+    "(dVsent_id\nI1\nsVsent\nVring\nsVraw\nVring\nsVtokens\n(lsasa.";
+
+typedef struct Referring {
+    char *path;
+    EvaluationOptions options;
+    void *data;
+    Segmenter *truth;
+} Referring;
+
+static Referring open_referring(void) {
+    Error error = {0};
+    write_file("instances.json", REFERRING_INSTANCES);
+    write_file("refs(unc).p", REFERENCES);
+    Referring referring = {.path = format_string("%s", in_folder("refs(unc).p"))};
+    referring.options = (EvaluationOptions){
+        .annotations = referring.path, .samples = -1, .grounding = {.normalise = true}};
+    referring.data = TASK_RES.open(&referring.options, &error);
+    if (!referring.data) fail_msg("%s", error.message);
+    referring.truth = segmenter_truth();
+    return referring;
+}
+
+static void close_referring(Referring *referring) {
+    referring->truth->close(referring->truth);
+    TASK_RES.close(referring->data);
+    free(referring->path);
+}
+
+static json_t *refer(const Referring *referring, const char *text, const int *cells) {
+    return judge(&TASK_RES, referring->data, 0, referring->truth, &referring->options, text, cells);
+}
+
+/// Where the first phrase of a verdict points, as a cell; -1 without one.
+static int cell_of(json_t *verdict) {
+    const json_t *point =
+        json_object_get(json_array_get(json_object_get(verdict, "phrases"), 0), "point");
+    int cell = point ? (int)json_integer_value(json_array_get(point, 1)) / 2 * GRID +
+                           (int)json_integer_value(json_array_get(point, 0)) / 2
+                     : -1;
+    json_decref(verdict);
+    return cell;
+}
+
+static void the_token_behind_the_first_verb_of_being_answers_an_expression(void **state) {
+    (void)state;
+    Referring referring = open_referring();
+    assert_int_equal(TASK_RES.count(referring.data), 2);
+    // whole words: the "is" of "skis" is none
+    assert_int_equal(cell_of(refer(&referring, "the skis is red", (int[]){1, 2, 3, 7})), 7);
+    assert_int_equal(cell_of(refer(&referring, "the ring is", (int[]){1, 2, 3})), -1);
+    assert_int_equal(cell_of(refer(&referring, "a ring", (int[]){1, 2})), -1);
+    assert_int_equal(cell_of(refer(&referring, "", NULL)), -1);
+    // the maximum over the first eight, whatever they say
+    referring.options.referring_tokens = FIRST_EIGHT;
+    assert_int_equal(cell_of(refer(&referring, "a ring", (int[]){-1, 9})), 9);
+    close_referring(&referring);
+}
+
+static void expressions_are_counted_with_and_without_a_mask(void **state) {
+    (void)state;
+    Referring referring = open_referring();
+    json_t *verdicts[] = {refer(&referring, "it is here", (int[]){-1, -1, 0}),
+                          refer(&referring, "it is there", (int[]){-1, -1, 15})};
+    assert_true(verdict_number(verdicts[0], "intersection") == 16);
+    assert_true(verdict_number(verdicts[0], "union") == 16);
+    assert_true(verdict_number(verdicts[1], "intersection") == 0);
+    assert_true(verdict_number(verdicts[1], "union") == 16); // the area of the truth
+    json_t *figures = measure(&TASK_RES, referring.data, &referring.options, verdicts, 2);
+    assert_true(figure(figures, "giou") == 0.5 && figure(figures, "ciou") == 0.5);
+    assert_true(figure(figures, "precision_at_0.9") == 0.5);
+    assert_true(figure(figures, "point_accuracy") == 0.5);
+    assert_true(figure(figures, "random_point") == 0.25);
+    assert_true(figure(figures, "images") == 1 && figure(figures, "expressions") == 2);
+    json_decref(figures);
+    close_referring(&referring);
+}
+
+// ---- gcg
+
+static const char CAPTIONS[] =
+    "{\"images\": [{\"id\": \"a\"}, {\"id\": \"b\"}], \"annotations\": ["
+    "{\"id\": 1, \"image_id\": \"a\", \"caption\": \"a ring and a star\","
+    " \"labels\": [\"a ring\", \"a star\"]},"
+    "{\"id\": 2, \"image_id\": \"b\", \"caption\": \"a box\", \"labels\": [\"a box\"]}]}";
+static const char CAPTION_MASKS[] =
+    "{\"annotations\": ["
+    "{\"image_id\": \"a\", \"segmentation\": {\"size\": [8, 8], \"counts\": [0, 4, 4, 4, 4, 4, 4, "
+    "4, 36]}},"
+    "{\"image_id\": \"a\", \"segmentation\": {\"size\": [8, 8], \"counts\": [36, 4, 4, 4, 4, 4, 4, "
+    "4]}},"
+    "{\"image_id\": \"b\", \"segmentation\": {\"size\": [8, 8], \"counts\": [0, 64]}}]}";
+
+static void phrases_of_a_conversation_are_published_and_counted(void **state) {
+    (void)state;
+    Error error = {0};
+    write_file("captions.json", CAPTIONS);
+    write_file("masks.json", CAPTION_MASKS);
+    char *captions = format_string("%s", in_folder("captions.json")),
+         *masks = format_string("%s", in_folder("masks.json"));
+    EvaluationOptions options = {.annotations = captions,
+                                 .masks = masks,
+                                 .samples = -1,
+                                 .similarity = word_similarity,
+                                 .grounding = {.normalise = true}};
+    void *data = TASK_GCG.open(&options, &error);
+    if (!data) fail_msg("%s", error.message);
+    Segmenter *truth = segmenter_truth();
+    PhraseFinder *finder = phrase_finder_open(NULL, &error);
+    found_by = finder;
+    // image a: the ring is found, the star is looked for where the ring is; image b: nothing named
+    json_t *verdicts[] = {
+        judge(&TASK_GCG, data, 0, truth, &options, "A ring and a star.", (int[]){-1, 0, -1, -1, 0}),
+        judge(&TASK_GCG, data, 1, truth, &options, "", NULL)};
+    for (int i = 0; i < 2; i++)
+        json_object_set_new(verdicts[i], "answer", json_string(i ? "" : "A ring and a star."));
+    json_t *phrases = json_object_get(verdicts[0], "phrases");
+    assert_int_equal(json_array_size(phrases), 2);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(phrases, 0), "phrase")),
+                        "A ring");
+    assert_int_equal(mkdir(in_folder("predictions"), 0777), 0);
+    assert_true(TASK_GCG.publish(data, verdicts, 2, in_folder("predictions"), &error));
+    GroundedCaption prediction;
+    assert_true(grounded_caption_read(in_folder("predictions/a.json"), &prediction, &error));
+    assert_int_equal(prediction.num_phrases, 2);
+    assert_int_equal(prediction.num_points, 2);
+    assert_int_equal(coco_mask_area(&prediction.masks[0]), 16);
+    grounded_caption_free(&prediction);
+    // an image without any phrase has its file all the same
+    assert_true(grounded_caption_read(in_folder("predictions/b.json"), &prediction, &error));
+    assert_int_equal(prediction.num_phrases, 0);
+    grounded_caption_free(&prediction);
+    json_t *figures = measure(&TASK_GCG, data, &options, verdicts, 2);
+    assert_true(fabs(figure(figures, "mask_recall_by_words") - 1 / 3.0) < 1e-12);
+    assert_true(figure(figures, "miou") == 0.5); // 1 in a, 0 in b
+    assert_true(json_object_get(figures, "mask_recall") == NULL);
+    assert_true(figure(figures, "cider") >= 0);
+    json_decref(figures);
+    found_by = NULL;
+    phrase_finder_close(finder);
+    truth->close(truth);
+    TASK_GCG.close(data);
+    free(captions);
+    free(masks);
+}
+
+// ---- instances
+
+static void what_is_named_is_a_detection_of_its_category(void **state) {
+    (void)state;
+    Error error = {0};
+    write_file("instances.json", INSTANCES);
+    char *path = format_string("%s", in_folder("instances.json"));
+    EvaluationOptions options = {
+        .annotations = path, .samples = -1, .grounding = {.normalise = true}};
+    void *data = TASK_INSTANCES.open(&options, &error);
+    if (!data) fail_msg("%s", error.message);
+    assert_int_equal(TASK_INSTANCES.count(data), 2);
+    Segmenter *truth = segmenter_truth();
+    PhraseFinder *finder = found_by = phrase_finder_open(NULL, &error);
+    // no box is in image 1, and no star in image 2: such categories are not to be had
+    json_t *verdicts[] = {judge(&TASK_INSTANCES, data, 0, truth, &options,
+                                "A ring and a star and a box.",
+                                (int[]){-1, 0, -1, -1, 15, -1, -1, 5}),
+                          judge(&TASK_INSTANCES, data, 1, truth, &options, "A star and a ring.",
+                                (int[]){-1, 0, -1, -1, 15})};
+    json_t *first = json_object_get(verdicts[0], "phrases"),
+           *second = json_object_get(verdicts[1], "phrases");
+    assert_int_equal(json_array_size(first), 2);
+    assert_int_equal(json_array_size(second), 1);
+    assert_string_equal(json_string_value(json_object_get(json_array_get(second, 0), "category")),
+                        "ring");
+    assert_int_equal(mkdir(in_folder("predictions"), 0777), 0);
+    assert_true(TASK_INSTANCES.publish(data, verdicts, 2, in_folder("predictions"), &error));
+    json_t *results = json_load_file(in_folder("predictions/instances_results.json"), 0, NULL);
+    assert_int_equal(json_array_size(results), 2); // the second ring's point is in nothing
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(results, 0), "image_id")),
+                     1);
+    assert_int_equal(json_integer_value(json_object_get(json_array_get(results, 1), "category_id")),
+                     5);
+    json_decref(results);
+    json_t *figures = measure(&TASK_INSTANCES, data, &options, verdicts, 2);
+    assert_true(figure(figures, "point_accuracy") == 1);
+    assert_true(fabs(figure(figures, "point_accuracy_by_phrase") - 2 / 3.0) < 1e-12);
+    assert_true(figure(figures, "ap50") > 0.7 && figure(figures, "ap50") < 1);
+    json_decref(figures);
+    found_by = NULL;
+    phrase_finder_close(finder);
+    truth->close(truth);
+    TASK_INSTANCES.close(data);
+    free(path);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(points_count_against_the_masks_of_their_class_only),
+        IN_FOLDER(the_token_behind_the_first_verb_of_being_answers_an_expression),
+        IN_FOLDER(expressions_are_counted_with_and_without_a_mask),
+        IN_FOLDER(phrases_of_a_conversation_are_published_and_counted),
+        IN_FOLDER(what_is_named_is_a_detection_of_its_category),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
