@@ -1,13 +1,31 @@
 // difflmm eval: one evaluation of what a model says and where it looks.
+#include "train/evaluation/evaluation_compare.h"
 #include "train/evaluation/evaluation_run.h"
 #include "train/evaluation/evaluation_setup.h"
 #include "train/job.h"
 #include "train/saved/trained_weights.h"
 
-static const Argument ARGUMENTS[] = {CONFIG_ARGUMENT(JobArguments),
-                                     SETTINGS_ARGUMENT(JobArguments),
-                                     PROCESSES_ARGUMENT(JobArguments, processes),
-                                     {0}};
+typedef struct EvalArguments {
+    JobArguments job;
+    /// two folders, or NULL
+    const char *compare[2];
+    bool as_json;
+} EvalArguments;
+
+static const Argument ARGUMENTS[] = {
+    // not asked for where evaluations are compared
+    {"CONFIG", NULL, "a configuration, a YAML file; configs/ holds some", ARGUMENT_PATH,
+     INTO(EvalArguments, job.config)},
+    {"section.key=value", NULL,
+     "sets a key of the configuration; 'difflmm config' explains every one", ARGUMENT_SETTINGS,
+     INTO(EvalArguments, job.settings)},
+    PROCESSES_ARGUMENT(EvalArguments, job.processes),
+    {"--compare", "A B",
+     "no evaluation: differences between two, by the folders that they left, paired over images, "
+     "with intervals",
+     ARGUMENT_PATH, INTO(EvalArguments, compare), .value_count = 2},
+    {"--json", NULL, "with --compare: for machines", ARGUMENT_FLAG, INTO(EvalArguments, as_json)},
+    {0}};
 
 static const CommandLine LINE = {
     "eval",
@@ -37,6 +55,7 @@ static const CommandLine LINE = {
     ARGUMENTS,
     "  difflmm eval configs/tiny_eval.yaml\n"
     "  difflmm eval configs/tiny_eval.yaml eval.layers=[2] eval.output_dir=runs/tiny/eval/layer2\n"
+    "  difflmm eval --compare runs/tiny/eval/stage1 runs/tiny/eval/trained\n"
     "  difflmm config eval                         what can be set\n"};
 
 static bool require(Config *config, Error *error) {
@@ -45,13 +64,32 @@ static bool require(Config *config, Error *error) {
             (config_require_model(config, error) && trained_weights_settle(config, error)));
 }
 
+static bool check(const EvalArguments *arguments, Error *error) {
+    bool compares = arguments->compare[0] != NULL;
+    if (compares &&
+        (arguments->job.config || arguments->job.settings.count || arguments->job.processes))
+        return error_set(error, "--compare reads what evaluations left; it takes no configuration");
+    if (!compares && arguments->as_json)
+        return error_set(error, "--json goes with --compare; results.json is JSON in any case");
+    return compares || arguments->job.config ||
+           error_set(error, "CONFIG is missing; 'difflmm eval --help' explains");
+}
+
 int command_eval(int argc, char **argv) {
     static const Job JOB = {&LINE, require, evaluation_run};
-    JobArguments arguments = {0};
+    EvalArguments arguments = {0};
     Error error = {0};
     if (command_gives_help(&LINE, argc, argv)) return EXIT_DONE;
-    bool is_right = arguments_parse(&LINE, argc, argv, &arguments, &error);
-    int exit_code = job_run(&JOB, is_right ? &arguments : NULL, argc, argv, &error);
+    bool is_right =
+        arguments_parse(&LINE, argc, argv, &arguments, &error) && check(&arguments, &error);
+    int exit_code;
+    if (is_right && arguments.compare[0])
+        exit_code = evaluation_compare(arguments.compare[0], arguments.compare[1],
+                                       arguments.as_json, stdout, &error)
+                        ? EXIT_DONE
+                        : command_refuse("eval", &error, EXIT_FAILED);
+    else
+        exit_code = job_run(&JOB, is_right ? &arguments.job : NULL, argc, argv, &error);
     arguments_free(&LINE, &arguments);
     return exit_code;
 }

@@ -1,4 +1,5 @@
 // Figures of captions as texts.
+#include "eval/metrics/meteor/meteor.h"
 #include "eval/metrics/text/bleu.h"
 #include "eval/metrics/text/cider.h"
 #include "eval/tasks/evaluation.h"
@@ -28,6 +29,34 @@ static double cider(const void *context, const uint32_t *times) {
 
 static void free_cider(void *scores) { cider_scores_free(scores); }
 
+typedef struct MeteorContext {
+    MeteorStatistics *statistics;
+    int count;
+} MeteorContext;
+
+static double meteor(const void *context, const uint32_t *times) {
+    const MeteorContext *of = context;
+    return meteor_corpus(of->statistics, of->count, times);
+}
+
+static void free_meteor(void *context) {
+    free(((MeteorContext *)context)->statistics);
+    free(context);
+}
+
+static bool measure_meteor(const CaptionTokens *tokens, const char *folder, Figures *figures,
+                           Error *error) {
+    if (!folder) return true;
+    MeteorData *data = meteor_data_open(folder, NULL, error);
+    if (!data) return false;
+    MeteorContext *context = checked_malloc(sizeof *context);
+    *context = (MeteorContext){meteor_statistics(data, tokens), tokens->count};
+    figures_own(figures, context, free_meteor);
+    figures_add(figures, meteor_name(data), meteor, context);
+    meteor_data_close(data);
+    return true;
+}
+
 bool measure_text(const ImageCaptions *captions, int count, const EvaluationOptions *options,
                   Figures *figures, Error *error) {
     CaptionTokens *tokens = caption_tokens_new(captions, count, error);
@@ -39,7 +68,7 @@ bool measure_text(const ImageCaptions *captions, int count, const EvaluationOpti
     figures_own(figures, bleu, free_bleu);
     figures_add(figures, "cider", cider, scores);
     figures_add(figures, "bleu_4", bleu_4, bleu);
+    bool ok = measure_meteor(tokens, options->meteor, figures, error);
     caption_tokens_free(tokens);
-    (void)options;
-    return true;
+    return ok;
 }

@@ -4,10 +4,10 @@
 #include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
 #include "autograd/tape.h"
-#include "eval/phrases/phrase_similarity.h"
 #include "eval/tasks/judging.h"
 #include "eval/tasks/results.h"
 #include "train/evaluation/evaluation_setup.h"
+#include "train/evaluation/evaluation_similarity.h"
 #include "train/group/run_lock.h"
 #include "train/log/progress.h"
 #include "train/trainer/answer_setup.h"
@@ -149,25 +149,24 @@ static void close_tools(JudgingOptions *options) {
     phrase_finder_close(options->phrases);
 }
 
-/// Phrases are compared by BERT if it is given.
 static bool open_similarity(Evaluation *evaluation, BertSimilarity **bert, Error *error) {
-    EvaluationOptions *options = &evaluation->options;
-    const char *path = evaluation->config->eval.bert;
-    options->similarity = word_similarity;
-    *bert = NULL;
-    if (!path || evaluation->task != &TASK_GCG) return true;
-    if (!need_device(evaluation, error)) return false;
-    *bert = bert_similarity_open(path, evaluation->model.device, error);
-    if (!*bert) return false;
-    options->similarity = bert_similarity;
-    options->similarity_context = *bert;
-    options->similarity_is_bert = true;
-    return true;
+    if (evaluation_similarity_needs_device(evaluation->config, evaluation->task) &&
+        !need_device(evaluation, error))
+        return false;
+    return evaluation_similarity_open(evaluation->config, evaluation->task,
+                                      evaluation->model.device, &evaluation->options, bert, error);
+}
+
+static bool save_config(const Config *config, Error *error) {
+    char *path = format_string("%s/config.yaml", config->eval.output_dir);
+    bool ok = config_save(config, path, error);
+    free(path);
+    return ok;
 }
 
 static bool write_results(Evaluation *evaluation, const JudgingOptions *judging, Error *error) {
     const Config *config = evaluation->config;
-    BertSimilarity *bert;
+    BertSimilarity *bert = NULL;
     int64_t count;
     if (!open_similarity(evaluation, &bert, error)) return false;
     json_t **verdicts = judging_collect(judging, &count, error);
@@ -187,7 +186,7 @@ static bool write_results(Evaluation *evaluation, const JudgingOptions *judging,
                                              : answer_store_asked_with(evaluation->store),
         .judged_with = judging->judged_with,
         .seconds = clock_seconds() - evaluation->started};
-    bool ok = results_write(&options, verdicts, count, stdout, error);
+    bool ok = save_config(config, error) && results_write(&options, verdicts, count, stdout, error);
     verdicts_free(verdicts, count);
     bert_similarity_close(bert);
     if (ok) judging_remove_journals(judging);

@@ -3,6 +3,7 @@
 ///
 /// eval.output_dir receives
 ///   answers/       what the model said and where it looked (eval/attention/answer_store.h)
+///   config.yaml    what the configuration came to
 ///   results.json   figures with intervals, what was asked and judged with
 ///   items.jsonl    the verdict about every item, one a line, in their order
 ///   pictures/      the first images with what the model points at
