@@ -8,6 +8,7 @@
 #include "train/log/json_text.h"
 #include "train/log/progress.h"
 #include "train/report/report_compare.h"
+#include "train/report/report_evaluations.h"
 #include "train/report/report_parts.h"
 #include "train/report/report_run.h"
 
@@ -89,7 +90,8 @@ static void add_key_figures(HtmlReport *page, const ReportRun *run, double total
     char accuracy[32] = "", random[96] = "";
     for (int i = 0; i < run->num_evaluations; i++) {
         const json_t *results = run->evaluations[i].results;
-        if (strcmp(run->evaluations[i].name, "trained")) continue;
+        if (strcmp(run->evaluations[i].name, "trained") || !report_is_of_task(results, "points"))
+            continue;
         snprintf(accuracy, sizeof accuracy, "%.1f%%", 100 * number(results, "point_accuracy"));
         snprintf(random, sizeof random, "a random point: %.1f%%",
                  100 * number(results, "random_point"));
@@ -143,7 +145,8 @@ static void add_table(HtmlReport *page, const ReportRun *run) {
     int rows = 0, emphasised = -1;
     for (int i = 0; i < run->num_evaluations; i++) {
         const json_t *results = run->evaluations[i].results;
-        if (strcmp(run->evaluations[i].name, "trained")) continue;
+        if (strcmp(run->evaluations[i].name, "trained") || !report_is_of_task(results, "points"))
+            continue;
         emphasised = rows;
         fill_row(cells + COLUMNS * rows++,
                  json_string_value(json_object_get(results, "architecture")),
@@ -153,7 +156,7 @@ static void add_table(HtmlReport *page, const ReportRun *run) {
     }
     for (int i = 0; i < run->num_evaluations; i++) {
         const ReportEvaluation *part = &run->evaluations[i];
-        if (!strcmp(part->name, "trained")) continue;
+        if (!strcmp(part->name, "trained") || !report_is_of_task(part->results, "points")) continue;
         fill_row(cells + COLUMNS * rows++, part->name, number(part->results, "point_accuracy"),
                  part->results);
     }
@@ -214,6 +217,7 @@ static bool write_page(const ReportRun *run, double total, const char *path, Err
     if (run->num_evaluations) add_table(page, run);
     for (int i = 0; ok && i < run->num_evaluations; i++)
         ok = add_pictures(page, run, &run->evaluations[i], error);
+    report_add_tasks(page, run);
     add_trainings(page, run);
     ok = ok && html_report_save(page, path, error);
     html_report_free(page);

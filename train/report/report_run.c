@@ -1,8 +1,9 @@
 #include "train/report/report_run.h"
-#include "autograd/text/utf8.h"
-#include "train/log/json_text.h"
 
 #include "autograd/json_file.h"
+#include "autograd/text/utf8.h"
+#include "train/log/json_text.h"
+#include "train/report/report_evaluations.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -337,6 +338,7 @@ static json_t *accuracies(const ReportRun *run, const char *key) {
         const ReportEvaluation *evaluation = &run->evaluations[i];
         const json_t *results = evaluation->results;
         bool is_trained = !strcmp(evaluation->name, "trained");
+        if (!report_is_of_task(results, "points")) continue;
         const char *name = is_trained ? json_string_value(json_object_get(results, "architecture"))
                                       : evaluation->name;
         if (is_trained && is_point_accuracy) {
@@ -375,6 +377,7 @@ json_t *report_run_summary(const ReportRun *run, double seconds_total) {
     static const char *const KEYS[] = {"point_accuracy", "point_accuracy_of_all_nouns",
                                        "noun_precision"};
     for (int i = 0; i < 3; i++) json_object_set_new(summary, KEYS[i], accuracies(run, KEYS[i]));
+    json_object_set_new(summary, "evaluations", report_task_summary(run));
     return summary;
 }
 
