@@ -23,14 +23,12 @@ void attention_normalise(float *maps, int num_tokens, int num_cells) {
     }
 }
 
-void attention_remove_corners(float *maps, int num_tokens, CellGrid grid) {
+void attention_remove_corners(float *map, CellGrid grid) {
     int cells = grid.rows * grid.columns;
     const int corners[] = {0, grid.columns - 1, cells - grid.columns, cells - 1};
-    for (int t = 0; t < num_tokens; t++, maps += cells) {
-        float smallest = FLT_MAX;
-        for (int c = 0; c < cells; c++) smallest = fminf(smallest, maps[c]);
-        for (int i = 0; i < 4; i++) maps[corners[i]] = smallest;
-    }
+    float smallest = FLT_MAX;
+    for (int c = 0; c < cells; c++) smallest = fminf(smallest, map[c]);
+    for (int i = 0; i < 4; i++) map[corners[i]] = smallest;
 }
 
 void attention_group(const float *maps, int num_cells, const int *tokens, int num_listed,

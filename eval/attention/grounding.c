@@ -1,6 +1,7 @@
 #include "eval/attention/grounding.h"
 
 #include "eval/phrases/token_spans.h"
+#include "eval/phrases/token_spans.h"
 #include "eval/segmenters/region_growing.h"
 
 #include <stdlib.h>
@@ -13,8 +14,6 @@ ReadAnswer answer_read(const Answer *answer, const GroundingOptions *options) {
                                         options->heads, options->num_heads)};
     if (options->normalise && answer->num_tokens)
         attention_normalise(read.maps, answer->num_tokens, cells_of(answer));
-    if (options->remove_corner)
-        attention_remove_corners(read.maps, answer->num_tokens, answer->grid);
     return read;
 }
 
@@ -30,6 +29,7 @@ Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_toke
                          checked_malloc((size_t)height * (size_t)width * sizeof(float)),
                          {0, 0}};
     attention_group(read->maps, cells, tokens, num_tokens, read->options.reduction, pointing.map);
+    if (read->options.remove_corner) attention_remove_corners(pointing.map, answer->grid);
     attention_to_pixels(pointing.map, answer->grid, answer->frame, height, width, pointing.heat);
     pointing.point = attention_argmax(pointing.heat, height, width);
     return pointing;

@@ -40,8 +40,7 @@ typedef struct Pointing {
 Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_tokens);
 void pointing_free(Pointing *pointing);
 
-/// The tokens that share at least a byte with text[begin, end), into tokens[num_tokens of the
-/// answer]. Returns their number.
+/// tokens_of_span() (eval/phrases/token_spans.h) of an answer.
 int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens);
 
 /// A phrase and the point that attention gives it.
