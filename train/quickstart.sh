@@ -58,10 +58,28 @@ $difflmm train configs/${prefix}_stage1.yaml "${settings[@]}" "training.output_d
 bar 4 7 "Stage 2: adapters and LoRA"
 $difflmm train configs/${prefix}_stage2.yaml "${settings[@]}" "training.output_dir=$run/stage2" "model.adapters=$run/stage1"
 
-bar 5 7 "Evaluation: where does it look when it names an object?"
-$difflmm eval configs/${prefix}_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/untrained" eval.checkpoint=null eval.pictures=0 lora.lora_enable=false
-$difflmm eval configs/${prefix}_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/stage1" "eval.checkpoint=$run/stage1" eval.pictures=0 lora.lora_enable=false
-$difflmm eval configs/${prefix}_eval.yaml "${settings[@]}" "eval.output_dir=$run/eval/trained" "eval.checkpoint=$run/stage2"
+bar 5 7 "Evaluation: where does it look when it names something?"
+evaluate() { # evaluate NAME CHECKPOINT SETTING...: points, and the published tasks, with region growing and with the true mask
+    local name=$1 checkpoint=$2 test=$world/test task
+    shift 2
+    local eval=("$difflmm" eval "configs/${prefix}_eval.yaml" "${settings[@]}" "eval.checkpoint=$checkpoint" "$@")
+    local -A files=(
+        [gcg]="eval.annotations=$test/gcg/test_gcg_coco_caption_gt.json eval.masks=$test/gcg/test_gcg_coco_mask_gt.json"
+        [res]="eval.annotations=$test/refcoco/refs(unc).p eval.sentences=first"
+        [png]="eval.annotations=$test/png/png_coco_val2017.json eval.segments=$test/png/panoptic_val2017.json eval.masks=$test/png/panoptic_val2017"
+        [instances]="eval.annotations=$test/instances.json")
+    "${eval[@]}" "eval.output_dir=$run/eval/$name"
+    for task in gcg res png instances; do
+        # shellcheck disable=SC2086
+        "${eval[@]}" "eval.task=$task" ${files[$task]} eval.pictures=0 "eval.output_dir=$run/eval/$name-$task"
+        # shellcheck disable=SC2086
+        "${eval[@]}" "eval.task=$task" ${files[$task]} eval.pictures=0 "eval.output_dir=$run/eval/$name-$task-truth" \
+            "eval.answers=$run/eval/$name-$task/answers" eval.segmenter=truth
+    done
+}
+evaluate untrained null eval.pictures=0 lora.lora_enable=false
+evaluate stage1 "$run/stage1" eval.pictures=0 lora.lora_enable=false
+evaluate trained "$run/stage2"
 
 bar 6 7 "Report"
 $difflmm report "$run" --started "$started"
