@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 // For English, tuned to how people rank translations (METEOR's task "rank").
@@ -11,12 +12,20 @@ static const double MODULE_WEIGHTS[METEOR_MODULES] = {1.0, 0.6, 0.8, 0.6};
 
 // ---- data
 
+/// Where the table of paraphrases is: `paraphrases` or in that folder, or in `folder`. The caller
+/// frees it.
+static char *table_path(const char *folder, const char *paraphrases) {
+    struct stat status;
+    if (paraphrases && (stat(paraphrases, &status) != 0 || !S_ISDIR(status.st_mode)))
+        return checked_strdup(paraphrases);
+    return format_string("%s/paraphrase-en.gz", paraphrases ? paraphrases : folder);
+}
+
 MeteorData *meteor_data_open(const char *folder, const char *paraphrases, Error *error) {
     MeteorData *data = checked_calloc(1, sizeof *data);
     data->resources = meteor_resources_open(folder, error);
     bool is_read = data->resources != NULL;
-    char *path =
-        paraphrases ? checked_strdup(paraphrases) : format_string("%s/paraphrase-en.gz", folder);
+    char *path = table_path(folder, paraphrases);
     if (is_read && (paraphrases || access(path, F_OK) == 0)) {
         data->paraphrases = paraphrases_open(path, error);
         is_read = data->paraphrases != NULL;

@@ -20,9 +20,10 @@ typedef struct MeteorData {
 } MeteorData;
 
 /// Opens METEOR's word lists, in a folder with function/, nonbreaking/ and synonym/ in it as in
-/// METEOR's sources (`resources`) or its jar, and the table of paraphrases: `paraphrases`, or, if
-/// that is NULL, paraphrase-en.gz in the same folder, where it may be missing. The table takes some
-/// seconds and 60 MB of memory. NULL on failure.
+/// METEOR's sources (`resources`) or in its jar, and the table of paraphrases: the file
+/// `paraphrases`, or paraphrase-en.gz in the folder of that name (METEOR's and pycocoevalcap's
+/// `data`); if it is NULL, paraphrase-en.gz beside the word lists, where it may be missing. The
+/// table takes some seconds and 64 MB of memory. NULL on failure.
 MeteorData *meteor_data_open(const char *folder, const char *paraphrases, Error *error);
 void meteor_data_close(MeteorData *data);
 

@@ -245,9 +245,14 @@ static void a_table_that_is_named_must_be_there(void **state) {
     assert_null(meteor_data_open(temporary_folder, in_folder("no.gz"), &error));
     assert_non_null(strstr(error.message, "/no.gz"));
     write_gzip("paraphrase-en.gz", "0.5\na\nb\n", 8);
-    data = meteor_data_open(temporary_folder, NULL, &error);
-    assert_non_null(data->paraphrases);
-    meteor_data_close(data);
+    const char *const places[] = {NULL, temporary_folder, in_folder("paraphrase-en.gz")};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+        data = meteor_data_open(temporary_folder, places[i], &error);
+        assert_non_null(data->paraphrases);
+        meteor_data_close(data);
+    }
+    assert_null(meteor_data_open(temporary_folder, in_folder("function"), &error));
+    assert_non_null(strstr(error.message, "/function/paraphrase-en.gz"));
 }
 
 int main(void) {
