@@ -52,14 +52,12 @@ __device__ __forceinline__ void load_part(const E *row, int64_t pack, int64_t k,
     }
 }
 
-/// Blocks along y: groups of rows. WHOLE: k and all addresses are of whole packs.
+/// ROWS x FEW_COLUMNS elements of y, by a warp. WHOLE: k and all addresses are of whole packs.
 template <typename T, typename W, bool WHOLE, int ROWS>
-__global__ void __launch_bounds__(FEW_THREADS, 2) few_rows_kernel(FewRows<T, W> f) {
+__device__ __forceinline__ void multiply_group(const FewRows<T, W> &f, int64_t row,
+                                               int64_t column) {
     constexpr int N = FewRows<T, W>::PACK;
     int lane = (int)threadIdx.x % 32;
-    int64_t warp = (int64_t)blockIdx.x * (FEW_THREADS / 32) + threadIdx.x / 32;
-    int64_t column = warp * FEW_COLUMNS, row = (int64_t)blockIdx.y * ROWS;
-    if (column >= f.n) return;
     float sums[ROWS][FEW_COLUMNS] = {};
     for (int64_t pack = lane; pack * N < f.k; pack += 32) {
         float weights[FEW_COLUMNS][N];
@@ -88,11 +86,19 @@ __global__ void __launch_bounds__(FEW_THREADS, 2) few_rows_kernel(FewRows<T, W> 
     }
 }
 
+/// More than ROWS rows are done in groups, which find the matrix in the caches.
+template <typename T, typename W, bool WHOLE, int ROWS>
+__global__ void __launch_bounds__(FEW_THREADS, 2) few_rows_kernel(FewRows<T, W> f) {
+    int64_t warp = (int64_t)blockIdx.x * (FEW_THREADS / 32) + threadIdx.x / 32;
+    if (warp * FEW_COLUMNS >= f.n) return;
+    for (int64_t row = 0; row < f.rows; row += ROWS)
+        multiply_group<T, W, WHOLE, ROWS>(f, row, warp * FEW_COLUMNS);
+}
+
 template <typename T, typename W, bool WHOLE, int ROWS>
 void launch_groups(const FewRows<T, W> &f, const Tensor *like) {
-    dim3 grid((unsigned)ceil_divide(f.n, FEW_COLUMNS * (FEW_THREADS / 32)),
-              (unsigned)ceil_divide(f.rows, ROWS));
-    LAUNCH((few_rows_kernel<T, W, WHOLE, ROWS>), grid, FEW_THREADS, 0, stream_of(like), f);
+    unsigned blocks = (unsigned)ceil_divide(f.n, FEW_COLUMNS * (FEW_THREADS / 32));
+    LAUNCH((few_rows_kernel<T, W, WHOLE, ROWS>), blocks, FEW_THREADS, 0, stream_of(like), f);
 }
 
 template <typename T, typename W, bool WHOLE>
