@@ -134,24 +134,24 @@ static void check_shape(LlamaConfig config, bool windows, bool lora) {
     }
 }
 
-static void shapes_that_vectors_divide(void **state) {
+static void answers_do_not_depend_on_the_batch(void **state) {
     (void)state;
     check_shape(config_of(64, 160, 4, 4, 16, 96), false, false);
 }
 
-static void odd_shapes_with_windows_shared_keys_biases_and_lora(void **state) {
+static void answers_with_odd_shapes_windows_shared_keys_biases_and_lora_do_not(void **state) {
     (void)state;
     check_shape(config_of(99, 171, 6, 2, 22, 101), true, true);
 }
 
 /// Large enough that a product of all prompts' rows is another kernel's than that of one's.
-static void wide_shapes_with_lora(void **state) {
+static void answers_of_wide_models_with_lora_do_not(void **state) {
     (void)state;
     if (!case_on_cpu()) return; // the library chooses by other rules there
     check_shape(config_of(256, 704, 4, 2, 64, 128), false, true);
 }
 
-static void drawn_tokens(void **state) {
+static void drawn_answers_do_not(void **state) {
     (void)state;
     case_begin();
     Batch batch = batch_begin(config_of(64, 160, 4, 4, 16, 96), true, false, BFLOAT16);
@@ -165,7 +165,7 @@ static void drawn_tokens(void **state) {
 
 /// Longer than what the cache has room for at first (a GPU's kernels that are executed on the
 /// processor take their time); the mean of layers and heads.
-static void long_answers(void **state) {
+static void answers_longer_than_the_first_room_of_the_cache_do_not(void **state) {
     (void)state;
     case_begin();
     LlamaConfig config = config_of(16, 24, 2, 1, 8, 96);
@@ -186,11 +186,11 @@ static void nothing_is_left_in_memory(void **state) {
 
 static int run_all(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes_that_vectors_divide),
-        cmocka_unit_test(odd_shapes_with_windows_shared_keys_biases_and_lora),
-        cmocka_unit_test(wide_shapes_with_lora),
-        cmocka_unit_test(drawn_tokens),
-        cmocka_unit_test(long_answers),
+        cmocka_unit_test(answers_do_not_depend_on_the_batch),
+        cmocka_unit_test(answers_with_odd_shapes_windows_shared_keys_biases_and_lora_do_not),
+        cmocka_unit_test(answers_of_wide_models_with_lora_do_not),
+        cmocka_unit_test(drawn_answers_do_not),
+        cmocka_unit_test(answers_longer_than_the_first_room_of_the_cache_do_not),
         cmocka_unit_test(nothing_is_left_in_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

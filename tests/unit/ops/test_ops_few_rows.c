@@ -1,6 +1,7 @@
 // rooms: ops autograd
 // Products of few rows: against float64 in every type, at every kernel level; and that a row's
-// result is the same bits whichever rows it shares the product with.
+// result, of these and of what else generation is made of, is the same bits whichever rows there
+// are besides.
 #include "ops/ops.h"
 #include "tests/unit/op_cases.h"
 #include "tests/unit/product_reference.h"
@@ -133,6 +134,92 @@ static void a_low_rank_update_is_added(void **state) {
     }
 }
 
+/// Queries and what lies in the cache for each.
+typedef struct Caches {
+    Tensor *q, *k, *v;
+} Caches;
+
+enum { CACHES = 3, HEADS = 4, KEY_HEADS = 2 };
+static const int32_t cached[CACHES] = {300, 41, 700};
+
+/// The queries that `chosen` names, each against its own keys: attention, and with `rows` the
+/// probabilities of the last of them.
+static Tensor *attend(const Caches *caches, int dim, int window, int count, const int *chosen,
+                      bool rows) {
+    int32_t segments[CACHES][4], queries[CACHES];
+    for (int i = 0; i < count; i++) {
+        int32_t offset = 0;
+        for (int c = 0; c < chosen[i]; c++) offset += cached[c];
+        int32_t segment[4] = {i, 1, offset, cached[chosen[i]]};
+        memcpy(segments[i], segment, sizeof segment);
+        queries[i] = chosen[i];
+    }
+    Device *device = case_device();
+    Attention shape =
+        attention_in_window(attention_segments(device, count, (const int32_t(*)[4])segments, HEADS,
+                                               KEY_HEADS, dim, true),
+                            window);
+    Tensor *q = gather_rows(caches->q, tensor_from_host(device, INT32, SHAPE(count), queries));
+    if (!rows) return scaled_dot_product_attention(q, caches->k, caches->v, shape);
+    return attention_rows(q, caches->k, shape,
+                          tensor_from_host(device, INT32, SHAPE(1), (int32_t[]){count - 1}));
+}
+
+/// Row i of attention(), or of probabilities those of the keys that there are.
+static void expect_same_row(const char *what, Tensor *alone, Tensor *among, int64_t row,
+                            int64_t heads, int64_t length) {
+    const double *a = case_doubles(alone), *b = case_doubles(among);
+    int64_t a_length = tensor_numel(alone) / heads;
+    int64_t b_length = tensor_columns(among) / (among->rank == 3 ? 1 : heads);
+    for (int64_t i = 0; i < heads * length; i++)
+        if (a[i / length * a_length + i % length] !=
+            b[(row * heads + i / length) * b_length + i % length])
+            fail_msg("%s: element %lld of a row differs", what, (long long)i);
+}
+
+/// A GPU cuts long caches into parts, which must not follow from how many rows there are.
+static void a_query_against_a_cache_does_not_depend_on_the_others(void **state) {
+    (void)state;
+    static const int dims[] = {16, 22}, order[CACHES] = {2, 1, 0};
+    for (int i = 0; i < 8; i++) {
+        case_begin();
+        DType type = i % 2 ? BFLOAT16 : FLOAT32;
+        int dim = dims[i / 2 % 2], window = i / 4 * 30;
+        int32_t keys = cached[0] + cached[1] + cached[2];
+        Caches caches = {case_normal(type, SHAPE(CACHES, HEADS * dim)),
+                         case_normal(type, SHAPE(keys, KEY_HEADS * dim)),
+                         case_normal(type, SHAPE(keys, KEY_HEADS * dim))};
+        Tensor *among = attend(&caches, dim, window, CACHES, order, false);
+        Tensor *probabilities = attend(&caches, dim, window, CACHES, order, true);
+        for (int row = 0; row < CACHES; row++) {
+            Tensor *alone = attend(&caches, dim, window, 1, &order[row], false);
+            expect_same_row("attention", alone, among, row, HEADS, dim);
+        }
+        Tensor *alone = attend(&caches, dim, window, 1, &order[CACHES - 1], true);
+        expect_same_row("probabilities", alone, probabilities, 0, HEADS, cached[order[CACHES - 1]]);
+        case_end();
+    }
+}
+
+static void a_row_of_a_norm_does_not_depend_on_where_it_stands(void **state) {
+    (void)state;
+    static const int64_t columns[] = {1, 37, 99, 256, 1031};
+    for (int i = 0; i < 10; i++) {
+        case_begin();
+        DType type = i % 2 ? BFLOAT16 : FLOAT32;
+        Tensor *x = case_normal(type, SHAPE(7, columns[i / 2]));
+        Tensor *weight = case_normal(FLOAT32, SHAPE(columns[i / 2])), *sum, *part_sum;
+        Tensor *y = rms_norm(x, weight, 1e-5f), *z = add_rms_norm(x, y, weight, 1e-5f, &sum);
+        for (int64_t first = 0; first < 7; first += 3) {
+            Tensor *part = some_rows(x, first, 1), *part_y = rms_norm(part, weight, 1e-5f);
+            case_expect_equal("norm", part_y, some_rows(y, first, 1));
+            case_expect_equal("norm of a sum", add_rms_norm(part, part_y, weight, 1e-5f, &part_sum),
+                              some_rows(z, first, 1));
+        }
+        case_end();
+    }
+}
+
 static void no_rows_give_no_result(void **state) {
     (void)state;
     case_begin();
@@ -148,6 +235,8 @@ static int run_all(void) {
         cmocka_unit_test(a_row_does_not_depend_on_the_others),
         cmocka_unit_test(a_matrix_need_not_begin_at_a_cache_line),
         cmocka_unit_test(a_low_rank_update_is_added),
+        cmocka_unit_test(a_query_against_a_cache_does_not_depend_on_the_others),
+        cmocka_unit_test(a_row_of_a_norm_does_not_depend_on_where_it_stands),
         cmocka_unit_test(no_rows_give_no_result),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
