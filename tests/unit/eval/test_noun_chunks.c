@@ -157,8 +157,8 @@ static void any_bytes_give_spans_in_order_within_the_text(void **state) {
     (void)state;
     uint32_t random = 12345;
     char text[700];
-    for (int trial = 0; trial < 300; trial++) {
-        const size_t length = (size_t)(trial * 7 % 700);
+    for (int trial = 0; trial < 100; trial++) {
+        const size_t length = (size_t)(trial * 7);
         for (size_t i = 0; i < length; i++) {
             random = random * 1664525u + 1013904223u;
             const char any = (char)(random >> 16);
@@ -187,7 +187,7 @@ static void where_a_text_lies_in_a_longer_one_changes_nothing(void **state) {
         "wet sand near the water, while their father reads a book under a striped umbrella. ";
     char text[8192] = "";
     int expected = 0;
-    for (int copies = 1; copies < 60; copies++) {
+    for (int copies = 1; copies < 32; copies++) {
         strcat(text, before);
         const size_t begin = strlen(text);
         strcat(text, middle);
