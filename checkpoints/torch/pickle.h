@@ -18,6 +18,13 @@
 
 enum { PICKLE_MAX_BYTES = 1 << 30, PICKLE_MAX_DEPTH = 100 };
 
+/// The names that numpy's types, scalars and arrays are pickled with, by numpy 1 and 2.
+#define PICKLE_NUMPY_GLOBALS                                                   \
+    "numpy.dtype", "numpy.ndarray", "numpy.core.multiarray._reconstruct",      \
+        "numpy._core.multiarray._reconstruct", "numpy.core.multiarray.scalar", \
+        "numpy._core.multiarray.scalar", "numpy.core.numeric._frombuffer",     \
+        "numpy._core.numeric._frombuffer"
+
 typedef enum PickleKind {
     PICKLE_NONE,
     PICKLE_BOOL,

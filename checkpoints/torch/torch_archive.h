@@ -2,8 +2,9 @@
 /// the form before it.
 ///
 /// Read is the data only (checkpoints/torch/pickle.h): nothing is executed, and a file that calls
-/// for any class or function beside those of tensors is refused with its name. The file is mapped
-/// and its tensors stay where they are; opening touches only the pickle.
+/// for any class or function beside those of tensors and of numpy's numbers (which are left as
+/// pickle.h gives them) is refused with its name. The file is mapped and its tensors stay where
+/// they are; opening touches only the pickle.
 ///
 /// Names. The saved object is a dict (or a list) that may hold others: a tensor's name is the keys
 /// that lead to it, joined by dots, a list's places counted from 0. If there is no tensor directly

@@ -34,6 +34,7 @@
     DTYPE("bool", ELEMENT_BOOL)
 
 const char *const torch_globals[] = {
+    PICKLE_NUMPY_GLOBALS,
     "torch._utils._rebuild_tensor",
     "torch._utils._rebuild_tensor_v2",
     "torch._utils._rebuild_tensor_v3",

@@ -8,17 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const PICKLED_NUMBER_GLOBALS[] = {
-    "numpy.dtype",
-    "numpy.ndarray",
-    "numpy.core.multiarray._reconstruct",
-    "numpy._core.multiarray._reconstruct",
-    "numpy.core.multiarray.scalar",
-    "numpy._core.multiarray.scalar",
-    "numpy.core.numeric._frombuffer",
-    "numpy._core.numeric._frombuffer",
-    NULL,
-};
+const char *const PICKLED_NUMBER_GLOBALS[] = {PICKLE_NUMPY_GLOBALS, NULL};
 
 /// How the numbers of an array lie in its bytes.
 typedef struct NumberType {

@@ -33,6 +33,8 @@ struct AnswerStore {
     Place *places;
     int64_t count, capacity;
     int next_round;
+    /// the answers, if they are groundLMM's; then there are no files
+    OfficialDumps *dumps;
 };
 
 // ---- file names
@@ -186,8 +188,17 @@ AnswerStore *answer_store_open(const char *folder, const json_t *asked_with, Err
     return NULL;
 }
 
+AnswerStore *answer_store_open_dumps(const char *folder, const DumpOptions *options, Error *error) {
+    OfficialDumps *dumps = official_dumps_open(folder, options, error);
+    if (!dumps) return NULL;
+    AnswerStore *store = checked_calloc(1, sizeof *store);
+    store->dumps = dumps;
+    return store;
+}
+
 void answer_store_close(AnswerStore *store) {
     if (!store) return;
+    official_dumps_close(store->dumps);
     for (int i = 0; i < store->num_files; i++) {
         journal_close(store->files[i].journal);
         if (store->files[i].state) state_close(store->files[i].state);
@@ -201,10 +212,15 @@ void answer_store_close(AnswerStore *store) {
 }
 
 const json_t *answer_store_asked_with(const AnswerStore *store) {
+    if (store->dumps) return official_dumps_asked_with(store->dumps);
     return store->num_files ? store->asked_with : NULL;
 }
 
-int64_t answer_store_count(const AnswerStore *store) { return store->count; }
+int64_t answer_store_count(const AnswerStore *store) {
+    return store->dumps ? official_dumps_count(store->dumps) : store->count;
+}
+
+const OfficialDumps *answer_store_dumps(const AnswerStore *store) { return store->dumps; }
 
 int answer_store_next_round(const AnswerStore *store) { return store->next_round; }
 
@@ -218,10 +234,11 @@ static const Place *place_of(const AnswerStore *store, const char *id) {
 }
 
 bool answer_store_has(const AnswerStore *store, const char *id) {
-    return place_of(store, id) != NULL;
+    return store->dumps ? official_dumps_have(store->dumps, id) : place_of(store, id) != NULL;
 }
 
 bool answer_store_read(const AnswerStore *store, const char *id, Answer *answer, Error *error) {
+    if (store->dumps) return official_dumps_read(store->dumps, id, NULL, answer, error);
     const Place *place = place_of(store, id);
     if (!place) return error_set(error, "no answer to item '%s' is stored", id);
     const StoreFile *file = &store->files[place->file];

@@ -16,8 +16,11 @@
 ///
 /// Which process asked what is of no meaning: a store is the set of its answers. It is read by any
 /// number of processes, and asking goes on with any number, in a round of its own.
+///
+/// A folder of groundLMM's files (eval/attention/official_dumps.h) is opened and read as a store as
+/// well, but not written to.
 #pragma once
-#include "eval/attention/answer.h"
+#include "eval/attention/official_dumps.h"
 
 #include <jansson.h>
 
@@ -28,15 +31,19 @@ typedef struct AnswerStore AnswerStore;
 /// long as it is the same in all files. NULL on failure: a file is damaged, or a value differs,
 /// which the message names with both values.
 AnswerStore *answer_store_open(const char *folder, const json_t *asked_with, Error *error);
+/// Opens a folder of groundLMM's files: an answer's id is its file's name without ".pth".
+AnswerStore *answer_store_open_dumps(const char *folder, const DumpOptions *options, Error *error);
 void answer_store_close(AnswerStore *store);
 
 /// What the answers were asked with; NULL in an empty store. The store's.
 const json_t *answer_store_asked_with(const AnswerStore *store);
 int64_t answer_store_count(const AnswerStore *store);
 bool answer_store_has(const AnswerStore *store, const char *id);
-/// Reads an answer, to be freed with answer_free(). False, with the reason, if it is not there or
-/// damaged.
+/// Reads an answer, to be freed with answer_free(); of groundLMM's files without its picture, which
+/// official_dumps_place() tells it. False, with the reason, if it is not there or damaged.
 bool answer_store_read(const AnswerStore *store, const char *id, Answer *answer, Error *error);
+/// What the store consists of if it is groundLMM's files, else NULL.
+const OfficialDumps *answer_store_dumps(const AnswerStore *store);
 /// The number of the next round: one more than the highest in the folder. 0 in an empty store.
 int answer_store_next_round(const AnswerStore *store);
 

@@ -13,6 +13,13 @@ TokenFrame token_frame(const ImageGeometry *geometry) {
                         -geometry->offset_x / geometry->scale_x};
 }
 
+TokenFrame token_frame_of_picture(PictureGeometry geometry, int height, int width) {
+    if (geometry == PICTURE_WHOLE) return (TokenFrame){height, width, 0, 0};
+    int side = height > width ? height : width, top = (side - height) / 2,
+        left = (side - width) / 2;
+    return (TokenFrame){side, side, -top, -left};
+}
+
 void attention_normalise(float *maps, int num_tokens, int num_cells) {
     for (int c = 0; c < num_cells; c++) {
         double sum = 0;

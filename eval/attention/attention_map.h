@@ -21,6 +21,12 @@ typedef struct TokenFrame {
 /// The square that a preprocessed picture shows.
 TokenFrame token_frame(const ImageGeometry *geometry);
 
+/// How a model that is not ours saw pictures: padded to a square of side max(H,W), at (side - H) /
+/// 2 and (side - W) / 2, rounded down; or resized as a whole.
+typedef enum PictureGeometry { PICTURE_PADDED, PICTURE_WHOLE } PictureGeometry;
+/// What its visual tokens cover, in whole pixels.
+TokenFrame token_frame_of_picture(PictureGeometry geometry, int height, int width);
+
 /// Maps of `rows` x `columns` cells, row-major.
 typedef struct CellGrid {
     int rows, columns;

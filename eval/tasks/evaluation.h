@@ -54,6 +54,9 @@ typedef struct EvaluationOptions {
 typedef struct TaskItem {
     /// unique in the task
     char id[64];
+    /// under which groundLMM's scripts keep the answer; empty: the picture's file name up to its
+    /// first dot
+    char published_name[32];
     /// the unit of sharing out and of intervals: items of an image follow each other
     int64_t image;
     const char *image_id, *file_name;

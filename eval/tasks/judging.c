@@ -184,6 +184,27 @@ static bool see(const JudgingOptions *options, const TaskItem *item, Seen *seen,
            options->segmenter->see(options->segmenter, &seen->picture, item->image_id, error);
 }
 
+/// The answer that groundLMM's scripts keep about the item, told its picture.
+static bool read_dump(const OfficialDumps *dumps, const TaskItem *item, const Image *picture,
+                      Answer *answer, Error *error) {
+    const char *slash = strrchr(item->file_name, '/'), *file = slash ? slash + 1 : item->file_name;
+    char *name = item->published_name[0] ? checked_strdup(item->published_name)
+                                         : format_string("%.*s", (int)strcspn(file, "."), file);
+    DumpSubject subject = {item->image_id, item->expression};
+    bool ok = official_dumps_read(dumps, name, &subject, answer, error) ||
+              error_context(error, "item %s", item->id);
+    free(name);
+    if (ok && picture->pixels) official_dumps_place(dumps, picture->height, picture->width, answer);
+    return ok;
+}
+
+static bool read_answer(const AnswerStore *store, const TaskItem *item, const Image *picture,
+                        Answer *answer, Error *error) {
+    const OfficialDumps *dumps = answer_store_dumps(store);
+    return dumps ? read_dump(dumps, item, picture, answer, error)
+                 : answer_store_read(store, item->id, answer, error);
+}
+
 static bool fits(const Answer *answer, const TaskItem *item, const Image *picture, Error *error) {
     if (!picture->pixels ||
         (answer->image_height == picture->height && answer->image_width == picture->width))
@@ -200,7 +221,7 @@ static json_t *judge_item(const JudgingOptions *options, int64_t index, Seen *se
     Answer answer;
     options->task->item(options->data, index, &item);
     if (!see(options, &item, seen, error) ||
-        !answer_store_read(options->store, item.id, &answer, error))
+        !read_answer(options->store, &item, &seen->picture, &answer, error))
         return NULL;
     json_t *verdict = NULL;
     Judge judge = {options->evaluation, options->segmenter, options->phrases, &seen->picture};

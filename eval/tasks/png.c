@@ -62,6 +62,7 @@ static void item_of_narrative(const void *data, int64_t index, TaskItem *item) {
     const Narrative *narrative = &items->narratives.items[n];
     const PanopticImage *image = &items->panoptic.images[narrative->image];
     snprintf(item->id, sizeof item->id, "%.48s-%d", image->id, n);
+    snprintf(item->published_name, sizeof item->published_name, "%012d", n);
     item->image = narrative->image;
     item->image_id = image->id;
     item->file_name = image->file_name;

@@ -59,6 +59,8 @@ static void item_of_expression(const void *data, int64_t index, TaskItem *item) 
     const ReferringImage *of = &items->all.images[image];
     snprintf(item->id, sizeof item->id, "%lld-%d", (long long)expression->reference_id,
              expression->sentence);
+    snprintf(item->published_name, sizeof item->published_name, "%lld",
+             (long long)expression->sentence_id);
     item->image = image;
     item->image_id = of->id;
     item->file_name = of->file_name;

@@ -12,7 +12,7 @@ typedef struct ResultsOptions {
     const char *folder;
     /// images of which a picture is drawn, from the first on
     int64_t pictures;
-    /// for the record; checkpoint NULL: untrained
+    /// for the record; checkpoint NULL: untrained; of another model's answers their folder
     const char *architecture, *checkpoint;
     const json_t *asked_with, *judged_with;
     double seconds;

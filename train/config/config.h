@@ -130,6 +130,11 @@ typedef struct EvalSection {
     char *checkpoint;
     /// NULL: below output_dir
     char *output_dir, *answers;
+    /// of answers that groundLMM's scripts left: the tokenizer (NULL: model.llm's), how pictures
+    /// were seen, ids in front of an answer
+    char *tokenizer;
+    PictureGeometry geometry;
+    int64_t offset;
     /// NULL: the task's
     char *prompt;
     /// 0: the task's

@@ -28,6 +28,7 @@ static const char *const SENTENCES[] = {"all", "first", NULL};
 static const char *const KEPT_MAPS[] = {"mean", "layers", "heads", NULL};
 static const char *const REFERRING_TOKENS[] = {"behind_verb", "behind_verb_piece", "first_eight",
                                                NULL};
+static const char *const GEOMETRIES[] = {"pad", "original", NULL};
 static const char *const PLURALS[] = {"segments", "flag", NULL};
 static const char *const SAM_PROMPTS[] = {"point", "mask", NULL};
 static const char *const TASK_DEFAULT[] = {"auto", NULL};
@@ -225,7 +226,13 @@ const ConfigField CONFIG_FIELDS[] = {
     {"eval", "output_dir", FIELD_PATH, AT(eval.output_dir), NULL, NO_RANGE,
      "folder for answers, results, predictions and pictures", MAY_CHANGE},
     {"eval", "answers", FIELD_PATH, AT(eval.answers), NULL, NO_RANGE,
-     "a folder of stored answers, which are judged without the model; null: eval.output_dir/answers, where the model is asked for what is not there yet", MAY_CHANGE},
+     "a folder of stored answers, or of the .pth files of groundLMM's attention scripts, which are judged without the model; null: eval.output_dir/answers, where the model is asked for what is not there yet", MAY_CHANGE},
+    {"eval", "tokenizer", FIELD_PATH, AT(eval.tokenizer), NULL, NO_RANGE,
+     "of eval.answers that are .pth files: tokenizer of the model that answered, tokenizer.model or tokenizer.json or their folder; null: model.llm's", MAY_CHANGE},
+    {"eval", "geometry", FIELD_ENUM, AT(eval.geometry), "pad", ONE_OF(GEOMETRIES),
+     "of eval.answers that are .pth files: pictures were padded to squares (LLaVA), or resized as a whole (Qwen2.5-VL, InternVL2.5)", MAY_CHANGE},
+    {"eval", "offset", FIELD_INT, AT(eval.offset), "1", BETWEEN(0, 1024),
+     "of eval.answers that are .pth files: ids in front of an answer, which have no attention, at most; the scripts' repeated <s> is one", MAY_CHANGE},
     {"eval", "prompt", FIELD_STRING, AT(eval.prompt), NULL, NO_RANGE,
      "what the model is asked about an image, {} being the expression in res; null: the task's own, mostly 'Describe the image in detail.'", MAY_CHANGE},
     {"eval", "max_new_tokens", FIELD_INT, AT(eval.max_new_tokens), "auto", 0, 1048576, TASK_DEFAULT,

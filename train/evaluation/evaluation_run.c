@@ -174,14 +174,16 @@ static bool write_results(Evaluation *evaluation, const JudgingOptions *judging,
         bert_similarity_close(bert);
         return false;
     }
+    bool is_ours = !answer_store_dumps(evaluation->store);
+    const char *own = config->model.architecture == ADAPTERS_LLAVA ? "llava" : "difflmm";
     ResultsOptions options = {
         .task = evaluation->task,
         .data = evaluation->data,
         .evaluation = &evaluation->options,
         .folder = config->eval.output_dir,
         .pictures = config->eval.pictures,
-        .architecture = config->model.architecture == ADAPTERS_LLAVA ? "llava" : "difflmm",
-        .checkpoint = config->eval.checkpoint,
+        .architecture = is_ours ? own : "groundLMM's",
+        .checkpoint = is_ours ? config->eval.checkpoint : config->eval.answers,
         .asked_with = evaluation->asked_with ? evaluation->asked_with
                                              : answer_store_asked_with(evaluation->store),
         .judged_with = judging->judged_with,
@@ -249,7 +251,7 @@ static bool open_all(Evaluation *evaluation, Error *error) {
         if (!evaluation->asked_with) return false;
     }
     evaluation->store =
-        answer_store_open(evaluation->answers_folder, evaluation->asked_with, error);
+        evaluation_open_answers(config, evaluation->answers_folder, evaluation->asked_with, error);
     if (evaluation->store && config->eval.answers && !answer_store_count(evaluation->store))
         return config_refuse(config, "eval.answers", error, "'%s' holds no answers",
                              config->eval.answers);

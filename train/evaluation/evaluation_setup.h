@@ -1,5 +1,6 @@
 /// The `eval` section as eval/ wants it, its defaults filled in by the task.
 #pragma once
+#include "eval/attention/answer_store.h"
 #include "eval/tasks/tasks.h"
 #include "train/config/config.h"
 #include "train/trainer/model_setup.h"
@@ -21,6 +22,11 @@ EvaluationOptions evaluation_options(const Config *config);
 /// were averaged when they were asked are taken as they are. `asked_with`: the store's.
 void evaluation_select_maps(const Config *config, const json_t *asked_with,
                             GroundingOptions *grounding);
+
+/// The answers in a folder: our own, or of eval.answers also groundLMM's. asked_with:
+/// answer_store_open()'s. NULL on failure.
+AnswerStore *evaluation_open_answers(const Config *config, const char *folder,
+                                     const json_t *asked_with, Error *error);
 
 /// What answers depend on, for the store: the configuration's keys, the content of eval.checkpoint,
 /// the frozen networks by name and size, and the task's items. NULL on failure. The caller has the

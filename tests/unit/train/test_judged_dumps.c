@@ -1,0 +1,137 @@
+// rooms: autograd
+// The program judges what groundLMM's scripts left behind: its points are those that the scripts'
+// steps give (tests/parity/record_official_dumps.py), and what does not fit is said.
+#include "tests/unit/temporary_folder.h"
+
+#include <jansson.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static char output[65536];
+
+#define RECORDED "tests/parity/data/official_dumps/"
+#define EVAL                                                                                 \
+    "eval configs/tiny_eval.yaml eval.checkpoint=null eval.image_folder=" RECORDED "images " \
+    "eval.output_dir=@/out "
+#define POINTS EVAL "eval.annotations=" RECORDED "instances.json "
+#define RES EVAL "eval.task=res 'eval.annotations=" RECORDED "refs(unc).p' "
+#define PNG                                                                            \
+    EVAL "eval.task=png eval.annotations=" RECORDED "png.json eval.segments=" RECORDED \
+         "panoptic.json eval.masks=" RECORDED "panoptic "
+
+/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests'
+/// folder. Returns the exit code, -1 for a signal.
+static int run(const char *arguments) {
+    char command[4096];
+    int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
+    for (const char *c = arguments; *c; c++)
+        used += snprintf(command + used, sizeof command - (size_t)used, *c == '@' ? "%s" : "%.1s",
+                         *c == '@' ? temporary_folder : c);
+    snprintf(command + used, sizeof command - (size_t)used, " 2>&1");
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t length = fread(output, 1, sizeof output - 1, pipe);
+    output[length] = 0;
+    int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static json_t *load(const char *path) {
+    json_error_t error;
+    json_t *root = json_load_file(path, 0, &error);
+    if (!root) fail_msg("%s: %s", path, error.text);
+    return root;
+}
+
+/// The points of every item are those of its file. names: the files' in the order of the items.
+static void check_points(const char *folder, const char *const *names, int count) {
+    json_t *all = load(SOURCE_DIR "/" RECORDED "expected.json");
+    FILE *items = fopen(in_folder("out/items.jsonl"), "r");
+    assert_non_null(items);
+    char line[8192];
+    for (int i = 0; i < count; i++) {
+        assert_non_null(fgets(line, sizeof line, items));
+        json_t *verdict = json_loads(line, 0, NULL), *phrase;
+        const json_t *of = json_object_get(json_object_get(all, folder), names[i]),
+                     *points = json_object_get(of, "points");
+        assert_string_equal(json_string_value(json_object_get(verdict, "answer")),
+                            json_string_value(json_object_get(of, "text")));
+        const json_t *phrases = json_object_get(verdict, "phrases");
+        assert_int_equal(json_array_size(phrases), json_array_size(points));
+        size_t p;
+        json_array_foreach((json_t *)phrases, p, phrase)
+            assert_true(json_equal(json_object_get(phrase, "point"), json_array_get(points, p)));
+        json_decref(verdict);
+    }
+    assert_null(fgets(line, sizeof line, items));
+    fclose(items);
+    json_decref(all);
+}
+
+static void other_models_points_are_those_of_the_scripts(void **state) {
+    (void)state;
+    if (run(POINTS "eval.answers=" RECORDED "points eval.geometry=original") != 0)
+        fail_msg("%s", output);
+    check_points("points", (const char *[]){"000000000001", "000000000002"}, 2);
+    json_t *results = load(in_folder("out/results.json"));
+    const json_t *with = json_object_get(results, "asked_with");
+    assert_string_equal(json_string_value(json_object_get(with, "dumps")), "groundLMM");
+    assert_string_equal(json_string_value(json_object_get(with, "eval.geometry")), "original");
+    assert_string_equal(json_string_value(json_object_get(results, "architecture")), "groundLMM's");
+    assert_string_equal(json_string_value(json_object_get(results, "checkpoint")),
+                        RECORDED "points");
+    json_decref(results);
+}
+
+static void referring_expressions_are_found_by_their_sentences_number(void **state) {
+    (void)state;
+    if (run(RES "eval.answers=" RECORDED "res model.llm=null "
+                "eval.tokenizer=checkpoints/tiny/llm/tokenizer.model") != 0)
+        fail_msg("%s", output);
+    check_points("res", (const char *[]){"101", "102", "205"}, 3);
+}
+
+static void narratives_are_found_by_their_place_in_the_file(void **state) {
+    (void)state;
+    if (run(PNG "eval.answers=" RECORDED "png") != 0) fail_msg("%s", output);
+    check_points("png", (const char *[]){"000000000001", "000000000000"}, 2);
+}
+
+static void what_does_not_fit_is_said(void **state) {
+    (void)state;
+    static const struct {
+        const char *arguments;
+        int exit_code;
+        const char *says;
+    } mistakes[] = {
+        {RES "eval.answers=" RECORDED "res model.llm=null", 2,
+         "eval.tokenizer: is missing: 'tests/parity/data/official_dumps/res' holds .pth files"},
+        {RES "eval.answers=" RECORDED "res eval.tokenizer=@/none", 1, "none"},
+        {RES "eval.answers=" RECORDED "res eval.offset=0", 1,
+         "res/101.pth: 9 maps in 'attentions' and 10 ids in 'sequences'"},
+        {RES "eval.answers=" RECORDED "points", 1,
+         "item 51-0: " RECORDED "points: there is no 101.pth"},
+        {RES "eval.answers=" RECORDED "res eval.tokenizer=tests/parity/data/tokenizers/qwen_2", 1,
+         "eval.tokenizer is to be the tokenizer of the model that answered"},
+        {PNG "eval.answers=" RECORDED "res", 1, "there is no 000000000001.pth"},
+        {POINTS "eval.answers=" RECORDED "images", 2, "holds no answers"},
+        {POINTS "eval.answers=" RECORDED "points eval.geometry=crop", 2, "eval.geometry"},
+    };
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        int code = run(mistakes[i].arguments);
+        if (code != mistakes[i].exit_code || !strstr(output, mistakes[i].says))
+            fail_msg("difflmm %s\nexit code %d, expected %d and: %s\n%s", mistakes[i].arguments,
+                     code, mistakes[i].exit_code, mistakes[i].says, output);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(other_models_points_are_those_of_the_scripts),
+        IN_FOLDER(referring_expressions_are_found_by_their_sentences_number),
+        IN_FOLDER(narratives_are_found_by_their_place_in_the_file),
+        IN_FOLDER(what_does_not_fit_is_said),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
