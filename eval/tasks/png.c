@@ -94,9 +94,11 @@ static json_t *judge_utterance(const NarrativeItems *items, const Narrative *nar
         utterance_kind(utterance, &items->panoptic, narrative->image, PLURAL_BY_SEGMENTS);
     json_t *verdict = verdict_phrase(answer, answer->token_begin[range.begin],
                                      answer->token_end[range.end - 1], group);
-    json_t *more = json_pack("{s:f, s:b, s:b, s:f, s:b, s:b, s:b}", "iou", iou, "hit", hit,
-                             "random_hit", share, "thing", by_segments.is_thing, "plural",
-                             by_segments.is_plural, "flagged_plural", utterance->is_plural);
+    json_t *more =
+        json_pack("{s:f, s:b, s:b, s:f, s:b, s:b, s:b}", "iou", iou, "hit", hit, "centre_hit",
+                  coco_mask_contains(&truth, truth.height / 2, truth.width / 2), "random_hit",
+                  share, "thing", by_segments.is_thing, "plural", by_segments.is_plural,
+                  "flagged_plural", utterance->is_plural);
     json_object_update(verdict, more);
     json_decref(more);
     coco_mask_free(&truth);
