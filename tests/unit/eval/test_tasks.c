@@ -20,7 +20,8 @@ static void write_file(const char *name, const char *text) {
 }
 
 /// An answer to a picture of SIDE x SIDE whose tokens are the words of `text`, with the blanks in
-/// front of them; token t looks at cell cells[t] of GRID x GRID, -1: nowhere in particular.
+/// front of them, each an utterance; token t looks at cell cells[t] of GRID x GRID, -1: nowhere in
+/// particular.
 static Answer say(const char *text, const int *cells) {
     Answer answer = {.grid = {GRID, GRID},
                      .layers = 1,
@@ -41,6 +42,9 @@ static Answer say(const char *text, const int *cells) {
         answer.token_end[answer.num_tokens++] = end;
         at = end;
     }
+    answer.num_utterances = answer.num_tokens;
+    answer.utterances = checked_calloc((size_t)answer.num_tokens + 1, sizeof(TokenRange));
+    for (int t = 0; t < answer.num_tokens; t++) answer.utterances[t] = (TokenRange){t, t + 1};
     answer.maps = checked_calloc((size_t)answer.num_tokens * CELLS + 1, sizeof(float));
     for (int t = 0; t < answer.num_tokens; t++)
         if (cells[t] >= 0) answer.maps[t * CELLS + cells[t]] = 1;
@@ -227,6 +231,69 @@ static void expressions_are_counted_with_and_without_a_mask(void **state) {
     close_referring(&referring);
 }
 
+// ---- png
+
+static const char PANOPTIC[] =
+    "{\"images\": [{\"id\": 1, \"file_name\": \"1.jpg\", \"width\": 8, \"height\": 8}],"
+    "\"categories\": [{\"id\": 3, \"name\": \"ring\", \"isthing\": 1},"
+    "{\"id\": 9, \"name\": \"grass\", \"isthing\": 0}],"
+    "\"annotations\": [{\"image_id\": 1, \"file_name\": \"1.png\", \"segments_info\": ["
+    "{\"id\": 1, \"category_id\": 3}, {\"id\": 2, \"category_id\": 3},"
+    "{\"id\": 4, \"category_id\": 9}]}]}";
+static const char NARRATIVES[] =
+    "[{\"image_id\": \"1\", \"caption\": \"rings on ring grass\", \"segments\": ["
+    "{\"utterance\": \"rings\", \"segment_ids\": [\"1\", \"2\"], \"plural\": true, \"noun\": true},"
+    "{\"utterance\": \" on\", \"segment_ids\": [], \"plural\": false, \"noun\": false},"
+    "{\"utterance\": \" ring\", \"segment_ids\": [\"2\"], \"plural\": false, \"noun\": true},"
+    "{\"utterance\": \" grass\", \"segment_ids\": [\"4\"], \"plural\": false, \"noun\": true}]}]";
+
+/// Segment 1 is the upper left quarter, 2 the upper right one, 4 the lower half.
+static void write_panoptic_map(void) {
+    Error error = {0};
+    Image map = image_new(SIDE, SIDE);
+    memset(map.pixels, 0, SIDE * SIDE * 3);
+    for (int p = 0; p < SIDE * SIDE; p++)
+        map.pixels[3 * p] = p / SIDE >= SIDE / 2 ? 4 : p % SIDE >= SIDE / 2 ? 2 : 1;
+    assert_true(image_write_png(in_folder("1.png"), &map, &error));
+    image_free(&map);
+}
+
+static void utterances_are_counted_as_things_and_plurals(void **state) {
+    (void)state;
+    Error error = {0};
+    write_file("narratives.json", NARRATIVES);
+    write_file("panoptic.json", PANOPTIC);
+    write_panoptic_map();
+    char *narratives = format_string("%s", in_folder("narratives.json")),
+         *panoptic = format_string("%s", in_folder("panoptic.json"));
+    EvaluationOptions options = {.annotations = narratives,
+                                 .segments = panoptic,
+                                 .masks = temporary_folder,
+                                 .samples = -1,
+                                 .grounding = {.normalise = true}};
+    void *data = TASK_PNG.open(&options, &error);
+    if (!data) fail_msg("%s", error.message);
+    Segmenter *truth = segmenter_truth();
+    // one of two rings is found; the other ring is looked for in the grass; the grass is found
+    json_t *verdicts[] = {
+        judge(&TASK_PNG, data, 0, truth, &options, "rings on ring grass", (int[]){0, -1, 15, 12})};
+    json_t *figures = measure(&TASK_PNG, data, &options, verdicts, 1);
+    assert_true(figure(figures, "average_recall_all") == 0.5);
+    assert_true(figure(figures, "average_recall_things") == 0.25);
+    assert_true(figure(figures, "average_recall_stuff") == 1);
+    assert_true(figure(figures, "average_recall_plural") == 0.5);
+    assert_true(figure(figures, "average_recall_singular") == 0.5);
+    assert_true(fabs(figure(figures, "point_accuracy") - 2 / 3.0) < 1e-12);
+    assert_true(fabs(figure(figures, "random_point") - (0.5 + 0.25 + 0.5) / 3) < 1e-12);
+    assert_true(fabs(figure(figures, "centre") - 1 / 3.0) < 1e-12); // pixel (4, 4) is grass
+    assert_true(figure(figures, "phrases") == 3 && figure(figures, "narratives") == 1);
+    json_decref(figures);
+    truth->close(truth);
+    TASK_PNG.close(data);
+    free(narratives);
+    free(panoptic);
+}
+
 // ---- gcg
 
 static const char CAPTIONS[] =
@@ -347,6 +414,7 @@ int main(void) {
         IN_FOLDER(points_count_against_the_masks_of_their_class_only),
         IN_FOLDER(the_token_behind_the_first_verb_of_being_answers_an_expression),
         IN_FOLDER(expressions_are_counted_with_and_without_a_mask),
+        IN_FOLDER(utterances_are_counted_as_things_and_plurals),
         IN_FOLDER(phrases_of_a_conversation_are_published_and_counted),
         IN_FOLDER(what_is_named_is_a_detection_of_its_category),
     };
