@@ -39,6 +39,42 @@ cat >masks.json <<'EOF'
    "segmentation": {"size": [128, 128], "counts": [0, 16384]}}]}
 EOF
 
+# Files of evaluations.
+mkdir -p regions referring grounded panoptic
+cp "$recorded"/regions/{float32_0,float32_2,float32_5,scalars_4}.pkl "$recorded"/regions/*.json regions
+printf '%s\n' "(l(dS'ref_id'" I5 "sS'ann_id'" I25 "sS'image_id'" I7 "sS'split'" "S'val'" "sS'sentences'" "(l(dS'sent'" "S'red ring'" "sS'sent_id'" I1 >referring/refs.p
+printf 'sasa.' >>referring/refs.p
+cat >referring/instances.json <<'EOF'
+{"annotations": [{"id": 25, "image_id": 7, "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5], [4, 1, 7, 1, 7, 5, 4, 5]]}],
+ "images": [{"id": 7, "file_name": "7.jpg", "width": 8, "height": 6}]}
+EOF
+cat >grounded/captions.json <<'EOF'
+{"images": [{"id": "sa_1", "height": "6", "width": 8}, {"id": "sa_2"}],
+ "annotations": [{"id": 1, "image_id": "sa_1", "caption": "A ring and a star.", "labels": ["A ring", "a star"]},
+                 {"id": 2, "image_id": "sa_2", "caption": "Nothing.", "labels": []}]}
+EOF
+cat >grounded/masks.json <<'EOF'
+{"images": [{"id": "sa_1", "height": 6, "width": "8"}],
+ "annotations": [{"id": 1, "image_id": "sa_1", "category_id": 1, "segmentation": {"size": [6, 8], "counts": [40, 5, 3]}},
+                 {"id": 2, "image_id": "sa_1", "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 5]]}]}
+EOF
+cat >grounded/prediction.json <<'EOF'
+{"sa_1": {"image_id": "sa_1", "caption": "A ring.", "phrases": ["A ring"], "points": [[3, 4]],
+          "pred_masks": [{"size": [6, 8], "counts": [40, 5, 3]}]}}
+EOF
+cat >panoptic/panoptic.json <<'EOF'
+{"categories": [{"id": 1, "name": "ring", "isthing": 1}, {"id": 2, "name": "sand", "isthing": 0}],
+ "images": [{"id": 139, "file_name": "139.jpg", "height": 6, "width": 8}],
+ "annotations": [{"image_id": 139, "file_name": "139.png", "segments_info": [
+  {"id": 5, "category_id": 1, "iscrowd": 0, "area": 9}, {"id": 6, "category_id": 2, "iscrowd": 0, "area": 3}]}]}
+EOF
+cat >panoptic/narratives.json <<'EOF'
+[{"image_id": "139", "caption": "A ring on sand.", "segments": [
+  {"utterance": "A ring", "segment_ids": ["5"], "plural": false, "noun": true},
+  {"utterance": " on", "segment_ids": [], "plural": false, "noun": false},
+  {"utterance": " sand", "segment_ids": [6, 5], "plural": true, "noun": true}]}]
+EOF
+
 configuration() { # configuration STAGE TRAIN_JSON MORE...
     cat <<EOF
 model:

@@ -12,3 +12,15 @@ int parse_weights(int argc, char **argv);
 int parse_pickle(int argc, char **argv);
 int parse_state(int argc, char **argv);
 int parse_peft(int argc, char **argv);
+
+// Files of evaluations (parsers_of_evaluations.c).
+
+/// With instances.json beside it; of the split "val".
+int parse_referring(int argc, char **argv);
+/// Captions; argv[2]: their masks.
+int parse_grounded_captions(int argc, char **argv);
+int parse_grounded_prediction(int argc, char **argv);
+/// Narratives; argv[2]: panoptic annotations.
+int parse_narratives(int argc, char **argv);
+/// argv[2]: the file of images.
+int parse_regions(int argc, char **argv);
