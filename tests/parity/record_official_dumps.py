@@ -2,7 +2,7 @@
 """Records files as groundLMM's attention scripts leave them, and what its other scripts make of them: tests/parity/data/official_dumps/.
 Needs torch, numpy, sentencepiece and Pillow.
 
-    images/, instances.json, refs(unc).p, png.json, panoptic.json, panoptic/    two pictures and what is true of them
+    images/, instances.json, refs(unc).p, captions.json, masks.json, png.json, panoptic.json, panoptic/    two pictures and what is true of them
     points/     answers as infer_attn.py writes them for models that see whole pictures (Qwen2.5-VL): grids of any form, no token in front
     res/        as infer_attn_res.py writes them for LLaVA: square grids of padded pictures, <s> in front of the answer
     png/        as infer_attn_png.py writes them: narratives that were read
@@ -110,8 +110,8 @@ for image_id, (height, width) in SIZES.items():
     picture = np.zeros((height, width, 3), np.uint8)
     picture[:, : width // 2] = (200, 40, 40)
     picture[:, width // 2:] = (40, 40, 200)
-    Image.fromarray(picture).save(OUT / "images" / f"{name}.png")
-    images.append({"id": image_id, "file_name": f"{name}.png", "height": height, "width": width})
+    Image.fromarray(picture).save(OUT / "images" / f"{name}.jpg")
+    images.append({"id": image_id, "file_name": f"{name}.jpg", "height": height, "width": width})
     half = [0, 0, width // 2, 0, width // 2, height, 0, height]
     annotations += [{"id": 10 * image_id + k, "image_id": image_id, "category_id": k, "iscrowd": 0, "area": height * width // 2, "bbox": [0, 0, 1, 1],
                      "segmentation": [[x + (width // 2 if k == 2 and i % 2 == 0 else 0) for i, x in enumerate(half)]]} for k in (1, 2)]
@@ -126,6 +126,11 @@ for image_id, (height, width) in SIZES.items():
     truth[image_id] = np.asfortranarray((colours[..., 0] == 1).astype(np.uint8))
 categories = [{"id": 1, "name": "ring", "isthing": 1}, {"id": 2, "name": "square", "isthing": 0}]
 (OUT / "instances.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+(OUT / "captions.json").write_text(json.dumps({"images": [{"id": f"{i:012d}"} for i in SIZES], "annotations": [
+    {"image_id": f"{i:012d}", "caption": "A ring.", "labels": ["A ring"]} for i in SIZES]}))
+(OUT / "masks.json").write_text(json.dumps({"images": [{"id": f"{i:012d}", "height": h, "width": w} for i, (h, w) in SIZES.items()], "annotations": [
+    {"id": i, "image_id": f"{i:012d}", "segmentation": {"size": SIZES[i], "counts": [0, SIZES[i][0] * (SIZES[i][1] // 2), SIZES[i][0] * (SIZES[i][1] // 2)]}}
+    for i in SIZES]}))
 (OUT / "panoptic.json").write_text(json.dumps({"images": images, "annotations": panoptic, "categories": categories}))
 (OUT / "refs(unc).p").write_bytes(pickle.dumps(references, 2))
 
@@ -138,7 +143,7 @@ for image_id, (text, (rows, columns)) in texts.items():
     words = sorted(("ring", "square"), key=text.index)
     points = [point(maps, overlapping(ids, w), "mean", "original", SIZES[image_id]) for w in words]
     record("points", f"{image_id:012d}", ids,
-           {"answer": decode(sequence.tolist()).strip(), "sequences": sequence, "attentions": maps, "image_file": f"{image_id:012d}.png"}, points)
+           {"answer": decode(sequence.tolist()).strip(), "sequences": sequence, "attentions": maps, "image_file": f"{image_id:012d}.jpg"}, points)
 
 # infer_attn_res.py
 answers = {101: "The red ring is on the left.", 102: "There it stands.", 205: "Its ring is a square ring"}
@@ -150,7 +155,7 @@ for image_id, sentences in SENTENCES.items():
         mask = truth[image_id].astype(bool) if number == 102 else truth[image_id]
         points = [point(maps, behind_verb(ids), "mean", "pad", SIZES[image_id])] if " is " in answers[number] else []
         record("res", str(number), ids, {"answer": decode(sequence.tolist()).strip(), "sequences": sequence, "attentions": maps, "image_id": image_id,
-                                         "image_file": f"{image_id:012d}.png", "sent": sentence, "gt_mask": mask}, points)
+                                         "image_file": f"{image_id:012d}.jpg", "sent": sentence, "gt_mask": mask}, points)
 
 # infer_attn_png.py: the second narrative of the file is the first image's
 narratives = []
@@ -165,7 +170,7 @@ for index, (image_id, utterances) in enumerate([(2, [("The square", [2]), (" is 
     maps = torch.cat(attention(len(ids), 16)).mean(dim=(0, 1)).reshape(len(ids), 4, 4)
     points = [point(maps, g, "first", "pad", SIZES[image_id]) for g, (_, segments) in zip(groups, utterances) if segments]
     record("png", f"{index:012d}", ids, {"answer": tokenizer.decode(ids), "sequences": prompt[0, -len(ids):], "attentions": maps, "token_groups": groups,
-                                         "image_id": image_id, "image_file": f"{image_id:012d}.png"}, points)
+                                         "image_id": image_id, "image_file": f"{image_id:012d}.jpg"}, points)
     narratives.append({"image_id": str(image_id), "caption": "".join(u for u, _ in utterances), "segments": [
         {"utterance": u, "segment_ids": [str(s) for s in segments], "plural": False, "noun": bool(segments)} for u, segments in utterances]})
 # none of them
