@@ -218,7 +218,8 @@ bool official_dump_read(const char *path, const Tokenizer *tokenizer, int most_a
     Dump dump = {.archive = torch_archive_open(path, error)};
     *answer = (Answer){0};
     if (!dump.archive) return false;
-    bool ok = read_dump(&dump, tokenizer, most_ahead, subject, answer, error) ||
+    bool ok = (torch_archive_verify(dump.archive, error) &&
+               read_dump(&dump, tokenizer, most_ahead, subject, answer, error)) ||
               error_context(error, "%s", path);
     torch_archive_close(dump.archive);
     if (!ok) answer_free(answer);

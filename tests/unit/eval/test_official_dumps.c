@@ -293,6 +293,22 @@ static void files_that_are_cut_off_or_changed_do_no_harm(void **state) {
     answer_store_close(store);
 }
 
+static void a_changed_number_is_noticed(void **state) {
+    (void)state;
+    write_text("x.pth", "");
+    AnswerStore *store = open_store(in_folder("."), PICTURE_PADDED, 1);
+    FileBytes bytes = file_bytes_read(RECORDED "/res/101.pth");
+    // the two first ids: <s> becomes </s>, which neither says anything
+    static const unsigned char ids[16] = {1, 0, 0, 0, 0, 0, 0, 0, 0x70, 1};
+    unsigned char *at = memmem(bytes.data, bytes.size, ids, sizeof ids);
+    assert_non_null(at);
+    assert_true(read_bytes(answer_store_dumps(store), bytes));
+    *at = 2;
+    assert_false(read_bytes(answer_store_dumps(store), bytes));
+    file_bytes_free(&bytes);
+    answer_store_close(store);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_are_what_the_scripts_saved),
@@ -301,6 +317,7 @@ int main(void) {
         IN_FOLDER(a_folder_says_what_its_answers_depend_on),
         cmocka_unit_test(files_that_no_script_leaves_are_refused),
         cmocka_unit_test(answers_to_something_else_are_refused),
+        IN_FOLDER(a_changed_number_is_noticed),
         IN_FOLDER(files_that_are_cut_off_or_changed_do_no_harm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
