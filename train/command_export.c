@@ -4,8 +4,10 @@
 #include "autograd/text/utf8.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "train/command.h"
+#include "train/config/config_schema.h"
 #include "train/log/progress.h"
 #include "train/saved/export.h"
+#include "train/saved/trained_normalization.h"
 #include "train/saved/trained_weights.h"
 #include "train/saved/training_checkpoint.h"
 #include "train/trainer/model_setup.h"
@@ -79,6 +81,19 @@ static Config *load_config(const ExportArguments *arguments, Error *error) {
     return config;
 }
 
+static bool settle_normalization(const char *path, ExportSource *source, Error *error) {
+    const Config *config = source->config;
+    TrainedNormalization trained = {0};
+    char *resolved = trained_weights_resolve(path, error);
+    bool ok = resolved && trained_normalization_check(config, resolved, stderr, error) &&
+              trained_normalization_read(resolved, &trained, error);
+    free(resolved);
+    source->knows_normalization =
+        trained.is_known ||
+        config->origins[config_find_key("data.image_normalization")].kind != ORIGIN_DEFAULT;
+    return ok;
+}
+
 static bool read_source(const char *path, ExportSource *source, Error *error) {
     const Config *config = source->config;
     bool is_published;
@@ -86,6 +101,7 @@ static bool read_source(const char *path, ExportSource *source, Error *error) {
     if (!trained_weights_read(path, config->model.llm, &source->parameters, &source->lora,
                               &is_published, error))
         return false;
+    if (!settle_normalization(path, source, error)) return false;
     for (int i = 0; i < source->parameters.count; i++)
         source->has_lora |= source->parameters.items[i].group == GROUP_LORA;
     if (!source->has_lora || is_published) return true;

@@ -1,9 +1,8 @@
 // What answers and verdicts depend on, so that those that do not go together are not put together.
 #include "autograd/crc32c.h"
-#include "checkpoints/checkpoint_folder.h"
-#include "checkpoints/published_adapters.h"
 #include "train/config/config_schema.h"
 #include "train/evaluation/evaluation_setup.h"
+#include "train/saved/trained_weights.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -121,8 +120,7 @@ static bool put_checkpoint(json_t *object, const char *path, Error *error) {
     }
     uint32_t checksum = 0;
     int64_t bytes = 0;
-    char *file =
-        published_adapters_at(path) ? format_string("%s", path) : checkpoint_resolve(path, error);
+    char *file = trained_weights_resolve(path, error);
     bool ok = file && measure_weights(file, 0, &bytes, &checksum, error);
     if (ok)
         json_object_set_new(

@@ -2,9 +2,9 @@
 #include "train/plan/plan_parts.h"
 
 #include "checkpoints/checkpoint_folder.h"
-#include "checkpoints/published_adapters.h"
 #include "train/log/progress.h"
 #include "train/saved/resume_check.h"
+#include "train/saved/trained_normalization.h"
 #include "train/saved/trained_weights.h"
 #include "train/saved/training_checkpoint.h"
 #include "train/trainer/model_setup.h"
@@ -19,15 +19,17 @@
 
 // ---- those that are there
 
-/// Whether the weights are the model's; where that could not be opened, whether they are there at
-/// all.
-static bool adapters_fit(const char *path, PlanModel *model, Error *error) {
-    if (model->model)
-        return trained_weights_load(path, &model->parameters, model->model->lora, false, error);
-    if (published_adapters_at(path)) return true;
-    char *checkpoint = checkpoint_resolve(path, error);
-    free(checkpoint);
-    return checkpoint != NULL;
+/// Whether the weights are the model's and were trained on such pictures; where it could not be
+/// opened, whether they are there at all.
+static bool adapters_fit(const Config *config, const char *path, PlanModel *model, Error *error) {
+    char *resolved = trained_weights_resolve(path, error);
+    bool fit = resolved &&
+               (config->training.accept_changes ||
+                trained_normalization_check(config, resolved, stderr, error)) &&
+               (!model->model || trained_weights_load(resolved, &model->parameters,
+                                                      model->model->lora, false, error));
+    free(resolved);
+    return fit;
 }
 
 /// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from
@@ -94,7 +96,7 @@ void plan_resume(Plan *plan, PlanModel *model) {
     else
         resume_automatically(plan, model);
     if (given || plan->schedule.first_step > 0 || !adapters) return;
-    bool fit = adapters_fit(adapters, model, &error);
+    bool fit = adapters_fit(plan->config, adapters, model, &error);
     plan_add_file(plan, "model.adapters", adapters, fit,
                   checked_strdup(fit ? "the adapters begin with these" : error.message));
 }

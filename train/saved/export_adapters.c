@@ -5,6 +5,7 @@
 #include "autograd/json_file.h"
 #include "autograd/output/output_file.h"
 #include "checkpoints/model_config.h"
+#include "train/config/config_schema.h"
 #include "train/saved/peft_config.h"
 
 #include <stdlib.h>
@@ -107,12 +108,22 @@ static bool set_keys(const ExportSource *source, json_t *root, Error *error) {
     return set_llava_tower(source, root) || error_set(error, "model.vision_tower is not UTF-8");
 }
 
-static bool write_config(const ExportSource *source, const char *folder, Error *error) {
+/// The published code has no word for it, and does what clip_twice says.
+static void set_normalization(const ExportSource *source, json_t *root) {
+    const ConfigField *field = &CONFIG_FIELDS[config_find_key("data.image_normalization")];
+    if (source->config->model.architecture == ADAPTERS_LLAVA || !source->knows_normalization)
+        return;
+    json_object_set_new(root, field->name,
+                        json_string(field->names[source->config->data.image_normalization]));
+}
+
+bool export_config(const ExportSource *source, bool is_merged, const char *folder, Error *error) {
     char *from = format_string("%s/config.json", source->config->model.llm),
          *to = format_string("%s/config.json", folder), *text = NULL;
     json_t *root = json_file_read_object(from, JSON_REJECT_DUPLICATES, error);
     bool written = false;
-    if (root && set_keys(source, root, error))
+    if (root) set_normalization(source, root);
+    if (root && (is_merged || set_keys(source, root, error)))
         text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (text) written = output_whole_file(to, text, strlen(text), error);
     json_decref(root);
@@ -136,7 +147,7 @@ bool export_adapters(const ExportSource *source, const char *folder, PublishedFo
                      Error *error) {
     if (!check_architecture(source, error) ||
         !published_adapters_write(folder, &source->parameters, true, format, error) ||
-        !write_config(source, folder, error))
+        !export_config(source, false, folder, error))
         return false;
     if (!source->has_lora) return true;
     char *path = format_string("%s/adapter_config.json", folder);

@@ -283,18 +283,12 @@ static bool copy_file(const char *from, const char *to, Error *error) {
     return false;
 }
 
-/// The model's configuration and whatever it has of a tokenizer.
+/// Whatever the model has of a tokenizer.
 static bool copy_companions(const Merge *merge, Error *error) {
-    static const char *const names[] = {"config.json",
-                                        "generation_config.json",
-                                        "tokenizer.model",
-                                        "tokenizer.json",
-                                        "tokenizer_config.json",
-                                        "special_tokens_map.json",
-                                        "added_tokens.json",
-                                        "vocab.json",
-                                        "merges.txt",
-                                        "chat_template.jinja"};
+    static const char *const names[] = {
+        "generation_config.json",  "tokenizer.model",   "tokenizer.json", "tokenizer_config.json",
+        "special_tokens_map.json", "added_tokens.json", "vocab.json",     "merges.txt",
+        "chat_template.jinja"};
     bool copied = true;
     for (size_t i = 0; copied && i < sizeof names / sizeof *names; i++) {
         char *from = format_string("%s/%s", model_directory_path(merge->base), names[i]),
@@ -322,7 +316,7 @@ bool export_merged(const ExportSource *source, const char *folder, PublishedForm
     merge.weight_map = json_object();
     merge.progress = progress_begin(stderr, "merging", 0, total / MEGABYTE, 500);
     bool written = check_model(&merge, error) && write_shards(&merge, shard_bytes, error) &&
-                   copy_companions(&merge, error) &&
+                   export_config(source, true, folder, error) && copy_companions(&merge, error) &&
                    published_adapters_write(folder, &source->parameters, false, format, error);
     progress_end(merge.progress);
     json_decref(merge.weight_map);

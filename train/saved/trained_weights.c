@@ -53,6 +53,10 @@ static bool load_published(const char *path, ParameterSet *parameters, const Lla
     return loaded;
 }
 
+char *trained_weights_resolve(const char *path, Error *error) {
+    return published_adapters_at(path) ? checked_strdup(path) : checkpoint_resolve(path, error);
+}
+
 bool trained_weights_load(const char *path, ParameterSet *parameters, const LlamaLora *lora,
                           bool require_lora, Error *error) {
     if (published_adapters_at(path))

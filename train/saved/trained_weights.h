@@ -5,6 +5,10 @@
 #include "models/language/lora.h"
 #include "train/config/config.h"
 
+/// The path itself, or that of the newest intact checkpoint in a folder of checkpoints. NULL on
+/// failure; the caller frees it.
+char *trained_weights_resolve(const char *path, Error *error);
+
 /// Reads them into the registered parameters. lora: the model's, NULL if it has none; what is
 /// stored must then be LoRA of the same rank, scaling and modules. With `require_lora` it must be
 /// there, else LoRA parameters that are not stored keep their values. LoRA is passed over where the

@@ -3,6 +3,7 @@
 #include "models/weights.h"
 #include "ops/kernels.h"
 #include "train/group/core_count.h"
+#include "train/saved/trained_normalization.h"
 #include "train/saved/trained_weights.h"
 
 #include <stdio.h>
@@ -40,9 +41,9 @@ bool model_setup_open_device(const Config *config, const ProcessGroup *group, Mo
                                  "%s. With training.device: cpu the processor computes",
                                  reason.message);
     }
-    bool speaks = !group || process_rank(group) == 0;
-    weights_on_warning(speaks ? warn : NULL);
-    if (speaks) fprintf(stderr, "computing on %s\n", setup->device->name);
+    setup->speaks = !group || process_rank(group) == 0;
+    weights_on_warning(setup->speaks ? warn : NULL);
+    if (setup->speaks) fprintf(stderr, "computing on %s\n", setup->device->name);
     return true;
 }
 
@@ -134,9 +135,20 @@ void model_setup_close(ModelSetup *setup) {
     *setup = (ModelSetup){0};
 }
 
+bool model_setup_load_weights(const Config *config, const char *key, const char *path,
+                              bool require_lora, ModelSetup *setup, Error *error) {
+    char *resolved = trained_weights_resolve(path, error);
+    bool ok =
+        resolved &&
+        (config->training.accept_changes ||
+         trained_normalization_check(config, resolved, setup->speaks ? stderr : NULL, error)) &&
+        trained_weights_load(resolved, &setup->parameters, setup->model->lora, require_lora, error);
+    free(resolved);
+    return ok || error_context(error, "%s", key);
+}
+
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error) {
     return !config->eval.checkpoint ||
-           trained_weights_load(config->eval.checkpoint, &setup->parameters, setup->model->lora,
-                                config->lora.lora_enable, error) ||
-           error_context(error, "eval.checkpoint");
+           model_setup_load_weights(config, "eval.checkpoint", config->eval.checkpoint,
+                                    config->lora.lora_enable, setup, error);
 }

@@ -12,6 +12,8 @@ typedef struct ModelSetup {
     Tokenizer *tokenizer;
     /// its system message is the configuration's
     ConversationFormat format;
+    /// of several processes one says what all know
+    bool speaks;
 } ModelSetup;
 
 /// Reads everything that the configuration names and initialises the trained parts from `seed`. The
@@ -36,7 +38,13 @@ const char *model_setup_key_of_option(const char *option);
 /// What it says about conversations, for a model whose images become that many tokens.
 ConversationFormat model_setup_format(const Config *config, int num_visual_tokens);
 
-/// Reads the weights of eval.checkpoint (train/saved/trained_weights.h) into the parameters;
+/// Reads the weights that a key names (train/saved/trained_weights.h) into the parameters. They
+/// must have been trained on pictures as the configuration makes them
+/// (trained_normalization_check()), unless training.accept_changes is set.
+bool model_setup_load_weights(const Config *config, const char *key, const char *path,
+                              bool require_lora, ModelSetup *setup, Error *error);
+
+/// Reads those of eval.checkpoint;
 /// nothing to do where it is null. LoRA weights must be there if lora.lora_enable, and are passed
 /// over if not.
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);

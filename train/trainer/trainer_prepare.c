@@ -6,7 +6,6 @@
 #include "ops/kernels.h"
 #include "train/log/run_record.h"
 #include "train/saved/resume_check.h"
-#include "train/saved/trained_weights.h"
 #include "train/trainer/schedule.h"
 #include "train/trainer/trainer_parts.h"
 #include "train/trainer/training_check.h"
@@ -129,10 +128,8 @@ static bool count_steps(Trainer *trainer, Error *error) {
 
 static bool load_initial_adapters(Trainer *trainer, Error *error) {
     const char *from = trainer->config->adapters;
-    return !from ||
-           trained_weights_load(from, &trainer->setup.parameters, trainer->setup.model->lora, false,
-                                error) ||
-           error_context(error, "model.adapters");
+    return !from || model_setup_load_weights(trainer->config, "model.adapters", from, false,
+                                             &trainer->setup, error);
 }
 
 /// Before anything is loaded: a changed setting explains why something does not fit.
