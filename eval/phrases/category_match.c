@@ -8,7 +8,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { MOST_SENSES = 4, MOST_STEPS = 7, MOST_ABOVE = 4, MOST_VISITED = 256, MOST_WORDS = 3 };
+enum { MOST_SENSES = 2, MOST_STEPS = 7, MOST_ABOVE = 4, MOST_VISITED = 256, MOST_WORDS = 3 };
 
 static const CategoryMatch NO_CATEGORY = {-1, 0, "none"};
 static const float HEAD_SCORE = 0.6f, WORDNET_SCORE = 0.95f, NEXT_SENSE = 0.8f, STEP_UP = 0.9f;
@@ -23,6 +23,7 @@ typedef struct Category {
     NounForms forms;
     /// of its last word, if it has several; else none
     NounForms head_forms;
+    /// its most frequent one, if it has any
     Senses senses;
 } Category;
 
@@ -57,6 +58,7 @@ CategoryMatcher *category_matcher_new(const char *const *names, int count,
         category->forms = noun_forms(names[i], strlen(names[i]));
         if (last) category->head_forms = noun_forms(last + 1, strlen(last + 1));
         category->senses = senses_of(matcher, &category->forms);
+        if (category->senses.count > 1) category->senses.count = 1;
     }
     return matcher;
 }
@@ -80,28 +82,27 @@ static void keep_better(CategoryMatch *best, int category, float score, const ch
     if (is_better) *best = (CategoryMatch){category, score, rule};
 }
 
-/// A sense's score for every allowed category that has it among its own.
-static void match_sense(const CategoryMatcher *matcher, uint32_t sense, float score, int steps,
-                        const bool *allowed, CategoryMatch *best) {
+/// Gives the score to every allowed category that has this sense.
+static void match_sense(const CategoryMatcher *matcher, uint32_t sense, float score,
+                        const char *rule, const bool *allowed, CategoryMatch *best) {
     for (int c = 0; c < matcher->count; c++) {
         const Senses *senses = &matcher->categories[c].senses;
-        float own = score;
-        for (int i = 0; i < senses->count; i++, own *= NEXT_SENSE)
-            if (senses->items[i] == sense && (!allowed || allowed[c]))
-                keep_better(best, c, own, steps ? "hypernym" : "synonym");
+        const bool is_same = senses->count > 0 && senses->items[0] == sense;
+        if (is_same && (!allowed || allowed[c])) keep_better(best, c, score, rule);
     }
 }
 
 /// Goes from a sense upwards, level by level, every sense once.
-static void climb(const CategoryMatcher *matcher, uint32_t sense, float score, const bool *allowed,
-                  CategoryMatch *best) {
+static void match_above(const CategoryMatcher *matcher, uint32_t sense, const bool *allowed,
+                        CategoryMatch *best) {
     uint32_t visited[MOST_VISITED] = {sense};
     int begin = 0, end = 1;
+    float score = WORDNET_SCORE;
     for (int steps = 0; steps <= MOST_STEPS && begin < end; steps++, score *= STEP_UP) {
         const int behind = end;
         for (; begin < behind; begin++) {
             uint32_t above[MOST_ABOVE];
-            match_sense(matcher, visited[begin], score, steps, allowed, best);
+            if (steps) match_sense(matcher, visited[begin], score, "hypernym", allowed, best);
             const int count =
                 wordnet_hypernyms(matcher->wordnet, visited[begin], above, MOST_ABOVE);
             for (int i = 0; i < count && end < MOST_VISITED; i++) {
@@ -141,7 +142,8 @@ CategoryMatch category_of_phrase(const CategoryMatcher *matcher, const char *phr
         has_senses = senses.count > 0;
         float score = WORDNET_SCORE;
         for (int i = 0; i < senses.count; i++, score *= NEXT_SENSE)
-            climb(matcher, senses.items[i], score, allowed, &best);
+            match_sense(matcher, senses.items[i], score, "synonym", allowed, &best);
+        if (has_senses) match_above(matcher, senses.items[0], allowed, &best);
     }
     for (int c = 0; c < matcher->count; c++)
         if ((!allowed || allowed[c]) && is_same_noun(&root, &matcher->categories[c].head_forms))

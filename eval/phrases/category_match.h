@@ -33,9 +33,10 @@ bool category_matcher_has_wordnet(const CategoryMatcher *matcher);
 /// count; NULL: all.
 ///
 ///   name      1.0  the phrase's last words are the name, or its plural ("two traffic lights")
-///   synonym   0.95 0.8^(a + b): sense a of the phrase's last words is sense b of the name
-///             (0 the most frequent), at most 4 senses of each
-///   hypernym  0.95 0.8^(a + b) 0.9^d: the name's sense lies d <= 7 steps above ("taxi": car)
+///   synonym   0.95 or 0.76: the most frequent sense of the phrase's last words, or the next, is
+///             the most frequent sense of the name ("sofa": couch)
+///   hypernym  0.95 0.9^d: the name's most frequent sense lies d <= 7 steps above that of the last
+///             words ("taxi": car); rarer senses mislead (a "computer" is also a person)
 ///   head      0.6  the root is the last word of a name of several ("table": dining table)
 ///
 /// The last words are as many, up to three, as are a name or stand in WordNet: a "hot dog" is no

@@ -3,8 +3,8 @@
 ///
 /// A small network learned from spaCy's own chunks (en_core_web_sm 3.8) on captions, long
 /// descriptions and prose; tests/parity/noun_chunks/train.py made its weights, which are part of
-/// the program.
-/// The same text gives the same chunks on every machine.
+/// the program. tests/parity/README.md says how far it agrees; spaCy itself is chunk_command.h. The
+/// same text gives the same chunks on every machine.
 #pragma once
 #include <stddef.h>
 
@@ -21,7 +21,7 @@ typedef struct NounChunkList {
     int count, capacity;
 } NounChunkList;
 
-/// Opens the chunker once for many texts: some 4 MiB. It is not written to later, and may be used
+/// Opens the chunker once for many texts: some 2 MiB. It is not written to later, and may be used
 /// by several threads at once. The caller frees it.
 typedef struct NounChunker NounChunker;
 NounChunker *noun_chunker_new(void);
@@ -31,5 +31,7 @@ void noun_chunker_free(NounChunker *chunker);
 /// '?', and so do zeros. Needs at most some 70 bytes of memory for a byte of text. The caller frees
 /// the list.
 NounChunkList noun_chunks_find(const NounChunker *chunker, const char *text, size_t length);
+
+/// For those who find chunks in another way.
 void noun_chunks_append(NounChunkList *list, NounChunk chunk);
 void noun_chunks_free(NounChunkList *list);

@@ -129,7 +129,7 @@ int wordnet_hypernyms(const WordNet *wordnet, uint32_t sense, uint32_t *above, i
         const long offset = number_of(next_field(&line), 10);
         next_field(&line); // part of speech
         next_field(&line); // which words of the two
-        if (offset >= 0 && symbol.at < symbol.end && *symbol.at == '@')
+        if (offset >= 0 && symbol.end - symbol.at == 1 && *symbol.at == '@')
             above[count++] = (uint32_t)offset;
     }
     return count;

@@ -19,6 +19,7 @@ void wordnet_close(WordNet *wordnet);
 /// `most`; returns their number, 0 for a word that it has not. A sense is its offset in data.noun.
 int wordnet_senses(const WordNet *wordnet, const char *noun, uint32_t *senses, int most);
 
-/// The senses directly above one, at most `most` of them; instances count as kinds ("Paris" is a
-/// city). 0 at the top, and where the file is not what it should be.
+/// The senses directly above one, at most `most` of them; 0 at the top, where the file is not what
+/// it should be, and above what has a name of its own (an instance): the writer Grass is no reason
+/// to take grass for a person.
 int wordnet_hypernyms(const WordNet *wordnet, uint32_t sense, uint32_t *above, int most);
