@@ -1,7 +1,7 @@
 """Noun chunks as spaCy sees them, as labels of tokens, kept in numpy archives.
 
 Labels: 0 outside of any chunk, 1 first token of a chunk, 2 further token of a chunk. A chunk's root is its last token
-(of spaCy's English chunks all but a few in ten thousand; `roots_elsewhere` counts the others).
+(of more than a million of spaCy's chunks every one; `roots_elsewhere` counts those that are not).
 """
 import numpy
 import spacy
