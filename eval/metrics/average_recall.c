@@ -1,9 +1,6 @@
 #include "eval/metrics/average_recall.h"
 
-#include "autograd/error.h"
-
 #include <math.h>
-#include <stdlib.h>
 
 const char *const PHRASE_SUBSET_NAMES[NUM_PHRASE_SUBSETS] = {"all", "things", "stuff", "singular",
                                                              "plural"};
@@ -30,47 +27,36 @@ static uint32_t weight_of(const PhraseOverlaps *all, int i, const uint32_t *time
     return times ? times[phrase->image] : 1;
 }
 
-double average_recall(const void *context, const uint32_t *times) {
-    const PhraseOverlaps *all = context;
+static double mean_over(const PhraseOverlaps *all, const uint32_t *times,
+                        double (*value)(double iou)) {
     double sum = 0;
     int64_t count = 0;
     for (int i = 0; i < all->count; i++) {
         const uint32_t n = weight_of(all, i, times);
-        sum += n * all->items[i].iou;
+        if (n) sum += n * value(all->items[i].iou);
         count += n;
     }
     return count ? sum / (double)count : NAN;
 }
 
-typedef struct WeightedIou {
-    double iou;
-    uint32_t weight;
-} WeightedIou;
+static double identity(double iou) { return iou; }
 
-static int by_iou(const void *a, const void *b) {
-    const double x = ((const WeightedIou *)a)->iou, y = ((const WeightedIou *)b)->iou;
-    return x < y ? -1 : x > y;
+double average_recall(const void *context, const uint32_t *times) {
+    return mean_over(context, times, identity);
+}
+
+/// How wide the rectangles are, together, in which a phrase of that IoU counts as found: those
+/// whose left threshold is at most the IoU. The last threshold only ends the last rectangle.
+static double published_width(double iou) {
+    enum { THRESHOLDS = 100000 };
+    const double step = 0.00001;
+    int last = (int)(iou / step);
+    while (last > 0 && last * step > iou) last--;
+    while ((last + 1) * step <= iou) last++;
+    const int rectangles = last + 1 < THRESHOLDS - 1 ? last + 1 : THRESHOLDS - 1;
+    return rectangles * step;
 }
 
 double average_recall_published(const void *context, const uint32_t *times) {
-    enum { STEPS = 100000 };
-    const double step = 0.00001;
-    const PhraseOverlaps *all = context;
-    WeightedIou *phrases = checked_malloc(((size_t)all->count + 1) * sizeof *phrases);
-    int64_t count = 0, left;
-    double area = 0;
-    for (int i = 0; i < all->count; i++) {
-        phrases[i] = (WeightedIou){all->items[i].iou, weight_of(all, i, times)};
-        count += phrases[i].weight;
-    }
-    qsort(phrases, (size_t)all->count, sizeof *phrases, by_iou);
-    left = count;
-    // The last threshold only ends the last rectangle.
-    for (int k = 0, at = 0; count && k < STEPS - 1; k++) {
-        const double threshold = k * step;
-        while (at < all->count && phrases[at].iou < threshold) left -= phrases[at++].weight;
-        area += ((k + 1) * step - threshold) * ((double)left / (double)count);
-    }
-    free(phrases);
-    return count ? area : NAN;
+    return mean_over(context, times, published_width);
 }

@@ -10,6 +10,7 @@
 /// One phrase's mask against its truth.
 typedef struct PhraseOverlap {
     int image;
+    /// 0 to 1
     double iou;
     bool is_thing, is_plural;
 } PhraseOverlap;

@@ -3,8 +3,7 @@
 /// [Lin et al. 2014, arXiv 1405.0312; cocodataset.org, "detection evaluation"]
 ///
 /// Matching is done once. The figures can then be had for the images as they are or for any
-/// multiset of them, in a few milliseconds: as if each image stood there as often as told, copies
-/// next to each other.
+/// multiset of them: as if each image stood there as often as told, copies next to each other.
 #pragma once
 #include "data/coco_mask.h"
 
