@@ -1,6 +1,7 @@
 #include "eval/attention/answer_store.h"
 
 #include "autograd/output/journal.h"
+#include "autograd/output/output_file.h"
 #include "eval/attention/answer_record.h"
 
 #include <dirent.h>
@@ -26,6 +27,7 @@ typedef struct Place {
 } Place;
 
 struct AnswerStore {
+    char *folder;
     json_t *asked_with;
     StoreFile *files;
     int num_files;
@@ -170,6 +172,7 @@ static bool open_file(AnswerStore *store, const char *folder, const char *entry,
 
 AnswerStore *answer_store_open(const char *folder, const json_t *asked_with, Error *error) {
     AnswerStore *store = checked_calloc(1, sizeof *store);
+    store->folder = checked_strdup(folder);
     if (asked_with) store->asked_with = json_deep_copy(asked_with);
     struct dirent **entries = NULL;
     int count = scandir(folder, &entries, NULL, alphasort);
@@ -193,6 +196,7 @@ AnswerStore *answer_store_open_dumps(const char *folder, const DumpOptions *opti
     if (!dumps) return NULL;
     AnswerStore *store = checked_calloc(1, sizeof *store);
     store->dumps = dumps;
+    store->folder = checked_strdup(folder);
     return store;
 }
 
@@ -207,6 +211,7 @@ void answer_store_close(AnswerStore *store) {
     for (int64_t i = 0; i < store->count; i++) free(store->places[i].id);
     free(store->places);
     free(store->files);
+    free(store->folder);
     json_decref(store->asked_with);
     free(store);
 }
@@ -215,6 +220,8 @@ const json_t *answer_store_asked_with(const AnswerStore *store) {
     if (store->dumps) return official_dumps_asked_with(store->dumps);
     return store->num_files ? store->asked_with : NULL;
 }
+
+const char *answer_store_folder(const AnswerStore *store) { return store->folder; }
 
 int64_t answer_store_count(const AnswerStore *store) {
     return store->dumps ? official_dumps_count(store->dumps) : store->count;
@@ -240,7 +247,8 @@ bool answer_store_has(const AnswerStore *store, const char *id) {
 bool answer_store_read(const AnswerStore *store, const char *id, Answer *answer, Error *error) {
     if (store->dumps) return official_dumps_read(store->dumps, id, NULL, answer, error);
     const Place *place = place_of(store, id);
-    if (!place) return error_set(error, "no answer to item '%s' is stored", id);
+    if (!place)
+        return error_set(error, "no answer to item '%s' is stored in %s", id, store->folder);
     const StoreFile *file = &store->files[place->file];
     if (file->state) return answer_from_state(file->state, place->number, answer, error);
     size_t size;
@@ -318,6 +326,7 @@ static bool pack_journal(const char *folder, int round, int process, Error *erro
     Journal *journal = journal_open(from, false, error);
     bool ok = journal != NULL;
     if (ok && journal_count(journal) > 1) { // one without answers says nothing
+        output_remove_remains(to);          // of a kill while it was packed before
         StateWriter *writer = state_create(to, error);
         ok = writer && pack_records(journal, from, writer, error);
         if (ok)

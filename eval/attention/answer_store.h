@@ -35,6 +35,7 @@ AnswerStore *answer_store_open(const char *folder, const json_t *asked_with, Err
 AnswerStore *answer_store_open_dumps(const char *folder, const DumpOptions *options, Error *error);
 void answer_store_close(AnswerStore *store);
 
+const char *answer_store_folder(const AnswerStore *store);
 /// What the answers were asked with; NULL in an empty store. The store's.
 const json_t *answer_store_asked_with(const AnswerStore *store);
 int64_t answer_store_count(const AnswerStore *store);

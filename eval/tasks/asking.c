@@ -3,20 +3,6 @@
 #include "autograd/stop_request.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-int64_t evaluation_items(const Task *task, const void *data, const EvaluationOptions *evaluation) {
-    int64_t count = task->count(data), images = 0, last = -1;
-    if (evaluation->samples < 0) return count;
-    for (int64_t i = 0; i < count; i++) {
-        TaskItem item = {0};
-        task->item(data, i, &item);
-        images += item.image != last;
-        last = item.image;
-        if (images > evaluation->samples) return i;
-    }
-    return count;
-}
 
 int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, int64_t *count) {
     int64_t all = evaluation_items(options->task, options->data, options->evaluation), last = -1,
@@ -32,21 +18,6 @@ int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, 
         if (dealt % options->num_processes == options->process) items[(*count)++] = i;
     }
     return items;
-}
-
-bool evaluation_read_image(const EvaluationOptions *evaluation, const TaskItem *item, Image *image,
-                           Error *error) {
-    char *path = format_string("%s/%s", evaluation->image_folder, item->file_name);
-    bool ok = image_read(path, image, error);
-    if (ok && item->height && (image->width != item->width || image->height != item->height)) {
-        ok =
-            error_set(error, "%s is %d x %d pixels, but the annotations of image %s say %d x %d",
-                      path, image->width, image->height, item->image_id, item->width, item->height);
-        image_free(image);
-        *image = (Image){0};
-    }
-    free(path);
-    return ok;
 }
 
 /// A batch: its items, and their pictures, each once.

@@ -3,7 +3,7 @@
 #pragma once
 #include "eval/attention/answer_store.h"
 #include "eval/attention/answers.h"
-#include "eval/tasks/evaluation.h"
+#include "eval/tasks/items.h"
 
 /// How long an evaluation's half has been going on: items done by this process, and in all.
 typedef struct EvaluationProgress {
@@ -27,9 +27,6 @@ typedef struct AskingOptions {
     EvaluationProgress progress;
 } AskingOptions;
 
-/// How many items are evaluated: those of the first evaluation->samples images.
-int64_t evaluation_items(const Task *task, const void *data, const EvaluationOptions *evaluation);
-
 /// Items that have no answer in the store yet: indices, owned by the caller. With num_processes > 1
 /// those of this process: images are dealt out one by one.
 int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, int64_t *count);
@@ -37,8 +34,3 @@ int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, 
 /// Asks the items [count] and writes their answers. On failure, or when the program is asked to
 /// stop, what was answered before is in the store.
 bool asking_run(const AskingOptions *options, const int64_t *items, int64_t count, Error *error);
-
-/// Reads an item's picture below the folder of images; it must have the size that the annotations
-/// say.
-bool evaluation_read_image(const EvaluationOptions *evaluation, const TaskItem *item, Image *image,
-                           Error *error);

@@ -165,6 +165,23 @@ void verdicts_free(json_t **verdicts, int64_t count) {
     free(verdicts);
 }
 
+bool judging_check_answers(const JudgingOptions *options, Error *error) {
+    int64_t count = evaluation_items(options->task, options->data, options->evaluation), there = 0;
+    char first[sizeof((TaskItem *)0)->id] = "";
+    if (answer_store_dumps(options->store)) return true; // they say which file is missing
+    for (int64_t i = 0; i < count; i++) {
+        TaskItem item = {0};
+        options->task->item(options->data, i, &item);
+        bool has = answer_store_has(options->store, item.id);
+        if (!has && there == i) memcpy(first, item.id, sizeof first);
+        there += has;
+    }
+    return there == count ||
+           error_set(error, "%s: %lld of %lld items have no answer there, the first is '%s'",
+                     answer_store_folder(options->store), (long long)(count - there),
+                     (long long)count, first);
+}
+
 // ---- judging
 
 /// The picture under judgement.
@@ -216,6 +233,25 @@ static bool fits(const Answer *answer, const TaskItem *item, const Image *pictur
                      picture->width, picture->height);
 }
 
+static bool are_within(const char *key, const int *chosen, int count, int there, Error *error) {
+    for (int i = 0; i < count; i++)
+        if (chosen[i] < 0 || chosen[i] >= there)
+            return error_set(error,
+                             "%s: %d is not there: the stored answers have %d, counted from 0", key,
+                             chosen[i], there);
+    return true;
+}
+
+/// The layers and heads that are looked at are there.
+static bool has_maps(const Answer *answer, const GroundingOptions *grounding, const TaskItem *item,
+                     Error *error) {
+    if (!answer->maps)
+        return error_set(error, "the answer to item %s has no attention maps", item->id);
+    return are_within("eval.layers", grounding->layers, grounding->num_layers, answer->layers,
+                      error) &&
+           are_within("eval.heads", grounding->heads, grounding->num_heads, answer->heads, error);
+}
+
 static json_t *judge_item(const JudgingOptions *options, int64_t index, Seen *seen, Error *error) {
     TaskItem item = {0};
     Answer answer;
@@ -225,9 +261,9 @@ static json_t *judge_item(const JudgingOptions *options, int64_t index, Seen *se
         return NULL;
     json_t *verdict = NULL;
     Judge judge = {options->evaluation, options->segmenter, options->phrases, &seen->picture};
-    if (options->task->looks && !answer.maps)
-        error_set(error, "the answer to item %s has no attention maps", item.id);
-    else if (fits(&answer, &item, &seen->picture, error))
+    if ((!options->task->looks ||
+         has_maps(&answer, &options->evaluation->grounding, &item, error)) &&
+        fits(&answer, &item, &seen->picture, error))
         verdict = options->task->judge(options->data, index, &judge, &answer, error);
     if (verdict) {
         json_t *whole =
@@ -241,40 +277,46 @@ static json_t *judge_item(const JudgingOptions *options, int64_t index, Seen *se
     return verdict;
 }
 
-static bool append(Journal *journal, const json_t *verdict, Error *error) {
+/// This process's journal, made with its first verdict: one that is made and removed again would
+/// come and go while other processes read the folder.
+typedef struct OwnJournal {
+    char *path;
+    Journal *journal;
+} OwnJournal;
+
+static bool open_journal(const JudgingOptions *options, OwnJournal *own, Error *error) {
+    own->path = journal_path(options, options->process);
+    own->journal = journal_open(own->path, true, error);
+    if (!own->journal) return false;
+    char *judged_with = judged_with_text(options);
+    bool ok = journal_count(own->journal) > 0 ||
+              journal_append(own->journal, judged_with, strlen(judged_with), error);
+    free(judged_with);
+    return ok;
+}
+
+static bool append(const JudgingOptions *options, OwnJournal *own, const json_t *verdict,
+                   Error *error) {
+    if (!own->journal && !open_journal(options, own, error)) return false;
     char *text = json_dumps(verdict, JSON_COMPACT);
-    bool ok = journal_append(journal, text, strlen(text), error);
+    bool ok = journal_append(own->journal, text, strlen(text), error);
     free(text);
     return ok;
 }
 
-static Journal *open_journal(const JudgingOptions *options, Error *error) {
-    char *path = journal_path(options, options->process), *judged_with = judged_with_text(options);
-    Journal *journal = journal_open(path, true, error);
-    if (journal && !journal_count(journal) &&
-        !journal_append(journal, judged_with, strlen(judged_with), error)) {
-        journal_close(journal);
-        journal = NULL;
-    }
-    free(path);
-    free(judged_with);
-    return journal;
-}
-
-/// One without verdicts is removed.
-static void close_journal(const JudgingOptions *options, Journal *journal) {
-    char *path = journal_path(options, options->process);
-    if (journal && journal_count(journal) < 2) unlink(path);
-    journal_close(journal);
-    free(path);
+/// One without verdicts, of a full disk, is removed.
+static void close_journal(OwnJournal *own) {
+    if (own->journal && journal_count(own->journal) < 2) unlink(own->path);
+    journal_close(own->journal);
+    free(own->path);
 }
 
 bool judging_run(const JudgingOptions *options, Error *error) {
     Collected done;
     Seen seen = {.image = -1};
     if (!collect(options, &done, error)) return false;
-    Journal *journal = open_journal(options, error);
-    bool ok = journal != NULL;
+    OwnJournal journal = {0};
+    bool ok = true;
     int64_t dealt = -1, last = -1;
     for (int64_t i = 0; ok && i < done.count; i++) {
         TaskItem item = {0};
@@ -284,12 +326,12 @@ bool judging_run(const JudgingOptions *options, Error *error) {
         if (done.verdicts[i] || dealt % options->num_processes != options->process) continue;
         json_t *verdict = stop_requested() ? NULL : judge_item(options, i, &seen, error);
         if (!verdict && stop_requested()) stop_request_error(error);
-        ok = verdict && append(journal, verdict, error);
+        ok = verdict && append(options, &journal, verdict, error);
         json_decref(verdict);
         if (ok && options->progress.report)
             options->progress.report(options->progress.context, i + 1, done.count);
     }
-    close_journal(options, journal);
+    close_journal(&journal);
     image_free(&seen.picture);
     verdicts_free(done.verdicts, done.count);
     return ok;

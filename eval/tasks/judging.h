@@ -19,6 +19,8 @@ typedef struct JudgingOptions {
     EvaluationProgress progress;
 } JudgingOptions;
 
+/// Every item has an answer in the store.
+bool judging_check_answers(const JudgingOptions *options, Error *error);
 /// Judges this process's share of the items and appends the verdicts to its journal in the folder.
 /// All processes may do so at the same time, after one of them has called judging_clean().
 bool judging_run(const JudgingOptions *options, Error *error);

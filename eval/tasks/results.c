@@ -4,8 +4,9 @@
 #include "autograd/output/output_folder.h"
 #include "autograd/text/byte_buffer.h"
 #include "eval/pages/overlay.h"
-#include "eval/tasks/asking.h"
+#include "eval/tasks/items.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +15,36 @@
 
 enum { PICTURE_SIDE = 512 };
 
-static bool write_text(const char *folder, const char *name, const char *text, size_t size,
-                       Error *error) {
-    char *path = format_string("%s/%s", folder, name);
-    bool ok = output_whole_file(path, text, size, error);
-    free(path);
-    return ok;
+// ---- what kills left half-written
+
+/// In a folder that is the evaluation's own.
+static void remove_remains_in(const char *folder) {
+    struct dirent **entries = NULL;
+    int count = scandir(folder, &entries, NULL, NULL);
+    for (int i = 0; i < count; i++) {
+        const char *name = entries[i]->d_name, *suffix = strrchr(name, '.');
+        if (suffix && suffix > name) {
+            char *path = format_string("%s/%.*s", folder, (int)(suffix - name), name);
+            output_remove_remains(path);
+            free(path);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static void remove_remains(const char *folder) {
+    static const char *const FILES[] = {"items.jsonl", "results.json"}, *const FOLDERS[] = {
+                                                                            "pictures",
+                                                                            "predictions"};
+    for (int i = 0; i < 2; i++) {
+        char *file = format_string("%s/%s", folder, FILES[i]),
+             *below = format_string("%s/%s", folder, FOLDERS[i]);
+        output_remove_remains(file);
+        remove_remains_in(below);
+        free(file);
+        free(below);
+    }
 }
 
 // ---- pictures
@@ -89,6 +114,15 @@ static bool draw_pictures(const ResultsOptions *options, json_t *const *verdicts
     return true;
 }
 
+/// Pictures of an earlier judging that drew more of them.
+static void remove_further_pictures(const ResultsOptions *options, size_t number) {
+    for (bool there = true; there; number++) {
+        char *path = format_string("%s/pictures/%03zu.png", options->folder, number);
+        there = unlink(path) == 0;
+        free(path);
+    }
+}
+
 /// Pictures without results say nothing.
 static void remove_pictures(const ResultsOptions *options, const json_t *pictures) {
     for (size_t i = 0; i < json_array_size(pictures); i++) {
@@ -130,8 +164,7 @@ static void print_figures(const Figures *figures, const json_t *results, FILE *o
     }
 }
 
-static bool write_verdicts(const ResultsOptions *options, json_t *const *verdicts, int64_t count,
-                           Error *error) {
+static char *lines_of(json_t *const *verdicts, int64_t count) {
     ByteBuffer lines = {0};
     for (int64_t i = 0; i < count; i++) {
         char *line = json_dumps(verdicts[i], JSON_COMPACT);
@@ -139,9 +172,38 @@ static bool write_verdicts(const ResultsOptions *options, json_t *const *verdict
         byte_buffer_put_byte(&lines, '\n');
         free(line);
     }
-    bool ok =
-        write_text(options->folder, "items.jsonl", lines.data ? lines.data : "", lines.size, error);
-    byte_buffer_free(&lines);
+    byte_buffer_put_byte(&lines, '\0');
+    return byte_buffer_take(&lines);
+}
+
+static OutputFile *prepare(const char *folder, const char *name, const char *text, Error *error) {
+    char *path = format_string("%s/%s", folder, name);
+    OutputFile *file = output_create(path, error);
+    if (file && !output_write(file, text, strlen(text), error)) {
+        output_abandon(file);
+        file = NULL;
+    }
+    free(path);
+    return file;
+}
+
+/// items.jsonl and results.json go together: both are on the disk before one of them takes the
+/// place of what an earlier judging left.
+static bool write_both(const ResultsOptions *options, json_t *const *verdicts, int64_t count,
+                       const json_t *results, Error *error) {
+    char *lines = lines_of(verdicts, count),
+         *text = json_dumps(results, JSON_INDENT(1) | JSON_REAL_PRECISION(8));
+    OutputFile *items = prepare(options->folder, "items.jsonl", lines, error),
+               *figures = items ? prepare(options->folder, "results.json", text, error) : NULL;
+    bool ok = figures && output_commit(items, error);
+    if (ok)
+        ok = output_commit(figures, error);
+    else {
+        if (!figures) output_abandon(items); // a commit that failed has freed it
+        output_abandon(figures);
+    }
+    free(lines);
+    free(text);
     return ok;
 }
 
@@ -167,20 +229,18 @@ bool results_write(const ResultsOptions *options, json_t *const *verdicts, int64
     OutputFolder folder = {0};
     char *path = format_string("%s/pictures", options->folder);
     bool draws = options->task->looks && options->pictures > 0;
+    remove_remains(options->folder);
     bool ok = (!draws || (output_folder_make(&folder, path, error) &&
                           draw_pictures(options, verdicts, count, pictures, error))) &&
-              publish(options, verdicts, count, error) &&
-              write_verdicts(options, verdicts, count, error);
+              publish(options, verdicts, count, error);
     json_object_set(results, "pictures", pictures);
+    ok = ok && write_both(options, verdicts, count, results, error);
     if (ok) {
-        char *text = json_dumps(results, JSON_INDENT(1) | JSON_REAL_PRECISION(8));
-        ok = write_text(options->folder, "results.json", text, strlen(text), error);
-        free(text);
-    }
-    if (ok)
+        remove_further_pictures(options, json_array_size(pictures));
         print_figures(&figures, results, out);
-    else
+    } else {
         remove_pictures(options, pictures);
+    }
     output_folder_close(&folder, !ok);
     free(path);
     json_decref(pictures);

@@ -1,19 +1,23 @@
 #include "train/evaluation/evaluation_run.h"
 
 #include "autograd/clock.h"
+#include "autograd/output/output_file.h"
 #include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
 #include "autograd/tape.h"
 #include "eval/tasks/judging.h"
 #include "eval/tasks/results.h"
+#include "ops/kernels.h"
 #include "train/evaluation/evaluation_setup.h"
 #include "train/evaluation/evaluation_similarity.h"
+#include "train/group/replicas.h"
 #include "train/group/run_lock.h"
 #include "train/log/progress.h"
 #include "train/trainer/answer_setup.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /// An evaluation on one rank.
 typedef struct Evaluation {
@@ -38,6 +42,24 @@ static bool agree(const Evaluation *evaluation, bool ok, Error *error) {
 }
 
 static void sign_of_life(void *group) { process_group_progress(group); }
+
+/// Behind work without signs of life: one rank writes, the disk takes its time. A rank that has
+/// ended is noticed all the same.
+static bool agree_patiently(const Evaluation *evaluation, bool ok, Error *error) {
+    static const double PATIENCE = 24 * 3600;
+    process_group_set_timeout(evaluation->group, PATIENCE);
+    ok = agree(evaluation, ok, error);
+    process_group_set_timeout(evaluation->group,
+                              (double)evaluation->config->training.distributed_timeout);
+    return ok;
+}
+
+/// What may have been cut short by a request to stop.
+static bool unless_stopped(bool ok, Error *error) {
+    if (ok || !stop_requested()) return ok;
+    return error_set(error, "stopped on request: what was answered and judged is kept, and the "
+                            "same command goes on with the rest");
+}
 
 // ---- progress
 
@@ -65,12 +87,21 @@ static void bar_end(Bar *bar) {
 
 // ---- asking
 
-static bool open_model(Evaluation *evaluation, Error *error) {
-    if (!model_setup_open(evaluation->config, (uint64_t)evaluation->config->eval.seed,
-                          evaluation->group, &evaluation->model, error))
-        return false;
-    evaluation->has_model = evaluation->has_device = true;
-    return model_setup_load_checkpoint(evaluation->config, &evaluation->model, error);
+static bool open_device(Evaluation *evaluation, Error *error) {
+    char bus_id[GPU_BUS_ID_BYTES] = "";
+    evaluation->has_device =
+        model_setup_open_device(evaluation->config, evaluation->group, &evaluation->model, error);
+    if (!agree(evaluation, evaluation->has_device, error)) return false;
+    ops_cuda_bus_id(evaluation->model.device, bus_id);
+    return process_group_distinct_gpus(evaluation->group, bus_id, error) &&
+           replicas_compare_kernels(evaluation->group, evaluation->model.device, error);
+}
+
+static bool read_model(Evaluation *evaluation, Error *error) {
+    const Config *config = evaluation->config;
+    evaluation->has_model =
+        model_setup_read(config, (uint64_t)config->eval.seed, &evaluation->model, error);
+    return evaluation->has_model && model_setup_load_checkpoint(config, &evaluation->model, error);
 }
 
 static bool ask_items(Evaluation *evaluation, AskingOptions *options, const int64_t *items,
@@ -82,17 +113,24 @@ static bool ask_items(Evaluation *evaluation, AskingOptions *options, const int6
     if (!evaluation->task->looks) options->answers.generation.attention = NULL;
     Bar bar = bar_begin(evaluation, "asking", count);
     options->progress = (EvaluationProgress){show, &bar};
-    ok = asking_run(options, items, count, error);
+    ok = unless_stopped(asking_run(options, items, count, error), error);
     bar_end(&bar);
     return ok;
 }
 
-static bool reopen_store(Evaluation *evaluation, Error *error) {
-    answer_store_close(evaluation->store);
-    evaluation->store = NULL;
+static bool open_own_store(Evaluation *evaluation, Error *error) {
+    const Config *config = evaluation->config;
     evaluation->store =
-        answer_store_open(evaluation->answers_folder, evaluation->asked_with, error);
-    return agree(evaluation, evaluation->store != NULL, error);
+        evaluation_open_answers(config, evaluation->answers_folder, evaluation->asked_with, error);
+    if (!evaluation->store) return false;
+    return !config->eval.answers || answer_store_count(evaluation->store) ||
+           config_refuse(config, "eval.answers", error, "'%s' holds no answers",
+                         config->eval.answers);
+}
+
+static bool open_store(Evaluation *evaluation, Error *error) {
+    answer_store_close(evaluation->store);
+    return agree_patiently(evaluation, open_own_store(evaluation, error), error);
 }
 
 /// Asks what is not stored yet, each rank its share.
@@ -112,15 +150,17 @@ static bool ask(Evaluation *evaluation, Error *error) {
     double missing = (double)count;
     bool ok = process_group_sum(evaluation->group, &missing, 1, error);
     if (ok && missing > 0) {
-        ok = agree(evaluation, open_model(evaluation, error), error);
-        ok = ok && agree(evaluation, ask_items(evaluation, &options, items, count, error), error);
+        ok = open_device(evaluation, error) &&
+             agree_patiently(evaluation, !count || read_model(evaluation, error), error) &&
+             agree(evaluation, !count || ask_items(evaluation, &options, items, count, error),
+                   error);
     }
     free(items);
-    ok = ok && agree(evaluation,
-                     answer_store_pack(evaluation->answers_folder, options.process,
-                                       options.num_processes, error),
-                     error);
-    return ok && reopen_store(evaluation, error);
+    ok = ok && agree_patiently(evaluation,
+                               answer_store_pack(evaluation->answers_folder, options.process,
+                                                 options.num_processes, error),
+                               error);
+    return ok && open_store(evaluation, error);
 }
 
 // ---- judging
@@ -159,6 +199,7 @@ static bool open_similarity(Evaluation *evaluation, BertSimilarity **bert, Error
 
 static bool save_config(const Config *config, Error *error) {
     char *path = format_string("%s/config.yaml", config->eval.output_dir);
+    output_remove_remains(path); // of a kill
     bool ok = config_save(config, path, error);
     free(path);
     return ok;
@@ -188,7 +229,7 @@ static bool write_results(Evaluation *evaluation, const JudgingOptions *judging,
                                              : answer_store_asked_with(evaluation->store),
         .judged_with = judging->judged_with,
         .seconds = clock_seconds() - evaluation->started};
-    bool ok = save_config(config, error) && results_write(&options, verdicts, count, stdout, error);
+    bool ok = results_write(&options, verdicts, count, stdout, error) && save_config(config, error);
     verdicts_free(verdicts, count);
     bert_similarity_close(bert);
     if (ok) judging_remove_journals(judging);
@@ -205,22 +246,25 @@ static bool judge(Evaluation *evaluation, Error *error) {
                               .process = process_rank(evaluation->group),
                               .num_processes = process_count(evaluation->group)};
     const json_t *asked_with = answer_store_asked_with(evaluation->store);
-    evaluation_select_maps(config, asked_with, &evaluation->options.grounding);
     json_t *judged_with = evaluation_judged_with(config, asked_with);
     options.judged_with = judged_with;
-    bool ok = !is_first(evaluation) || judging_clean(&options, error);
-    ok = agree(evaluation, ok && open_tools(evaluation, &options, error), error);
+    bool ok = judging_check_answers(&options, error) &&
+              evaluation_select_maps(config, asked_with, &evaluation->options.grounding, error) &&
+              (!is_first(evaluation) || judging_clean(&options, error)) &&
+              open_tools(evaluation, &options, error);
+    ok = agree(evaluation, ok, error);
     if (ok) {
         Bar bar =
             bar_begin(evaluation, "judging",
                       evaluation_items(evaluation->task, evaluation->data, &evaluation->options));
         options.progress = (EvaluationProgress){show, &bar};
-        ok = agree(evaluation, judging_run(&options, error), error);
+        ok = agree(evaluation, unless_stopped(judging_run(&options, error), error), error);
         bar_end(&bar);
     }
     close_tools(&options);
-    ok = ok && agree(evaluation,
-                     !is_first(evaluation) || write_results(evaluation, &options, error), error);
+    ok = ok && agree_patiently(evaluation,
+                               !is_first(evaluation) || write_results(evaluation, &options, error),
+                               error);
     json_decref(judged_with);
     return ok;
 }
@@ -228,16 +272,21 @@ static bool judge(Evaluation *evaluation, Error *error) {
 // ---- the whole
 
 static bool check_items(const Evaluation *evaluation, Error *error) {
-    int64_t count = evaluation_items(evaluation->task, evaluation->data, &evaluation->options);
-    return count > 0 || config_refuse(evaluation->config, "eval.samples", error,
-                                      "there is nothing to evaluate: %lld items in %s, of which "
-                                      "none is taken",
-                                      (long long)evaluation->task->count(evaluation->data),
-                                      evaluation->config->eval.annotations);
+    const Task *task = evaluation->task;
+    const EvaluationOptions *options = &evaluation->options;
+    const Config *config = evaluation->config;
+    if (evaluation_items(task, evaluation->data, options) == 0)
+        return config_refuse(config, "eval.samples", error,
+                             "there is nothing to evaluate: %lld items in %s, of which none is "
+                             "taken",
+                             (long long)task->count(evaluation->data), config->eval.annotations);
+    bool sees = task->looks || !config->eval.answers;
+    return evaluation_check_ids(task, evaluation->data, options, error) &&
+           (!sees || evaluation_check_pictures(task, evaluation->data, options, error));
 }
 
-/// Annotations, and what is stored already; nothing is written.
-static bool open_all(Evaluation *evaluation, Error *error) {
+/// Annotations; nothing is written.
+static bool open_data(Evaluation *evaluation, Error *error) {
     const Config *config = evaluation->config;
     evaluation->options = evaluation_options(config);
     evaluation->data = evaluation->task->open(&evaluation->options, error);
@@ -245,17 +294,44 @@ static bool open_all(Evaluation *evaluation, Error *error) {
     evaluation->answers_folder = config->eval.answers
                                      ? format_string("%s", config->eval.answers)
                                      : format_string("%s/answers", config->eval.output_dir);
-    if (!config->eval.answers) {
-        evaluation->asked_with =
-            evaluation_asked_with(config, evaluation->task, evaluation->data, error);
-        if (!evaluation->asked_with) return false;
-    }
-    evaluation->store =
-        evaluation_open_answers(config, evaluation->answers_folder, evaluation->asked_with, error);
-    if (evaluation->store && config->eval.answers && !answer_store_count(evaluation->store))
-        return config_refuse(config, "eval.answers", error, "'%s' holds no answers",
-                             config->eval.answers);
-    return evaluation->store != NULL;
+    if (config->eval.answers) return true;
+    evaluation->asked_with =
+        evaluation_asked_with(config, evaluation->task, evaluation->data, error);
+    return evaluation->asked_with != NULL;
+}
+
+/// Settings, items and networks are the same on every rank.
+static bool is_one_job(const Evaluation *evaluation, Error *error) {
+    char *settings = config_to_yaml(evaluation->config),
+         *asked = json_dumps(evaluation->asked_with, JSON_COMPACT | JSON_ENCODE_ANY);
+    bool same = process_group_same(evaluation->group, "the configuration", settings,
+                                   strlen(settings), error) &&
+                (!asked || process_group_same(evaluation->group,
+                                              "what is asked (annotations, checkpoint, networks)",
+                                              asked, strlen(asked), error));
+    free(settings);
+    free(asked);
+    return same;
+}
+
+/// The folder, for this evaluation alone, before anything in it is looked at.
+typedef struct Folders {
+    OutputFolder output, answers;
+    RunLock *lock;
+} Folders;
+
+static bool take_folders(const Evaluation *evaluation, Folders *folders, Error *error) {
+    const Config *config = evaluation->config;
+    return output_folder_make(&folders->output, config->eval.output_dir, error) &&
+           (folders->lock = run_lock_take(config->eval.output_dir, error)) &&
+           (config->eval.answers ||
+            output_folder_make(&folders->answers, evaluation->answers_folder, error));
+}
+
+static void leave_folders(Folders *folders, bool has_failed) {
+    run_lock_release(folders->lock);
+    output_folder_close(&folders->answers, has_failed);
+    output_folder_close(&folders->output, has_failed);
 }
 
 static void close_all(Evaluation *evaluation) {
@@ -267,21 +343,14 @@ static void close_all(Evaluation *evaluation) {
 }
 
 static bool evaluate(Evaluation *evaluation, Error *error) {
-    const Config *config = evaluation->config;
-    OutputFolder folder = {0}, answers = {0};
-    RunLock *lock = NULL;
-    bool ok = agree(evaluation, open_all(evaluation, error), error);
-    if (ok && is_first(evaluation)) {
-        ok = output_folder_make(&folder, config->eval.output_dir, error) &&
-             (lock = run_lock_take(config->eval.output_dir, error)) &&
-             (config->eval.answers ||
-              output_folder_make(&answers, evaluation->answers_folder, error));
-    }
-    ok = agree(evaluation, ok, error);
-    ok = ok && (config->eval.answers || ask(evaluation, error)) && judge(evaluation, error);
-    run_lock_release(lock);
-    output_folder_close(&answers, !ok);
-    output_folder_close(&folder, !ok);
+    Folders folders = {0};
+    bool ok = agree_patiently(evaluation, open_data(evaluation, error), error) &&
+              is_one_job(evaluation, error);
+    ok = ok && agree(evaluation, !is_first(evaluation) || take_folders(evaluation, &folders, error),
+                     error);
+    ok = ok && open_store(evaluation, error) &&
+         (evaluation->config->eval.answers || ask(evaluation, error)) && judge(evaluation, error);
+    leave_folders(&folders, !ok);
     return ok;
 }
 

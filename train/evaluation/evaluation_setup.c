@@ -1,5 +1,8 @@
 #include "train/evaluation/evaluation_setup.h"
 
+#include "train/config/config_schema.h"
+
+#include <stdlib.h>
 #include <string.h>
 
 const Task *evaluation_task(const Config *config) {
@@ -83,11 +86,27 @@ static bool was(const json_t *asked_with, const char *key, const char *value) {
     return there && !strcmp(there, value);
 }
 
-void evaluation_select_maps(const Config *config, const json_t *asked_with,
-                            GroundingOptions *grounding) {
+/// Whether the key names nothing else than what was averaged when the answers were asked.
+static bool is_as_averaged(const Config *config, const char *key, const IntList *named,
+                           const json_t *asked_with, Error *error) {
+    char *value = config_format_value(config, &CONFIG_FIELDS[config_find_key(key)]);
+    bool same = !named->count || was(asked_with, key, value);
+    free(value);
+    const char *then = json_string_value(json_object_get(asked_with, key));
+    return same || config_refuse(config, key, error,
+                                 "the stored answers are means over %s = %s (eval.keep); other "
+                                 "ones are to be asked for",
+                                 key, then ? then : "something else");
+}
+
+bool evaluation_select_maps(const Config *config, const json_t *asked_with,
+                            GroundingOptions *grounding, Error *error) {
     const EvalSection *eval = &config->eval;
     bool heads = was(asked_with, "eval.keep", "heads"),
          layers = heads || was(asked_with, "eval.keep", "layers");
+    if ((!layers && !is_as_averaged(config, "eval.layers", &eval->layers, asked_with, error)) ||
+        (!heads && !is_as_averaged(config, "eval.heads", &eval->heads, asked_with, error)))
+        return false;
     if (layers) {
         grounding->layers = eval->layers.values;
         grounding->num_layers = eval->layers.count;
@@ -96,4 +115,5 @@ void evaluation_select_maps(const Config *config, const json_t *asked_with,
         grounding->heads = eval->heads.values;
         grounding->num_heads = eval->heads.count;
     }
+    return true;
 }

@@ -19,9 +19,10 @@ bool evaluation_require(const Config *config, Error *error);
 /// Everything but the model. The options refer to the configuration.
 EvaluationOptions evaluation_options(const Config *config);
 /// Answers whose layers and heads lie apart are judged by eval.layers and eval.heads; those that
-/// were averaged when they were asked are taken as they are. `asked_with`: the store's.
-void evaluation_select_maps(const Config *config, const json_t *asked_with,
-                            GroundingOptions *grounding);
+/// were averaged when they were asked are taken as they are, and that others are named is refused.
+/// `asked_with`: the store's.
+bool evaluation_select_maps(const Config *config, const json_t *asked_with,
+                            GroundingOptions *grounding, Error *error);
 
 /// The answers in a folder: our own, or of eval.answers also groundLMM's. asked_with:
 /// answer_store_open()'s. NULL on failure.

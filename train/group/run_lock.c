@@ -115,8 +115,7 @@ static bool refuse(const char *folder, const Holder *holder, Error *error) {
                                             holder->host, holder->started)
                             : checked_strdup("a process that did not say which");
     error_set(error,
-              "%s is in use by another run: %s; wait for it, end it, or choose another "
-              "training.output_dir",
+              "%s is in use by another run: %s; wait for it, end it, or choose another folder",
               folder, who);
     free(who);
     return false;
