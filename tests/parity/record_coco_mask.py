@@ -1,5 +1,11 @@
 #!/usr/bin/env python3
-"""Records how pycocotools rasterises polygons: prints tests/parity/data/coco_mask.h. Needs pycocotools and numpy."""
+"""Records how pycocotools rasterises polygons: prints tests/parity/data/coco_mask.h. Needs pycocotools and numpy.
+
+Argument: the folder refcoco_subset, whose annotations are recorded by the FNV-1a hash of their compressed masks, one a line, image after image."""
+import json
+import sys
+from pathlib import Path
+
 import numpy as np
 from pycocotools import mask
 
@@ -15,4 +21,19 @@ for i in range(12):
     r = mask.frPyObjects([p.flatten().tolist()], int(h), int(w))[0]
     counts = r["counts"].decode().replace("\\", "\\\\").replace('"', '\\"').replace("?", "\\?")
     print(f'    {{{h}, {w}, {n}, {{{", ".join(repr(float(v)) for v in p.flatten())}}}, "{counts}", {int(mask.area(r))}, {{{", ".join(str(float(v)) for v in mask.toBbox(r))}}}}},')
+print("};")
+
+print("\ntypedef struct RecordedInstances {\n    const char *name;\n    int count;\n    uint64_t hash;\n} RecordedInstances;\n")
+print("static const RecordedInstances recorded_instances[] = {")
+for name in ("refcoco", "refcoco+", "refcocog"):
+    instances = json.loads((Path(sys.argv[1]) / name / "instances.json").read_text())
+    count, value = 0, 0xcbf29ce484222325
+    for image in instances["images"]:
+        for annotation in instances["annotations"]:
+            if annotation["image_id"] != image["id"]: continue
+            runs = mask.frPyObjects(annotation["segmentation"], image["height"], image["width"])
+            if isinstance(runs, list): runs = mask.merge(runs)
+            for byte in runs["counts"] + b"\n": value = (value ^ byte) * 0x100000001b3 % 2 ** 64
+            count += 1
+    print(f'    {{"refcoco_subset/{name}/instances.json", {count}, 0x{value:016x}u}},')
 print("};")

@@ -23,3 +23,15 @@ static const RecordedPolygon recorded_polygons[] = {
     {31, 36, 7, {22.7, 18.31, 2.33, 13.54, 13.64, 22.55, 1.69, 4.21, 18.5, 12.25, 24.55, 9.8, 6.01, 30.23}, "R32n01WONa03^ONa04^OLb04]OM8NO:0F26FL6O45HK2085FK00;5GJL2>3GM:3EM=3AM`03_ONb061J\\O0e0O]O0b00_OOb00_OOb00_O0`00b;", 159, {3.0, 5.0, 21.0, 24.0}},
     {22, 28, 5, {3.13, 5.67, 9.06, 4.35, 15.12, 21.57, 2.48, 8.95, 19.18, 20.31}, "m223O=2CN<3DM;3EN94GL:3FM;2DO>OB1b00NN_O2a0NA0\?040o6", 56, {4.0, 4.0, 13.0, 17.0}},
 };
+
+typedef struct RecordedInstances {
+    const char *name;
+    int count;
+    uint64_t hash;
+} RecordedInstances;
+
+static const RecordedInstances recorded_instances[] = {
+    {"refcoco_subset/refcoco/instances.json", 148, 0x5f61ccbc93893fd0u},
+    {"refcoco_subset/refcoco+/instances.json", 148, 0x5f61ccbc93893fd0u},
+    {"refcoco_subset/refcocog/instances.json", 102, 0x89dda59090de72f0u},
+};

@@ -9,7 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autograd/fnv.h"
+#include "autograd/text/byte_buffer.h"
 #include "data/coco_annotations.h"
+#include "tests/parity/data/coco_mask.h"
+#include "tests/unit/shared_data.h"
 #include "tests/unit/temporary_folder.h"
 
 #define SQUARE "[[1, 1, 5, 1, 5, 5, 1, 5]]"
@@ -248,12 +252,33 @@ static void images_are_ordered_by_number_or_else_by_text(void **state) {
     assert_memory_equal(places, ((int[]){1, 3, 0, 2, 4}), sizeof places);
 }
 
+static void real_annotations_have_the_masks_of_pycocotools(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof recorded_instances / sizeof *recorded_instances; i++) {
+        CocoAnnotations all;
+        ByteBuffer text = {0};
+        Error error = {0};
+        if (!coco_annotations_read_all(shared_data(recorded_instances[i].name), &all, &error))
+            fail_msg("%s", error.message);
+        for (int k = 0; k < all.num_annotations; k++) {
+            char *counts = coco_mask_to_string(&all.annotations[k].mask);
+            byte_buffer_print(&text, "%s\n", counts);
+            free(counts);
+        }
+        assert_int_equal(all.num_annotations, recorded_instances[i].count);
+        assert_true(fnv1a(text.data, text.size) == recorded_instances[i].hash);
+        byte_buffer_free(&text);
+        coco_annotations_free(&all);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_may_be_written_as_floats_and_booleans),
         cmocka_unit_test(ids_may_have_any_number_of_digits),
         cmocka_unit_test(what_is_no_number_is_refused_with_the_annotation_and_what_stands_there),
         cmocka_unit_test(what_is_no_list_is_refused),
+        cmocka_unit_test(real_annotations_have_the_masks_of_pycocotools),
         cmocka_unit_test(crowds_areas_and_boxes_are_read_where_they_are_wanted),
         cmocka_unit_test(images_are_ordered_by_number_or_else_by_text),
         cmocka_unit_test(a_file_without_annotations_still_names_categories),
