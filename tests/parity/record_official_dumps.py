@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Records files as groundLMM's attention scripts leave them, and what its other scripts make of them: tests/parity/data/official_dumps/.
-Needs torch, numpy, sentencepiece and Pillow.
+Needs torch, numpy, sentencepiece, tokenizers and Pillow.
 
     images/, instances.json, refs(unc).p, captions.json, masks.json, png.json, panoptic.json, panoptic/    two pictures and what is true of them
     points/     answers as infer_attn.py writes them for models that see whole pictures (Qwen2.5-VL): grids of any form, no token in front
     res/        as infer_attn_res.py writes them for LLaVA: square grids of padded pictures, <s> in front of the answer
     png/        as infer_attn_png.py writes them: narratives that were read
+    qwen/       one of points with a tokenizer.json, tests/parity/data/tokenizers/qwen_2
     bad/        what none of them would leave
     expected.json   per file ids, text, the characters of each token (by decoding every prefix, as group_tokens() does) and maps, and the
                     points [x, y] by the scripts' steps: maps less their mean, group, bicubic to the padded square or the picture, crop, argmax
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import sentencepiece
+import tokenizers
 import torch
 from PIL import Image
 
@@ -36,7 +38,7 @@ def decode(ids):
     return tokenizer.decode([i for i in ids if i > 2])
 
 
-def spans(ids):
+def spans(ids, decode=decode):
     begin, end, length = [], [], 0
     for i in range(len(ids)):
         begin.append(length)
@@ -77,10 +79,10 @@ def point(maps, tokens, how, geometry, size):
     return [at % width, at // width]
 
 
-def record(folder, name, ids, saved, points):
+def record(folder, name, ids, saved, points, decode=decode):
     (OUT / folder).mkdir(exist_ok=True)
     torch.save(saved, OUT / folder / f"{name}.pth")
-    begin, end = spans(ids)
+    begin, end = spans(ids, decode)
     expected.setdefault(folder, {})[name] = {
         "ids": ids, "text": decode(ids), "begin": begin, "end": end, "shape": list(saved["attentions"].shape),
         "maps": saved["attentions"].float().flatten().tolist(), "groups": saved.get("token_groups"), "points": points}
@@ -203,5 +205,15 @@ bad = {
 for name, saved in bad.items():
     torch.save(saved, OUT / "bad" / f"{name}.pth")
 torch.save(good, OUT / "bad" / "good.pth")
+
+# qwen2_5vl.py: no token begins a sequence
+folder = HERE / "data" / "tokenizers" / "qwen_2"
+qwen = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+end = qwen.token_to_id(json.loads((folder / "tokenizer_config.json").read_text())["eos_token"])
+ids = qwen.encode("A small red ring stands beside the window; caf\u00e9, that's 12!", add_special_tokens=False).ids + [end]
+maps = generated_maps(len(ids), 4, 6).float()
+record("qwen", "a", ids, {"answer": qwen.decode(ids).strip(), "sequences": torch.tensor(ids), "attentions": maps, "image_file": "a.jpg"}, [],
+       lambda ids: qwen.decode(ids, skip_special_tokens=True))
+
 (OUT / "png.json").write_text(json.dumps(narratives))
 (OUT / "expected.json").write_text(json.dumps(expected))
