@@ -186,7 +186,7 @@ static void what_is_wrong_is_told_with_its_place(void **state) {
 static void damaged_files_are_errors(void **state) {
     (void)state;
     uint32_t random = 1;
-    for (int trial = 0; trial < 2000; trial++) {
+    for (int trial = 0; trial < 400; trial++) {
         FileBytes references = {0}, instances = {0};
         file_bytes_put(&references, "(l" REFERENCE ".", strlen("(l" REFERENCE "."));
         file_bytes_put(&instances, GOOD, strlen(GOOD));
