@@ -31,9 +31,9 @@ typedef struct ClipVision {
 ClipVision *clip_vision_load(const char *directory, Device *device, DType dtype, Error *error);
 void clip_vision_free(ClipVision *clip);
 
-/// An image [B,S,S,3] in [-1,1] to what the tower sees: resized (bilinear, no antialias) to its
-/// size, its mean and standard deviation. Computed in FLOAT32; returns [B,image_size,image_size,3]
-/// of the tower's type.
+/// An image [B,S,S,3], its numbers taken for pixels in [-1,1], to what the tower sees: resized
+/// (bilinear, no antialias) to its size, its mean and standard deviation. Computed in FLOAT32;
+/// returns [B,image_size,image_size,3] of the tower's type.
 Tensor *clip_preprocess(const ClipVision *clip, Tensor *image);
 
 /// pixels [B,image_size,image_size,3] from clip_preprocess(); returns [B,N,C], without the class

@@ -44,7 +44,6 @@ ConversationFormat model_setup_format(const Config *config, int num_visual_token
 bool model_setup_load_weights(const Config *config, const char *key, const char *path,
                               bool require_lora, ModelSetup *setup, Error *error);
 
-/// Reads those of eval.checkpoint;
-/// nothing to do where it is null. LoRA weights must be there if lora.lora_enable, and are passed
-/// over if not.
+/// Reads those of eval.checkpoint; nothing to do where it is null. LoRA weights must be there if
+/// lora.lora_enable, and are passed over if not.
 bool model_setup_load_checkpoint(const Config *config, ModelSetup *setup, Error *error);
