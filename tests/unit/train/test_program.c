@@ -64,6 +64,7 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
     (void)state;
     write_text("empty.json", "[]");
     write_text("broken.json", "[{\"id\": \"a\", ");
+    write_text("cut.json", "{\"images\": [{\"id\": 1, ");
     write_text("ghost.json", "[{\"id\": \"g\", \"image\": \"ghost.png\", \"conversations\": "
                              "[{\"from\": \"human\", \"value\": \"<image>\"}, "
                              "{\"from\": \"gpt\", \"value\": \"a\"}]}]");
@@ -125,18 +126,20 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
          1,
          {"unannotated.json", "none of the 1 images has an annotation"}},
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.checkpoint=null "
-         "eval.annotations=@/world/test/instances.json data.model_max_length=64",
+         "eval.annotations=@/world/test/instances.json "
+         "eval.image_folder=@/world/test/images data.model_max_length=64",
          2,
          {"data.model_max_length", "an image alone takes 64"}},
-        {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/broken.json",
+        {"eval configs/tiny_eval.yaml eval.output_dir=@/e eval.annotations=@/cut.json",
          1,
-         {"broken.json:1"}},
+         {"cut.json:1"}},
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e "
          "eval.annotations=@/world/test/instances.json eval.image_folder=@ eval.checkpoint=null",
          1,
          {"jpg"}},
         {"eval configs/tiny_eval.yaml eval.output_dir=@/e "
-         "eval.annotations=@/world/test/instances.json eval.layers=[9] eval.checkpoint=null",
+         "eval.annotations=@/world/test/instances.json "
+         "eval.image_folder=@/world/test/images eval.layers=[9] eval.checkpoint=null",
          2,
          {"eval.layers", "9"}},
         {"ground configs/tiny_eval.yaml", 2, {"--out"}},
