@@ -13,12 +13,6 @@ enum { SIDE = 8, GRID = 4, CELLS = GRID * GRID };
 
 // ---- made-up images and answers
 
-static void write_file(const char *name, const char *text) {
-    FILE *file = fopen(in_folder(name), "w");
-    fputs(text, file);
-    fclose(file);
-}
-
 /// An answer to a picture of SIDE x SIDE whose tokens are the words of `text`, with the blanks in
 /// front of them, each an utterance; token t looks at cell cells[t] of GRID x GRID, -1: nowhere in
 /// particular.
@@ -110,7 +104,7 @@ static const char INSTANCES[] =
 static void points_count_against_the_masks_of_their_class_only(void **state) {
     (void)state;
     Error error = {0};
-    write_file("instances.json", INSTANCES);
+    write_text("instances.json", INSTANCES);
     char *path = format_string("%s", in_folder("instances.json"));
     EvaluationOptions options = {
         .annotations = path, .samples = -1, .grounding = {.normalise = true}};
@@ -165,8 +159,8 @@ typedef struct Referring {
 
 static Referring open_referring(void) {
     Error error = {0};
-    write_file("instances.json", REFERRING_INSTANCES);
-    write_file("refs(unc).p", REFERENCES);
+    write_text("instances.json", REFERRING_INSTANCES);
+    write_text("refs(unc).p", REFERENCES);
     Referring referring = {.path = format_string("%s", in_folder("refs(unc).p"))};
     referring.options = (EvaluationOptions){
         .annotations = referring.path, .samples = -1, .grounding = {.normalise = true}};
@@ -261,8 +255,8 @@ static void write_panoptic_map(void) {
 static void utterances_are_counted_as_things_and_plurals(void **state) {
     (void)state;
     Error error = {0};
-    write_file("narratives.json", NARRATIVES);
-    write_file("panoptic.json", PANOPTIC);
+    write_text("narratives.json", NARRATIVES);
+    write_text("panoptic.json", PANOPTIC);
     write_panoptic_map();
     char *narratives = format_string("%s", in_folder("narratives.json")),
          *panoptic = format_string("%s", in_folder("panoptic.json"));
@@ -312,8 +306,8 @@ static const char CAPTION_MASKS[] =
 static void phrases_of_a_conversation_are_published_and_counted(void **state) {
     (void)state;
     Error error = {0};
-    write_file("captions.json", CAPTIONS);
-    write_file("masks.json", CAPTION_MASKS);
+    write_text("captions.json", CAPTIONS);
+    write_text("masks.json", CAPTION_MASKS);
     char *captions = format_string("%s", in_folder("captions.json")),
          *masks = format_string("%s", in_folder("masks.json"));
     EvaluationOptions options = {.annotations = captions,
@@ -367,7 +361,7 @@ static void phrases_of_a_conversation_are_published_and_counted(void **state) {
 static void what_is_named_is_a_detection_of_its_category(void **state) {
     (void)state;
     Error error = {0};
-    write_file("instances.json", INSTANCES);
+    write_text("instances.json", INSTANCES);
     char *path = format_string("%s", in_folder("instances.json"));
     EvaluationOptions options = {
         .annotations = path, .samples = -1, .grounding = {.normalise = true}};
