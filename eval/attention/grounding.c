@@ -1,7 +1,6 @@
 #include "eval/attention/grounding.h"
 
 #include "eval/phrases/token_spans.h"
-#include "eval/phrases/token_spans.h"
 #include "eval/segmenters/region_growing.h"
 
 #include <stdlib.h>
@@ -67,11 +66,13 @@ Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
 
 void ground_masks_by_region_growing(Grounding *grounding, const uint8_t *rgb, int height,
                                     int width) {
+    float *colours = region_colours(rgb, height, width);
     for (int i = 0; i < grounding->count; i++) {
         GroundedPhrase *item = &grounding->items[i];
         if (!item->mask) item->mask = checked_malloc((size_t)height * (size_t)width);
-        region_growing(rgb, height, width, item->point.row, item->point.column, item->mask);
+        region_growing(colours, height, width, item->point.row, item->point.column, item->mask);
     }
+    free(colours);
 }
 
 void grounding_free(Grounding *grounding) {

@@ -34,15 +34,20 @@ static void to_lab(const uint8_t *rgb, int height, int width, int y, int x, floa
     lab[0] = 116 * fy - 16, lab[1] = 500 * (fx - fy), lab[2] = 200 * (fy - fz);
 }
 
+float *region_colours(const uint8_t *rgb, int height, int width) {
+    float *colours = checked_malloc((size_t)height * (size_t)width * 3 * sizeof *colours),
+          *next = colours;
+    for (int y = 0; y < height; y++)
+        for (int x = 0; x < width; x++, next += 3) to_lab(rgb, height, width, y, x, next);
+    return colours;
+}
+
 /// The level of each pixel: its colour distance to the seed, quantised.
-static void colour_levels(const uint8_t *rgb, int height, int width, int seed, uint8_t *levels) {
-    float reference[3];
-    to_lab(rgb, height, width, seed / width, seed % width, reference);
-    for (int i = 0; i < height * width; i++) {
-        float lab[3];
-        to_lab(rgb, height, width, i / width, i % width, lab);
+static void colour_levels(const float *colours, int num_pixels, int seed, uint8_t *levels) {
+    const float *reference = colours + 3 * (size_t)seed;
+    for (int i = 0; i < num_pixels; i++, colours += 3) {
         double d = 0;
-        for (int c = 0; c < 3; c++) d += (lab[c] - reference[c]) * (lab[c] - reference[c]);
+        for (int c = 0; c < 3; c++) d += (colours[c] - reference[c]) * (colours[c] - reference[c]);
         double level = sqrt(d) * LEVELS_PER_DELTA_E;
         levels[i] = (uint8_t)(level > LEVELS - 1 ? LEVELS - 1 : level);
     }
@@ -98,12 +103,13 @@ static int most_stable_level(const uint8_t *costs, int n) {
     return best;
 }
 
-void region_growing(const uint8_t *rgb, int height, int width, int row, int column, uint8_t *mask) {
+void region_growing(const float *colours, int height, int width, int row, int column,
+                    uint8_t *mask) {
     CHECK(row >= 0 && column >= 0 && row < height && column < width, "point (%d, %d) in %d x %d",
           row, column, height, width);
     int n = height * width;
     uint8_t *costs = checked_malloc((size_t)n);
-    colour_levels(rgb, height, width, row * width + column, costs);
+    colour_levels(colours, n, row * width + column, costs);
     flood(height, width, row * width + column, costs);
     int level = most_stable_level(costs, n);
     for (int i = 0; i < n; i++) mask[i] = costs[i] <= level;

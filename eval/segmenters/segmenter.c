@@ -15,21 +15,29 @@ typedef struct RegionGrowing {
     Segmenter base;
     /// the caller's, of the last see()
     const Image *picture;
+    /// of that picture; NULL until something is grown in it
+    float *colours;
 } RegionGrowing;
 
 static bool see_picture(Segmenter *segmenter, const Image *picture, const char *image_id,
                         Error *error) {
     (void)image_id, (void)error;
-    ((RegionGrowing *)segmenter)->picture = picture;
+    RegionGrowing *self = (RegionGrowing *)segmenter;
+    free(self->colours);
+    self->colours = NULL;
+    self->picture = picture;
     return true;
 }
 
 static bool grow(Segmenter *segmenter, const SegmentPrompt *prompt, Segments *segments,
                  Error *error) {
     (void)error;
-    const Image *picture = ((RegionGrowing *)segmenter)->picture;
+    RegionGrowing *self = (RegionGrowing *)segmenter;
+    const Image *picture = self->picture;
+    if (!self->colours)
+        self->colours = region_colours(picture->pixels, picture->height, picture->width);
     uint8_t *mask = checked_malloc((size_t)picture->height * (size_t)picture->width);
-    region_growing(picture->pixels, picture->height, picture->width, prompt->point.row,
+    region_growing(self->colours, picture->height, picture->width, prompt->point.row,
                    prompt->point.column, mask);
     *segments = (Segments){
         .items = {{coco_mask_from_bitmap(mask, picture->height, picture->width), 1}}, .count = 1};
@@ -37,11 +45,14 @@ static bool grow(Segmenter *segmenter, const SegmentPrompt *prompt, Segments *se
     return true;
 }
 
-static void close_simple(Segmenter *segmenter) { free(segmenter); }
+static void close_region_growing(Segmenter *segmenter) {
+    free(((RegionGrowing *)segmenter)->colours);
+    free(segmenter);
+}
 
 Segmenter *segmenter_region_growing(void) {
     RegionGrowing *segmenter = checked_calloc(1, sizeof *segmenter);
-    segmenter->base = (Segmenter){"region_growing", see_picture, grow, close_simple};
+    segmenter->base = (Segmenter){"region_growing", see_picture, grow, close_region_growing};
     return &segmenter->base;
 }
 
@@ -70,6 +81,8 @@ static bool take_true_mask(Segmenter *segmenter, const SegmentPrompt *prompt, Se
     }
     return true;
 }
+
+static void close_simple(Segmenter *segmenter) { free(segmenter); }
 
 Segmenter *segmenter_truth(void) {
     Segmenter *segmenter = checked_calloc(1, sizeof *segmenter);

@@ -59,7 +59,8 @@ static void a_region_grows_to_the_object_and_no_further(void **state) {
     enum { H = 100, W = 120 };
     static uint8_t rgb[H * W * 3], mask[H * W];
     paint(rgb, H, W);
-    region_growing(rgb, H, W, 35, 65, mask);
+    float *colours = region_colours(rgb, H, W);
+    region_growing(colours, H, W, 35, 65, mask);
     int common = 0, all = 0;
     for (int i = 0; i < H * W; i++) {
         int y = i / W, x = i % W, truth = (y - 40) * (y - 40) + (x - 60) * (x - 60) < 400;
@@ -67,12 +68,13 @@ static void a_region_grows_to_the_object_and_no_further(void **state) {
         all += truth | mask[i];
     }
     assert_true(common > 0.85 * all);
-    region_growing(rgb, H, W, 85, 0, mask);
+    region_growing(colours, H, W, 85, 0, mask);
     int inside = 0;
     for (int i = 0; i < H * W; i++) inside += mask[i];
     assert_true(inside > 0.7 * 9 * W && inside < 1.3 * 9 * W);
-    region_growing(rgb, 1, 1, 0, 0, mask);
+    region_growing(colours, 1, 1, 0, 0, mask);
     assert_int_equal(mask[0], 1);
+    free(colours);
 }
 
 static void attention_points_at_the_cell_that_gains_most_against_the_mean(void **state) {
