@@ -28,8 +28,10 @@ static const Argument ARGUMENTS[] = {
 static const CommandLine LINE = {
     "plan",
     "Says what 'difflmm train CONFIG' would be: parameters trained and frozen, files found or "
-    "missing, samples, steps and tokens, memory of a process by kind, disk for checkpoints; and "
-    "whether it fits this machine. Only configurations, headers and text are read, no weights, and "
+    "missing, samples, steps and tokens, memory of a process by kind, disk for checkpoints; "
+    "whether it fits this machine; and where eval.annotations is there, how much disk the answers "
+    "of 'difflmm eval CONFIG' take at most. Only configurations, headers and text are read, no "
+    "weights, and "
     "nothing is written.\n"
     "\n"
     "Exit codes: 0 the job can run, 2 it cannot; every reason is listed with its key.\n",

@@ -357,6 +357,7 @@ bool answer_store_pack(const char *folder, int process, int count, Error *error)
 }
 
 int64_t answer_store_bytes(int num_tokens, int layers, int heads, int cells) {
-    static const int64_t FIXED = 2048; // text, and HDF5's structures
-    return FIXED + (int64_t)num_tokens * ((int64_t)layers * heads * cells * 4 + 24);
+    // HDF5's structures; of a token its numbers, its text and, of a given text, an utterance
+    static const int64_t FIXED = 2560, TOKEN = 3 * 8 + 8 + 2 * 8;
+    return FIXED + (int64_t)num_tokens * ((int64_t)layers * heads * cells * 4 + TOKEN);
 }

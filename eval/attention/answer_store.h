@@ -65,5 +65,6 @@ void answer_writer_close(AnswerWriter *writer);
 /// On failure the journals that are left are still there.
 bool answer_store_pack(const char *folder, int process, int count, Error *error);
 
-/// Bytes on disk of an answer of so many tokens.
+/// Bytes on disk of an answer of so many tokens, rather more than fewer. layers, heads 0: without
+/// attention.
 int64_t answer_store_bytes(int num_tokens, int layers, int heads, int cells);

@@ -58,6 +58,7 @@ Plan *plan_make(const Config *config, const PlanOptions *options) {
     plan_resume(plan, &model);
     plan_memory(plan, &model, &batches);
     plan_disk(plan, &model);
+    plan_evaluation(plan, &model);
     plan_batches_free(&batches);
     plan_model_close(&model);
     if (options->timed_steps > 0 && plan->problem_count == 0) plan_time(plan);

@@ -110,6 +110,21 @@ typedef struct PlanDisk {
     int64_t free;
 } PlanDisk;
 
+/// Of the `eval` section, where its annotations can be read.
+typedef struct PlanEvaluation {
+    bool known;
+    const char *task;
+    int64_t items;
+    /// of all answers, at most
+    int64_t tokens;
+    /// maps that are kept of a token; 0: none
+    int layers, heads;
+    /// of all answers on the disk, at most; twice as much while they are packed
+    int64_t answer_bytes;
+    /// where eval.output_dir is; -1: not known
+    int64_t free;
+} PlanEvaluation;
+
 typedef struct PlanTime {
     bool known;
     int steps;
@@ -138,6 +153,7 @@ typedef struct Plan {
     PlanSchedule schedule;
     PlanMemory memory;
     PlanDisk disk;
+    PlanEvaluation evaluation;
     PlanTime time;
 } Plan;
 

@@ -143,6 +143,14 @@ static char *existing_folder(const char *path) {
     return folder;
 }
 
+int64_t plan_free_bytes(const char *folder) {
+    char *existing = existing_folder(folder);
+    struct statvfs system;
+    bool known = statvfs(existing, &system) == 0 && system.f_blocks > 0; // 0: without a limit
+    free(existing);
+    return known ? (int64_t)system.f_bavail * (int64_t)system.f_frsize : -1;
+}
+
 static int64_t bytes_of_checkpoints(const char *folder) {
     int64_t bytes = 0;
     DIR *directory = opendir(folder);
@@ -159,7 +167,6 @@ static int64_t bytes_of_checkpoints(const char *folder) {
 
 static void check_folder(Plan *plan, const char *folder) {
     const char *output = plan->config->training.output_dir;
-    struct statvfs system;
     struct stat status;
     if (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode) || access(folder, W_OK | X_OK) != 0)
         plan_add_file(plan, "training.output_dir", output, false,
@@ -167,9 +174,7 @@ static void check_folder(Plan *plan, const char *folder) {
     else
         plan_add_file(plan, "training.output_dir", output, true,
                       checked_strdup(strcmp(folder, output) != 0 ? "will be made" : ""));
-    plan->disk.free = -1;
-    if (statvfs(folder, &system) == 0 && system.f_blocks > 0) // 0: without a limit
-        plan->disk.free = (int64_t)system.f_bavail * (int64_t)system.f_frsize;
+    plan->disk.free = plan_free_bytes(output);
 }
 
 void plan_disk(Plan *plan, const PlanModel *model) {

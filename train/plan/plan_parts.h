@@ -58,4 +58,8 @@ void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches);
 /// Checkpoints that would be gone on from. After plan_data(), which knows the data.
 void plan_resume(Plan *plan, PlanModel *model);
 void plan_disk(Plan *plan, const PlanModel *model);
+void plan_evaluation(Plan *plan, const PlanModel *model);
 void plan_time(Plan *plan);
+
+/// Bytes free in the file system where the folder is or will be; -1: not known.
+int64_t plan_free_bytes(const char *folder);

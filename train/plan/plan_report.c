@@ -180,6 +180,21 @@ static void print_disk(const Plan *plan, FILE *out) {
     if (disk->free >= 0) byte_row(out, "free", disk->free, "");
 }
 
+static void print_evaluation(const Plan *plan, FILE *out) {
+    const PlanEvaluation *evaluation = &plan->evaluation;
+    if (!evaluation->known) return;
+    int64_t maps = (int64_t)evaluation->layers * evaluation->heads,
+            packing = 2 * evaluation->answer_bytes;
+    fprintf(out, "\nevaluation, task %s\n", evaluation->task);
+    row(out, "items", "%15s", grouped(evaluation->items));
+    row(out, "tokens of answers", "%15s  at most, each with %s map%s of attention",
+        grouped(evaluation->tokens), grouped(maps), maps == 1 ? "" : "s");
+    byte_row(out, "answers on the disk", evaluation->answer_bytes, "at most");
+    byte_row(out, "while they are packed", packing,
+             evaluation->free >= 0 && packing > evaluation->free ? "MORE THAN IS FREE" : "");
+    if (evaluation->free >= 0) byte_row(out, "free", evaluation->free, "");
+}
+
 static void print_time(const Plan *plan, FILE *out) {
     const PlanTime *time = &plan->time;
     if (!time->known) return;
@@ -204,6 +219,7 @@ void plan_print(const Plan *plan, FILE *out) {
     print_schedule(plan, out);
     print_memory(plan, out);
     print_disk(plan, out);
+    print_evaluation(plan, out);
     print_time(plan, out);
     if (!plan->problem_count) {
         fprintf(out, "\nThe job can run.\n");
@@ -350,6 +366,18 @@ static json_t *disk_to_json(const PlanDisk *disk) {
     return item;
 }
 
+static json_t *evaluation_to_json(const PlanEvaluation *evaluation) {
+    json_t *item = json_object();
+    put_text(item, "task", evaluation->task);
+    put(item, "items", evaluation->items);
+    put(item, "tokens", evaluation->tokens);
+    put(item, "layers", evaluation->layers);
+    put(item, "heads", evaluation->heads);
+    put(item, "answers", evaluation->answer_bytes);
+    put(item, "free", evaluation->free);
+    return item;
+}
+
 static json_t *time_to_json(const PlanTime *time) {
     json_t *item = json_object();
     put(item, "steps", time->steps);
@@ -371,6 +399,8 @@ char *plan_to_json(const Plan *plan) {
     json_object_set_new(whole, "schedule", schedule_to_json(plan));
     if (plan->memory.known) json_object_set_new(whole, "memory", memory_to_json(&plan->memory));
     if (plan->disk.known) json_object_set_new(whole, "disk", disk_to_json(&plan->disk));
+    if (plan->evaluation.known)
+        json_object_set_new(whole, "evaluation", evaluation_to_json(&plan->evaluation));
     if (plan->time.known) json_object_set_new(whole, "time", time_to_json(&plan->time));
     char *text = json_dumps(whole, JSON_INDENT(2));
     json_decref(whole);

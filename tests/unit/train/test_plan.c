@@ -5,6 +5,7 @@
 #include "data/tiny/world.h"
 #include "ops/kernels.h"
 #include "tests/unit/temporary_folder.h"
+#include "train/evaluation/evaluation_run.h"
 #include "train/plan/plan.h"
 #include "train/plan/plan_device.h"
 #include "train/trainer/trainer.h"
@@ -179,6 +180,69 @@ static void tokens_steps_and_checkpoints_turn_out_as_planned(void **state) {
     plan_free(plan);
     config_free(config);
     remove_run();
+}
+
+/// Bytes of the files in <folder of the tests>/evaluation/answers.
+static int64_t bytes_of_answers(void) {
+    int64_t bytes = 0;
+    char path[320];
+    struct stat status;
+    snprintf(path, sizeof path, "%s/evaluation/answers/answers-000-000.h5", temporary_folder);
+    if (stat(path, &status) == 0) bytes = status.st_size;
+    return bytes;
+}
+
+static void answers_take_at_most_what_is_planned(void **state) {
+    (void)state;
+    static const char *const keeps[] = {"eval.keep=mean", "eval.keep=layers", "eval.keep=heads"},
+                             *const tasks[] = {"eval.task=points", "eval.task=png"};
+    char annotations[2][320], segments[320], masks[320], images[320], output[320], command[320];
+    const char *world = temporary_folder;
+    snprintf(annotations[0], 320, "eval.annotations=%s/world/test/instances.json", world);
+    snprintf(annotations[1], 320, "eval.annotations=%s/world/test/png/png_coco_val2017.json",
+             world);
+    snprintf(segments, 320, "eval.segments=%s/world/test/png/panoptic_val2017.json", world);
+    snprintf(masks, 320, "eval.masks=%s/world/test/png/panoptic_val2017", world);
+    snprintf(images, 320, "eval.image_folder=%s/world/test/images", world);
+    snprintf(output, 320, "eval.output_dir=%s/evaluation", world);
+    snprintf(command, 320, "rm -rf %s/evaluation", world);
+    for (int task = 0; task < 2; task++)
+        for (int keep = 0; keep < 3; keep++) {
+            Config *config =
+                configure(SETTINGS("lora.lora_enable=false", "eval.samples=4",
+                                   "eval.max_new_tokens=16", "eval.pictures=0", images, output,
+                                   segments, masks, annotations[task], tasks[task], keeps[keep]));
+            Plan *plan = plan_of(config);
+            const PlanEvaluation *planned = &plan->evaluation;
+            assert_true(planned->known && planned->free > 0);
+            assert_int_equal(planned->items, 4);
+            if (task == 0) assert_int_equal(planned->tokens, 4 * 16);
+            assert_int_equal(planned->layers, keep == 0 ? 1 : 4);
+            Error error = {0};
+            ProcessGroup *alone = process_group_open(60, &error);
+            if (!alone || !evaluation_run(config, alone, &error)) fail_msg("%s", error.message);
+            process_group_close(alone);
+            double share = (double)bytes_of_answers() / (double)planned->answer_bytes;
+            print_message("%s, %s: %.3f of the planned bytes\n", tasks[task], keeps[keep], share);
+            // An answer may end early; what is read is as long as planned.
+            assert_true(share < 1 && share > (task == 0 ? 0.2 : 0.8));
+            plan_free(plan);
+            config_free(config);
+            assert_int_equal(system(command), 0);
+        }
+}
+
+static void an_evaluation_without_its_files_is_left_out_of_the_plan(void **state) {
+    (void)state;
+    Config *config = configure(SETTINGS("eval.annotations=/nowhere/instances.json",
+                                        "eval.image_folder=/nowhere", "eval.output_dir=/nowhere"));
+    Plan *plan = plan_of(config);
+    assert_false(plan->evaluation.known);
+    char *json = plan_to_json(plan);
+    assert_null(strstr(json, "\"evaluation\": {"));
+    free(json);
+    plan_free(plan);
+    config_free(config);
 }
 
 static void a_few_timed_steps_tell_the_duration_and_leave_nothing_behind(void **state) {
@@ -586,6 +650,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_at_the_peak_is_what_a_run_needs),
         cmocka_unit_test(tokens_steps_and_checkpoints_turn_out_as_planned),
+        cmocka_unit_test(answers_take_at_most_what_is_planned),
+        cmocka_unit_test(an_evaluation_without_its_files_is_left_out_of_the_plan),
         cmocka_unit_test(a_few_timed_steps_tell_the_duration_and_leave_nothing_behind),
         cmocka_unit_test(a_damaged_image_and_a_batch_without_supervision_are_timed_as_well),
         cmocka_unit_test(a_plan_starts_no_mpi_though_mpirun_started_it),
