@@ -35,11 +35,26 @@ static const char *const ASKING_KEYS[] = {"model.architecture",
                                           "eval.seed"};
 
 /// Those that decide what is made of it.
-static const char *const JUDGING_KEYS[] = {
-    "eval.layers",    "eval.heads",    "eval.normalise",        "eval.remove_corner",
-    "eval.segmenter", "eval.sam",      "eval.sam_prompt",       "eval.more_masks",
-    "eval.regions",   "eval.phrases",  "eval.referring_tokens", "eval.category_threshold",
-    "eval.masks",     "eval.segments", "eval.annotations",      "eval.as_published"};
+static const char *const JUDGING_KEYS[] = {"eval.task",
+                                           "eval.annotations",
+                                           "eval.masks",
+                                           "eval.segments",
+                                           "eval.image_folder",
+                                           "eval.layers",
+                                           "eval.heads",
+                                           "eval.normalise",
+                                           "eval.remove_corner",
+                                           "eval.segmenter",
+                                           "eval.sam",
+                                           "eval.sam_prompt",
+                                           "eval.more_masks",
+                                           "eval.regions",
+                                           "eval.region_images",
+                                           "eval.phrases",
+                                           "eval.referring_tokens",
+                                           "eval.wordnet",
+                                           "eval.category_threshold",
+                                           "eval.as_published"};
 
 static void put(json_t *object, const Config *config, const char *key) {
     char *value = config_format_value(config, &CONFIG_FIELDS[config_find_key(key)]);
