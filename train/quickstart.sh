@@ -63,17 +63,18 @@ evaluate() { # evaluate NAME CHECKPOINT SETTING...: points, and the published ta
     local name=$1 checkpoint=$2 test=$world/test task
     shift 2
     local eval=("$difflmm" eval "configs/${prefix}_eval.yaml" "${settings[@]}" "eval.checkpoint=$checkpoint" "$@")
+    # of the published tasks 100 images; in this small language the word behind "is" is an article, so that the first eight count
     local -A files=(
         [gcg]="eval.annotations=$test/gcg/test_gcg_coco_caption_gt.json eval.masks=$test/gcg/test_gcg_coco_mask_gt.json"
-        [res]="eval.annotations=$test/refcoco/refs(unc).p eval.sentences=first"
+        [res]="eval.annotations=$test/refcoco/refs(unc).p eval.sentences=first eval.referring_tokens=first_eight"
         [png]="eval.annotations=$test/png/png_coco_val2017.json eval.segments=$test/png/panoptic_val2017.json eval.masks=$test/png/panoptic_val2017"
         [instances]="eval.annotations=$test/instances.json")
     "${eval[@]}" "eval.output_dir=$run/eval/$name"
     for task in gcg res png instances; do
         # shellcheck disable=SC2086
-        "${eval[@]}" "eval.task=$task" ${files[$task]} eval.pictures=0 "eval.output_dir=$run/eval/$name-$task"
+        "${eval[@]}" "eval.task=$task" ${files[$task]} eval.samples=100 eval.pictures=0 "eval.output_dir=$run/eval/$name-$task"
         # shellcheck disable=SC2086
-        "${eval[@]}" "eval.task=$task" ${files[$task]} eval.pictures=0 "eval.output_dir=$run/eval/$name-$task-truth" \
+        "${eval[@]}" "eval.task=$task" ${files[$task]} eval.samples=100 eval.pictures=0 "eval.output_dir=$run/eval/$name-$task-truth" \
             "eval.answers=$run/eval/$name-$task/answers" eval.segmenter=truth
     done
 }
