@@ -1,11 +1,9 @@
 // Captions alone: the model describes the image, and the text is compared with reference captions.
-#include "autograd/output/output_file.h"
 #include "data/json_values.h"
 #include "eval/annotations/captions.h"
 #include "eval/tasks/tasks.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static void close_captions(void *data) {
     captions_free(data);
@@ -60,13 +58,7 @@ static bool publish(const void *data, json_t *const *verdicts, int64_t count, co
         json_array_append_new(results, json_pack("{s:o, s:O}", "image_id",
                                                  json_published_id(truths->images[i].id), "caption",
                                                  json_object_get(verdicts[i], "answer")));
-    char *text = json_dumps(results, JSON_COMPACT),
-         *path = format_string("%s/captions_results.json", folder);
-    bool ok = output_whole_file(path, text, strlen(text), error);
-    free(text);
-    free(path);
-    json_decref(results);
-    return ok;
+    return publish_json(folder, "captions_results.json", results, error);
 }
 
 const Task TASK_CAPTION = {

@@ -150,6 +150,11 @@ double verdict_number(const json_t *object, const char *key);
 /// The mask of a verdict's phrase; false if it has none.
 bool verdict_mask(const json_t *phrase, CocoMask *mask);
 
+// ---- publishing
+
+/// Writes `<folder>/<name>`, whole or not at all, and takes the reference to `predictions`.
+bool publish_json(const char *folder, const char *name, json_t *predictions, Error *error);
+
 // ---- measuring
 
 /// Begins figures whose units are the images of items 0 .. count - 1, named. Returns the unit of

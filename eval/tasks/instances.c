@@ -1,7 +1,6 @@
 // Instance segmentation of what answers name: every noun chunk gets the category that its root word
 // is nearest to, among those that are in the image; masks are COCO detections, points are counted
 // against the masks of their category.
-#include "autograd/output/output_file.h"
 #include "data/coco_annotations.h"
 #include "data/coco_segmentation.h"
 #include "data/json_values.h"
@@ -9,7 +8,6 @@
 #include "eval/tasks/tasks.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct InstanceItems {
     /// with crowds
@@ -193,6 +191,10 @@ static void add_detections(const json_t *phrase, int unit, Detections *detection
         CocoMask mask;
         if (!verdict_mask(segment, &mask)) continue;
         int number = detections->num_detections++;
+        size_t count = (size_t)number + 1;
+        detections->masks = checked_realloc(detections->masks, count * sizeof(CocoMask));
+        detections->detections =
+            checked_realloc(detections->detections, count * sizeof(CocoDetection));
         detections->masks[number] = mask;
         detections->detections[number] =
             (CocoDetection){.image = unit,
@@ -201,22 +203,10 @@ static void add_detections(const json_t *phrase, int unit, Detections *detection
     }
 }
 
-static size_t count_segments(json_t *const *verdicts, int64_t count) {
-    size_t total = 0, at;
-    json_t *phrase;
-    for (int64_t i = 0; i < count; i++)
-        json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase)
-            total += json_array_size(json_object_get(phrase, "segments"));
-    return total;
-}
-
 static Detections *detections_of(const InstanceItems *items, json_t *const *verdicts,
                                  int64_t count) {
     Detections *of = checked_calloc(1, sizeof *of);
-    size_t segments = count_segments(verdicts, count);
     of->truths = checked_calloc((size_t)items->annotations.num_annotations + 1, sizeof *of->truths);
-    of->detections = checked_calloc(segments + 1, sizeof *of->detections);
-    of->masks = checked_calloc(segments + 1, sizeof *of->masks);
     for (int i = 0; i < count; i++) {
         size_t at;
         json_t *phrase;
@@ -296,13 +286,7 @@ static bool publish(const void *data, json_t *const *verdicts, int64_t count, co
                               json_object_get(segment, "score")));
             }
     }
-    char *text = json_dumps(results, JSON_COMPACT),
-         *path = format_string("%s/instances_results.json", folder);
-    bool ok = output_whole_file(path, text, strlen(text), error);
-    free(text);
-    free(path);
-    json_decref(results);
-    return ok;
+    return publish_json(folder, "instances_results.json", results, error);
 }
 
 const Task TASK_INSTANCES = {

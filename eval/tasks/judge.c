@@ -1,4 +1,5 @@
 // What the tasks' judging shares.
+#include "autograd/output/output_file.h"
 #include "data/coco_segmentation.h"
 #include "eval/tasks/evaluation.h"
 
@@ -92,6 +93,16 @@ bool verdict_mask(const json_t *phrase, CocoMask *mask) {
     const json_t *runs = json_object_get(phrase, "mask");
     Error error;
     return json_is_object(runs) && coco_runs_read(runs, mask, &error);
+}
+
+bool publish_json(const char *folder, const char *name, json_t *predictions, Error *error) {
+    char *text = json_dumps(predictions, JSON_COMPACT),
+         *path = format_string("%s/%s", folder, name);
+    bool ok = output_whole_file(path, text, strlen(text), error);
+    free(text);
+    free(path);
+    json_decref(predictions);
+    return ok;
 }
 
 int *figures_begin_by_image(Figures *figures, const Task *task, const void *data, int64_t count) {
