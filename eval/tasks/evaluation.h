@@ -8,6 +8,7 @@
 /// "point": [x, y], "mask": {"size", "counts"}, ...}], and what else the task wants to measure. A
 /// result is a function of the verdicts alone.
 #pragma once
+#include "data/coco_annotations.h"
 #include "data/images/image.h"
 #include "eval/attention/grounding.h"
 #include "eval/metrics/figures.h"
@@ -149,6 +150,25 @@ json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *t
 double verdict_number(const json_t *object, const char *key);
 /// The mask of a verdict's phrase; false if it has none.
 bool verdict_mask(const json_t *phrase, CocoMask *mask);
+
+// ---- points against the truth (point_figures.c)
+
+/// Adds "hit", "centre_hit" and "random_hit" to a verdict: whether its point (NULL: it has none)
+/// and the image's centre lie in `truth`, and the share of the image that `truth` is.
+void verdict_add_point(json_t *verdict, const CocoMask *truth, const Point *point);
+/// What is true of a category in an image, to be freed; false, and an empty mask, if nothing is.
+bool coco_category_truth(const CocoAnnotations *annotations, int image, int category,
+                         CocoMask *truth);
+
+/// The share of points in what is meant, beside random ones and the centre.
+typedef struct PointFigures {
+    double (*hits)[2], (*random)[2], (*centre)[2];
+} PointFigures;
+
+/// Adds the figures `name`, "random_point" and "centre".
+PointFigures point_figures_begin(Figures *figures, const char *name);
+/// Counts a verdict that has what verdict_add_point() adds.
+void point_figures_count(const PointFigures *figures, int unit, const json_t *verdict);
 
 // ---- publishing
 

@@ -105,22 +105,16 @@ static bool add_category(void *context, const NounChunk *chunk, const Answer *an
         return false;
     }
     if (match.category < 0 || match.score < options->category_threshold) return false;
-    int height = answer->image_height, width = answer->image_width;
-    uint8_t *truth = checked_malloc((size_t)height * (size_t)width);
-    coco_category_mask(annotations, judging->image, match.category, truth);
-    int64_t area = 0, pixels = (int64_t)height * width;
-    for (int64_t p = 0; p < pixels; p++) area += truth[p];
-    Point point = group->pointing.point;
-    json_t *more = json_pack(
-        "{s:i, s:s, s:f, s:s, s:b, s:b, s:f, s:o}", "category_index", match.category, "category",
-        annotations->category_names[match.category], "similarity", (double)match.score, "rule",
-        match.rule, "hit", truth[(size_t)point.row * (size_t)width + (size_t)point.column],
-        "centre_hit", truth[(size_t)(height / 2) * (size_t)width + (size_t)(width / 2)],
-        "random_hit", (double)area / (double)pixels, "segments",
-        describe_segments(group, options->more_masks));
+    CocoMask truth;
+    coco_category_truth(annotations, judging->image, match.category, &truth);
+    verdict_add_point(phrase, &truth, &group->pointing.point);
+    coco_mask_free(&truth);
+    json_t *more =
+        json_pack("{s:i, s:s, s:f, s:s, s:o}", "category_index", match.category, "category",
+                  annotations->category_names[match.category], "similarity", (double)match.score,
+                  "rule", match.rule, "segments", describe_segments(group, options->more_masks));
     json_object_update(phrase, more);
     json_decref(more);
-    free(truth);
     return true;
 }
 
@@ -241,9 +235,7 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
     add_coco_figures(figures, detections);
     // as published every detection counts its point; beside it every phrase once
     double(*by_detection)[2] = figures_add_ratio(figures, "point_accuracy");
-    double(*by_phrase)[2] = figures_add_ratio(figures, "point_accuracy_by_phrase");
-    double(*random)[2] = figures_add_ratio(figures, "random_point");
-    double(*centre)[2] = figures_add_ratio(figures, "centre");
+    PointFigures by_phrase = point_figures_begin(figures, "point_accuracy_by_phrase");
     double phrases = 0;
     for (int64_t i = 0; i < count; i++) {
         size_t at;
@@ -252,10 +244,7 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
             double segments = (double)json_array_size(json_object_get(phrase, "segments"));
             by_detection[i][0] += segments * verdict_number(phrase, "hit");
             by_detection[i][1] += segments;
-            by_phrase[i][0] += verdict_number(phrase, "hit");
-            random[i][0] += verdict_number(phrase, "random_hit");
-            centre[i][0] += verdict_number(phrase, "centre_hit");
-            by_phrase[i][1]++, random[i][1]++, centre[i][1]++;
+            point_figures_count(&by_phrase, (int)i, phrase);
             phrases++;
         }
     }

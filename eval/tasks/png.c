@@ -86,19 +86,15 @@ static json_t *judge_utterance(const NarrativeItems *items, const Narrative *nar
                                const Utterance *utterance, const Answer *answer, TokenRange range,
                                const PanopticMap *map, const JudgedGroup *group) {
     CocoMask truth = panoptic_map_mask(map, utterance->segment_ids, utterance->num_segments);
-    Point point = group->pointing.point;
     double iou = group->segments.count ? coco_mask_iou(&group->segments.items[0].mask, &truth) : 0;
-    bool hit = coco_mask_contains(&truth, point.row, point.column);
-    double share = (double)coco_mask_area(&truth) / ((double)truth.height * truth.width);
     UtteranceKind by_segments =
         utterance_kind(utterance, &items->panoptic, narrative->image, PLURAL_BY_SEGMENTS);
     json_t *verdict = verdict_phrase(answer, answer->token_begin[range.begin],
                                      answer->token_end[range.end - 1], group);
     json_t *more =
-        json_pack("{s:f, s:b, s:b, s:f, s:b, s:b, s:b}", "iou", iou, "hit", hit, "centre_hit",
-                  coco_mask_contains(&truth, truth.height / 2, truth.width / 2), "random_hit",
-                  share, "thing", by_segments.is_thing, "plural", by_segments.is_plural,
-                  "flagged_plural", utterance->is_plural);
+        json_pack("{s:f, s:b, s:b, s:b}", "iou", iou, "thing", by_segments.is_thing, "plural",
+                  by_segments.is_plural, "flagged_plural", utterance->is_plural);
+    verdict_add_point(verdict, &truth, &group->pointing.point);
     json_object_update(verdict, more);
     json_decref(more);
     coco_mask_free(&truth);
@@ -192,18 +188,12 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
         overlaps_of(verdicts, units, count, options->plural_by_flag, &num_phrases);
     figures_own(figures, overlaps, free);
     add_recalls(figures, overlaps, num_phrases, options->as_published);
-    double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
-    double(*random)[2] = figures_add_ratio(figures, "random_point");
-    double(*centre)[2] = figures_add_ratio(figures, "centre");
+    PointFigures points = point_figures_begin(figures, "point_accuracy");
     for (int64_t i = 0; i < count; i++) {
         size_t at;
         json_t *phrase;
-        json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase) {
-            hits[units[i]][0] += verdict_number(phrase, "hit");
-            random[units[i]][0] += verdict_number(phrase, "random_hit");
-            centre[units[i]][0] += verdict_number(phrase, "centre_hit");
-            hits[units[i]][1]++, random[units[i]][1]++, centre[units[i]][1]++;
-        }
+        json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase)
+            point_figures_count(&points, units[i], phrase);
     }
     figures_remark(figures, "images", figures->num_units);
     figures_remark(figures, "narratives", (double)count);

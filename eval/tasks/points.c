@@ -40,46 +40,18 @@ static void item_of_image(const void *data, int64_t index, TaskItem *item) {
     item->width = image->width;
 }
 
-/// What is true of one category in one image.
-typedef struct Truth {
-    bool present;
-    /// [height * width], 0 or 1
-    uint8_t *mask;
-    int64_t area;
-} Truth;
-
-static Truth truth_of(const CocoAnnotations *annotations, int image, int category) {
-    int64_t pixels = (int64_t)annotations->images[image].height * annotations->images[image].width;
-    Truth truth = {.mask = checked_calloc((size_t)pixels, 1)};
-    truth.present = coco_category_mask(annotations, image, category, truth.mask);
-    for (int64_t p = 0; p < pixels; p++) truth.area += truth.mask[p];
-    return truth;
-}
-
-static double iou_with(const JudgedGroup *group, const Truth *truth, int height, int width) {
-    if (!group->segments.count) return 0;
-    CocoMask mask = coco_mask_from_bitmap(truth->mask, height, width);
-    double iou = coco_mask_iou(&group->segments.items[0].mask, &mask);
-    coco_mask_free(&mask);
-    return iou;
-}
-
 static json_t *judge_noun(const CocoAnnotations *annotations, int image, const Answer *answer,
                           const Phrase *phrase, const JudgedGroup *group) {
-    int height = answer->image_height, width = answer->image_width;
-    Truth truth = truth_of(annotations, image, phrase->category);
-    Point point = group->pointing.point;
-    bool hit = truth.mask[(size_t)point.row * (size_t)width + (size_t)point.column],
-         centre = truth.mask[(size_t)(height / 2) * (size_t)width + (size_t)(width / 2)];
+    CocoMask truth;
+    bool present = coco_category_truth(annotations, image, phrase->category, &truth);
+    double iou = group->segments.count ? coco_mask_iou(&group->segments.items[0].mask, &truth) : 0;
     json_t *verdict = verdict_phrase(answer, phrase->begin, phrase->end, group);
-    json_t *more = json_pack("{s:s, s:b, s:b, s:b, s:f, s:f}", "category",
-                             annotations->category_names[phrase->category], "present",
-                             truth.present, "hit", hit, "centre_hit", centre, "random_hit",
-                             (double)truth.area / ((double)height * width), "iou",
-                             truth.present ? iou_with(group, &truth, height, width) : 0.0);
-    json_object_update(verdict, more);
-    json_decref(more);
-    free(truth.mask);
+    verdict_add_point(verdict, &truth, &group->pointing.point);
+    json_object_set_new(verdict, "category",
+                        json_string(annotations->category_names[phrase->category]));
+    json_object_set_new(verdict, "present", json_boolean(present));
+    json_object_set_new(verdict, "iou", json_real(iou));
+    coco_mask_free(&truth);
     return verdict;
 }
 
@@ -127,10 +99,8 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
                     int64_t count, Figures *figures, Error *error) {
     (void)data, (void)options, (void)error;
     figures_begin(figures, (int)count);
-    double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
+    PointFigures points = point_figures_begin(figures, "point_accuracy");
     double(*of_all)[2] = figures_add_ratio(figures, "point_accuracy_of_all_nouns");
-    double(*random)[2] = figures_add_ratio(figures, "random_point");
-    double(*centre)[2] = figures_add_ratio(figures, "centre");
     double(*precision)[2] = figures_add_ratio(figures, "noun_precision");
     double(*iou)[2] = figures_add_ratio(figures, "mean_iou");
     double nouns = 0, present_nouns = 0;
@@ -141,19 +111,16 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
                           json_string_value(json_object_get(verdicts[i], "image_id")));
         json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase) {
             bool present = json_is_true(json_object_get(phrase, "present"));
-            double hit = present ? verdict_number(phrase, "hit") : 0;
-            hits[i][0] += hit;
-            of_all[i][0] += hit;
+            of_all[i][0] += present ? verdict_number(phrase, "hit") : 0;
             precision[i][0] += present;
             of_all[i][1]++;
             precision[i][1]++;
             nouns++;
             present_nouns += present;
             if (!present) continue;
-            random[i][0] += verdict_number(phrase, "random_hit");
-            centre[i][0] += verdict_number(phrase, "centre_hit");
+            point_figures_count(&points, (int)i, phrase);
             iou[i][0] += verdict_number(phrase, "iou");
-            hits[i][1]++, random[i][1]++, centre[i][1]++, iou[i][1]++;
+            iou[i][1]++;
         }
     }
     figures_remark(figures, "images", (double)count);

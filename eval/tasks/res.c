@@ -132,7 +132,8 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     int tokens[FIRST_TOKENS];
     int count = choose_tokens(answer, judge->options->referring_tokens, tokens);
     json_t *phrases = json_array();
-    bool hit = false;
+    json_t *verdict = json_object();
+    Point point;
     if (count) {
         GroundingOptions how = judge->options->grounding;
         if (judge->options->referring_tokens == FIRST_EIGHT) how.reduction = REDUCE_MAX;
@@ -142,10 +143,10 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
         read_answer_free(&read);
         if (!ok) {
             json_decref(phrases);
+            json_decref(verdict);
             return NULL;
         }
-        Point point = group.pointing.point;
-        hit = coco_mask_contains(truth, point.row, point.column);
+        point = group.pointing.point;
         if (group.segments.count) {
             const CocoMask *mask = &group.segments.items[0].mask;
             intersection = coco_mask_intersection(mask, truth);
@@ -156,12 +157,14 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
                                              answer->token_end[tokens[count - 1]], &group));
         judged_group_free(&group);
     }
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:b, s:b, s:f, s:o}", "expression",
-                     expression->text, "ref_id", (json_int_t)expression->reference_id, "sent_id",
-                     (json_int_t)expression->sentence_id, "intersection", (json_int_t)intersection,
-                     "union", (json_int_t)all, "hit", hit, "centre_hit",
-                     coco_mask_contains(truth, truth->height / 2, truth->width / 2), "random_hit",
-                     (double)area / ((double)truth->height * truth->width), "phrases", phrases);
+    verdict_add_point(verdict, truth, count ? &point : NULL);
+    json_t *more = json_pack(
+        "{s:s, s:I, s:I, s:I, s:I, s:o}", "expression", expression->text, "ref_id",
+        (json_int_t)expression->reference_id, "sent_id", (json_int_t)expression->sentence_id,
+        "intersection", (json_int_t)intersection, "union", (json_int_t)all, "phrases", phrases);
+    json_object_update(verdict, more);
+    json_decref(more);
+    return verdict;
 }
 
 static void add_overlap_figures(Figures *figures, const ReferringOverlap *overlaps, int count,
@@ -191,19 +194,15 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
     figures_own(figures, overlaps, free);
     add_overlap_figures(figures, overlaps, (int)count,
                         options->as_published ? REFERRING_AS_LISA : REFERRING_EXACT);
-    double(*hits)[2] = figures_add_ratio(figures, "point_accuracy");
-    double(*random)[2] = figures_add_ratio(figures, "random_point");
-    double(*centre)[2] = figures_add_ratio(figures, "centre");
+    PointFigures points = point_figures_begin(figures, "point_accuracy");
     double(*pointed)[2] = figures_add_ratio(figures, "answers_with_point");
     for (int64_t i = 0; i < count; i++) {
         int unit = units[i];
         overlaps[i] = (ReferringOverlap){unit, (int64_t)verdict_number(verdicts[i], "intersection"),
                                          (int64_t)verdict_number(verdicts[i], "union")};
-        hits[unit][0] += verdict_number(verdicts[i], "hit");
-        random[unit][0] += verdict_number(verdicts[i], "random_hit");
-        centre[unit][0] += verdict_number(verdicts[i], "centre_hit");
+        point_figures_count(&points, unit, verdicts[i]);
         pointed[unit][0] += json_array_size(json_object_get(verdicts[i], "phrases")) > 0;
-        hits[unit][1]++, random[unit][1]++, centre[unit][1]++, pointed[unit][1]++;
+        pointed[unit][1]++;
     }
     figures_remark(figures, "images", figures->num_units);
     figures_remark(figures, "expressions", (double)count);
