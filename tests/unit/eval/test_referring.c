@@ -2,8 +2,8 @@
 // REFER's files: real ones against their JSON twins, and files that nobody should have.
 #include "eval/annotations/referring.h"
 
-#include "tests/unit/shared_data.h"
 #include "tests/unit/file_bytes.h"
+#include "tests/unit/shared_data.h"
 #include "tests/unit/temporary_folder.h"
 
 #include "data/coco_annotations.h"

@@ -6,8 +6,8 @@
 #include <dirent.h>
 
 #include "eval/annotations/pickled_numbers.h"
-#include "tests/unit/shared_data.h"
 #include "tests/unit/file_bytes.h"
+#include "tests/unit/shared_data.h"
 #include "tests/unit/temporary_folder.h"
 
 #define RECORDED SOURCE_DIR "/tests/parity/data/regions/"

@@ -9,7 +9,7 @@
 // reference calls the module; the rest as the kind says. Prints one line of JSON for each
 // repetition: seconds of forward and backward; the first also of loading. clock=processor counts
 // the seconds of all threads, for a machine that others use as well.
-#include "tests/parity/network_outputs.h"
+#include "tests/parity/programs/network_outputs.h"
 
 #include "checkpoints/safetensors.h"
 #include "models/block_output.h"

@@ -4,7 +4,7 @@
 //   [1,num_masks], blocks
 #include "models/sam/sam.h"
 #include "ops/ops.h"
-#include "tests/parity/network_outputs.h"
+#include "tests/parity/programs/network_outputs.h"
 
 #include <stdlib.h>
 

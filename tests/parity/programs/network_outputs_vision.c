@@ -12,7 +12,7 @@
 #include "models/clip/clip_vision.h"
 #include "models/diffusion/unet.h"
 #include "models/diffusion/vae.h"
-#include "tests/parity/network_outputs.h"
+#include "tests/parity/programs/network_outputs.h"
 
 static void *load_clip_vision(Run *run, const char *folder, Device *device, DType dtype,
                               Error *error) {

@@ -8,7 +8,7 @@
 //           respect to the embeddings
 #include "models/language/bert.h"
 #include "models/language/llama.h"
-#include "tests/parity/network_outputs.h"
+#include "tests/parity/programs/network_outputs.h"
 
 static void *load_llama(Run *run, const char *folder, Device *device, DType dtype, Error *error) {
     (void)run;
