@@ -21,6 +21,10 @@ points=("eval.annotations=$world/instances.json" eval.samples=3)
 res=(eval.task=res "eval.annotations=$world/refcoco/refs(unc).p" eval.samples=2)
 png=(eval.task=png "eval.annotations=$world/png/png_coco_val2017.json" "eval.segments=$world/png/panoptic_val2017.json"
     "eval.masks=$world/png/panoptic_val2017")
+# shellcheck disable=SC2034 # they are used by name
+gcg=(eval.task=gcg "eval.annotations=$world/gcg/test_gcg_coco_caption_gt.json" "eval.masks=$world/gcg/test_gcg_coco_mask_gt.json" eval.samples=3)
+# shellcheck disable=SC2034
+instances=(eval.task=instances "eval.annotations=$world/instances.json" eval.samples=3)
 fault=$build/tests/faults/libdisk_fault.so
 
 # evaluate PROCESSES RUN [SETTING ...]: evaluates into $folder/RUN; the exit code is its own.
@@ -42,6 +46,7 @@ hurt() {
 # same_results A B: figures and verdicts are the same, but for what they cost; nothing is left behind.
 costs='"seconds"\|"peak_memory_bytes"'
 same_results() {
+    ! diff -qr "$folder/$1/predictions" "$folder/$2/predictions" 2>/dev/null | grep . || fail "$2: other predictions than $1"
     cmp -s "$folder/$1/items.jsonl" "$folder/$2/items.jsonl" || fail "$2: items.jsonl is not that of $1"
     cmp -s <(grep -v "$costs" "$folder/$1/results.json") <(grep -v "$costs" "$folder/$2/results.json") || fail "$2: results.json is not that of $1"
     nothing_left "$2"
@@ -65,18 +70,16 @@ refused() {
 
 # --- the same bits on any number of processes, with any number of questions at once
 
-evaluate 1 points "${points[@]}" || fail "points: exit code $?"
-evaluate 1 res "${res[@]}" || fail "res: exit code $?"
-evaluate 1 png "${png[@]}" || fail "png: exit code $?"
+for task in points res png gcg instances; do
+    declare -n of=$task
+    evaluate 1 $task "${of[@]}" || fail "$task: exit code $?"
+    evaluate 1 $task-by-16 "${of[@]}" eval.batch_size=16 || fail "$task-by-16: exit code $?"
+    same_results $task $task-by-16
+done
 items=$(wc -l <"$folder/res/items.jsonl")
 [ "$items" -ge 4 ] || fail "res has $items items"
-for batch in 3 16; do
-    for task in points res png; do
-        declare -n of=$task
-        evaluate 1 $task-by-$batch "${of[@]}" eval.batch_size=$batch || fail "$task-by-$batch: exit code $?"
-        same_results $task $task-by-$batch
-    done
-done
+evaluate 1 res-by-3 "${res[@]}" eval.batch_size=3 || fail "res-by-3: exit code $?"
+same_results res res-by-3
 for processes in 2 3; do
     evaluate $processes res-on-$processes "${res[@]}" eval.batch_size=2 || fail "res-on-$processes: exit code $?"
     same_results res res-on-$processes
@@ -84,7 +87,7 @@ done
 evaluate 3 points-on-3 "${points[@]}" eval.samples=2 || fail "points-on-3: exit code $?" # one of them has nothing to do
 evaluate 1 points-on-1 "${points[@]}" eval.samples=2 || fail "points-on-1: exit code $?"
 same_results points-on-1 points-on-3
-echo "points, res, png: the same bits on 1, 2 and 3 processes, with 1, 3 and 16 questions at once"
+echo "the same bits on 1, 2 and 3 processes, with 1, 3 and 16 questions at once"
 
 # --- kills
 
@@ -144,6 +147,21 @@ refused 1 stopped-judging "stopped on request.*the same command goes on"
 evaluate 2 stopped-judging "${res[@]}" || fail "stopped-judging: exit code $?"
 ! says stopped-judging asking || fail "stopped-judging: asks again"
 same_results res stopped-judging
+
+# To one of two ranks, and to the program that has started both.
+hurt term answers-000-001.journal 4 2 one-stopped "${res[@]}" && fail "one-stopped: exit code 0"
+says one-stopped '^difflmm eval: .*rank 1.*stopped on request' || fail "one-stopped: it does not say who"
+evaluate 1 one-stopped "${res[@]}" || fail "one-stopped: exit code $?"
+[ "$(asked one-stopped)" -lt $((items - 2)) ] || fail "one-stopped: asks again"
+same_results res one-stopped
+(LD_PRELOAD=$build/tests/faults/libslow_disk.so SLOW_WEIGHTS_SECONDS=1 evaluate 2 loading "${res[@]}") 2>/dev/null &
+pid=$!
+wait_for 20 "loading: does not begin" says loading 'computing on'
+kill -TERM "$(pgrep -P $pid)"
+code=0
+wait $pid || code=$?
+refused 1 loading "stopped on request"
+[ ! -e "$folder/loading" ] || fail "loading: something is left"
 
 # --- full disks
 

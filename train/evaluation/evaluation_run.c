@@ -252,7 +252,7 @@ static bool judge(Evaluation *evaluation, Error *error) {
               evaluation_select_maps(config, asked_with, &evaluation->options.grounding, error) &&
               (!is_first(evaluation) || judging_clean(&options, error)) &&
               open_tools(evaluation, &options, error);
-    ok = agree(evaluation, ok, error);
+    ok = agree_patiently(evaluation, ok, error);
     if (ok) {
         Bar bar =
             bar_begin(evaluation, "judging",
