@@ -2,7 +2,6 @@
 
 #include "autograd/clock.h"
 #include "autograd/output/output_file.h"
-#include "autograd/output/output_folder.h"
 #include "autograd/stop_request.h"
 #include "autograd/tape.h"
 #include "eval/tasks/judging.h"
@@ -11,7 +10,6 @@
 #include "train/evaluation/evaluation_setup.h"
 #include "train/evaluation/evaluation_similarity.h"
 #include "train/group/replicas.h"
-#include "train/group/run_lock.h"
 #include "train/log/progress.h"
 #include "train/trainer/answer_setup.h"
 
@@ -271,26 +269,14 @@ static bool judge(Evaluation *evaluation, Error *error) {
 
 // ---- the whole
 
-static bool check_items(const Evaluation *evaluation, Error *error) {
-    const Task *task = evaluation->task;
-    const EvaluationOptions *options = &evaluation->options;
-    const Config *config = evaluation->config;
-    if (evaluation_items(task, evaluation->data, options) == 0)
-        return config_refuse(config, "eval.samples", error,
-                             "there is nothing to evaluate: %lld items in %s, of which none is "
-                             "taken",
-                             (long long)task->count(evaluation->data), config->eval.annotations);
-    bool sees = task->looks || !config->eval.answers;
-    return evaluation_check_ids(task, evaluation->data, options, error) &&
-           (!sees || evaluation_check_pictures(task, evaluation->data, options, error));
-}
-
 /// Annotations; nothing is written.
 static bool open_data(Evaluation *evaluation, Error *error) {
     const Config *config = evaluation->config;
     evaluation->options = evaluation_options(config);
     evaluation->data = evaluation->task->open(&evaluation->options, error);
-    if (!evaluation->data || !check_items(evaluation, error)) return false;
+    if (!evaluation->data || !evaluation_check_items(config, evaluation->task, evaluation->data,
+                                                     &evaluation->options, error))
+        return false;
     evaluation->answers_folder = config->eval.answers
                                      ? format_string("%s", config->eval.answers)
                                      : format_string("%s/answers", config->eval.output_dir);
@@ -298,40 +284,6 @@ static bool open_data(Evaluation *evaluation, Error *error) {
     evaluation->asked_with =
         evaluation_asked_with(config, evaluation->task, evaluation->data, error);
     return evaluation->asked_with != NULL;
-}
-
-/// Settings, items and networks are the same on every rank.
-static bool is_one_job(const Evaluation *evaluation, Error *error) {
-    char *settings = config_to_yaml(evaluation->config),
-         *asked = json_dumps(evaluation->asked_with, JSON_COMPACT | JSON_ENCODE_ANY);
-    bool same = process_group_same(evaluation->group, "the configuration", settings,
-                                   strlen(settings), error) &&
-                (!asked || process_group_same(evaluation->group,
-                                              "what is asked (annotations, checkpoint, networks)",
-                                              asked, strlen(asked), error));
-    free(settings);
-    free(asked);
-    return same;
-}
-
-/// The folder, for this evaluation alone, before anything in it is looked at.
-typedef struct Folders {
-    OutputFolder output, answers;
-    RunLock *lock;
-} Folders;
-
-static bool take_folders(const Evaluation *evaluation, Folders *folders, Error *error) {
-    const Config *config = evaluation->config;
-    return output_folder_make(&folders->output, config->eval.output_dir, error) &&
-           (folders->lock = run_lock_take(config->eval.output_dir, error)) &&
-           (config->eval.answers ||
-            output_folder_make(&folders->answers, evaluation->answers_folder, error));
-}
-
-static void leave_folders(Folders *folders, bool has_failed) {
-    run_lock_release(folders->lock);
-    output_folder_close(&folders->answers, has_failed);
-    output_folder_close(&folders->output, has_failed);
 }
 
 static void close_all(Evaluation *evaluation) {
@@ -343,14 +295,16 @@ static void close_all(Evaluation *evaluation) {
 }
 
 static bool evaluate(Evaluation *evaluation, Error *error) {
-    Folders folders = {0};
+    const Config *config = evaluation->config;
+    EvaluationFolders folders = {0};
     bool ok = agree_patiently(evaluation, open_data(evaluation, error), error) &&
-              is_one_job(evaluation, error);
-    ok = ok && agree(evaluation, !is_first(evaluation) || take_folders(evaluation, &folders, error),
-                     error);
-    ok = ok && open_store(evaluation, error) &&
-         (evaluation->config->eval.answers || ask(evaluation, error)) && judge(evaluation, error);
-    leave_folders(&folders, !ok);
+              evaluation_is_one_job(config, evaluation->asked_with, evaluation->group, error);
+    ok = ok &&
+         agree(evaluation,
+               !is_first(evaluation) || evaluation_take_folders(config, &folders, error), error);
+    ok = ok && open_store(evaluation, error) && (config->eval.answers || ask(evaluation, error)) &&
+         judge(evaluation, error);
+    evaluation_leave_folders(&folders, !ok);
     return ok;
 }
 

@@ -1,8 +1,11 @@
 /// The `eval` section as eval/ wants it, its defaults filled in by the task.
 #pragma once
+#include "autograd/output/output_folder.h"
 #include "eval/attention/answer_store.h"
 #include "eval/tasks/tasks.h"
 #include "train/config/config.h"
+#include "train/group/process_group.h"
+#include "train/group/run_lock.h"
 #include "train/trainer/model_setup.h"
 
 const Task *evaluation_task(const Config *config);
@@ -41,3 +44,25 @@ json_t *evaluation_judged_with(const Config *config, const json_t *asked_with);
 /// a network runs.
 bool evaluation_segmenter(const Config *config, Device *device, Segmenter **segmenter,
                           Error *error);
+
+// ---- before anything is asked
+
+/// There are items, each with an id of its own, and their pictures, where they are looked at.
+bool evaluation_check_items(const Config *config, const Task *task, const void *data,
+                            const EvaluationOptions *options, Error *error);
+/// Settings, items, checkpoint and networks are the same on every rank; every rank calls it.
+/// asked_with: NULL where stored answers are judged.
+bool evaluation_is_one_job(const Config *config, const json_t *asked_with, ProcessGroup *group,
+                           Error *error);
+
+/// eval.output_dir and answers/ in it, for this evaluation alone. Zeros are none.
+typedef struct EvaluationFolders {
+    OutputFolder output, answers;
+    RunLock *lock;
+} EvaluationFolders;
+
+/// To be ended by evaluation_leave_folders(), also on failure.
+bool evaluation_take_folders(const Config *config, EvaluationFolders *folders, Error *error);
+/// Gives the lock back; folders that were made for an evaluation that failed go again, as far as
+/// nothing is in them.
+void evaluation_leave_folders(EvaluationFolders *folders, bool has_failed);
