@@ -87,9 +87,9 @@ static bool refuse_absence(const Parser *parser, const Argument *row) {
     const int count = values_of(row);
     if (count == 1)
         return error_set(parser->error, "%s needs a value: %s %s", row->name, row->name,
-                         row->placeholder);
+                         row->value_name);
     return error_set(parser->error, "%s needs %d values: %s %s", row->name, count, row->name,
-                     row->placeholder);
+                     row->value_name);
 }
 
 /// The next argument, unless it is an option itself.
@@ -160,7 +160,7 @@ static bool check_required(const Parser *parser) {
         if (!(row->rules & ARGUMENT_REQUIRED) || parser->is_given[row - parser->line->arguments])
             continue;
         byte_buffer_print(&missing, "%s%s%s%s", count++ ? " and " : "", row->name,
-                          row->placeholder ? " " : "", row->placeholder ? row->placeholder : "");
+                          row->value_name ? " " : "", row->value_name ? row->value_name : "");
     }
     if (!count) return true;
     char *names = byte_buffer_take(&missing), *usage = arguments_usage(parser->line);

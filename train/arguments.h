@@ -50,7 +50,7 @@ typedef struct Argument {
     /// of an option with its dashes, "--out"; else what stands for it in the usage, "IMAGE"
     const char *name;
     /// what stands for the value of an option, "DIR", or for several at once, "A B"; NULL: none
-    const char *placeholder;
+    const char *value_name;
     const char *help;
     ArgumentKind kind;
     /// of the member in the command's own structure. It keeps what it held if the argument is not

@@ -10,7 +10,7 @@ enum { WIDTH = 100, WIDEST_NAME = 24 };
 /// "--out DIR"
 static void put_name(ByteBuffer *out, const Argument *row) {
     byte_buffer_put_text(out, row->name);
-    if (row->placeholder) byte_buffer_print(out, " %s", row->placeholder);
+    if (row->value_name) byte_buffer_print(out, " %s", row->value_name);
 }
 
 /// "[--words WORD,WORD,...]", "RUN...", "[section.key=value ...]"
