@@ -154,7 +154,7 @@ static void copy_tokens(Answer *answer, int count, const int32_t *ids, const int
     memcpy(answer->token_end, end, bytes);
 }
 
-/// Takes the maps over, averaged over heads where only layers are kept.
+/// Takes the maps over.
 static void take_maps(const AnswerOptions *options, AttentionMaps *maps, Answer *answer) {
     int cells = answer->grid.rows * answer->grid.columns;
     answer->layers = answer->heads = 1;
@@ -166,14 +166,6 @@ static void take_maps(const AnswerOptions *options, AttentionMaps *maps, Answer 
     answer->heads = maps->heads;
     answer->maps = maps->values;
     *maps = (AttentionMaps){0};
-    if (options->keep != KEEP_LAYERS || !answer->num_tokens) return;
-    Answer apart = *answer; // every token and layer by itself
-    apart.num_tokens *= apart.layers;
-    apart.layers = 1;
-    float *means = answer_mean_maps(&apart, NULL, 0, NULL, 0);
-    free(answer->maps);
-    answer->maps = means;
-    answer->heads = 1;
 }
 
 /// The attention of the prompt's continuation `ids`, read once more behind it.

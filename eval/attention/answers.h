@@ -18,7 +18,6 @@ typedef struct AnswerOptions {
     /// its `attention` selects layers and heads; NULL: attention is not looked at, and answers have
     /// no maps
     GenerationOptions generation;
-    KeptMaps keep;
     /// whose attention a token's map is
     AttentionRow row;
 } AnswerOptions;

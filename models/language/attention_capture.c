@@ -26,10 +26,10 @@ bool attention_selection_check(const AttentionSelection *selection, int num_laye
 AttentionMaps attention_maps_new(const AttentionSelection *selection, int num_layers, int num_heads,
                                  int keys) {
     AttentionMaps maps = {.layers = 1, .heads = 1, .keys = keys};
-    if (!selection->mean) {
+    if (selection->mean != ATTENTION_MEAN)
         maps.layers = selection->layers ? selection->num_layers : num_layers;
+    if (selection->mean == ATTENTION_APART)
         maps.heads = selection->heads ? selection->num_heads : num_heads;
-    }
     return maps;
 }
 
@@ -73,12 +73,16 @@ static void deliver_row(const LlamaCapture *capture, const CaptureRow *row, int 
     int heads = selection->heads ? selection->num_heads : shape->heads;
     int keys = maps->keys;
     if (keys > shape->max_k_length - row->first_key) keys = shape->max_k_length - row->first_key;
-    float weight = selection->mean ? 1.0f / ((float)layers * (float)heads) : 1.0f;
+    float averaged = selection->mean == ATTENTION_MEAN            ? (float)layers * (float)heads
+                     : selection->mean == ATTENTION_MEAN_OF_HEADS ? (float)heads
+                                                                  : 1.0f;
+    float weight = 1.0f / averaged;
     for (int h = 0; h < heads; h++) {
         int head = selection->heads ? selection->heads[h] : h;
         const float *from = probabilities + (size_t)head * shape->max_k_length + row->first_key;
         float *to = attention_maps_row(maps, row->map_row);
-        if (!selection->mean) to += ((size_t)slot * heads + h) * maps->keys;
+        if (selection->mean == ATTENTION_APART) to += ((size_t)slot * heads + h) * maps->keys;
+        if (selection->mean == ATTENTION_MEAN_OF_HEADS) to += (size_t)slot * maps->keys;
         for (int i = 0; i < keys; i++) to[i] += weight * from[i];
     }
 }

@@ -10,6 +10,15 @@
 /// own.
 typedef enum AttentionRow { ATTENTION_PRODUCING_ROW, ATTENTION_OWN_ROW } AttentionRow;
 
+/// What of a token's maps is averaged, each map as much as another.
+typedef enum AttentionMean {
+    ATTENTION_APART,
+    /// over the chosen layers and heads: one map
+    ATTENTION_MEAN,
+    /// over the chosen heads: a map per layer
+    ATTENTION_MEAN_OF_HEADS
+} AttentionMean;
+
 /// Which layers and heads, and whether apart or averaged.
 typedef struct AttentionSelection {
     /// increasing; NULL: all
@@ -18,11 +27,10 @@ typedef struct AttentionSelection {
     /// increasing; NULL: all
     const int *heads;
     int num_heads;
-    /// one map per row: the mean over the chosen layers and heads
-    bool mean;
+    AttentionMean mean;
 } AttentionSelection;
 
-/// [rows][layers][heads][keys]; after averaging layers and heads are 1. Zero is an empty one; free
+/// [rows][layers][heads][keys]; what is averaged over is 1. Zero is an empty one; free
 /// with attention_maps_free().
 typedef struct AttentionMaps {
     int rows, capacity;

@@ -76,7 +76,7 @@ static void generate(const Llama *llama, const Settings *settings, double *steps
     int64_t rows = (int64_t)settings->batch * settings->prompt;
     Passes passes = {.count = 0};
     snprintf(passes.last_layer, sizeof passes.last_layer, "model.layers.%d", settings->layers - 1);
-    AttentionSelection selection = {.mean = true};
+    AttentionSelection selection = {.mean = ATTENTION_MEAN};
     GenerationOptions options = {.max_new_tokens = settings->tokens + 2,
                                  .attention = settings->attention ? &selection : NULL};
     GenerationPrompt *prompts = checked_calloc((size_t)settings->batch, sizeof *prompts);

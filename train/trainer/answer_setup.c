@@ -4,12 +4,14 @@
 #include "train/trainer/training_check.h"
 
 bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *out, Error *error) {
+    static const AttentionMean MEANS[] = {[KEEP_MEAN] = ATTENTION_MEAN,
+                                          [KEEP_LAYERS] = ATTENTION_MEAN_OF_HEADS,
+                                          [KEEP_HEADS] = ATTENTION_APART};
     const EvalSection *eval = &config->eval;
     const LlamaConfig *llama = &setup->model->llama->config;
     if (!training_check_image_fits(config, setup->model->num_visual_tokens, error)) return false;
-    out->selection =
-        (AttentionSelection){eval->layers.values, eval->layers.count, eval->heads.values,
-                             eval->heads.count, eval->keep == KEEP_MEAN};
+    out->selection = (AttentionSelection){eval->layers.values, eval->layers.count,
+                                          eval->heads.values, eval->heads.count, MEANS[eval->keep]};
     Error reason;
     if (!attention_selection_check(&out->selection, llama->num_hidden_layers,
                                    llama->num_attention_heads, &reason))
@@ -28,7 +30,6 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
                                        .top_p = 1,
                                        .seed = (uint64_t)eval->seed,
                                        .attention = &out->selection},
-                        .keep = eval->keep,
                         .row = evaluation_row(config)};
     return true;
 }

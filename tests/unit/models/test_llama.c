@@ -223,29 +223,38 @@ static void the_mean_over_chosen_layers_and_heads_is_that_of_the_parts(void **st
     (void)state;
     Recorded recorded = recorded_begin("gqa");
     const int layers[] = {0, 2}, heads[] = {1, 4, 5};
-    AttentionSelection selection = {layers, 2, heads, 3, false};
+    AttentionSelection selection = {layers, 2, heads, 3, ATTENTION_APART};
     AttentionMaps parts = capture_recorded(&recorded, &selection);
     AttentionMaps all = capture_recorded(&recorded, &(AttentionSelection){0});
-    selection.mean = true;
+    selection.mean = ATTENTION_MEAN;
     AttentionMaps mean_maps = capture_recorded(&recorded, &selection);
+    selection.mean = ATTENTION_MEAN_OF_HEADS;
+    AttentionMaps by_layer = capture_recorded(&recorded, &selection);
+    assert_true(by_layer.layers == 2 && by_layer.heads == 1);
     assert_int_equal(parts.layers, 2);
     assert_int_equal(parts.heads, 3);
     assert_int_equal(mean_maps.layers * mean_maps.heads, 1);
     for (int row = 0; row < 4; row++)
         for (int key = 0; key < 5; key++) {
             double sum = 0.0;
-            for (int l = 0; l < 2; l++)
+            for (int l = 0; l < 2; l++) {
+                double of_layer = 0.0;
                 for (int h = 0; h < 3; h++) {
                     float part = attention_maps_row(&parts, row)[(l * 3 + h) * 5 + key];
                     assert_true(part == attention_maps_row(
                                             &all, row)[(layers[l] * 6 + heads[h]) * 5 + key]);
-                    sum += part;
+                    of_layer += part;
                 }
+                assert_true(fabs(attention_maps_row(&by_layer, row)[l * 5 + key] - of_layer / 3) <
+                            1e-6);
+                sum += of_layer;
+            }
             assert_true(fabs(attention_maps_row(&mean_maps, row)[key] - sum / 6.0) < 1e-6);
         }
     attention_maps_free(&parts);
     attention_maps_free(&all);
     attention_maps_free(&mean_maps);
+    attention_maps_free(&by_layer);
     recorded_end(&recorded);
 }
 
@@ -253,13 +262,13 @@ static void a_selection_of_layers_that_do_not_exist_is_refused(void **state) {
     (void)state;
     Error error;
     const int good[] = {0, 2}, outside[] = {1, 3}, twice[] = {1, 1};
-    assert_true(
-        attention_selection_check(&(AttentionSelection){good, 2, NULL, 0, true}, 3, 4, &error));
-    assert_false(
-        attention_selection_check(&(AttentionSelection){outside, 2, NULL, 0, true}, 3, 4, &error));
+    assert_true(attention_selection_check(&(AttentionSelection){good, 2, NULL, 0, ATTENTION_MEAN},
+                                          3, 4, &error));
+    assert_false(attention_selection_check(
+        &(AttentionSelection){outside, 2, NULL, 0, ATTENTION_MEAN}, 3, 4, &error));
     assert_non_null(strstr(error.message, "layers"));
-    assert_false(
-        attention_selection_check(&(AttentionSelection){NULL, 0, twice, 2, true}, 3, 4, &error));
+    assert_false(attention_selection_check(&(AttentionSelection){NULL, 0, twice, 2, ATTENTION_MEAN},
+                                           3, 4, &error));
     assert_non_null(strstr(error.message, "heads"));
 }
 

@@ -173,7 +173,7 @@ static void answers_longer_than_the_first_room_of_the_cache_do_not(void **state)
     Batch batch = batch_begin(config, true, false, BFLOAT16);
     batch.options.max_new_tokens = case_on_cpu() ? 260 : 132;
     batch.least_ended = 0;
-    batch.selection.mean = true;
+    batch.selection.mean = ATTENTION_MEAN;
     check_compositions(&batch);
     batch_end(&batch);
     case_end();
