@@ -4,6 +4,7 @@
 //   kill   a write is cut in half, and the process kills itself; in front of a rename or an unlink
 //   full   a write is cut in half, and from then on every one of them fails: the disk is full
 //   term   the process is asked to stop, and goes on
+//   hang   the process goes on no more, and does not end
 //
 // With DISK_FAULT_COUNT, a file, each change appends a letter to it: w, r or u.
 #include <dlfcn.h>
@@ -42,6 +43,7 @@ static Fault change_of(const char *path, char letter) {
     long at = atol(setting("DISK_FAULT_AT"));
     changes++;
     if (at && changes == at && !strcmp(setting("DISK_FAULT"), "term")) raise(SIGTERM);
+    if (at && changes == at && !strcmp(setting("DISK_FAULT"), "hang")) raise(SIGSTOP);
     return !at || changes < at ? NONE : changes == at ? HERE : SINCE;
 }
 

@@ -132,7 +132,32 @@ same_results res lost
 ! hurt kill verdicts-001.journal 4 2 unjudged "${res[@]}" || fail "unjudged: exit code 0"
 evaluate 3 unjudged "${res[@]}" || fail "unjudged: exit code $?"
 same_results res unjudged
-echo "a killed rank: the others end, and any number of processes goes on"
+! hurt hang answers-000-001.journal 4 2 hanging "${res[@]}" || fail "hanging: exit code 0"
+says hanging 'waited [0-9]* seconds in vain for rank 1 ([^)]*): died or hangs' || fail "hanging: it does not say who"
+wait_for 10 "hanging: processes are left behind" is_quiet
+evaluate 1 hanging "${res[@]}" || fail "hanging: exit code $?"
+same_results res hanging
+echo "a rank that is killed or hangs: the others end, and any number of processes goes on"
+
+# Ranks that were started otherwise are not one job.
+cat >"$folder/rank.sh" <<'END'
+#!/bin/sh
+# rank.sh SETTING_OF_RANK_1 COMMAND...
+setting=$1
+shift
+[ "${OMPI_COMM_WORLD_RANK:-$PMIX_RANK}" != 1 ] || set -- "$@" "$setting"
+exec "$@"
+END
+chmod +x "$folder/rank.sh"
+code=0
+mpirun -n 2 "$folder/rank.sh" eval.prompt=What? "$difflmm" eval "$folder/empty.yaml" "${settings[@]}" "${res[@]}" "eval.output_dir=$folder/otherwise" \
+    >"$folder/otherwise.log" 2>&1 || code=$?
+refused 2 otherwise "eval.prompt: .*has no {}"
+code=0
+mpirun -n 2 "$folder/rank.sh" 'eval.prompt=What is {}?' "$difflmm" eval "$folder/empty.yaml" "${settings[@]}" "${res[@]}" "eval.output_dir=$folder/otherwise" \
+    >"$folder/otherwise.log" 2>&1 || code=$?
+refused 1 otherwise "the configuration of rank 1 differs from rank 0's"
+[ ! -e "$folder/otherwise" ] || fail "otherwise: something is left"
 
 # --- signals
 
