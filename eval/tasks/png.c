@@ -141,6 +141,42 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     return NULL;
 }
 
+// ---- predictions
+
+static json_t *segment_of(const Utterance *utterance) {
+    json_t *ids = json_array();
+    for (int s = 0; s < utterance->num_segments; s++)
+        json_array_append_new(ids, json_sprintf("%u", utterance->segment_ids[s]));
+    return json_pack("{s:s, s:o, s:b, s:b}", "utterance", utterance->text, "segment_ids", ids,
+                     "plural", utterance->is_plural, "noun", utterance->is_noun);
+}
+
+/// The annotations as groundLMM writes them back: "iou", "isthing" and the mask, "pd_mask", of
+/// every utterance that names segments.
+static bool publish(const void *data, json_t *const *verdicts, int64_t count, const char *folder,
+                    Error *error) {
+    const NarrativeItems *items = data;
+    json_t *predictions = json_array();
+    for (int64_t i = 0; i < count; i++) {
+        const Narrative *narrative = &items->narratives.items[items->order[i]];
+        json_t *segments = json_array(), *phrase;
+        size_t at;
+        for (int u = 0; u < narrative->num_utterances; u++)
+            json_array_append_new(segments, segment_of(&narrative->utterances[u]));
+        json_array_foreach(json_object_get(verdicts[i], "phrases"), at, phrase) {
+            json_t *segment = json_array_get(segments, (size_t)verdict_number(phrase, "utterance"));
+            json_object_set(segment, "iou", json_object_get(phrase, "iou"));
+            json_object_set(segment, "isthing", json_object_get(phrase, "thing"));
+            json_object_set(segment, "pd_mask", json_object_get(phrase, "mask"));
+        }
+        json_array_append_new(predictions,
+                              json_pack("{s:s, s:s, s:o}", "image_id",
+                                        items->panoptic.images[narrative->image].id, "caption",
+                                        narrative->caption, "segments", segments));
+    }
+    return publish_json(folder, "png_predictions.json", predictions, error);
+}
+
 // ---- figures
 
 /// Overlaps of all phrases; things and plurals as the options say.
@@ -219,4 +255,5 @@ const Task TASK_PNG = {
     .item = item_of_narrative,
     .judge = judge_answer,
     .measure = measure,
+    .publish = publish,
 };

@@ -271,6 +271,15 @@ static void utterances_are_counted_as_things_and_plurals(void **state) {
     // one of two rings is found; the other ring is looked for in the grass; the grass is found
     json_t *verdicts[] = {
         judge(&TASK_PNG, data, 0, truth, &options, "rings on ring grass", (int[]){0, -1, 15, 12})};
+    assert_int_equal(mkdir(in_folder("predictions"), 0777), 0);
+    assert_true(TASK_PNG.publish(data, verdicts, 1, in_folder("predictions"), &error));
+    json_t *published = json_load_file(in_folder("predictions/png_predictions.json"), 0, NULL);
+    json_t *segments = json_object_get(json_array_get(published, 0), "segments");
+    assert_int_equal(json_array_size(segments), 4); // also those that name nothing
+    assert_true(verdict_number(json_array_get(segments, 0), "iou") == 0.5);
+    assert_null(json_object_get(json_array_get(segments, 1), "iou"));
+    assert_true(json_is_object(json_object_get(json_array_get(segments, 3), "pd_mask")));
+    json_decref(published);
     json_t *figures = measure(&TASK_PNG, data, &options, verdicts, 1);
     assert_true(figure(figures, "average_recall_all") == 0.5);
     assert_true(figure(figures, "average_recall_things") == 0.25);
