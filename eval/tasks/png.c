@@ -126,8 +126,10 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
         for (int t = 0; t < count; t++) tokens[t] = range.begin + t;
         ok = judge_tokens(judge, &read, tokens, count, masks, image->num_segments, &group, error);
         if (!ok) break;
-        json_array_append_new(phrases, judge_utterance(items, narrative, &narrative->utterances[u],
-                                                       answer, range, &map, &group));
+        json_t *phrase = judge_utterance(items, narrative, &narrative->utterances[u], answer, range,
+                                         &map, &group);
+        json_object_set_new(phrase, "utterance", json_integer(u));
+        json_array_append_new(phrases, phrase);
         judged_group_free(&group);
     }
     for (int s = 0; s < image->num_segments; s++) coco_mask_free(&masks[s]);

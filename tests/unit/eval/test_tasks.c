@@ -276,6 +276,7 @@ static void utterances_are_counted_as_things_and_plurals(void **state) {
     json_t *published = json_load_file(in_folder("predictions/png_predictions.json"), 0, NULL);
     json_t *segments = json_object_get(json_array_get(published, 0), "segments");
     assert_int_equal(json_array_size(segments), 4); // also those that name nothing
+    puts(json_dumps(published, 0));
     assert_true(verdict_number(json_array_get(segments, 0), "iou") == 0.5);
     assert_null(json_object_get(json_array_get(segments, 1), "iou"));
     assert_true(json_is_object(json_object_get(json_array_get(segments, 3), "pd_mask")));
