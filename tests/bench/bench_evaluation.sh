@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # How long evaluations of the tiny world take: gcg, res (first sentences) and png of 1,000 images, asked, judged and counted.
 #
-#   tests/bench/bench_evaluation.sh [CHECKPOINT] [IMAGES] [KEY=VALUE ...]     default: untrained networks, 1000 images
+#   tests/bench/bench_evaluation.sh [CHECKPOINT] [IMAGES] [KEY=VALUE ...]     default: adapters untrained, 1000 images
 #
 # Of every task: seconds by the clock and processor seconds (user and system), in all and of judging alone (the same answers once more).
 # On a machine that is busy otherwise, training.threads=1 tells what the work is: with more, threads wait for each other, which counts as
-# processor time. Half of that is then the least that two idle cores need. Untrained networks do not end their answers:
-# eval.max_new_tokens (configs/tiny_eval.yaml) says how long those are.
+# processor time. Half of that is then the least that two idle cores need.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 checkpoint=${1:-null} images=${2:-1000} build=${BUILD:-build}
