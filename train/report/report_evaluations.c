@@ -15,8 +15,9 @@ static const struct {
      "mask: captions are compared with captions (CIDEr, BLEU), masks with masks (AP50, mIoU), and "
      "phrases with their masks (mask recall)."},
     {"res", "Referring expressions",
-     "The model is asked about an expression, and the word behind \"is\" gives the point. gIoU is "
-     "the mean IoU, cIoU all intersections over all unions."},
+     "The model is asked about an expression; the attention of the tokens that "
+     "eval.referring_tokens chooses gives the point. gIoU is the mean IoU, cIoU all intersections "
+     "over all unions."},
     {"png", "Panoptic narratives",
      "A narrative is read, not generated; every phrase gives a point. Average recall is the mean "
      "IoU with the segments that the phrase names."},
