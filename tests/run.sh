@@ -35,9 +35,11 @@ echo "== release build (CUDA $cuda)"
 cmake --preset release -DDIFFLMM_CUDA=$cuda >/dev/null
 cmake --build --preset release -j "$jobs" -- --quiet
 echo "== tests"
-# As many side by side as there are cores: threads that wait for each other must not do so on a core that another test wants.
+# One more side by side than there are cores, for some wait for what they have set going; threads that wait for each other must not do so on a
+# core that another test wants.
 export OMP_WAIT_POLICY=passive
-ctest --test-dir build -j "$jobs" --output-on-failure --no-tests=error "$@"
+side_by_side=$((jobs + 1))
+ctest --test-dir build -j "$side_by_side" --output-on-failure --no-tests=error "$@"
 
 if ! $quick; then
     echo "== the GPU's test programs, with nothing but compilers, executed on the host"
@@ -49,5 +51,5 @@ if ! $quick; then
     cmake --build --preset sanitize -j "$jobs" -- --quiet
     # oneDNN and Open MPI keep memory to the end by design; leaks of our own are looked for in the unit tests that use neither.
     ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-        ctest --test-dir build-sanitize -j "$jobs" --output-on-failure --no-tests=error -LE slow "$@"
+        ctest --test-dir build-sanitize -j "$side_by_side" --output-on-failure --no-tests=error -LE slow "$@"
 fi
