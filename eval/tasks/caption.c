@@ -65,6 +65,7 @@ const Task TASK_CAPTION = {
     .name = "caption",
     .summary = "captions alone: CIDEr, BLEU-4 and METEOR",
     .files = "eval.annotations: COCO captions JSON",
+    .lists_images = true,
     .prompt = "Describe the image in detail.",
     .max_new_tokens = 512,
     .open = open_captions,

@@ -87,6 +87,10 @@ typedef struct Task {
     const char *summary;
     /// which files of EvaluationOptions it reads, and as what; for help texts and errors
     const char *files;
+    /// eval.masks and eval.segments are among them
+    bool reads_masks, reads_segments;
+    /// eval.annotations has COCO's "images"
+    bool lists_images;
     const char *prompt;
     int max_new_tokens;
     AttentionRow row;

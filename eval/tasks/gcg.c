@@ -167,6 +167,7 @@ const Task TASK_GCG = {
     .summary = "grounded conversations: METEOR, CIDEr, AP50, mIoU and mask recall",
     .files = "eval.annotations: {val,test}_gcg_coco_caption_gt.json; eval.masks: "
              "{val,test}_gcg_coco_mask_gt.json",
+    .reads_masks = true,
     .prompt = "Describe the image in detail.",
     .max_new_tokens = 512,
     .row = ATTENTION_PRODUCING_ROW,

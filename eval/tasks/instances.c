@@ -282,6 +282,7 @@ const Task TASK_INSTANCES = {
     .name = "instances",
     .summary = "COCO instance segmentation of what answers name: AP, AP50, AR and point accuracy",
     .files = "eval.annotations: COCO instances JSON",
+    .lists_images = true,
     .prompt = "Describe the image in detail.",
     .max_new_tokens = 512,
     .row = ATTENTION_PRODUCING_ROW,

@@ -246,6 +246,8 @@ const Task TASK_PNG = {
         "panoptic narratives, read by the model: average recall of what each phrase looks at",
     .files = "eval.annotations: png_coco_val2017.json; eval.segments: panoptic_val2017.json; "
              "eval.masks: the folder panoptic_val2017",
+    .reads_masks = true,
+    .reads_segments = true,
     .prompt = "Describe the image in detail.",
     .max_new_tokens = 512,
     .row = ATTENTION_OWN_ROW,

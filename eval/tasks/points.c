@@ -133,6 +133,7 @@ const Task TASK_POINTS = {
     .name = "points",
     .summary = "share of attention points that fall inside an object of the category named",
     .files = "eval.annotations: COCO instances JSON",
+    .lists_images = true,
     .prompt = "Describe the image in detail.",
     .max_new_tokens = 512,
     .row = ATTENTION_PRODUCING_ROW,

@@ -1,5 +1,4 @@
-// The table of tasks: a new one is added here and as a file beside.
 #include "eval/tasks/tasks.h"
 
-const Task *const TASKS[] = {&TASK_POINTS,    &TASK_GCG,     &TASK_RES, &TASK_PNG,
-                             &TASK_INSTANCES, &TASK_CAPTION, NULL};
+#define POINT_TO_TASK(name, NAME) &TASK_##NAME,
+const Task *const TASKS[] = {EVALUATION_TASKS(POINT_TO_TASK) NULL};

@@ -25,16 +25,6 @@
 typedef enum ScheduleType { SCHEDULE_COSINE, SCHEDULE_CONSTANT, SCHEDULE_LINEAR } ScheduleType;
 typedef enum DeviceChoice { DEVICE_AUTO, DEVICE_CPU, DEVICE_CUDA } DeviceChoice;
 typedef enum OutlierAction { OUTLIER_WARN, OUTLIER_SKIP, OUTLIER_STOP } OutlierAction;
-/// By the names in eval/tasks/tasks.c; the last is points' older name.
-typedef enum EvaluationTask {
-    EVALUATE_POINTS,
-    EVALUATE_GCG,
-    EVALUATE_RES,
-    EVALUATE_PNG,
-    EVALUATE_INSTANCES,
-    EVALUATE_CAPTION,
-    EVALUATE_POINT_ACCURACY
-} EvaluationTask;
 typedef enum SegmenterChoice {
     SEGMENTER_NONE,
     SEGMENTER_REGION_GROWING,

@@ -18,9 +18,8 @@ static const char *const MISSING_IMAGES[] = {"fail", "skip", NULL};
 static const char *const SCHEDULES[] = {"cosine", "constant", "linear", NULL};
 static const char *const DEVICES[] = {"auto", "cpu", "cuda", NULL};
 static const char *const OUTLIER_ACTIONS[] = {"warn", "skip", "stop", NULL};
-// The last: the name that `points` had.
-static const char *const TASK_NAMES[] = {
-    "points", "gcg", "res", "png", "instances", "caption", "point_accuracy", NULL};
+#define NAME_OF_TASK(name, NAME) #name,
+static const char *const TASK_NAMES[] = {EVALUATION_TASKS(NAME_OF_TASK) "point_accuracy", NULL};
 static const char *const QUERIES[] = {"producing", "own", "auto", NULL};
 static const char *const AGGREGATES[] = {"mean", "max", "first", "auto", NULL};
 static const char *const SEGMENTERS[] = {"none", "region_growing", "truth", "sam", "regions", NULL};

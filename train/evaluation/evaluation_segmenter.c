@@ -1,10 +1,11 @@
 #include "train/evaluation/evaluation_setup.h"
 
 /// Whether eval.annotations lists the images that the regions belong to.
-static const char *images_of(const EvalSection *eval) {
-    bool is_coco = eval->task == EVALUATE_POINTS || eval->task == EVALUATE_POINT_ACCURACY ||
-                   eval->task == EVALUATE_INSTANCES || eval->task == EVALUATE_CAPTION;
-    return eval->region_images ? eval->region_images : is_coco ? eval->annotations : NULL;
+static const char *images_of(const Config *config) {
+    const EvalSection *eval = &config->eval;
+    return eval->region_images                     ? eval->region_images
+           : evaluation_task(config)->lists_images ? eval->annotations
+                                                   : NULL;
 }
 
 bool evaluation_segmenter(const Config *config, Device *device, Segmenter **segmenter,
@@ -24,7 +25,7 @@ bool evaluation_segmenter(const Config *config, Device *device, Segmenter **segm
         *segmenter = segmenter_sam(eval->sam, device, eval->sam_prompt, error);
         break;
     case SEGMENTER_REGIONS:
-        *segmenter = segmenter_regions(eval->regions, images_of(eval), error);
+        *segmenter = segmenter_regions(eval->regions, images_of(config), error);
         break;
     }
     return *segmenter != NULL;

@@ -6,14 +6,8 @@
 #include <string.h>
 
 const Task *evaluation_task(const Config *config) {
-    static const Task *const BY_CHOICE[] = {[EVALUATE_POINTS] = &TASK_POINTS,
-                                            [EVALUATE_GCG] = &TASK_GCG,
-                                            [EVALUATE_RES] = &TASK_RES,
-                                            [EVALUATE_PNG] = &TASK_PNG,
-                                            [EVALUATE_INSTANCES] = &TASK_INSTANCES,
-                                            [EVALUATE_CAPTION] = &TASK_CAPTION,
-                                            [EVALUATE_POINT_ACCURACY] = &TASK_POINTS};
-    return BY_CHOICE[config->eval.task];
+    EvaluationTask task = config->eval.task;
+    return task == EVALUATE_POINT_ACCURACY ? &TASK_POINTS : TASKS[task];
 }
 
 const char *evaluation_prompt(const Config *config) {
@@ -38,23 +32,21 @@ GroupReduction evaluation_reduction(const Config *config) {
 }
 
 bool evaluation_require(const Config *config, Error *error) {
+    const Task *task = evaluation_task(config);
     if (!config_require(config, error, "eval.annotations", "eval.image_folder", "eval.output_dir",
                         NULL))
-        return error_context(error, "the task %s reads %s", evaluation_task(config)->name,
-                             evaluation_task(config)->files);
+        return error_context(error, "the task %s reads %s", task->name, task->files);
     const EvalSection *eval = &config->eval;
-    bool needs_masks = eval->task == EVALUATE_GCG || eval->task == EVALUATE_PNG,
-         needs_segments = eval->task == EVALUATE_PNG;
-    if ((needs_masks && !config_require(config, error, "eval.masks", NULL)) ||
-        (needs_segments && !config_require(config, error, "eval.segments", NULL)) ||
+    if ((task->reads_masks && !config_require(config, error, "eval.masks", NULL)) ||
+        (task->reads_segments && !config_require(config, error, "eval.segments", NULL)) ||
         (eval->segmenter == SEGMENTER_SAM && !config_require(config, error, "eval.sam", NULL)) ||
         (eval->segmenter == SEGMENTER_REGIONS &&
          !config_require(config, error, "eval.regions", NULL)))
         return false;
-    if (eval->prompt && eval->task == EVALUATE_RES && !strstr(eval->prompt, "{}"))
+    if (eval->prompt && strstr(task->prompt, "{}") && !strstr(eval->prompt, "{}"))
         return config_refuse(config, "eval.prompt", error,
                              "has no {} for the expression to stand in; the task's own is '%s'",
-                             TASK_RES.prompt);
+                             task->prompt);
     return true;
 }
 
