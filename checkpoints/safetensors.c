@@ -208,10 +208,6 @@ const StoredTensor *safetensors_find(const SafetensorsFile *file, const char *na
     return found ? *found : NULL;
 }
 
-const char *safetensors_metadata(const SafetensorsFile *file, const char *key) {
-    return json_string_value(json_object_get(file->metadata, key));
-}
-
 const char *safetensors_metadata_key(const SafetensorsFile *file, int64_t index,
                                      const char **value) {
     const char *key;

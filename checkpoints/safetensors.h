@@ -19,10 +19,8 @@ int64_t safetensors_count(const SafetensorsFile *file);
 const StoredTensor *safetensors_entry(const SafetensorsFile *file, int64_t index);
 /// The tensor of that name, or NULL.
 const StoredTensor *safetensors_find(const SafetensorsFile *file, const char *name);
-/// A value of `__metadata__`, or NULL. Owned by the file.
-const char *safetensors_metadata(const SafetensorsFile *file, const char *key);
-/// The values of `__metadata__` one by one, `index` counting from 0: the key, or NULL behind the
-/// last. Values that are not text, which the format does not have, are NULL.
+/// The values of `__metadata__` one by one, owned by the file, `index` counting from 0: the key, or
+/// NULL behind the last. Values that are not text, which the format does not have, are NULL.
 const char *safetensors_metadata_key(const SafetensorsFile *file, int64_t index,
                                      const char **value);
 

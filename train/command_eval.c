@@ -1,9 +1,12 @@
 // difflmm eval: one evaluation of what a model says and where it looks.
+#include "autograd/text/byte_buffer.h"
 #include "train/evaluation/evaluation_compare.h"
 #include "train/evaluation/evaluation_run.h"
 #include "train/evaluation/evaluation_setup.h"
 #include "train/job.h"
 #include "train/saved/trained_weights.h"
+
+#include <stdlib.h>
 
 typedef struct EvalArguments {
     JobArguments job;
@@ -27,22 +30,12 @@ static const Argument ARGUMENTS[] = {
     {"--json", NULL, "with --compare: for machines", ARGUMENT_FLAG, INTO(EvalArguments, as_json)},
     {0}};
 
-static const CommandLine LINE = {
-    "eval",
+static const char BEFORE_TASKS[] =
     "Asks the model of eval.checkpoint about the images of eval.annotations, reads from its "
     "attention where it looks when it names something, and compares that with the truth. "
     "eval.task says what is measured:\n"
-    "\n"
-    "  points      nouns that name a category point at it (eval.annotations: COCO instances)\n"
-    "  gcg         grounded conversations: captions, phrases, masks (GranD-f's two files:\n"
-    "              eval.annotations captions, eval.masks masks)\n"
-    "  res         referring expressions (eval.annotations: refs(unc).p and the like, with\n"
-    "              instances.json beside it; eval.split)\n"
-    "  png         panoptic narratives, read by the model (eval.annotations: "
-    "png_coco_val2017.json,\n"
-    "              eval.segments: the panoptic JSON, eval.masks: the folder of its PNGs)\n"
-    "  instances   COCO instance segmentation of what answers name\n"
-    "  caption     captions alone\n"
+    "\n";
+static const char BEHIND_TASKS[] =
     "\n"
     "eval.output_dir receives answers/ (what was said, and the attention of every word), "
     "results.json (figures with 95% intervals), items.jsonl (every item), pictures/, and "
@@ -53,12 +46,25 @@ static const CommandLine LINE = {
     "evaluates the adapters as initialised. The results are the same on any number of processes:\n"
     "  difflmm eval CONFIG --processes 8          this machine; runs mpirun\n"
     "  mpirun -n 8 difflmm eval CONFIG\n"
-    "  srun -n 8 --mpi=pmix difflmm eval CONFIG   under Slurm\n",
-    ARGUMENTS,
+    "  srun -n 8 --mpi=pmix difflmm eval CONFIG   under Slurm\n";
+
+/// The description comes from the table of tasks: see describe_tasks().
+static CommandLine line = {
+    "eval", "", ARGUMENTS,
     "  difflmm eval configs/tiny_eval.yaml\n"
     "  difflmm eval configs/tiny_eval.yaml eval.layers=[2] eval.output_dir=runs/tiny/eval/layer2\n"
     "  difflmm eval --compare runs/tiny/eval/stage1 runs/tiny/eval/trained\n"
     "  difflmm config eval                         what can be set\n"};
+
+static char *describe_tasks(void) {
+    ByteBuffer text = {0};
+    byte_buffer_put_text(&text, BEFORE_TASKS);
+    for (const Task *const *task = TASKS; *task; task++)
+        byte_buffer_print(&text, "  %-11s %s\n              %s\n", (*task)->name, (*task)->summary,
+                          (*task)->files);
+    byte_buffer_put_text(&text, BEHIND_TASKS);
+    return byte_buffer_take(&text);
+}
 
 static bool require(Config *config, Error *error) {
     return evaluation_require(config, error) &&
@@ -78,12 +84,17 @@ static bool check(const EvalArguments *arguments, Error *error) {
 }
 
 int command_eval(int argc, char **argv) {
-    static const Job JOB = {&LINE, require, evaluation_run};
+    static const Job JOB = {&line, require, evaluation_run};
     EvalArguments arguments = {0};
     Error error = {0};
-    if (command_gives_help(&LINE, argc, argv)) return EXIT_DONE;
+    char *description = describe_tasks();
+    line.description = description;
+    if (command_gives_help(&line, argc, argv)) {
+        free(description);
+        return EXIT_DONE;
+    }
     bool is_right =
-        arguments_parse(&LINE, argc, argv, &arguments, &error) && check(&arguments, &error);
+        arguments_parse(&line, argc, argv, &arguments, &error) && check(&arguments, &error);
     int exit_code;
     if (is_right && arguments.compare[0])
         exit_code = evaluation_compare(arguments.compare[0], arguments.compare[1],
@@ -92,6 +103,8 @@ int command_eval(int argc, char **argv) {
                         : command_refuse("eval", &error, EXIT_FAILED);
     else
         exit_code = job_run(&JOB, is_right ? &arguments.job : NULL, argc, argv, &error);
-    arguments_free(&LINE, &arguments);
+    arguments_free(&line, &arguments);
+    line.description = "";
+    free(description);
     return exit_code;
 }
