@@ -42,3 +42,9 @@ bool image_write_png(const char *path, const Image *image, Error *error);
 bool image_write_jpeg(const char *path, const Image *image, int quality, Error *error);
 /// A PNG file in memory (to embed in HTML); the caller frees *bytes.
 bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *error);
+/// pixels [height, width], as a grey PNG whose rows are not filtered: inflating its data gives a
+/// zero and a row of pixels, again and again.
+bool image_encode_grey_png(const uint8_t *pixels, int width, int height, void **bytes, size_t *size,
+                           Error *error);
+/// A JPEG file in memory; the caller frees *bytes. quality: 1 to 100.
+bool image_encode_jpeg(const Image *image, int quality, void **bytes, size_t *size, Error *error);

@@ -133,7 +133,7 @@ static void encode(struct jpeg_compress_struct *codec, const Image *image, int q
     jpeg_finish_compress(codec);
 }
 
-bool image_write_jpeg(const char *path, const Image *image, int quality, Error *error) {
+bool image_encode_jpeg(const Image *image, int quality, void **bytes, size_t *size, Error *error) {
     struct jpeg_compress_struct codec = {0};
     Failure failure = {0};
     // libjpeg changes both between setjmp and a jump; memory, not registers, must hold them.
@@ -142,16 +142,30 @@ bool image_write_jpeg(const char *path, const Image *image, int quality, Error *
         unsigned long size;
     } volatile encoded = {0};
     catch_failures(&failure, (j_common_ptr)&codec);
-    bool written;
+    bool is_encoded;
     if (setjmp(failure.jump) == 0) {
         encode(&codec, image, quality, (unsigned char **)&encoded.bytes,
                (unsigned long *)&encoded.size);
-        written = output_whole_file(path, encoded.bytes, encoded.size, error);
+        is_encoded = true;
     } else {
-        written =
-            error_set(error, "%s: the image cannot be written as JPEG: %s", path, failure.message);
+        is_encoded = error_set(error, "an image could not be encoded as JPEG: %s", failure.message);
     }
     jpeg_destroy_compress(&codec);
-    free(encoded.bytes);
+    if (is_encoded) {
+        *bytes = encoded.bytes;
+        *size = encoded.size;
+    } else {
+        free(encoded.bytes);
+    }
+    return is_encoded;
+}
+
+bool image_write_jpeg(const char *path, const Image *image, int quality, Error *error) {
+    void *bytes;
+    size_t size;
+    if (!image_encode_jpeg(image, quality, &bytes, &size, error))
+        return error_context(error, "%s", path);
+    bool written = output_whole_file(path, bytes, size, error);
+    free(bytes);
     return written;
 }

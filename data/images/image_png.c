@@ -108,26 +108,34 @@ static void write_bytes(png_structp png, png_bytep source, size_t count) {
 
 static void flush_bytes(png_structp png) { (void)png; }
 
-static bool encode(ByteBuffer *writing, png_structp png, png_infop info, const Image *image,
+/// Rows of pixels to be encoded, and how.
+typedef struct Rows {
+    const uint8_t *pixels;
+    int width, height, channels;
+    int colour_type, filters;
+} Rows;
+
+static bool encode(ByteBuffer *writing, png_structp png, png_infop info, const Rows *rows,
                    const char *message, Error *error) {
     if (setjmp(png_jmpbuf(png)) != 0)
         return error_set(error, "an image could not be encoded as PNG: %s", message);
     png_set_write_fn(png, writing, write_bytes, flush_bytes);
-    png_set_IHDR(png, info, (uint32_t)image->width, (uint32_t)image->height, 8, PNG_COLOR_TYPE_RGB,
+    png_set_IHDR(png, info, (uint32_t)rows->width, (uint32_t)rows->height, 8, rows->colour_type,
                  PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    if (rows->filters) png_set_filter(png, PNG_FILTER_TYPE_BASE, rows->filters);
     png_write_info(png, info);
-    for (int y = 0; y < image->height; y++)
-        png_write_row(png, image->pixels + (size_t)y * (size_t)image->width * 3);
+    for (int y = 0; y < rows->height; y++)
+        png_write_row(png, rows->pixels + (size_t)y * (size_t)rows->width * (size_t)rows->channels);
     png_write_end(png, NULL);
     return true;
 }
 
-bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *error) {
+static bool encode_rows(const Rows *rows, void **bytes, size_t *size, Error *error) {
     char message[sizeof((Reading *)0)->message] = "";
     ByteBuffer writing = {0};
     png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, message, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    bool encoded = info && encode(&writing, png, info, image, message, error);
+    bool encoded = info && encode(&writing, png, info, rows, message, error);
     if (!info) error_set(error, "libpng could not be started");
     png_destroy_write_struct(&png, &info);
     if (encoded) {
@@ -136,6 +144,17 @@ bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *err
     }
     byte_buffer_free(&writing);
     return encoded;
+}
+
+bool image_encode_png(const Image *image, void **bytes, size_t *size, Error *error) {
+    const Rows rows = {image->pixels, image->width, image->height, 3, PNG_COLOR_TYPE_RGB, 0};
+    return encode_rows(&rows, bytes, size, error);
+}
+
+bool image_encode_grey_png(const uint8_t *pixels, int width, int height, void **bytes, size_t *size,
+                           Error *error) {
+    const Rows rows = {pixels, width, height, 1, PNG_COLOR_TYPE_GRAY, PNG_FILTER_NONE};
+    return encode_rows(&rows, bytes, size, error);
 }
 
 bool image_write_png(const char *path, const Image *image, Error *error) {

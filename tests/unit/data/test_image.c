@@ -322,6 +322,27 @@ static void written_pictures_are_read_back(void **state) {
     assert_non_null(strstr(error.message, "absent/a.jpg"));
 }
 
+static void pictures_are_encoded_in_memory(void **state) {
+    (void)state;
+    uint8_t grey[5 * 7];
+    for (int i = 0; i < 5 * 7; i++) grey[i] = (uint8_t)(i * 7);
+    Error error = {0};
+    Image again;
+    void *bytes;
+    size_t size;
+    assert_true(image_encode_grey_png(grey, 7, 5, &bytes, &size, &error));
+    assert_true(image_decode(bytes, size, "grey", &again, &error));
+    assert_int_equal(again.width * 10 + again.height, 75);
+    for (int i = 0; i < 5 * 7 * 3; i++) assert_int_equal(again.pixels[i], grey[i / 3]);
+    free(bytes);
+    assert_true(image_encode_jpeg(&again, 90, &bytes, &size, &error));
+    image_free(&again);
+    assert_true(image_decode(bytes, size, "jpeg", &again, &error));
+    assert_int_equal(again.width * 10 + again.height, 75);
+    free(bytes);
+    image_free(&again);
+}
+
 static void what_is_not_a_picture_is_an_error_that_names_the_file(void **state) {
     (void)state;
     Error error = {0};
@@ -414,6 +435,7 @@ int main(void) {
         cmocka_unit_test(pixels_become_what_clip_sees_where_they_are_normalised_twice),
         cmocka_unit_test(pictures_are_padded_with_the_mean_that_they_are_normalised_by),
         cmocka_unit_test(written_pictures_are_read_back),
+        cmocka_unit_test(pictures_are_encoded_in_memory),
         cmocka_unit_test(what_is_not_a_picture_is_an_error_that_names_the_file),
         cmocka_unit_test(sizes_beyond_the_limit_are_refused),
         cmocka_unit_test(real_photographs_decode_and_the_cut_one_does_not),
