@@ -12,7 +12,7 @@ int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, 
     for (int64_t i = 0; i < all; i++) {
         TaskItem item = {0};
         options->task->item(options->data, i, &item);
-        if (answer_store_has(store, item.id)) continue;
+        if (store && answer_store_has(store, item.id)) continue;
         dealt += item.image != last;
         last = item.image;
         if (dealt % options->num_processes == options->process) items[(*count)++] = i;
@@ -68,17 +68,26 @@ static bool prepare(const AskingOptions *options, const int64_t *items, int coun
     return true;
 }
 
-static bool ask(const AskingOptions *options, AnswerWriter *writer, const int64_t *items, int count,
-                Error *error) {
+bool asking_answers(const AskingOptions *options, const int64_t *items, int count, Answer *answers,
+                    Error *error) {
     AskedBatch batch;
-    Answer *answers = checked_calloc((size_t)count, sizeof *answers);
     bool ok = prepare(options, items, count, &batch, error) &&
               answer_questions(&options->answers, batch.questions, count, answers, error);
-    for (int i = 0; ok && i < count; i++)
-        ok = answer_writer_put(writer, batch.items[i].id, &answers[i], error);
+    batch_free(&batch);
+    return ok;
+}
+
+static bool ask(const AskingOptions *options, AnswerWriter *writer, const int64_t *items, int count,
+                Error *error) {
+    Answer *answers = checked_calloc((size_t)count, sizeof *answers);
+    bool ok = asking_answers(options, items, count, answers, error);
+    for (int i = 0; ok && i < count; i++) {
+        TaskItem item = {0};
+        options->task->item(options->data, items[i], &item);
+        ok = answer_writer_put(writer, item.id, &answers[i], error);
+    }
     for (int i = 0; i < count; i++) answer_free(&answers[i]);
     free(answers);
-    batch_free(&batch);
     return ok;
 }
 

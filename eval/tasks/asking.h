@@ -27,9 +27,14 @@ typedef struct AskingOptions {
     EvaluationProgress progress;
 } AskingOptions;
 
-/// Items that have no answer in the store yet: indices, owned by the caller. With num_processes > 1
-/// those of this process: images are dealt out one by one.
+/// Items that have no answer in the store (NULL: there is none) yet: indices, owned by the caller.
+/// With num_processes > 1 those of this process: images are dealt out one by one.
 int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, int64_t *count);
+
+/// Asks the items [count], all at once; nothing is written. The caller frees every answer; on
+/// failure there is none to be freed.
+bool asking_answers(const AskingOptions *options, const int64_t *items, int count, Answer *answers,
+                    Error *error);
 
 /// Asks the items [count] and writes their answers. On failure, or when the program is asked to
 /// stop, what was answered before is in the store.

@@ -184,13 +184,8 @@ bool judging_check_answers(const JudgingOptions *options, Error *error) {
 
 // ---- judging
 
-/// The picture under judgement.
-typedef struct Seen {
-    Image picture;
-    int64_t image;
-} Seen;
-
-static bool see(const JudgingOptions *options, const TaskItem *item, Seen *seen, Error *error) {
+static bool see(const JudgingOptions *options, const TaskItem *item, SeenPicture *seen,
+                Error *error) {
     if (!options->task->looks || seen->image == item->image) return true;
     image_free(&seen->picture);
     seen->picture = (Image){0};
@@ -252,27 +247,40 @@ static bool has_maps(const Answer *answer, const GroundingOptions *grounding, co
            are_within("eval.heads", grounding->heads, grounding->num_heads, answer->heads, error);
 }
 
-static json_t *judge_item(const JudgingOptions *options, int64_t index, Seen *seen, Error *error) {
+static json_t *judge_answer(const JudgingOptions *options, const TaskItem *item, int64_t index,
+                            const Answer *answer, const Image *picture, Error *error) {
+    Judge judge = {options->evaluation, options->segmenter, options->phrases, picture};
+    if ((options->task->looks && !has_maps(answer, &options->evaluation->grounding, item, error)) ||
+        !fits(answer, item, picture, error))
+        return NULL;
+    json_t *verdict = options->task->judge(options->data, index, &judge, answer, error);
+    if (!verdict) return NULL;
+    json_t *whole =
+        json_pack("{s:s, s:s, s:s, s:s, s:b}", "id", item->id, "image_id", item->image_id,
+                  "file_name", item->file_name, "answer", answer->text, "ended", answer->ended);
+    json_object_update(whole, verdict);
+    json_decref(verdict);
+    return whole;
+}
+
+json_t *judging_verdict(const JudgingOptions *options, int64_t index, const Answer *answer,
+                        SeenPicture *seen, Error *error) {
+    TaskItem item = {0};
+    options->task->item(options->data, index, &item);
+    if (!see(options, &item, seen, error)) return NULL;
+    return judge_answer(options, &item, index, answer, &seen->picture, error);
+}
+
+/// By its answer in the store.
+static json_t *judge_item(const JudgingOptions *options, int64_t index, SeenPicture *seen,
+                          Error *error) {
     TaskItem item = {0};
     Answer answer;
     options->task->item(options->data, index, &item);
     if (!see(options, &item, seen, error) ||
         !read_answer(options->store, &item, &seen->picture, &answer, error))
         return NULL;
-    json_t *verdict = NULL;
-    Judge judge = {options->evaluation, options->segmenter, options->phrases, &seen->picture};
-    if ((!options->task->looks ||
-         has_maps(&answer, &options->evaluation->grounding, &item, error)) &&
-        fits(&answer, &item, &seen->picture, error))
-        verdict = options->task->judge(options->data, index, &judge, &answer, error);
-    if (verdict) {
-        json_t *whole =
-            json_pack("{s:s, s:s, s:s, s:s, s:b}", "id", item.id, "image_id", item.image_id,
-                      "file_name", item.file_name, "answer", answer.text, "ended", answer.ended);
-        json_object_update(whole, verdict);
-        json_decref(verdict);
-        verdict = whole;
-    }
+    json_t *verdict = judge_answer(options, &item, index, &answer, &seen->picture, error);
     answer_free(&answer);
     return verdict;
 }
@@ -313,7 +321,7 @@ static void close_journal(OwnJournal *own) {
 
 bool judging_run(const JudgingOptions *options, Error *error) {
     Collected done;
-    Seen seen = {.image = -1};
+    SeenPicture seen = {.image = -1};
     if (!collect(options, &done, error)) return false;
     OwnJournal journal = {0};
     bool ok = true;

@@ -9,6 +9,7 @@
 #include "ops/kernels.h"
 #include "train/evaluation/evaluation_setup.h"
 #include "train/evaluation/evaluation_similarity.h"
+#include "train/evaluation/evaluation_tools.h"
 #include "train/group/replicas.h"
 #include "train/log/progress.h"
 #include "train/trainer/answer_setup.h"
@@ -173,18 +174,8 @@ static bool need_device(Evaluation *evaluation, Error *error) {
 
 static bool open_tools(Evaluation *evaluation, JudgingOptions *options, Error *error) {
     const Config *config = evaluation->config;
-    if (evaluation->task->finds_phrases) {
-        options->phrases = phrase_finder_open(config->eval.phrases, error);
-        if (!options->phrases) return false;
-    }
-    if (!evaluation->task->looks) return true;
-    if (config->eval.segmenter == SEGMENTER_SAM && !need_device(evaluation, error)) return false;
-    return evaluation_segmenter(config, evaluation->model.device, &options->segmenter, error);
-}
-
-static void close_tools(JudgingOptions *options) {
-    if (options->segmenter) options->segmenter->close(options->segmenter);
-    phrase_finder_close(options->phrases);
+    return (!evaluation_tools_need_device(config) || need_device(evaluation, error)) &&
+           evaluation_tools_open(config, evaluation->model.device, options, error);
 }
 
 static bool open_similarity(Evaluation *evaluation, BertSimilarity **bert, Error *error) {
@@ -259,7 +250,7 @@ static bool judge(Evaluation *evaluation, Error *error) {
         ok = agree(evaluation, unless_stopped(judging_run(&options, error), error), error);
         bar_end(&bar);
     }
-    close_tools(&options);
+    evaluation_tools_close(&options);
     ok = ok && agree_patiently(evaluation,
                                !is_first(evaluation) || write_results(evaluation, &options, error),
                                error);

@@ -32,9 +32,13 @@ GroupReduction evaluation_reduction(const Config *config) {
 }
 
 bool evaluation_require(const Config *config, Error *error) {
+    return evaluation_require_files(config, error) &&
+           config_require(config, error, "eval.output_dir", NULL);
+}
+
+bool evaluation_require_files(const Config *config, Error *error) {
     const Task *task = evaluation_task(config);
-    if (!config_require(config, error, "eval.annotations", "eval.image_folder", "eval.output_dir",
-                        NULL))
+    if (!config_require(config, error, "eval.annotations", "eval.image_folder", NULL))
         return error_context(error, "the task %s reads %s", task->name, task->files);
     const EvalSection *eval = &config->eval;
     if ((task->reads_masks && !config_require(config, error, "eval.masks", NULL)) ||

@@ -17,6 +17,8 @@ AttentionRow evaluation_row(const Config *config);
 GroupReduction evaluation_reduction(const Config *config);
 
 /// The files that the task needs are given, or an error that says what each is.
+bool evaluation_require_files(const Config *config, Error *error);
+/// And where results go.
 bool evaluation_require(const Config *config, Error *error);
 
 /// Everything but the model. The options refer to the configuration.
