@@ -118,21 +118,74 @@ static bool same_units(const Figures *a, const Figures *b, Error *error) {
     return true;
 }
 
+/// One figure of several evaluations.
+typedef struct Mean {
+    const Figure **items;
+    int count;
+} Mean;
+
+static double mean_of(const void *context, const uint32_t *times) {
+    const Mean *mean = context;
+    double sum = 0;
+    for (int i = 0; i < mean->count; i++)
+        sum += mean->items[i]->function(mean->items[i]->context, times);
+    return sum / mean->count;
+}
+
+static const Figure *find(const Figures *figures, const char *name) {
+    for (int i = 0; i < figures->count; i++)
+        if (!strcmp(figures->items[i].name, name)) return &figures->items[i];
+    return NULL;
+}
+
+/// To be freed with free(mean->items), also on failure.
+static bool gather(const Figures *const *of, int count, const char *name, const Figures *first,
+                   Mean *mean, Error *error) {
+    *mean = (Mean){checked_calloc((size_t)count, sizeof *mean->items), count};
+    for (int i = 0; i < count; i++) {
+        mean->items[i] = find(of[i], name);
+        if (!mean->items[i]) return error_set(error, "an evaluation has no figure '%s'", name);
+        if (!same_units(first, of[i], error)) return false;
+    }
+    return true;
+}
+
+bool figures_mean(const Figures *const *of, int count, const char *name, uint64_t seed,
+                  Interval *mean, Error *error) {
+    Mean gathered;
+    BootstrapOptions options = bootstrap_of(seed);
+    bool ok = gather(of, count, name, of[0], &gathered, error);
+    if (ok) *mean = bootstrap_interval(mean_of, &gathered, of[0]->num_units, &options);
+    free(gathered.items);
+    return ok;
+}
+
+bool figures_mean_difference(const Figures *const *a, const Figures *const *b, int count,
+                             const char *name, uint64_t seed, Interval *difference, Error *error) {
+    Mean of_a, of_b = {0};
+    BootstrapOptions options = bootstrap_of(seed);
+    bool ok =
+        gather(a, count, name, a[0], &of_a, error) && gather(b, count, name, a[0], &of_b, error);
+    if (ok)
+        *difference =
+            bootstrap_difference(mean_of, &of_b, mean_of, &of_a, a[0]->num_units, &options);
+    free(of_a.items);
+    free(of_b.items);
+    return ok;
+}
+
 json_t *figures_compare(const Figures *a, const Figures *b, uint64_t seed, Error *error) {
     if (!same_units(a, b, error)) return NULL;
     json_t *compared = json_object();
-    BootstrapOptions options = bootstrap_of(seed);
-    for (int i = 0; i < a->count; i++)
-        for (int j = 0; j < b->count; j++) {
-            const Figure *x = &a->items[i], *y = &b->items[j];
-            if (strcmp(x->name, y->name) != 0) continue;
-            Interval interval = bootstrap_difference(y->function, y->context, x->function,
-                                                     x->context, a->num_units, &options);
-            json_object_set_new(compared, x->name,
-                                json_pack("{s:o, s:o, s:o, s:o}", "a",
-                                          number(x->function(x->context, NULL)), "b",
-                                          number(y->function(y->context, NULL)), "difference",
-                                          number(interval.estimate), "interval", ends(&interval)));
-        }
+    for (int i = 0; i < a->count; i++) {
+        const Figure *x = &a->items[i], *y = find(b, x->name);
+        Interval interval;
+        if (!y || !figures_mean_difference(&a, &b, 1, x->name, seed, &interval, error)) continue;
+        json_object_set_new(compared, x->name,
+                            json_pack("{s:o, s:o, s:o, s:o}", "a",
+                                      number(x->function(x->context, NULL)), "b",
+                                      number(y->function(y->context, NULL)), "difference",
+                                      number(interval.estimate), "interval", ends(&interval)));
+    }
     return compared;
 }

@@ -51,3 +51,11 @@ json_t *figures_describe(const Figures *figures, uint64_t seed);
 /// {"<figure>": {"a": ., "b": ., "difference": b - a, "interval": [low, high]}} of figures that
 /// both have, with the same resamples of the same units; fails where the units differ.
 json_t *figures_compare(const Figures *a, const Figures *b, uint64_t seed, Error *error);
+/// The mean of a figure over `count` >= 1 evaluations of the same units (those of several seeds),
+/// every resample being the same for all of them. False where one of them lacks the figure, or the
+/// units differ.
+bool figures_mean(const Figures *const *of, int count, const char *name, uint64_t seed,
+                  Interval *mean, Error *error);
+/// The mean of the differences b[i] - a[i] of a figure over `count` >= 1 pairs, likewise.
+bool figures_mean_difference(const Figures *const *a, const Figures *const *b, int count,
+                             const char *name, uint64_t seed, Interval *difference, Error *error);

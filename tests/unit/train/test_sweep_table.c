@@ -1,0 +1,455 @@
+// rooms: train eval models ops checkpoints data autograd
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/unit/temporary_folder.h"
+#include "train/evaluation/evaluation_compare.h"
+#include "train/evaluation/measured_evaluation.h"
+#include "train/sweep/sweep_table.h"
+
+// ---- evaluations, made by hand
+
+enum { IMAGES = 8 };
+
+static char *read_text(const char *path) {
+    FILE *file = fopen(path, "r");
+    if (!file) return NULL;
+    char *text = NULL;
+    size_t size = 0;
+    if (getdelim(&text, &size, EOF, file) < 0) *(text = realloc(text, 1)) = 0;
+    fclose(file);
+    return text;
+}
+
+static char *read_in_folder(const char *name) {
+    char *text = read_text(in_folder(name));
+    if (!text) fail_msg("%s is not there", name);
+    return text;
+}
+
+static void write_annotations(const char *name) {
+    char text[4096] = "{\"categories\": [{\"id\": 1, \"name\": \"dog\"}], \"annotations\": "
+                      "[{\"id\": 1, \"image_id\": 1, \"category_id\": 1, \"iscrowd\": 0, \"area\": "
+                      "4, \"bbox\": [0, 0, 2, 2], \"segmentation\": [[0, 0, 2, 0, 2, 2, 0, 2]]}], "
+                      "\"images\": [";
+    for (int i = 0; i < IMAGES; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "%s{\"id\": %d, \"file_name\": \"%d.png\", \"height\": 4, \"width\": 4}",
+                 i ? ", " : "", i + 1, i + 1);
+    strcat(text, "]}");
+    write_text(name, text);
+}
+
+/// hits: of each image 'x' for a point that lies in its dog, '.' for one that does not. Writes what
+/// 'difflmm eval' leaves: results.json is measured of the other two.
+static void write_evaluation(const char *folder, const char *annotations, const char *hits) {
+    char name[256], text[4096] = "";
+    assert_int_equal(mkdir(in_folder(folder), 0777), 0);
+    snprintf(name, sizeof name, "%s/config.yaml", folder);
+    snprintf(text, sizeof text, "eval:\n  task: points\n  annotations: %s\n  image_folder: .\n",
+             in_folder(annotations));
+    write_text(name, text);
+    *text = 0;
+    for (int i = 0; i < IMAGES; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text),
+                 "{\"id\": \"%d\", \"image_id\": \"%d\", \"phrases\": [{\"present\": true, "
+                 "\"hit\": %s, \"random_hit\": 0.25, \"centre_hit\": false, \"iou\": 0.%d}]}\n",
+                 i + 1, i + 1, hits[i] == 'x' ? "true" : "false", i + 1);
+    snprintf(name, sizeof name, "%s/items.jsonl", folder);
+    write_text(name, text);
+    MeasuredEvaluation measured;
+    Error error = {0};
+    if (!measured_evaluation_open(&measured, in_folder(folder), &error))
+        fail_msg("%s", error.message);
+    json_t *results = figures_describe(&measured.figures, (uint64_t)measured.config->eval.seed);
+    json_object_set_new(results, "task", json_string("points"));
+    snprintf(name, sizeof name, "%s/results.json", folder);
+    json_dump_file(results, in_folder(name), JSON_REAL_PRECISION(8));
+    json_decref(results);
+    measured_evaluation_close(&measured);
+}
+
+// ---- sweeps of them
+
+static const char *const KEYS[] = {"eval.layers", "training.seed"};
+enum { NUM_KEYS = sizeof KEYS / sizeof *KEYS, MOST_CELLS = 8 };
+
+/// A sweep over layers and seeds whose tables go to the test's folder.
+typedef struct Sweep {
+    SweepCell cells[MOST_CELLS];
+    const char *values[MOST_CELLS][NUM_KEYS];
+    char folders[MOST_CELLS][256];
+    SweepTable table;
+} Sweep;
+
+static void begin_sweep(Sweep *sweep) {
+    *sweep = (Sweep){.table = {.keys = KEYS, .num_keys = NUM_KEYS, .cells = sweep->cells}};
+}
+
+/// The cell's evaluation lies in the folder of its name; hits NULL: there is none.
+static SweepCell *add_cell(Sweep *sweep, const char *name, const char *layers, const char *seed,
+                           const char *hits) {
+    int index = sweep->table.num_cells++;
+    SweepCell *cell = &sweep->cells[index];
+    sweep->values[index][0] = layers;
+    sweep->values[index][1] = seed;
+    snprintf(sweep->folders[index], sizeof sweep->folders[index], "%s", in_folder(name));
+    if (hits) write_evaluation(name, "annotations.json", hits);
+    *cell =
+        (SweepCell){.name = name, .values = sweep->values[index], .folder = sweep->folders[index]};
+    return cell;
+}
+
+static void expect_written(const Sweep *sweep) {
+    Error error = {0};
+    if (!sweep_table_write(&sweep->table, in_folder("."), NULL, &error))
+        fail_msg("%s", error.message);
+}
+
+static json_t *written(const Sweep *sweep) {
+    expect_written(sweep);
+    json_error_t reason;
+    json_t *table = json_load_file(in_folder("table.json"), 0, &reason);
+    if (!table) fail_msg("%s", reason.text);
+    return table;
+}
+
+static const json_t *lines_of(const json_t *table) {
+    return json_object_get(json_array_get(json_object_get(table, "tasks"), 0), "lines");
+}
+
+static const json_t *line_named(const json_t *table, const char *name) {
+    size_t i;
+    json_t *line;
+    json_array_foreach((json_t *)lines_of(table), i, line)
+        if (!strcmp(json_string_value(json_object_get(line, "name")), name)) return line;
+    fail_msg("no line is called %s", name);
+    return NULL;
+}
+
+static const json_t *figure_of(const json_t *line, const char *figure) {
+    return json_object_get(json_object_get(line, "figures"), figure);
+}
+
+static double number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static void expect_order(const json_t *table, const char *names) {
+    char found[256] = "";
+    size_t i;
+    json_t *line;
+    json_array_foreach((json_t *)lines_of(table), i, line) {
+        strcat(found, i ? " " : "");
+        strcat(found, json_string_value(json_object_get(line, "name")));
+    }
+    assert_string_equal(found, names);
+}
+
+static void lines_are_sorted_by_the_figure_that_is_asked_for(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "few", "[0]", NULL, "x.......");
+    add_cell(&sweep, "many", "[1]", NULL, "xxxxxx..");
+    add_cell(&sweep, "some", "[2]", NULL, "xxx.....");
+    json_t *table = written(&sweep);
+    expect_order(table, "many some few");
+    json_decref(table);
+    // Equal in all cells: they stay as they are.
+    sweep.table.sort_by = "mean_iou";
+    table = written(&sweep);
+    expect_order(table, "few many some");
+    assert_true(number(figure_of(line_named(table, "many"), "point_accuracy"), "value") == 0.75);
+    json_decref(table);
+    sweep.table.sort_by = "no_figure";
+    table = written(&sweep);
+    expect_order(table, "many some few");
+    json_decref(table);
+}
+
+static void differences_are_those_of_a_comparison_of_two(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "base", "[0]", NULL, "xx..xx..");
+    add_cell(&sweep, "other", "[1]", NULL, "xxxxxx.x");
+    sweep.table.base = "base";
+    json_t *table = written(&sweep);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    Error error = {0};
+    assert_true(evaluation_compare(in_folder("base"), in_folder("other"), true, out, &error));
+    fclose(out);
+    json_t *compared = json_loads(text, 0, NULL);
+    const char *name;
+    json_t *figure;
+    json_object_foreach(compared, name, figure) {
+        const json_t *found = figure_of(line_named(table, "other"), name);
+        assert_true(json_equal(json_object_get(found, "difference"),
+                               json_object_get(figure, "difference")));
+        assert_true(json_equal(json_object_get(found, "difference_interval"),
+                               json_object_get(figure, "interval")));
+    }
+    assert_int_equal(json_object_size(compared), 6);
+    const json_t *accuracy = figure_of(line_named(table, "other"), "point_accuracy");
+    assert_true(number(accuracy, "difference") == 0.375);
+    assert_true(json_is_true(json_object_get(accuracy, "differs")));
+    assert_true(json_is_true(json_object_get(line_named(table, "base"), "is_base")));
+    assert_null(json_object_get(figure_of(line_named(table, "base"), "mean_iou"), "difference"));
+    json_decref(compared);
+    json_decref(table);
+    free(text);
+}
+
+static void seeds_are_one_line_and_paired_with_the_same_seeds(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "a1", "[0]", "1", "xx......")->line = "a";
+    add_cell(&sweep, "a2", "[0]", "2", "xxxx....")->line = "a";
+    add_cell(&sweep, "b1", "[1]", "1", "xxx.....")->line = "b";
+    add_cell(&sweep, "b2", "[1]", "2", "xxxxxx..")->line = "b";
+    // A seed that the base has not: in the mean, not in the difference.
+    add_cell(&sweep, "b3", "[1]", "3", "xxxxxxxx")->line = "b";
+    sweep.table.base = "a2";
+    json_t *table = written(&sweep);
+    expect_order(table, "b a");
+    const json_t *line = line_named(table, "b"), *accuracy = figure_of(line, "point_accuracy");
+    assert_true(fabs(number(accuracy, "value") - (3 + 6 + 8) / 24.0) < 1e-7);
+    assert_true(number(accuracy, "least") == 0.375 && number(accuracy, "greatest") == 1);
+    assert_true(number(accuracy, "difference") == (1 + 2) / 16.0);
+    assert_int_equal(number(line, "evaluations"), 3);
+    assert_int_equal(number(line, "pairs"), 2);
+    assert_int_equal(json_array_size(json_object_get(line, "cells")), 3);
+    const json_t *ends = json_object_get(accuracy, "difference_interval");
+    assert_true(json_number_value(json_array_get(ends, 0)) >= 0);
+    assert_true(json_number_value(json_array_get(ends, 1)) > 0.2);
+    assert_true(json_is_array(json_object_get(accuracy, "interval")));
+    json_decref(table);
+}
+
+static void an_evaluation_without_seeds_is_paired_with_each(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "untrained", "[0]", NULL, "........");
+    add_cell(&sweep, "b1", "[1]", "1", "xx......");
+    add_cell(&sweep, "b2", "[1]", "2", "xxxx....");
+    sweep.table.base = "untrained";
+    json_t *table = written(&sweep);
+    expect_order(table, "layers=[1] untrained");
+    const json_t *line = line_named(table, "layers=[1]");
+    json_dumpf(table, stdout, 0);
+    assert_true(number(figure_of(line, "point_accuracy"), "difference") == 0.375);
+    json_decref(table);
+}
+
+static void failed_cells_are_said_and_the_rest_goes_on(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "good", "[0]", "1", "xx......");
+    add_cell(&sweep, "damaged", "[0]", "2", "xx......");
+    write_text("damaged/results.json", "{\"point_accuracy\": 0.5,");
+    add_cell(&sweep, "gone", "[1]", "1", NULL);
+    add_cell(&sweep, "killed", "[2]", "1", NULL)->failure = "out of memory";
+    add_cell(&sweep, "never", "[3]", "1", NULL)->folder = NULL;
+    add_cell(&sweep, "other", "[4]", "1", "x.......");
+    write_text("other/results.json", "{\"loss\": 1}");
+    json_t *table = written(&sweep);
+    static const char *const REASONS[] = {"damaged/results.json", "results.json", "out of memory",
+                                          "not evaluated", "has no figures"};
+    const json_t *failed = json_object_get(table, "failed");
+    assert_int_equal(json_array_size(failed), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const char *reason =
+            json_string_value(json_object_get(json_array_get(failed, i), "reason"));
+        if (!strstr(reason, REASONS[i])) fail_msg("'%s' without '%s'", reason, REASONS[i]);
+        assert_null(strstr(reason, temporary_folder));
+    }
+    expect_order(table, "layers=[0]");
+    assert_int_equal(number(line_named(table, "layers=[0]"), "failed"), 1);
+    json_decref(table);
+}
+
+static void what_cannot_be_measured_again_has_no_difference(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "base", "[0]", NULL, "xx......");
+    add_cell(&sweep, "cut", "[1]", NULL, "xxx.....");
+    add_cell(&sweep, "whole", "[2]", NULL, "xxxx....");
+    write_text("cut/items.jsonl", "{\"id\": \"1\", \"image_id\": ");
+    sweep.table.base = "base";
+    json_t *table = written(&sweep);
+    const json_t *cut = line_named(table, "cut");
+    assert_true(number(figure_of(cut, "point_accuracy"), "value") == 0.375);
+    assert_null(json_object_get(figure_of(cut, "point_accuracy"), "difference"));
+    assert_string_equal(json_string_value(json_object_get(cut, "remark")),
+                        "cut/items.jsonl:1: is no verdict");
+    assert_true(number(figure_of(line_named(table, "whole"), "point_accuracy"), "difference") ==
+                0.25);
+    json_decref(table);
+}
+
+static void a_base_that_is_none_is_refused_and_one_that_failed_is_said(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "first", "[0]", NULL, "xx......");
+    add_cell(&sweep, "second", "[1]", NULL, NULL)->failure = "killed";
+    Error error = {0};
+    sweep.table.base = "secnd";
+    assert_false(sweep_table_write(&sweep.table, in_folder("."), NULL, &error));
+    assert_string_equal(error.message,
+                        "no cell of the sweep is called 'secnd'; did you mean 'second'?");
+    assert_int_equal(access(in_folder("table.json"), F_OK), -1);
+    sweep.table.base = "second";
+    json_t *table = written(&sweep);
+    assert_non_null(json_object_get(line_named(table, "first"), "remark"));
+    json_decref(table);
+}
+
+static void a_sweep_of_one_cell_or_of_none_is_a_table(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    json_t *table = written(&sweep);
+    assert_int_equal(json_array_size(json_object_get(table, "tasks")), 0);
+    json_decref(table);
+    add_cell(&sweep, "only", NULL, NULL, "xx......");
+    table = written(&sweep);
+    expect_order(table, "only");
+    json_decref(table);
+}
+
+static void fields_of_a_spreadsheet_are_quoted(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "a", "[0, 1]", NULL, "xx......")->line = "the \"first\"\nof, two";
+    expect_written(&sweep);
+    char *csv = read_in_folder("table.csv");
+    assert_non_null(strstr(csv, "row,task,line,cell,eval.layers,training.seed,evaluations,failed,"
+                                "point_accuracy,point_accuracy_low,"));
+    assert_non_null(strstr(csv, "\r\ncell,points,\"the \"\"first\"\"\nof, two\",a,\"[0, 1]\",,1,0,"
+                                "0.25,"));
+    assert_string_equal(csv + strlen(csv) - 2, "\r\n");
+    free(csv);
+}
+
+/// A sweep in which everything is that can be.
+static void make_full_sweep(Sweep *sweep, const char *annotations) {
+    write_annotations(annotations);
+    begin_sweep(sweep);
+    add_cell(sweep, "a1", "[0]", "1", "xx......")->line = "a";
+    add_cell(sweep, "a2", "[0]", "2", "xxxx....")->line = "a";
+    add_cell(sweep, "b1", "[1]", "1", "xxx.....")->line = "b";
+    add_cell(sweep, "b2", "[1]", "2", "x.....xx")->line = "b";
+    add_cell(sweep, "c1", "[2]", "1", NULL);
+    sweep->table.base = "a";
+}
+
+static void the_same_evaluations_elsewhere_give_the_same_bytes(void **state) {
+    (void)state;
+    static const char *const FILES[] = {"table.json", "table.csv"};
+    enum { NUM_FILES = sizeof FILES / sizeof *FILES };
+    char *texts[2][NUM_FILES];
+    for (int i = 0; i < 2; i++) {
+        Sweep sweep;
+        assert_int_equal(make_temporary_folder(NULL), 0);
+        make_full_sweep(&sweep, "annotations.json");
+        expect_written(&sweep);
+        for (int f = 0; f < NUM_FILES; f++) texts[i][f] = read_in_folder(FILES[f]);
+        assert_int_equal(remove_temporary_folder(NULL), 0);
+    }
+    for (int f = 0; f < NUM_FILES; f++) {
+        assert_string_equal(texts[0][f], texts[1][f]);
+        for (int i = 0; i < 2; i++) free(texts[i][f]);
+    }
+}
+
+/// RLIMIT_FSIZE stands in for a full disk.
+static void a_full_disk_leaves_what_was_there(void **state) {
+    (void)state;
+    Sweep sweep;
+    make_full_sweep(&sweep, "annotations.json");
+    write_text("table.json", "before");
+    int files = files_in_folder();
+    struct rlimit before, small = {1000, 1000};
+    getrlimit(RLIMIT_FSIZE, &before);
+    small.rlim_max = before.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    Error error = {0};
+    bool ok = sweep_table_write(&sweep.table, in_folder("."), NULL, &error);
+    setrlimit(RLIMIT_FSIZE, &before);
+    assert_false(ok);
+    if (!strstr(error.message, "table.json")) fail_msg("%s", error.message);
+    assert_int_equal(files_in_folder(), files);
+    char *text = read_in_folder("table.json");
+    assert_string_equal(text, "before");
+    free(text);
+}
+
+static void what_is_printed_names_lines_figures_and_failures(void **state) {
+    (void)state;
+    Sweep sweep;
+    make_full_sweep(&sweep, "annotations.json");
+    sweep.cells[4].failure = "no\x1b such checkpoint";
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    Error error = {0};
+    assert_true(sweep_table_write(&sweep.table, in_folder("."), out, &error));
+    fclose(out);
+    static const char *const PARTS[] = {
+        "points",  "point_accuracy", "the base", "0.3750 (", "c1: no\\x1b such checkpoint",
+        "mean_iou"};
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+        if (!strstr(text, PARTS[i])) fail_msg("'%s' is not in:\n%s", PARTS[i], text);
+    free(text);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(lines_are_sorted_by_the_figure_that_is_asked_for),
+        IN_FOLDER(differences_are_those_of_a_comparison_of_two),
+        IN_FOLDER(seeds_are_one_line_and_paired_with_the_same_seeds),
+        IN_FOLDER(an_evaluation_without_seeds_is_paired_with_each),
+        IN_FOLDER(failed_cells_are_said_and_the_rest_goes_on),
+        IN_FOLDER(what_cannot_be_measured_again_has_no_difference),
+        IN_FOLDER(a_base_that_is_none_is_refused_and_one_that_failed_is_said),
+        IN_FOLDER(a_sweep_of_one_cell_or_of_none_is_a_table),
+        IN_FOLDER(fields_of_a_spreadsheet_are_quoted),
+        cmocka_unit_test(the_same_evaluations_elsewhere_give_the_same_bytes),
+        IN_FOLDER(a_full_disk_leaves_what_was_there),
+        IN_FOLDER(what_is_printed_names_lines_figures_and_failures),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,133 @@
+// Verdicts are read and measured again for what is paired or joined, and only then: a line at a
+// time, beside those of the base, which are kept.
+#include "train/sweep/sweep_table_parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/// What `line` is compared with: the base of the same task and images, else of the same task, whose
+/// images then turn out to be others. NULL: the base failed.
+static const TableLine *base_of(const TableContent *content, const TableTask *task,
+                                const TableLine *line) {
+    const TableLine *first = NULL;
+    for (int l = 0; l < task->num_lines; l++) {
+        const TableLine *base = &task->lines[l];
+        if (!base->is_base) continue;
+        if (!first) first = base;
+        bool same = true;
+        for (int k = 0; k < content->table->num_keys && same; k++)
+            same = !table_is_about(content->table->keys[k]) ||
+                   table_same_value(line->values[k], base->values[k]);
+        if (same) return base;
+    }
+    return first;
+}
+
+static bool same_seeds(const TableContent *content, const TableCell *a, const TableCell *b) {
+    for (int k = 0; k < content->table->num_keys; k++)
+        if (content->is_seed[k] && !table_same_value(a->cell->values[k], b->cell->values[k]))
+            return false;
+    return true;
+}
+
+/// Evaluations that are compared, [count] of each.
+typedef struct Pairs {
+    Evaluated **base, **of;
+    int count;
+} Pairs;
+
+static void add_pair(Pairs *pairs, TableCell *base, TableCell *of) {
+    pairs->base[pairs->count] = &base->evaluated;
+    pairs->of[pairs->count++] = &of->evaluated;
+}
+
+/// Those of the same seeds. Where there are none, a single evaluation (of what knows no seed) is
+/// paired with each of the others.
+static Pairs pair_cells(const TableContent *content, const TableLine *base, const TableLine *line) {
+    size_t most = (size_t)base->count * (size_t)line->count + 1;
+    Pairs pairs = {checked_calloc(most, sizeof *pairs.base), checked_calloc(most, sizeof *pairs.of),
+                   0};
+    for (int i = 0; i < line->count; i++)
+        for (int k = 0; k < base->count; k++)
+            if (same_seeds(content, base->cells[k], line->cells[i]))
+                add_pair(&pairs, base->cells[k], line->cells[i]);
+    bool all_with_one = !pairs.count && (base->count == 1 || line->count == 1);
+    for (int i = 0; all_with_one && i < base->count * line->count; i++)
+        add_pair(&pairs, base->cells[i % base->count], line->cells[i / base->count]);
+    return pairs;
+}
+
+/// The first reason stays. Folders are called as the table calls them.
+static void remark(TableLine *line, const TableLine *base, const char *reason) {
+    if (line->remark) return;
+    line->remark = checked_strdup(reason);
+    for (int i = 0; i < line->count + (base ? base->count : 0); i++) {
+        const TableCell *cell = i < line->count ? line->cells[i] : base->cells[i - line->count];
+        char *shorter = table_replace(line->remark, cell->cell->folder, cell->folder);
+        free(line->remark);
+        line->remark = shorter;
+    }
+}
+
+static void compare_line(const TableContent *content, const TableTask *task, TableLine *line) {
+    const TableLine *base = base_of(content, task, line);
+    if (!base) {
+        remark(line, NULL, "the base has no results to compare with");
+        return;
+    }
+    Error error = {0};
+    Pairs pairs = pair_cells(content, base, line);
+    if (!pairs.count)
+        remark(line, NULL, "no seed is the base's");
+    else if (!figure_estimates_compare(pairs.base, pairs.of, pairs.count,
+                                       (const char *const *)task->figures, task->num_figures,
+                                       line->figures, &error))
+        remark(line, base, error.message);
+    line->pairs = pairs.count;
+    free(pairs.base);
+    free(pairs.of);
+}
+
+static void estimate_line(const TableContent *content, const TableTask *task, TableLine *line) {
+    Error error = {0};
+    Evaluated **of = checked_calloc((size_t)line->count, sizeof *of);
+    for (int i = 0; i < line->count; i++) of[i] = &line->cells[i]->evaluated;
+    line->figures = checked_calloc((size_t)task->num_figures + 1, sizeof *line->figures);
+    if (!figure_estimates(of, line->count, (const char *const *)task->figures, task->num_figures,
+                          line->figures, &error))
+        remark(line, NULL, error.message);
+    if (content->has_base && !line->is_base) compare_line(content, task, line);
+    for (int i = 0; i < line->count && !line->is_base; i++) evaluated_forget(of[i]);
+    free(of);
+}
+
+// ---- the order
+
+/// The greatest value first, those without one last; else as the sweep has them.
+static void sort_lines(TableTask *task) {
+    for (int l = 1; l < task->num_lines; l++) {
+        TableLine line = task->lines[l];
+        double value = line.figures[task->sorted_by].value;
+        int at = l;
+        for (; at > 0; at--) {
+            double above = task->lines[at - 1].figures[task->sorted_by].value;
+            if (!(value > above || (isnan(above) && !isnan(value)))) break;
+            task->lines[at] = task->lines[at - 1];
+        }
+        task->lines[at] = line;
+    }
+}
+
+void table_estimate(TableContent *content) {
+    for (int t = 0; t < content->num_tasks; t++) {
+        TableTask *task = &content->tasks[t];
+        for (int l = 0; l < task->num_lines; l++) estimate_line(content, task, &task->lines[l]);
+        for (int l = 0; l < task->num_lines; l++)
+            for (int i = 0; i < task->lines[l].count; i++)
+                evaluated_forget(&task->lines[l].cells[i]->evaluated);
+        int wanted = table_figure(task, content->table->sort_by);
+        task->sorted_by = wanted < 0 ? 0 : wanted;
+        if (task->num_figures) sort_lines(task);
+    }
+}

@@ -1,0 +1,278 @@
+// Cells are read, then those of one task and the same settings but for seeds become a line.
+#include "train/sweep/sweep_table_parts.h"
+
+#include "autograd/text/byte_buffer.h"
+#include "autograd/text/nearest_name.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool table_same_value(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
+
+int table_figure(const TableTask *task, const char *name) {
+    for (int f = 0; name && f < task->num_figures; f++)
+        if (!strcmp(task->figures[f], name)) return f;
+    return -1;
+}
+
+// ---- names of folders
+
+/// The way from one folder to another, both as realpath() has them. The caller frees it.
+static char *relative_path(const char *from, const char *to) {
+    size_t common = 0;
+    for (size_t i = 0;; i++) {
+        bool ends_from = !from[i] || from[i] == '/', ends_to = !to[i] || to[i] == '/';
+        if (ends_from && ends_to) common = i;
+        if (from[i] != to[i] || !from[i]) break;
+    }
+    ByteBuffer path = {0};
+    for (const char *c = from + common; *c; c++)
+        if (*c == '/' && c[1]) byte_buffer_put_text(&path, path.size ? "/.." : "..");
+    const char *rest = to + common + (to[common] == '/');
+    if (*rest && path.size) byte_buffer_put_byte(&path, '/');
+    byte_buffer_put_text(&path, rest);
+    if (!path.size) byte_buffer_put_byte(&path, '.');
+    return byte_buffer_take(&path);
+}
+
+/// realpath(), also of what is not there (a cell that failed early), as far as there are folders
+/// above it.
+static char *whole_path(const char *path) {
+    char *whole = realpath(path, NULL);
+    if (whole || !strcmp(path, ".")) return whole ? whole : checked_strdup(path);
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') length--;
+    size_t above = length;
+    while (above > 0 && path[above - 1] != '/') above--;
+    if (above == 1) return checked_strdup(path);
+    char *parent = above ? format_string("%.*s", (int)above - 1, path) : checked_strdup("."),
+         *whole_parent = whole_path(parent);
+    whole = format_string("%s/%.*s", whole_parent, (int)(length - above), path + above);
+    free(parent);
+    free(whole_parent);
+    return whole;
+}
+
+static char *folder_seen_from(const char *from, const char *folder) {
+    char *whole_from = whole_path(from), *whole = whole_path(folder),
+         *path = relative_path(whole_from, whole);
+    free(whole_from);
+    free(whole);
+    return path;
+}
+
+char *table_replace(const char *text, const char *part, const char *by) {
+    ByteBuffer out = {0};
+    size_t length = strlen(part);
+    for (const char *at; length && (at = strstr(text, part)); text = at + length) {
+        byte_buffer_put(&out, text, (size_t)(at - text));
+        byte_buffer_put_text(&out, by);
+    }
+    byte_buffer_put_text(&out, text);
+    return byte_buffer_take(&out);
+}
+
+// ---- cells
+
+static void fail_cell(TableCell *cell, const char *reason) {
+    free(cell->failure);
+    cell->failure = cell->folder ? table_replace(reason, cell->cell->folder, cell->folder)
+                                 : checked_strdup(reason);
+}
+
+static void read_cell(TableCell *cell, const SweepCell *of, const char *folder) {
+    Error error = {0};
+    *cell = (TableCell){.cell = of};
+    if (of->folder) cell->folder = folder_seen_from(folder, of->folder);
+    if (of->failure)
+        fail_cell(cell, of->failure);
+    else if (!of->folder)
+        fail_cell(cell, "it was not evaluated");
+    else if (!evaluated_read(&cell->evaluated, of->folder, &error))
+        fail_cell(cell, error.message);
+}
+
+static void find_what_varies(TableContent *content) {
+    const SweepTable *table = content->table;
+    for (int k = 0; k < table->num_keys; k++) {
+        const char *dot = strrchr(table->keys[k], '.');
+        content->is_seed[k] = !strcmp(dot ? dot + 1 : table->keys[k], "seed");
+        for (int c = 1; c < table->num_cells && !content->varies[k]; c++)
+            content->varies[k] =
+                !table_same_value(table->cells[c].values[k], table->cells[0].values[k]);
+        if (content->is_seed[k] && content->varies[k]) content->has_seeds = true;
+    }
+}
+
+static bool same_settings(const TableContent *content, const char *const *a, const char *const *b) {
+    for (int k = 0; k < content->table->num_keys; k++)
+        if (!content->is_seed[k] && !table_same_value(a[k], b[k])) return false;
+    return true;
+}
+
+// ---- lines
+
+static TableTask *task_named(TableContent *content, const char *name) {
+    for (int t = 0; t < content->num_tasks; t++)
+        if (!strcmp(content->tasks[t].name, name)) return &content->tasks[t];
+    content->tasks =
+        checked_realloc(content->tasks, (size_t)(content->num_tasks + 1) * sizeof *content->tasks);
+    TableTask *task = &content->tasks[content->num_tasks++];
+    *task = (TableTask){.name = checked_strdup(name)};
+    return task;
+}
+
+/// "layers=[0] normalise=false" of the settings that vary.
+static char *describe_settings(const TableContent *content, const char *const *values) {
+    ByteBuffer text = {0};
+    for (int k = 0; k < content->table->num_keys; k++) {
+        const char *key = content->table->keys[k], *dot = strrchr(key, '.');
+        if (content->is_seed[k] || !content->varies[k] || !values[k]) continue;
+        byte_buffer_print(&text, "%s%s=%s", text.size ? " " : "", dot ? dot + 1 : key, values[k]);
+    }
+    if (!text.size) byte_buffer_put_text(&text, "as configured");
+    return byte_buffer_take(&text);
+}
+
+static TableLine *line_of(TableContent *content, TableTask *task, const char *const *values) {
+    for (int l = 0; l < task->num_lines; l++)
+        if (same_settings(content, task->lines[l].values, values)) return &task->lines[l];
+    task->lines = checked_realloc(task->lines, (size_t)(task->num_lines + 1) * sizeof *task->lines);
+    TableLine *line = &task->lines[task->num_lines++];
+    *line = (TableLine){.values = values};
+    return line;
+}
+
+static void add_cell(TableContent *content, TableCell *cell) {
+    TableTask *task = task_named(content, results_task(cell->evaluated.results));
+    TableLine *line = line_of(content, task, cell->cell->values);
+    line->cells = checked_realloc(line->cells, (size_t)(line->count + 1) * sizeof *line->cells);
+    line->cells[line->count++] = cell;
+}
+
+/// Beside those with results; a task whose cells all failed has no table.
+static void count_failed(TableContent *content, const TableCell *cell) {
+    content->num_failed++;
+    for (int t = 0; t < content->num_tasks; t++)
+        for (int l = 0; l < content->tasks[t].num_lines; l++) {
+            TableLine *line = &content->tasks[t].lines[l];
+            line->failed += same_settings(content, line->values, cell->cell->values);
+        }
+}
+
+static void name_line(const TableContent *content, TableLine *line) {
+    const SweepCell *first = line->cells[0]->cell;
+    line->name = first->line                      ? checked_strdup(first->line)
+                 : line->count + line->failed > 1 ? describe_settings(content, line->values)
+                                                  : checked_strdup(first->name);
+}
+
+static void name_figures(TableTask *task) {
+    json_t *names = json_object();
+    for (int l = 0; l < task->num_lines; l++)
+        for (int c = 0; c < task->lines[l].count; c++)
+            results_add_figures(task->lines[l].cells[c]->evaluated.results, names);
+    task->figures = checked_calloc(json_object_size(names) + 1, sizeof *task->figures);
+    const char *name;
+    json_t *value;
+    json_object_foreach(names, name, value)
+        task->figures[task->num_figures++] = checked_strdup(name);
+    json_decref(names);
+}
+
+// ---- the base
+
+bool table_is_about(const char *key) {
+    static const char *const KEYS[] = {"eval.task",     "eval.annotations",  "eval.masks",
+                                       "eval.segments", "eval.image_folder", "eval.split",
+                                       "eval.samples"};
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (!strcmp(key, KEYS[i])) return true;
+    return false;
+}
+
+static void mark_base(TableContent *content, const SweepCell *base) {
+    const SweepTable *table = content->table;
+    content->has_base = true;
+    for (int t = 0; t < content->num_tasks; t++)
+        for (int l = 0; l < content->tasks[t].num_lines; l++) {
+            TableLine *line = &content->tasks[t].lines[l];
+            line->is_base = true;
+            for (int k = 0; k < table->num_keys && line->is_base; k++)
+                line->is_base = content->is_seed[k] || table_is_about(table->keys[k]) ||
+                                table_same_value(line->values[k], base->values[k]);
+        }
+}
+
+static bool find_base(TableContent *content, Error *error) {
+    const SweepTable *table = content->table;
+    const char **names = checked_calloc((size_t)table->num_cells * 2 + 1, sizeof *names);
+    int count = 0, found = -1;
+    for (int c = 0; c < table->num_cells; c++) {
+        names[count++] = table->cells[c].name;
+        if (table->cells[c].line) names[count++] = table->cells[c].line;
+        bool is_it = !strcmp(table->cells[c].name, table->base) ||
+                     (table->cells[c].line && !strcmp(table->cells[c].line, table->base));
+        if (is_it && found < 0) found = c;
+    }
+    int nearest = found < 0 ? nearest_name(table->base, names, count) : -1;
+    if (found >= 0)
+        mark_base(content, &table->cells[found]);
+    else
+        error_set(error, "no cell of the sweep is called '%s'%s%s%s", quote(table->base).text,
+                  nearest < 0 ? "" : "; did you mean '", nearest < 0 ? "" : names[nearest],
+                  nearest < 0 ? "" : "'?");
+    free(names);
+    return found >= 0;
+}
+
+// ---- all of it
+
+bool table_read(TableContent *content, const SweepTable *table, const char *folder, Error *error) {
+    size_t num_keys = (size_t)table->num_keys, num_cells = (size_t)table->num_cells;
+    *content = (TableContent){.table = table,
+                              .is_seed = checked_calloc(num_keys + 1, sizeof(bool)),
+                              .varies = checked_calloc(num_keys + 1, sizeof(bool)),
+                              .cells = checked_calloc(num_cells + 1, sizeof(TableCell))};
+    find_what_varies(content);
+    for (int c = 0; c < table->num_cells; c++) {
+        read_cell(&content->cells[c], &table->cells[c], folder);
+        if (!content->cells[c].failure) add_cell(content, &content->cells[c]);
+    }
+    for (int c = 0; c < table->num_cells; c++)
+        if (content->cells[c].failure) count_failed(content, &content->cells[c]);
+    for (int t = 0; t < content->num_tasks; t++) {
+        name_figures(&content->tasks[t]);
+        for (int l = 0; l < content->tasks[t].num_lines; l++)
+            name_line(content, &content->tasks[t].lines[l]);
+    }
+    return !table->base || find_base(content, error);
+}
+
+static void free_task(TableTask *task) {
+    for (int l = 0; l < task->num_lines; l++) {
+        free(task->lines[l].name);
+        free(task->lines[l].cells);
+        free(task->lines[l].figures);
+        free(task->lines[l].remark);
+    }
+    for (int f = 0; f < task->num_figures; f++) free(task->figures[f]);
+    free(task->lines);
+    free(task->figures);
+    free(task->name);
+}
+
+void table_free(TableContent *content) {
+    for (int c = 0; content->cells && c < content->table->num_cells; c++) {
+        free(content->cells[c].folder);
+        free(content->cells[c].failure);
+        evaluated_free(&content->cells[c].evaluated);
+    }
+    for (int t = 0; t < content->num_tasks; t++) free_task(&content->tasks[t]);
+    free(content->cells);
+    free(content->tasks);
+    free(content->is_seed);
+    free(content->varies);
+    *content = (TableContent){0};
+}

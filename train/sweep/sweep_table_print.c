@@ -1,0 +1,131 @@
+// The figure that was asked for in full, the others beside each other.
+#include "autograd/text/utf8.h"
+#include "train/sweep/sweep_table_parts.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LEAST_NAME = 12, MOST_NAME = 48, VALUE_WIDTH = 9 };
+
+static int letters_of(const char *text) {
+    int letters = 0;
+    for (const char *c = text; *c; c++) letters += (*c & 0xc0) != 0x80;
+    return letters;
+}
+
+static void print_padded(FILE *out, const char *text, int width) {
+    char *shown = utf8_printable(text);
+    fprintf(out, "%s%*s", shown, width > letters_of(shown) ? width - letters_of(shown) : 0, "");
+    free(shown);
+}
+
+static int name_width(const TableTask *task) {
+    int width = LEAST_NAME;
+    for (int l = 0; l < task->num_lines; l++) {
+        int letters = letters_of(task->lines[l].name);
+        if (letters > width) width = letters;
+    }
+    return width < MOST_NAME ? width : MOST_NAME;
+}
+
+static void print_interval(FILE *out, const char *format, double value, double low, double high) {
+    fprintf(out, "  ");
+    if (isfinite(value))
+        fprintf(out, format, value);
+    else
+        fprintf(out, "%7s", "-");
+    if (isfinite(low) && isfinite(high)) {
+        fprintf(out, " (");
+        fprintf(out, format, low);
+        fprintf(out, " to ");
+        fprintf(out, format, high);
+        fprintf(out, ")");
+    } else {
+        fprintf(out, "%22s", "");
+    }
+}
+
+static void print_line(FILE *out, const TableContent *content, const TableTask *task,
+                       const TableLine *line, int width) {
+    const FigureEstimate *figure = &line->figures[task->sorted_by];
+    print_padded(out, line->name, width);
+    if (content->has_seeds) fprintf(out, " %5d", line->count);
+    print_interval(out, "%7.4f", figure->value, figure->low, figure->high);
+    if (line->is_base)
+        fprintf(out, "  the base");
+    else if (isfinite(figure->difference)) {
+        print_interval(out, "%+7.4f", figure->difference, figure->difference_low,
+                       figure->difference_high);
+        fprintf(out, "%s", figure_estimate_differs(figure) ? " *" : "");
+    }
+    fprintf(out, "\n");
+}
+
+static void print_others(FILE *out, const TableTask *task, int width) {
+    print_padded(out, "", width);
+    for (int f = 0; f < task->num_figures; f++) {
+        if (f == task->sorted_by) continue;
+        fprintf(out, "  %*s ", VALUE_WIDTH, task->figures[f]);
+    }
+    fprintf(out, "\n");
+    for (int l = 0; l < task->num_lines; l++) {
+        print_padded(out, task->lines[l].name, width);
+        for (int f = 0; f < task->num_figures; f++) {
+            const FigureEstimate *figure = &task->lines[l].figures[f];
+            int column = (int)strlen(task->figures[f]);
+            if (column < VALUE_WIDTH) column = VALUE_WIDTH;
+            if (f == task->sorted_by) continue;
+            if (isfinite(figure->value))
+                fprintf(out, "  %*.4f", column, figure->value);
+            else
+                fprintf(out, "  %*s", column, "-");
+            fprintf(out, "%s", figure_estimate_differs(figure) ? "*" : " ");
+        }
+        fprintf(out, "\n");
+    }
+}
+
+static void print_task(FILE *out, const TableContent *content, const TableTask *task) {
+    int width = name_width(task);
+    fprintf(out, "\n");
+    print_padded(out, task->name, width);
+    if (content->has_seeds) fprintf(out, " %5s", "seeds");
+    const char *name = task->num_figures ? task->figures[task->sorted_by] : "";
+    fprintf(out, "  %-29s%s\n", name, content->has_base ? "  difference to the base" : "");
+    if (!task->num_figures) return;
+    for (int l = 0; l < task->num_lines; l++)
+        print_line(out, content, task, &task->lines[l], width);
+    fprintf(out, "\n");
+    if (task->num_figures > 1) print_others(out, task, width);
+}
+
+/// Each reason once, with the first line that it holds for.
+static void print_remarks(FILE *out, const TableTask *task) {
+    for (int l = 0; l < task->num_lines; l++) {
+        const char *text = task->lines[l].remark;
+        bool is_said = !text;
+        for (int k = 0; k < l && !is_said; k++)
+            is_said = task->lines[k].remark && !strcmp(task->lines[k].remark, text);
+        if (!is_said) utf8_print(out, "\n%s: %s\n", task->lines[l].name, text);
+    }
+}
+
+void table_print(const TableContent *content, FILE *out) {
+    bool has_mark = false;
+    for (int t = 0; t < content->num_tasks; t++) {
+        const TableTask *task = &content->tasks[t];
+        print_task(out, content, task);
+        print_remarks(out, task);
+        for (int l = 0; l < task->num_lines; l++)
+            for (int f = 0; f < task->num_figures; f++)
+                has_mark |= figure_estimate_differs(&task->lines[l].figures[f]);
+    }
+    if (has_mark)
+        fprintf(out,
+                "\n* the 95%% interval of the paired difference to the base leaves out zero\n");
+    if (content->num_failed) fprintf(out, "\nfailed:\n");
+    for (int c = 0; c < content->table->num_cells; c++)
+        if (content->cells[c].failure)
+            utf8_print(out, "%s: %s\n", content->cells[c].cell->name, content->cells[c].failure);
+}
