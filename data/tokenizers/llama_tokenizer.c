@@ -73,6 +73,11 @@ int32_t llama_tokenizer_id(const LlamaTokenizer *tokenizer, const char *text) {
                : -1;
 }
 
+bool llama_tokenizer_is_special(const LlamaTokenizer *tokenizer, int32_t id) {
+    return !in_vocabulary(tokenizer, id) ||
+           sentence_piece_kind(tokenizer->model, id) == PIECE_CONTROL;
+}
+
 /// The special token whose text begins here, or -1.
 static int32_t special_at(const LlamaTokenizer *tokenizer, const char *text, size_t left,
                           size_t *length) {
@@ -177,4 +182,16 @@ DecodedText llama_tokenizer_decode(const LlamaTokenizer *tokenizer, const int32_
     }
     decoded.text = byte_buffer_take(&text);
     return decoded;
+}
+
+size_t llama_tokenizer_settled(const DecodedText *decoded) {
+    // Bytes that begin a character are U+FFFD each until it is whole: at most three of them.
+    enum { MOST_BYTES = 3 };
+    const size_t mark = strlen(UTF8_REPLACEMENT);
+    size_t settled = strlen(decoded->text);
+    for (int i = 0; i < MOST_BYTES && settled >= mark &&
+                    !memcmp(decoded->text + settled - mark, UTF8_REPLACEMENT, mark);
+         i++)
+        settled -= mark;
+    return settled;
 }

@@ -17,7 +17,9 @@ const char *llama_tokenizer_text(const LlamaTokenizer *tokenizer, int32_t id);
 /// -1 if there is no such piece.
 int32_t llama_tokenizer_id(const LlamaTokenizer *tokenizer, const char *text);
 
-/// As tokenizer_encode() and tokenizer_decode().
+/// As the functions of that name in tokenizer.h.
+bool llama_tokenizer_is_special(const LlamaTokenizer *tokenizer, int32_t id);
 bool llama_tokenizer_encode(const LlamaTokenizer *tokenizer, const char *text, size_t length,
                             TokenList *list, Error *error);
 DecodedText llama_tokenizer_decode(const LlamaTokenizer *tokenizer, const int32_t *ids, int count);
+size_t llama_tokenizer_settled(const DecodedText *decoded);

@@ -93,6 +93,11 @@ int32_t tokenizer_piece_id(const Tokenizer *tokenizer, const char *piece) {
                            : llama_tokenizer_id(tokenizer->llama, piece);
 }
 
+bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id) {
+    return tokenizer->json ? tokenizer_json_is_special(tokenizer->json, id)
+                           : llama_tokenizer_is_special(tokenizer->llama, id);
+}
+
 bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t length, TokenList *list,
                       Error *error) {
     // Rewriting a text may make it longer, and spans are 32 bits wide.
@@ -104,4 +109,10 @@ bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t lengt
 DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count) {
     return tokenizer->json ? tokenizer_json_decode(tokenizer->json, ids, count)
                            : llama_tokenizer_decode(tokenizer->llama, ids, count);
+}
+
+size_t tokenizer_settled(const Tokenizer *tokenizer, const int32_t *ids, int count,
+                         const DecodedText *decoded) {
+    return tokenizer->json ? tokenizer_json_settled(tokenizer->json, ids, count, decoded)
+                           : llama_tokenizer_settled(decoded);
 }

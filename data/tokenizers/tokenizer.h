@@ -38,8 +38,15 @@ bool tokenizer_encode(const Tokenizer *tokenizer, const char *text, size_t lengt
 const char *tokenizer_piece(const Tokenizer *tokenizer, int32_t id);
 /// The id of a piece written so ("<|im_end|>"), or -1.
 int32_t tokenizer_piece_id(const Tokenizer *tokenizer, const char *piece);
+/// Whether a token stands for no text: a special token of a tokenizer.json; of a SentencePiece
+/// model a control piece, or one that is unknown or unused. An id outside of the vocabulary does.
+bool tokenizer_is_special(const Tokenizer *tokenizer, int32_t id);
 
 /// Text of the tokens, without special tokens (their spans are empty; so are those of ids outside
 /// of the vocabulary) and, of a SentencePiece model, without the leading space of the first. Bytes
 /// that are not UTF-8 become U+FFFD.
 DecodedText tokenizer_decode(const Tokenizer *tokenizer, const int32_t *ids, int count);
+/// How many bytes of that text stay as they are whatever tokens follow. What may change is at its
+/// end: a part of a character, and where a tokenizer.json has bytes as tokens, a run of these.
+size_t tokenizer_settled(const Tokenizer *tokenizer, const int32_t *ids, int count,
+                         const DecodedText *decoded);

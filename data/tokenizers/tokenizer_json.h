@@ -25,7 +25,10 @@ bool tokenizer_json_adds_bos(const TokenizerJson *tokenizer);
 const char *tokenizer_json_text(const TokenizerJson *tokenizer, int32_t id);
 int32_t tokenizer_json_id(const TokenizerJson *tokenizer, const char *text);
 
-/// As tokenizer_encode() and tokenizer_decode().
+/// As the functions of that name in tokenizer.h.
+bool tokenizer_json_is_special(const TokenizerJson *tokenizer, int32_t id);
 bool tokenizer_json_encode(const TokenizerJson *tokenizer, const char *text, size_t length,
                            TokenList *list, Error *error);
 DecodedText tokenizer_json_decode(const TokenizerJson *tokenizer, const int32_t *ids, int count);
+size_t tokenizer_json_settled(const TokenizerJson *tokenizer, const int32_t *ids, int count,
+                              const DecodedText *decoded);

@@ -6,9 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool tokenizer_json_is_special(const TokenizerJson *tokenizer, int32_t id) {
+    return id < 0 || id >= tokenizer->count || tokenizer->kinds[id] & TOKEN_SPECIAL;
+}
+
 /// The token's text if it is one that stands for text, or NULL.
 static const char *text_of(const TokenizerJson *tokenizer, int32_t id) {
-    if (id < 0 || id >= tokenizer->count || tokenizer->kinds[id] & TOKEN_SPECIAL) return NULL;
+    if (tokenizer_json_is_special(tokenizer, id)) return NULL;
     // The library decodes an added token as what it looks for.
     for (int i = 0; tokenizer->kinds[id] & TOKEN_REWRITTEN && i < tokenizer->added_count; i++) {
         if (tokenizer->added[i].id == id) return tokenizer->added[i].content;
@@ -129,4 +133,21 @@ DecodedText tokenizer_json_decode(const TokenizerJson *tokenizer, const int32_t 
     free(at);
     byte_buffer_free(&bytes);
     return decoded;
+}
+
+size_t tokenizer_json_settled(const TokenizerJson *tokenizer, const int32_t *ids, int count,
+                              const DecodedText *decoded) {
+    const size_t mark = strlen(UTF8_REPLACEMENT);
+    size_t settled = strlen(decoded->text);
+    if (!tokenizer->decodes_fallback) // what is begun of a character is one U+FFFD
+        return settled < mark || memcmp(decoded->text + settled - mark, UTF8_REPLACEMENT, mark)
+                   ? settled
+                   : settled - mark;
+    // A run of bytes may still turn out not to be UTF-8.
+    for (int i = count - 1; i >= 0; i--) {
+        const char *text = text_of(tokenizer, ids[i]);
+        if (text && fallback_byte(text) < 0) break;
+        if (text && (size_t)decoded->begin[i] < settled) settled = (size_t)decoded->begin[i];
+    }
+    return settled;
 }

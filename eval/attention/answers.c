@@ -16,7 +16,7 @@ typedef struct Batch {
     /// [count]
     TokenSequence *prompts;
     TokenSample *samples;
-    uint64_t *indices;
+    uint64_t *numbers;
     /// [count], tokens of given answers
     TokenList *given_tokens;
     /// [num_images,N,d] what the language model sees of the images
@@ -30,7 +30,7 @@ static void batch_free(Batch *batch) {
     }
     free(batch->prompts);
     free(batch->samples);
-    free(batch->indices);
+    free(batch->numbers);
     free(batch->given_tokens);
 }
 
@@ -109,7 +109,7 @@ static bool tokenize_question(Batch *batch, int i, Error *error) {
         return false;
     batch->samples[i].ids = batch->prompts[i].ids;
     batch->samples[i].count = batch->prompts[i].count;
-    batch->indices[i] = batch->questions[i].index;
+    batch->numbers[i] = batch->questions[i].number;
     return true;
 }
 
@@ -224,24 +224,24 @@ static void take_generation(const Batch *batch, int i, Generation *generation, A
 static void generate(const Batch *batch, Answer *answers) {
     size_t n = (size_t)batch->count;
     TokenSample *samples = checked_malloc(n * sizeof *samples);
-    uint64_t *indices = checked_malloc(n * sizeof *indices);
+    uint64_t *numbers = checked_malloc(n * sizeof *numbers);
     int *of = checked_malloc(n * sizeof *of), asked = 0;
     Generation *generations = checked_calloc(n, sizeof *generations);
     for (int i = 0; i < batch->count; i++) {
         if (batch->questions[i].utterances) continue;
         samples[asked] = batch->samples[i];
-        indices[asked] = batch->indices[i];
+        numbers[asked] = batch->numbers[i];
         of[asked++] = i;
     }
     if (asked)
-        difflmm_generate(batch->options->model, samples, asked, indices, batch->visual,
+        difflmm_generate(batch->options->model, samples, asked, numbers, batch->visual,
                          &batch->options->generation, generations);
     for (int g = 0; g < asked; g++) {
         take_generation(batch, of[g], &generations[g], &answers[of[g]]);
         generation_free(&generations[g]);
     }
     free(samples);
-    free(indices);
+    free(numbers);
     free(of);
     free(generations);
 }
@@ -254,7 +254,7 @@ bool answer_questions(const AnswerOptions *options, const Question *questions, i
                    .count = count,
                    .prompts = checked_calloc(n, sizeof(TokenSequence)),
                    .samples = checked_calloc(n, sizeof(TokenSample)),
-                   .indices = checked_calloc(n, sizeof(uint64_t)),
+                   .numbers = checked_calloc(n, sizeof(uint64_t)),
                    .given_tokens = checked_calloc(n, sizeof(TokenList))};
     memset(answers, 0, n * sizeof *answers);
     bool ok = true;

@@ -29,6 +29,8 @@ typedef struct Question {
     /// decides the noise: the same index, the same noise. Neighbours with the same picture and
     /// index are seen once.
     uint64_t index;
+    /// decides what is drawn where answers are drawn: the same number, the same random numbers
+    uint64_t number;
     /// the answer, if it is given and only read: texts, each tokenized on its own; NULL: the model
     /// answers
     const char *const *utterances;

@@ -62,6 +62,7 @@ static bool prepare(const AskingOptions *options, const int64_t *items, int coun
         batch->questions[i] = (Question){.image = &batch->images[batch->num_images - 1],
                                          .text = batch->prompts[i],
                                          .index = (uint64_t)item->image,
+                                         .number = (uint64_t)items[i],
                                          .utterances = item->utterances,
                                          .num_utterances = item->num_utterances};
     }

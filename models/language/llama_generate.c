@@ -1,70 +1,9 @@
 #include "models/language/llama_generate.h"
 
-#include "autograd/philox.h"
 #include "autograd/stop_request.h"
 #include "models/language/llama_cache.h"
 
-#include <math.h>
 #include <stdlib.h>
-
-// ---- choosing a token
-
-static int32_t most_probable(const float *logits, int vocab_size) {
-    int best = 0;
-    for (int i = 1; i < vocab_size; i++)
-        if (logits[i] > logits[best]) best = i;
-    return best;
-}
-
-typedef struct Candidate {
-    double probability;
-    int32_t token;
-} Candidate;
-
-static int more_probable_first(const void *a, const void *b) {
-    const Candidate *x = a, *y = b;
-    if (x->probability != y->probability) return x->probability > y->probability ? -1 : 1;
-    return (x->token > y->token) - (x->token < y->token);
-}
-
-/// The shortest beginning of the sorted candidates whose share reaches top_p; `mass` receives its
-/// sum.
-static int nucleus(const Candidate *candidates, int count, double total, double top_p,
-                   double *mass) {
-    *mass = 0.0;
-    for (int i = 0; i < count; i++) {
-        *mass += candidates[i].probability;
-        if (*mass >= top_p * total) return i + 1;
-    }
-    return count;
-}
-
-int32_t choose_token(const float *logits, int vocab_size, const GenerationOptions *options,
-                     uint64_t index, int position) {
-    int32_t best = most_probable(logits, vocab_size);
-    if (options->temperature <= 0.0) return best;
-    Candidate *candidates = checked_malloc((size_t)vocab_size * sizeof *candidates);
-    double total = 0.0, mass, passed = 0.0;
-    for (int i = 0; i < vocab_size; i++) {
-        double p = exp(((double)logits[i] - logits[best]) / options->temperature);
-        candidates[i] = (Candidate){p, i};
-        total += p;
-    }
-    qsort(candidates, (size_t)vocab_size, sizeof *candidates, more_probable_first);
-    int count = nucleus(candidates, vocab_size, total, options->top_p, &mass);
-    RandomStream stream = random_stream(options->seed, RANDOM_GENERATION, index);
-    float uniform;
-    philox_uniform(stream.key, stream.index, (uint64_t)position, &uniform, 1);
-    int chosen = 0;
-    while (chosen < count - 1 &&
-           (passed += candidates[chosen].probability) <= (double)uniform * mass)
-        chosen++;
-    int32_t token = candidates[chosen].token;
-    free(candidates);
-    return token;
-}
-
-// ---- the loop
 
 /// The sequences that are still being written. What comes of one has the same bits whichever
 /// others there are: a prompt is a pass of its own, and in the passes over the newest tokens of all
@@ -85,9 +24,13 @@ typedef struct Writing {
     float *logits;
 } Writing;
 
-static bool ends(const LlamaConfig *config, int32_t token) {
+static bool ends(const Writing *writing, int32_t token) {
+    const LlamaConfig *config = &writing->llama->config;
+    const GenerationOptions *options = writing->options;
     for (int i = 0; i < config->num_eos; i++)
         if (config->eos_token_id[i] == token) return true;
+    for (int i = 0; i < options->num_end_tokens; i++)
+        if (options->end_tokens[i] == token) return true;
     return false;
 }
 
@@ -166,24 +109,34 @@ static void read_tokens(Writing *writing) {
     free(ones);
 }
 
+/// Takes a sequence's next token, of the logits [V]. Returns whether the sequence goes on.
+static bool take_token(Writing *writing, int sequence, const float *logits) {
+    const GenerationOptions *options = writing->options;
+    Generation *generation = &writing->generations[sequence];
+    int32_t token = sample_token(logits, writing->llama->config.vocab_size, &options->sampling,
+                                 writing->prompts[sequence].index, generation->count);
+    generation->ended = ends(writing, token);
+    if (generation->ended)
+        generation->attention.rows -= generation->attention.rows > 0;
+    else
+        generation->tokens[generation->count++] = token;
+    bool goes_on = !options->taken || options->taken(options->context, sequence, generation);
+    return goes_on && !generation->ended;
+}
+
 /// Takes every sequence's next token; those that end leave.
 static void take_tokens(Writing *writing) {
-    int vocab_size = writing->llama->config.vocab_size, kept = 0;
+    size_t vocab_size = (size_t)writing->llama->config.vocab_size;
+    int kept = 0;
     for (int i = 0; i < writing->count; i++) {
         int sequence = writing->sequences[i];
-        Generation *generation = &writing->generations[sequence];
-        int32_t token =
-            choose_token(writing->logits + (size_t)i * (size_t)vocab_size, vocab_size,
-                         writing->options, writing->prompts[sequence].index, generation->count);
-        generation->ended = ends(&writing->llama->config, token);
-        if (generation->ended) {
-            generation->attention.rows -= generation->attention.rows > 0;
+        if (!take_token(writing, sequence, writing->logits + (size_t)i * vocab_size)) {
             llama_cache_forget(writing->cache, sequence);
             continue;
         }
-        generation->tokens[generation->count++] = token;
+        const Generation *generation = &writing->generations[sequence];
         writing->sequences[kept] = sequence;
-        writing->tokens[kept++] = token;
+        writing->tokens[kept++] = generation->tokens[generation->count - 1];
     }
     writing->count = kept;
 }

@@ -2,17 +2,24 @@
 /// cache of keys and values.
 #pragma once
 #include "models/language/llama.h"
+#include "models/language/sampling.h"
+
+typedef struct Generation Generation;
 
 typedef struct GenerationOptions {
     int max_new_tokens;
-    /// 0: greedy, the most probable token
-    double temperature;
-    /// sample from the fewest tokens that have this probability; 1: from all
-    double top_p;
-    /// of sampling, with the sequence's index and the number of the token
-    uint64_t seed;
+    /// zeros: greedy
+    Sampling sampling;
+    /// tokens that end a sequence beside those of the model's configuration
+    const int32_t *end_tokens;
+    int num_end_tokens;
     /// NULL: none is captured
     const AttentionSelection *attention;
+    /// Told of every token of a sequence when it is taken, the one that ends it among them
+    /// (generation->ended is set then). Returns whether the sequence goes on; false cuts it off
+    /// behind that token. NULL: nobody is told.
+    bool (*taken)(void *context, int sequence, const Generation *generation);
+    void *context;
 } GenerationOptions;
 
 /// What to continue.
@@ -28,7 +35,7 @@ typedef struct GenerationPrompt {
 } GenerationPrompt;
 
 /// What came of it; free with generation_free().
-typedef struct Generation {
+struct Generation {
     /// without the token that ended it
     int32_t *tokens;
     int count;
@@ -36,7 +43,7 @@ typedef struct Generation {
     bool ended;
     /// row i: from the position that produced token i (the token before it)
     AttentionMaps attention;
-} Generation;
+};
 
 /// Continues num_prompts prompts given as packed embeddings [sum of lengths,C], in which visual
 /// tokens may stand; lora may be NULL. Fills `generations`, with what there is when the program is
@@ -46,8 +53,3 @@ void llama_generate(const Llama *llama, const LlamaLora *lora, Tensor *embedding
                     const GenerationPrompt *prompts, const GenerationOptions *options,
                     Generation *generations);
 void generation_free(Generation *generation);
-
-/// The next token by the logits [V] of one row: as GenerationOptions say; `position` counts the
-/// sequence's new tokens.
-int32_t choose_token(const float *logits, int vocab_size, const GenerationOptions *options,
-                     uint64_t index, int position);

@@ -129,6 +129,7 @@ typedef struct EvalSection {
     char *prompt;
     /// 0: the task's
     int64_t max_new_tokens;
+    double temperature, top_p;
     int64_t batch_size;
     QueryChoice query;
     /// empty: all

@@ -236,6 +236,10 @@ const ConfigField CONFIG_FIELDS[] = {
      "what the model is asked about an image, {} being the expression in res; null: the task's own, mostly 'Describe the image in detail.'", MAY_CHANGE},
     {"eval", "max_new_tokens", FIELD_INT, AT(eval.max_new_tokens), "auto", 0, 1048576, TASK_DEFAULT,
      "longest answer; auto: the task's own, 512 or, in res, 64", MAY_CHANGE},
+    {"eval", "temperature", FIELD_FLOAT, AT(eval.temperature), "0", NOT_NEGATIVE,
+     "0: the most probable token follows (greedy); above: it is drawn, by the softmax of logits / temperature and eval.seed", MAY_CHANGE},
+    {"eval", "top_p", FIELD_FLOAT, AT(eval.top_p), "1", FLT_MIN, 1, NULL,
+     "with a temperature: drawn is among the fewest tokens, the most probable first, whose probabilities add up to this much; 1: among all", MAY_CHANGE},
     {"eval", "batch_size", FIELD_INT, AT(eval.batch_size), "16", BETWEEN(1, 1024),
      "questions that a process puts to the model at once; results do not depend on it", MAY_CHANGE},
     {"eval", "query", FIELD_ENUM, AT(eval.query), "auto", ONE_OF(QUERIES),
@@ -285,7 +289,7 @@ const ConfigField CONFIG_FIELDS[] = {
     {"eval", "pictures", FIELD_INT, AT(eval.pictures), "8", BETWEEN(0, 10000),
      "images for which a picture with coloured phrases is written", MAY_CHANGE},
     {"eval", "seed", FIELD_INT, AT(eval.seed), "42", SEED,
-     "of the noise on the latents and of the intervals", MAY_CHANGE},
+     "of the noise on the latents, of drawn tokens and of the intervals", MAY_CHANGE},
 };
 // clang-format on
 const int NUM_CONFIG_FIELDS = (int)(sizeof CONFIG_FIELDS / sizeof *CONFIG_FIELDS);

@@ -174,6 +174,11 @@ json_t *evaluation_asked_with(const Config *config, const Task *task, const void
     // of maps that are averaged, what they are averaged over
     if (config->eval.keep == KEEP_MEAN) put(with, config, "eval.layers");
     if (config->eval.keep != KEEP_HEADS) put(with, config, "eval.heads");
+    // of answers that are drawn, how
+    if (config->eval.temperature > 0) {
+        put(with, config, "eval.temperature");
+        put(with, config, "eval.top_p");
+    }
     const char *prompt = config->eval.prompt ? config->eval.prompt : task->prompt;
     json_object_set_new(with, "eval.prompt", json_string(prompt));
     json_object_set_new(with, "eval.max_new_tokens",

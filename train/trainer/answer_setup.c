@@ -20,16 +20,15 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
     // what is kept apart can be chosen later
     if (eval->keep != KEEP_MEAN) out->selection.layers = NULL;
     if (eval->keep == KEEP_HEADS) out->selection.heads = NULL;
-    out->options =
-        (AnswerOptions){.model = setup->model,
-                        .tokenizer = setup->tokenizer,
-                        .format = setup->format,
-                        .image_aspect = config->data.image_aspect_ratio,
-                        .image_normalization = config->data.image_normalization,
-                        .generation = {.max_new_tokens = evaluation_max_new_tokens(config),
-                                       .top_p = 1,
-                                       .seed = (uint64_t)eval->seed,
-                                       .attention = &out->selection},
-                        .row = evaluation_row(config)};
+    out->options = (AnswerOptions){
+        .model = setup->model,
+        .tokenizer = setup->tokenizer,
+        .format = setup->format,
+        .image_aspect = config->data.image_aspect_ratio,
+        .image_normalization = config->data.image_normalization,
+        .generation = {.max_new_tokens = evaluation_max_new_tokens(config),
+                       .sampling = {eval->temperature, eval->top_p, (uint64_t)eval->seed},
+                       .attention = &out->selection},
+        .row = evaluation_row(config)};
     return true;
 }

@@ -1,6 +1,7 @@
 /// How a configured model answers, and whose attention is read: the `eval` section as
 /// eval/attention/answers.h wants it.
 #pragma once
+#include "data/end_tokens.h"
 #include "eval/attention/answers.h"
 #include "train/trainer/model_setup.h"
 
@@ -8,6 +9,8 @@ typedef struct AnswerSetup {
     /// points into this struct
     AnswerOptions options;
     AttentionSelection selection;
+    /// what ends an answer beside what the model's files name
+    int32_t end_tokens[MOST_END_TOKENS];
 } AnswerSetup;
 
 /// Fails, naming the key, if eval.layers or eval.heads list what the model does not have. *out must

@@ -49,7 +49,8 @@ static bool log_sample(Samples *samples, const char *path, Error *error) {
     if (!image_read(path, &picture, error)) return false;
     Question question = {.image = &picture,
                          .text = evaluation_prompt(samples->config),
-                         .index = (uint64_t)samples->logged};
+                         .index = (uint64_t)samples->logged,
+                         .number = (uint64_t)samples->logged};
     bool ok = answer_questions(&samples->answers.options, &question, 1, &reply, error);
     if (ok) {
         char *tag = format_string("samples/%d", samples->logged++);

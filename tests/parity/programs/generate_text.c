@@ -74,7 +74,7 @@ static void answer_prompts(const Llama *llama, const Tokenizer *tokenizer, const
     for (int i = 0, used = 0; i < prompts->count; used += prompts->sequences[i++].count)
         memcpy(ids + used, prompts->sequences[i].ids,
                (size_t)prompts->sequences[i].count * sizeof *ids);
-    const GenerationOptions options = {.max_new_tokens = new_tokens, .top_p = 1};
+    const GenerationOptions options = {.max_new_tokens = new_tokens};
     Generation answers[MOST_QUESTIONS];
     scope_begin();
     llama_generate(llama, NULL, llama_embed(llama, ids, prompts->tokens), prompts->count,

@@ -155,8 +155,8 @@ static void drawn_answers_do_not(void **state) {
     (void)state;
     case_begin();
     Batch batch = batch_begin(config_of(64, 160, 4, 4, 16, 96), true, false, BFLOAT16);
-    batch.options.temperature = 1.0;
-    batch.options.top_p = 0.9;
+    batch.options.sampling.temperature = 1.0;
+    batch.options.sampling.top_p = 0.9;
     batch.least_ended = 0;
     check_compositions(&batch);
     batch_end(&batch);

@@ -1,7 +1,7 @@
 // rooms: models ops checkpoints autograd
 /// Generation with the language model: greedy against transformers
-/// (tests/parity/record_language.py), drawn tokens by their frequencies, attention against a pass
-/// over the finished text, and the story of a published model.
+/// (tests/parity/record_language.py), attention against a pass over the finished text, and the
+/// story of a published model.
 #include "tests/unit/recorded_llama.h"
 
 #include "models/language/llama_generate.h"
@@ -108,26 +108,6 @@ static void attention_while_generating_is_that_of_the_finished_text(void **state
     }
 }
 
-static void tokens_are_drawn_as_often_as_they_are_probable(void **state) {
-    (void)state;
-    enum { DRAWS = 20000 };
-    const float logits[] = {logf(0.1f), logf(0.6f), logf(0.05f), logf(0.25f)};
-    GenerationOptions options = {.temperature = 1.0, .top_p = 1.0, .seed = 4};
-    int counts[4] = {0};
-    for (int i = 0; i < DRAWS; i++) counts[choose_token(logits, 4, &options, 7, i)]++;
-    const double expected[] = {0.1, 0.6, 0.05, 0.25};
-    for (int i = 0; i < 4; i++) // five standard deviations
-        assert_true(fabs(counts[i] / (double)DRAWS - expected[i]) <
-                    5.0 * sqrt(expected[i] * (1.0 - expected[i]) / DRAWS));
-    options.top_p = 0.8; // 0.6 and 0.25
-    memset(counts, 0, sizeof counts);
-    for (int i = 0; i < DRAWS; i++) counts[choose_token(logits, 4, &options, 7, i)]++;
-    assert_int_equal(counts[0] + counts[2], 0);
-    assert_true(fabs(counts[1] / (double)DRAWS - 0.6 / 0.85) < 5.0 * sqrt(0.25 / DRAWS));
-    options.temperature = 0.0;
-    assert_int_equal(choose_token(logits, 4, &options, 7, 0), 1);
-}
-
 static void sampling_repeats_with_its_seed_whatever_else_is_in_the_batch(void **state) {
     (void)state;
     Recorded recorded = recorded_begin("gqa");
@@ -135,20 +115,93 @@ static void sampling_repeats_with_its_seed_whatever_else_is_in_the_batch(void **
     Generation together[3], alone, other;
     set_prompts(&recorded, prompts);
     Tensor *embeddings = prompt_embeddings(&recorded, prompts);
-    GenerationOptions options = {.max_new_tokens = 12, .temperature = 1.0, .top_p = 0.9, .seed = 5};
+    GenerationOptions options = {.max_new_tokens = 12, .sampling = {1.0, 0.9, 5}};
     llama_generate(recorded.llama, NULL, embeddings, 3, prompts, &options, together);
     int32_t rows[] = {0, 1, 2, 3, 4, 5, 6};
     Tensor *first = gather_rows(embeddings, tensor_from_host(device, INT32, SHAPE(7), rows));
     llama_generate(recorded.llama, NULL, first, 1, prompts, &options, &alone);
     assert_int_equal(alone.count, together[0].count);
     assert_memory_equal(alone.tokens, together[0].tokens, (size_t)alone.count * sizeof(int32_t));
-    options.seed = 6;
+    options.sampling.seed = 6;
     llama_generate(recorded.llama, NULL, first, 1, prompts, &options, &other);
     assert_true(other.count != alone.count ||
                 memcmp(other.tokens, alone.tokens, (size_t)alone.count * sizeof(int32_t)) != 0);
     for (int s = 0; s < 3; s++) generation_free(&together[s]);
     generation_free(&alone);
     generation_free(&other);
+    recorded_end(&recorded);
+}
+
+/// What was told of a sequence: tokens, and how often.
+typedef struct Told {
+    int32_t tokens[3][32];
+    int calls[3], last_of;
+    bool ended[3];
+} Told;
+
+static bool listen(void *context, int sequence, const Generation *generation) {
+    Told *told = context;
+    told->calls[sequence]++;
+    told->ended[sequence] = generation->ended;
+    memcpy(told->tokens[sequence], generation->tokens, (size_t)generation->count * sizeof(int32_t));
+    return sequence != told->last_of || generation->count < 4;
+}
+
+static void every_token_is_told_of_and_a_sequence_can_be_cut_off(void **state) {
+    (void)state;
+    Recorded recorded = recorded_begin("gqa");
+    GenerationPrompt prompts[3];
+    Generation alone[3], heard[3];
+    AttentionSelection selection = {0};
+    Told told = {.last_of = 1};
+    set_prompts(&recorded, prompts);
+    Tensor *embeddings = prompt_embeddings(&recorded, prompts);
+    GenerationOptions options = {.max_new_tokens = 12, .attention = &selection};
+    llama_generate(recorded.llama, NULL, embeddings, 3, prompts, &options, alone);
+    options.taken = listen;
+    options.context = &told;
+    llama_generate(recorded.llama, NULL, embeddings, 3, prompts, &options, heard);
+    for (int s = 0; s < 3; s++) {
+        int count = s == 1 ? 4 : alone[s].count;
+        assert_int_equal(heard[s].count, count);
+        assert_memory_equal(heard[s].tokens, alone[s].tokens, (size_t)count * sizeof(int32_t));
+        assert_memory_equal(told.tokens[s], alone[s].tokens, (size_t)count * sizeof(int32_t));
+        assert_int_equal(told.calls[s], count + heard[s].ended);
+        assert_int_equal(told.ended[s], heard[s].ended);
+        assert_int_equal(heard[s].attention.rows, prompts[s].num_keys ? count : 0);
+    }
+    for (int s = 0; s < 3; s++) {
+        generation_free(&alone[s]);
+        generation_free(&heard[s]);
+    }
+    recorded_end(&recorded);
+}
+
+static void a_sequence_ends_with_any_of_the_tokens_that_end_it(void **state) {
+    (void)state;
+    Recorded recorded = recorded_begin("gqa");
+    GenerationPrompt prompts[3];
+    Generation whole[3], cut[3];
+    AttentionSelection selection = {0};
+    set_prompts(&recorded, prompts);
+    Tensor *embeddings = prompt_embeddings(&recorded, prompts);
+    GenerationOptions options = {.max_new_tokens = 12, .attention = &selection};
+    llama_generate(recorded.llama, NULL, embeddings, 3, prompts, &options, whole);
+    assert_true(whole[0].count > 5);
+    const int32_t ends[] = {-1, whole[0].tokens[5]};
+    options.end_tokens = ends;
+    options.num_end_tokens = 2;
+    llama_generate(recorded.llama, NULL, embeddings, 3, prompts, &options, cut);
+    int first = 0;
+    while (whole[0].tokens[first] != ends[1]) first++;
+    assert_int_equal(cut[0].count, first);
+    assert_true(cut[0].ended);
+    assert_memory_equal(cut[0].tokens, whole[0].tokens, (size_t)first * sizeof(int32_t));
+    assert_int_equal(cut[0].attention.rows, first);
+    for (int s = 0; s < 3; s++) {
+        generation_free(&whole[s]);
+        generation_free(&cut[s]);
+    }
     recorded_end(&recorded);
 }
 
@@ -214,7 +267,8 @@ static int run_all(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_continuations_of_a_batch_equal_transformers),
         cmocka_unit_test(attention_while_generating_is_that_of_the_finished_text),
-        cmocka_unit_test(tokens_are_drawn_as_often_as_they_are_probable),
+        cmocka_unit_test(every_token_is_told_of_and_a_sequence_can_be_cut_off),
+        cmocka_unit_test(a_sequence_ends_with_any_of_the_tokens_that_end_it),
         cmocka_unit_test(sampling_repeats_with_its_seed_whatever_else_is_in_the_batch),
         cmocka_unit_test(a_published_model_tells_the_story_it_is_known_to_tell),
         cmocka_unit_test(nothing_is_left_in_memory),

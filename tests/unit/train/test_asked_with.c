@@ -62,7 +62,7 @@ static void every_key_decides_about_answers_or_verdicts_or_about_neither(void **
         "eval.plurals", "eval.meteor", "eval.bert", "eval.pictures",
         // of training
         "model.adapters", "model.recompute", "lora.lora_dropout"};
-    json_t *depends = depends_on(NULL);
+    json_t *depends = depends_on("eval.temperature=1");
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++) {
         char key[128];
         const ConfigField *field = &CONFIG_FIELDS[i];
@@ -95,6 +95,8 @@ static void what_is_asked_otherwise_is_noticed(void **state) {
     assert_true(differs("asked", "eval.layers=[0]"));
     assert_true(differs("asked", "eval.max_new_tokens=3"));
     assert_true(differs("asked", "eval.query=own"));
+    assert_true(differs("asked", "eval.temperature=0.5"));
+    assert_false(differs("asked", "eval.top_p=0.5")); // nothing is drawn
     assert_true(differs("asked", "model.llm=" TINY "/clip"));
     // what is kept apart is chosen when it is judged
     json_t *apart = depends_on("eval.keep=heads");
