@@ -3,3 +3,5 @@
 #pragma once
 
 extern const char HTML_STYLE[];
+/// Of its bytes, for pages whose policy names what they may use.
+extern const unsigned char HTML_STYLE_SHA256[32];
