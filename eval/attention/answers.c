@@ -103,10 +103,15 @@ static bool see_images(Batch *batch, Answer *answers, Error *error) {
 // ---- what is asked
 
 static bool tokenize_question(Batch *batch, int i, Error *error) {
-    Turn turn = {ROLE_HUMAN, batch->questions[i].text};
-    if (!conversation_prompt(batch->options->tokenizer, &batch->options->format, &turn, 1, true,
-                             &batch->prompts[i], error))
-        return false;
+    const Question *question = &batch->questions[i];
+    int count = question->num_earlier;
+    Turn *turns = checked_malloc(((size_t)count + 1) * sizeof *turns);
+    for (int t = 0; t < count; t++) turns[t] = question->earlier[t];
+    turns[count] = (Turn){ROLE_HUMAN, question->text};
+    bool ok = conversation_prompt(batch->options->tokenizer, &batch->options->format, turns,
+                                  count + 1, true, &batch->prompts[i], error);
+    free(turns);
+    if (!ok) return false;
     batch->samples[i].ids = batch->prompts[i].ids;
     batch->samples[i].count = batch->prompts[i].count;
     batch->numbers[i] = batch->questions[i].number;
@@ -227,19 +232,29 @@ static void generate(const Batch *batch, Answer *answers) {
     uint64_t *numbers = checked_malloc(n * sizeof *numbers);
     int *of = checked_malloc(n * sizeof *of), asked = 0;
     Generation *generations = checked_calloc(n, sizeof *generations);
+    const AnswerOptions *options = batch->options;
+    GenerationOptions generation = options->generation;
+    AnswerStream *stream = NULL;
     for (int i = 0; i < batch->count; i++) {
         if (batch->questions[i].utterances) continue;
         samples[asked] = batch->samples[i];
         numbers[asked] = batch->numbers[i];
         of[asked++] = i;
     }
+    if (options->listener) {
+        stream = answer_stream_new(options->tokenizer, options->listener, of, asked);
+        generation.taken = answer_stream_take;
+        generation.context = stream;
+    }
     if (asked)
-        difflmm_generate(batch->options->model, samples, asked, numbers, batch->visual,
-                         &batch->options->generation, generations);
+        difflmm_generate(options->model, samples, asked, numbers, batch->visual, &generation,
+                         generations);
     for (int g = 0; g < asked; g++) {
         take_generation(batch, of[g], &generations[g], &answers[of[g]]);
+        if (stream) answer_stream_end(stream, g, answers[of[g]].text);
         generation_free(&generations[g]);
     }
+    if (stream) answer_stream_free(stream);
     free(samples);
     free(numbers);
     free(of);

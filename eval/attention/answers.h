@@ -7,6 +7,7 @@
 #include "data/conversation.h"
 #include "data/images/preprocess.h"
 #include "eval/attention/answer.h"
+#include "eval/attention/answer_stream.h"
 #include "models/difflmm.h"
 
 typedef struct AnswerOptions {
@@ -20,12 +21,17 @@ typedef struct AnswerOptions {
     GenerationOptions generation;
     /// whose attention a token's map is
     AttentionRow row;
+    /// hears what the model answers while it does; NULL: nobody
+    const AnswerListener *listener;
 } AnswerOptions;
 
 /// What is asked: a picture (owned by the caller) and a question about it.
 typedef struct Question {
     const Image *image;
     const char *text;
+    /// what was said before about the same picture, human and gpt in turns; NULL: nothing
+    const Turn *earlier;
+    int num_earlier;
     /// decides the noise: the same index, the same noise. Neighbours with the same picture and
     /// index are seen once.
     uint64_t index;
