@@ -115,6 +115,17 @@ static void append_with_image(Prompt *prompt, const char *text) {
     free(without);
 }
 
+/// The turn's text with the image where its mark is.
+static void append_around_image(Prompt *prompt, const char *text, bool strips) {
+    size_t length = strlen(text);
+    if (strips) length = strip_space(&text, length);
+    const char *mark = strstr(text, IMAGE_MARK);
+    append_bytes(prompt, text, (size_t)(mark - text));
+    append_image(prompt);
+    mark += strlen(IMAGE_MARK);
+    append_bytes(prompt, mark, length - (size_t)(mark - text));
+}
+
 /// Writes a conversation with a template: its text, the tokenizer's own tokens, and the system
 /// message.
 typedef struct Writer {
@@ -122,7 +133,7 @@ typedef struct Writer {
     const ChatTemplate *template;
     const Tokenizer *tokenizer;
     const char *system_message;
-    bool has_image;
+    bool has_image, image_in_place;
 } Writer;
 
 /// A part of the template, with the tokens it asks for.
@@ -162,7 +173,10 @@ static void write_human(const Writer *writer, const char *text, bool is_first) {
     write_part(writer, writer->template->human_begin);
     if (with_system) write_system_message(writer);
     if (writer->has_image && strstr(text, IMAGE_MARK)) {
-        append_with_image(writer->prompt, text);
+        if (writer->image_in_place)
+            append_around_image(writer->prompt, text, writer->template->strips);
+        else
+            append_with_image(writer->prompt, text);
     } else {
         // A message behind the system message is stripped together with it, so that its own
         // beginning stays.
@@ -193,7 +207,9 @@ static Writer writer_of(Prompt *prompt, const Tokenizer *tokenizer,
     const ChatTemplate *template = chat_template(format->kind);
     const char *system_message =
         format->system_message ? format->system_message : template->system_message;
-    return (Writer){prompt, template, tokenizer, system_message ? system_message : "", has_image};
+    return (Writer){prompt,    template,
+                    tokenizer, system_message ? system_message : "",
+                    has_image, format->image_in_place};
 }
 
 static void write_conversation(const Writer *writer, const Turn *turns, int count) {

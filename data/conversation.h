@@ -48,6 +48,8 @@ typedef struct ConversationFormat {
     int visual_tokens;
     /// longest sequence with the visual tokens in it
     int model_max_length;
+    /// `<image>` stays where a turn has it, and nothing is put behind it
+    bool image_in_place;
 } ConversationFormat;
 
 typedef struct TokenSequence {
@@ -75,9 +77,9 @@ void token_sequence_free(TokenSequence *sequence);
 bool conversation_check(const Turn *turns, int count, bool has_image, Error *error);
 
 /// A training sample. `<image>` is moved to the front of its turn, followed by a newline; several
-/// in one turn count as one. Without an image, "<image>" is ordinary text. Longer sequences are cut
-/// at the end; an image that does not fit is cut as well (image_position is -1 then). The caller
-/// frees the sequence.
+/// in one turn count as one (with image_in_place there is one, and it stays). Without an image,
+/// "<image>" is ordinary text. Longer sequences are cut at the end; an image that does not fit is
+/// cut as well (image_position is -1 then). The caller frees the sequence.
 bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat *format,
                            const Turn *turns, int count, bool has_image, TokenSequence *sequence,
                            Error *error);

@@ -77,8 +77,7 @@ static bool load_sample(const LoaderOptions *options, int64_t index, MicroBatch 
                            .position_in_file = dataset_position_in_file(options->dataset, index)};
     bool keep = true;
     bool done =
-        conversation_tokenize(options->tokenizer, &options->format, sample.turns, sample.turn_count,
-                              sample.image_path != NULL, &loaded.tokens, error);
+        sample_tokenize(&sample, options->tokenizer, &options->format, &loaded.tokens, error);
     if (done && loaded.tokens.image_position >= 0 && !options->without_images) {
         keep = load_image(options, sample.image_path, batch, &loaded, error);
         done = keep || options->damaged_image == MISSING_IMAGE_SKIP;

@@ -85,8 +85,7 @@ static bool tokenize(const Plan *plan, const PlanModel *model, const Dataset *da
     ConversationFormat format = model_setup_format(plan->config, model->model->num_visual_tokens);
     Sample sample;
     if (!dataset_sample(data, index, &sample, error)) return false;
-    bool ok = conversation_tokenize(model->tokenizer, &format, sample.turns, sample.turn_count,
-                                    sample.image_path != NULL, sequence, error);
+    bool ok = sample_tokenize(&sample, model->tokenizer, &format, sequence, error);
     sample_free(&sample);
     return ok;
 }

@@ -23,16 +23,20 @@ static bool check_length(const TrainingFacts *facts, Error *error) {
            training_check_image_fits(facts->config, facts->num_visual_tokens, error);
 }
 
-/// `plain` has no place for a second question.
+/// `plain` has no place for a second question, nor for a system message.
 static bool check_template(const TrainingFacts *facts, Error *error) {
-    const int64_t index = dataset_first_dialogue(facts->data);
+    const int64_t index = dataset_first_beyond_plain(facts->data);
     char where[1024];
     Sample sample;
     if (facts->config->data.version != TEMPLATE_PLAIN || index < 0) return true;
     if (!dataset_sample(facts->data, index, &sample, error)) return false;
     dataset_describe(facts->data, index, sample.id, where, sizeof where);
     const int count = sample.turn_count;
+    const bool has_system = sample.system_message != NULL;
     sample_free(&sample);
+    if (has_system)
+        return config_refuse(facts->config, "data.version", error,
+                             "%s: a system message; the template 'plain' writes none", where);
     return config_refuse(facts->config, "data.version", error,
                          "%s: %d turns; the template 'plain' is for one question and one answer",
                          where, count);
@@ -57,8 +61,7 @@ static bool check_supervision(const TrainingFacts *facts, Error *error) {
         Sample sample;
         if (stop_requested()) return stop_request_error(error);
         if (!dataset_sample(facts->data, i, &sample, error)) return false;
-        bool ok = conversation_tokenize(facts->tokenizer, &format, sample.turns, sample.turn_count,
-                                        sample.image_path != NULL, &sequence, error);
+        bool ok = sample_tokenize(&sample, facts->tokenizer, &format, &sequence, error);
         char where[1024];
         if (!ok)
             error_context(error, "%s",

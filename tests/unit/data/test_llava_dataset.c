@@ -62,6 +62,56 @@ static void samples_are_read_one_by_one(void **state) {
     dataset_close(dataset);
 }
 
+static void lines_of_json_are_read_as_an_array_is(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "{\"id\": \"a\", \"image\": [\"there.png\"], " TURNS "}\n{\"id\": \"b\", " TEXT_TURNS "}\n",
+        "\xef\xbb\xbf\r\n{\"id\": \"a\", \"image\": \"there.png\", " TURNS
+        "}\t\r\n\r\n \r\n{\"id\": \"b\",\r\n " TEXT_TURNS "}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        Error error = {0};
+        Sample sample;
+        Dataset *dataset = open_text(texts[i], MISSING_IMAGE_FAIL, &error);
+        if (!dataset) fail_msg("%s", error.message);
+        assert_int_equal(dataset_count(dataset), 2);
+        assert_true(dataset_has_image(dataset, 0));
+        assert_true(dataset_sample(dataset, 1, &sample, &error));
+        assert_string_equal(sample.id, "b");
+        assert_string_equal(sample.turns[1].text, "Đà");
+        sample_free(&sample);
+        dataset_close(dataset);
+    }
+}
+
+static void a_file_of_one_object_is_one_sample(void **state) {
+    (void)state;
+    Error error = {0};
+    Dataset *dataset = open_text("{\n " TEXT_TURNS "\n}", MISSING_IMAGE_FAIL, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    assert_int_equal(dataset_count(dataset), 1);
+    dataset_close(dataset);
+}
+
+static void a_sample_of_more_than_64_mib_is_refused_with_its_place(void **state) {
+    (void)state;
+    static const char *const formats[] = {"[{" TEXT_TURNS "},\n{\"note\": \"%s\"}]",
+                                          "{" TEXT_TURNS "}\n{\"note\": \"%s\"}\n"};
+    enum { MUCH = (64 << 20) + 1 };
+    char *much = malloc(MUCH + 1);
+    memset(much, 'n', MUCH);
+    much[MUCH] = 0;
+    for (int i = 0; i < 2; i++) {
+        Error error = {0};
+        char *text = format_string(formats[i], much);
+        assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
+        assert_non_null(strstr(error.message, "data.json:2: sample 1 has more than 64 MiB"));
+        free(text);
+    }
+    free(much);
+    write_text("data.json", "");
+}
+
 static void missing_images_fail_or_are_skipped_and_counted(void **state) {
     (void)state;
     Error error = {0};
@@ -147,7 +197,7 @@ typedef struct Bad {
 static const Bad bad[] = {
     {"[]", "no samples"},
     {" ", "expected an array of samples"},
-    {"{}", "expected an array of samples"},
+    {"{}", "sample 0 (id '', line 1): \"conversations\" is missing"},
     {"[\n\n", "data.json:3: not valid JSON: expected a sample, { ... }, but the file ends here"},
     {"[{" TEXT_TURNS "}", "the file ends here"},
     {"[{" TEXT_TURNS "}\n{", "data.json:2: not valid JSON: expected ',' or ']'"},
@@ -165,9 +215,9 @@ static const Bad bad[] = {
     {"[{\"image\": \"\", " TURNS "}]", "\"image\" is empty; expected the name of one image file"},
     {"[{\"image\": \"data:image/png;base64,AAAA\", " TURNS "}]", "is a picture in base64"},
     {"[{\"image\": \"https://example.org/a.png\", " TURNS "}]", "is an address in the web"},
-    {"[{\"id\": \"s\", \"images\": [\"there.png\"], " TURNS "}]",
-     "sample 0 (id 's', line 1): the key \"images\" is not known; expected \"image\""},
-    {"[{\"images\": \"there.png\", " TEXT_TURNS "}]", "the key \"images\" is not known"},
+    {"[{\"id\": \"s\", \"images\": [\"a.png\", \"b.png\"], " TURNS "}]",
+     "sample 0 (id 's', line 1): \"images\" is a list of 2; expected the name of one image file"},
+    {"[{\"images\": \"there.png\", " TEXT_TURNS "}]", "no turn has <image>"},
     {"[{\"video\": \"there.mp4\", " TEXT_TURNS "}]", "the key \"video\" is not known"},
     {"[{\"id\": \"s\", " TURNS "}]",
      "sample 0 (id 's', line 1): turn 1 has <image>, but the sample names no image"},
@@ -176,14 +226,20 @@ static const Bad bad[] = {
      "\"value\": "
      "\"a <image>\"}]}]",
      "turn 2 has <image>, but the sample names no image"},
-    {"{" TEXT_TURNS "}\n{" TEXT_TURNS "}\n", "as JSON Lines do, which are not read"},
+    {"{" TEXT_TURNS "}\n\n{" TEXT_TURNS ",\n", "data.json:4: not valid JSON, in sample 1: "},
+    {"{" TEXT_TURNS "}\n\n{" TEXT_TURNS, "the file ends within it (cut off?)"},
+    {"{" TEXT_TURNS "}\n{\"id\": 3}\n", "sample 1 (id '3', line 2): \"conversations\" is missing"},
+    {"{" TEXT_TURNS "} {" TEXT_TURNS "}\n",
+     "data.json:1: not valid JSON: expected the line's end after a sample"},
+    {"{" TEXT_TURNS "},\n{" TEXT_TURNS "}\n", "expected the line's end after a sample"},
+    {"{" TEXT_TURNS "}\n[]", "data.json:2: not valid JSON: expected a sample, { ... }"},
     {"\xff\xfe[\1", "text in UTF-16; expected UTF-8"},
     {"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n", "git lfs pull"},
     {"[{\"conversations\": []}]", "at least one turn"},
     {"[{\"conversations\": [{\"from\": \"human\"}]}]", "turn 1: expected {\"from\""},
     {"[{\"conversations\": [3]}]", "turn 1: expected {\"from\""},
-    {"[\n{\"id\": \"q\", \"conversations\": [{\"from\": \"system\", \"value\": \"x\"}]}]",
-     "sample 0 (id 'q', line 2): turn 1 is from 'system'; expected 'human' or 'gpt'"},
+    {"[\n{\"id\": \"q\", \"conversations\": [{\"from\": \"bing\", \"value\": \"x\"}]}]",
+     "sample 0 (id 'q', line 2): turn 1 is from 'bing'; expected 'human' or 'gpt'"},
     {"[{\"image\": \"there.png\", " TEXT_TURNS "}]", "no turn has <image>"},
 };
 
@@ -325,6 +381,9 @@ static int make_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(samples_are_read_one_by_one),
+        cmocka_unit_test(lines_of_json_are_read_as_an_array_is),
+        cmocka_unit_test(a_file_of_one_object_is_one_sample),
+        cmocka_unit_test(a_sample_of_more_than_64_mib_is_refused_with_its_place),
         cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
         cmocka_unit_test(machines_that_each_miss_another_image_do_not_have_the_same_data),
         cmocka_unit_test(ids_and_other_keys_mean_nothing),

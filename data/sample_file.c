@@ -1,0 +1,180 @@
+#include "data/sample_file.h"
+#include "autograd/file_content.h"
+#include "autograd/fnv.h"
+#include "autograd/stop_request.h"
+#include "data/text_file.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/// Numbers mean nothing here, and an id may have more digits than an integer holds.
+enum { SAMPLE_FLAGS = JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL };
+
+struct SampleFile {
+    char *path;
+    TextFile *text;
+};
+
+/// On its way through the file.
+typedef struct Scan {
+    const SampleFile *file;
+    TextReader reader;
+    SampleFunction *use;
+    void *context;
+} Scan;
+
+SampleFile *sample_file_open(const char *path, Error *error) {
+    // jansson seeds its hash tables at first use; here, before threads parse samples.
+    json_object_seed(0);
+    SampleFile *file = checked_calloc(1, sizeof *file);
+    file->path = checked_strdup(path);
+    file->text = text_file_open(path, error);
+    if (!file->text)
+        error_context(error, "the data set, a JSON file");
+    else if (text_file_size(file->text) > 0)
+        return file;
+    else
+        error_set(error, "%s: the file is empty; expected samples as JSON", path);
+    sample_file_close(file);
+    return NULL;
+}
+
+void sample_file_close(SampleFile *file) {
+    if (!file) return;
+    text_file_close(file->text);
+    free(file->path);
+    free(file);
+}
+
+int64_t sample_file_line(const SampleFile *file, int64_t offset) {
+    return text_file_line(file->text, offset);
+}
+
+/// The first byte that is not white space, or -1; nothing before it is kept.
+static int skip_space(TextReader *reader) {
+    int byte;
+    while ((byte = text_reader_peek(reader)) == ' ' || byte == '\t' || byte == '\r' || byte == '\n')
+        reader->mark = ++reader->at;
+    reader->mark = reader->at;
+    return byte;
+}
+
+static bool syntax_error(const Scan *scan, const char *expected, Error *error) {
+    const TextReader *reader = &scan->reader;
+    if (reader->has_failed) return error_set(error, "%s", reader->failure.message);
+    return error_set(error, "%s:%lld: not valid JSON: expected %s%s", scan->file->path,
+                     (long long)sample_file_line(scan->file, reader->at), expected,
+                     reader->at >= text_file_size(scan->file->text)
+                         ? ", but the file ends here (cut off?)"
+                         : "");
+}
+
+static bool sample_error(const Scan *scan, int64_t offset, int64_t number,
+                         const json_error_t *json_error, Error *error) {
+    const TextReader *reader = &scan->reader;
+    const long long line = (long long)sample_file_line(scan->file, offset);
+    if (reader->block.is_over)
+        return error_set(error, "%s:%lld: sample %lld has more than %d MiB", scan->file->path, line,
+                         (long long)number, MOST_SAMPLE_BYTES >> 20);
+    if (reader->has_failed) return error_set(error, "%s", reader->failure.message);
+    const bool is_cut = json_error_code(json_error) == json_error_premature_end_of_input;
+    return error_set(error, "%s:%lld: not valid JSON, in sample %lld: %s%s", scan->file->path,
+                     line + json_error->line - 1, (long long)number, json_error->text,
+                     is_cut ? ": the file ends within it (cut off?)" : "");
+}
+
+/// Reads the object that begins at the reader's place, and goes on behind it.
+static bool scan_sample(Scan *scan, int64_t number, Error *error) {
+    TextReader *reader = &scan->reader;
+    json_error_t json_error;
+    if (text_reader_peek(reader) != '{') return syntax_error(scan, "a sample, { ... }", error);
+    SamplePlace place = {.offset = reader->at};
+    json_t *json = json_load_callback(text_reader_take, reader,
+                                      JSON_DISABLE_EOF_CHECK | SAMPLE_FLAGS, &json_error);
+    if (!json) return sample_error(scan, place.offset, number, &json_error, error);
+    place.bytes = json_error.position; // jansson reads ahead
+    place.checksum = fnv1a_words(text_reader_marked(reader), (size_t)place.bytes);
+    reader->at = place.offset + place.bytes;
+    return scan->use(scan->context, &place, number, json, error);
+}
+
+/// The reader is at the bracket.
+static bool scan_array(Scan *scan, Error *error) {
+    TextReader *reader = &scan->reader;
+    reader->at++;
+    bool more = skip_space(reader) != ']';
+    for (int64_t number = 0; more; number++) {
+        if (stop_requested()) return stop_request_error(error);
+        if (!scan_sample(scan, number, error)) return false;
+        more = skip_space(reader) == ',';
+        if (more) reader->at++;
+        if (more) skip_space(reader);
+    }
+    if (text_reader_peek(reader) != ']')
+        return syntax_error(scan, "',' or ']' after a sample", error);
+    reader->at++;
+    return (skip_space(reader) < 0 && !reader->has_failed) ||
+           syntax_error(scan, "nothing after the array", error);
+}
+
+/// Passes over what is left of the line, if that is blank; true at its end, and at the file's.
+static bool line_ends(TextReader *reader) {
+    int byte;
+    while ((byte = text_reader_peek(reader)) == ' ' || byte == '\t' || byte == '\r')
+        reader->mark = ++reader->at;
+    return byte == '\n' || byte < 0;
+}
+
+/// The reader is at the first brace.
+static bool scan_lines(Scan *scan, Error *error) {
+    TextReader *reader = &scan->reader;
+    for (int64_t number = 0; skip_space(reader) >= 0; number++) {
+        if (stop_requested()) return stop_request_error(error);
+        if (!scan_sample(scan, number, error)) return false;
+        if (!line_ends(reader))
+            return syntax_error(scan, "the line's end after a sample, as in JSON Lines", error);
+    }
+    return !reader->has_failed || syntax_error(scan, "a sample", error);
+}
+
+static bool scan_text(Scan *scan, Error *error) {
+    char first[64];
+    const char *begin = first;
+    TextReader *reader = &scan->reader;
+    size_t count = text_reader_take(first, sizeof first, reader);
+    if (!file_begin_text(scan->file->path, &begin, &count, error)) return false;
+    reader->at = begin - first;
+    const int byte = skip_space(reader);
+    if (byte == '[') return scan_array(scan, error);
+    if (byte == '{') return scan_lines(scan, error);
+    return syntax_error(scan, "an array of samples, [ ... ], or a sample a line, { ... }", error);
+}
+
+bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context, Error *error) {
+    Scan scan = {
+        .file = file,
+        .reader = {.file = file->text, .block = {.limit = MOST_SAMPLE_BYTES, .name = "a sample"}},
+        .use = use,
+        .context = context};
+    bool valid = scan_text(&scan, error);
+    text_reader_free(&scan.reader);
+    return valid;
+}
+
+json_t *sample_file_read(const SampleFile *file, const SamplePlace *place, int64_t number,
+                         Error *error) {
+    json_error_t json_error;
+    const size_t bytes = (size_t)place->bytes;
+    json_t *json = NULL;
+    char *text = checked_malloc(bytes);
+    if (text_file_read(file->text, place->offset, bytes, text, error)) {
+        if (fnv1a_words(text, bytes) == place->checksum)
+            json = json_loadb(text, bytes, SAMPLE_FLAGS, &json_error);
+        char what[64];
+        snprintf(what, sizeof what, "sample %lld is no longer what it was", (long long)number);
+        if (!json) text_file_changed(file->text, what, error);
+    }
+    free(text);
+    return json;
+}
