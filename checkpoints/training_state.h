@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-typedef enum StateType { STATE_FLOAT32, STATE_INT64, STATE_BYTES } StateType;
+typedef enum StateType { STATE_FLOAT32, STATE_INT64, STATE_INT32, STATE_BYTES } StateType;
 
 enum { STATE_MAX_RANK = 8, STATE_MAX_STRING = 60000 };
 
@@ -25,6 +25,18 @@ StateWriter *state_create(const char *path, Error *error);
 /// Stores an array ([shape[0], ..., shape[rank-1]], rank 0 for one value). Names must be new.
 bool state_write_array(StateWriter *writer, const char *name, StateType type, int rank,
                        const int64_t *shape, const void *data, Error *error);
+/// An array that is stored piece by piece; several may be begun side by side.
+typedef struct StateArray StateArray;
+
+/// Begins an array of one dimension or more; its name must be new. NULL on failure.
+StateArray *state_array_begin(StateWriter *writer, const char *name, StateType type, int rank,
+                              const int64_t *shape, Error *error);
+/// Appends the next `count` rows: entries of the first dimension, no more than are left.
+bool state_array_put(StateArray *array, const void *data, int64_t count, Error *error);
+/// Ends the array and frees it, before the checkpoint is committed or abandoned. Fails if rows are
+/// missing or one could not be put. NULL is allowed, and true.
+bool state_array_end(StateArray *array, Error *error);
+
 bool state_write_attribute_int(StateWriter *writer, const char *name, int64_t value, Error *error);
 bool state_write_attribute_double(StateWriter *writer, const char *name, double value,
                                   Error *error);
@@ -51,6 +63,11 @@ bool state_describe_array(const StateFile *file, const char *name, StateType *ty
 /// Reads an array that must have this type and shape into `out`, and checks its checksum.
 bool state_read_array(const StateFile *file, const char *name, StateType type, int rank,
                       const int64_t *shape, void *out, Error *error);
+/// Where in the file the array's elements lie, one behind the other, little-endian: `bytes` of them
+/// from `offset` on. For arrays that are larger than memory: whoever reads them so checks them
+/// himself.
+bool state_array_place(const StateFile *file, const char *name, int64_t *offset, int64_t *bytes,
+                       Error *error);
 bool state_has_attribute(const StateFile *file, const char *name);
 bool state_read_attribute_int(const StateFile *file, const char *name, int64_t *value,
                               Error *error);

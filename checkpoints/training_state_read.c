@@ -5,24 +5,14 @@
 
 #include "autograd/crc32c.h"
 #include "autograd/file_content.h"
-#include "autograd/stop_request.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum { MAX_DEPTH = 8, MAX_LINKS = 100000 };
-
-struct StateFile {
-    char *path;
-    hid_t file;
-    char **names;
-    int64_t count;
-    int64_t file_bytes;
-};
 
 typedef struct Walk {
     StateFile *file;
@@ -202,9 +192,8 @@ static bool describe_shape(const StateFile *file, hid_t set, StateType type, int
     return valid && size <= file->file_bytes;
 }
 
-/// Opens an array that is what a checkpoint's array must be.
-static hid_t open_array(const StateFile *file, const char *name, StateType *type, int *rank,
-                        int64_t *shape, size_t *bytes, Error *error) {
+hid_t state_open_array(const StateFile *file, const char *name, StateType *type, int *rank,
+                       int64_t *shape, size_t *bytes, Error *error) {
     if (!state_has_array(file, name)) {
         error_set(error, "%s: array '%s' is missing", file->path, name);
         return H5I_INVALID_HID;
@@ -217,8 +206,8 @@ static hid_t open_array(const StateFile *file, const char *name, StateType *type
     } else if (!is_plain(set) || !describe_type(set, type) ||
                !describe_shape(file, set, *type, rank, shape, bytes)) {
         error_set(error,
-                  "%s: array '%s' is not stored as a checkpoint's arrays are (float32, int64 or "
-                  "bytes, contiguous, within the file)",
+                  "%s: array '%s' is not stored as a checkpoint's arrays are (float32, int64, "
+                  "int32 or bytes, contiguous, within the file)",
                   file->path, name);
         H5Dclose(set);
         set = H5I_INVALID_HID;
@@ -229,32 +218,41 @@ static hid_t open_array(const StateFile *file, const char *name, StateType *type
 bool state_describe_array(const StateFile *file, const char *name, StateType *type, int *rank,
                           int64_t shape[STATE_MAX_RANK], Error *error) {
     size_t bytes;
-    hid_t set = open_array(file, name, type, rank, shape, &bytes, error);
+    hid_t set = state_open_array(file, name, type, rank, shape, &bytes, error);
     if (set < 0) return false;
     H5Dclose(set);
     return true;
 }
 
-static bool read_checked(const StateFile *file, hid_t set, const char *name, StateType type,
-                         size_t bytes, void *out, Error *error) {
-    uint32_t stored = 0;
+bool state_stored_checksum(hid_t set, uint32_t *stored) {
     hid_t attribute = H5Aopen(set, STATE_CHECKSUM_ATTRIBUTE, H5P_DEFAULT);
     hid_t space = attribute >= 0 ? H5Aget_space(attribute) : H5I_INVALID_HID;
     bool read = space >= 0 && H5Sget_simple_extent_npoints(space) == 1 &&
-                H5Aread(attribute, H5T_NATIVE_UINT32, &stored) >= 0;
+                H5Aread(attribute, H5T_NATIVE_UINT32, stored) >= 0;
     if (space >= 0) H5Sclose(space);
     if (attribute >= 0) H5Aclose(attribute);
+    return read;
+}
+
+bool state_refuse_unreadable(const StateFile *file, const char *name, Error *error) {
+    char what[512];
+    snprintf(what, sizeof what, "array '%.400s' cannot be read", name);
+    return state_hdf5_error(error, file->path, what);
+}
+
+bool state_refuse_damaged(const StateFile *file, const char *name, Error *error) {
+    return error_set(error, "%s: array '%s' is damaged: its checksum does not match", file->path,
+                     name);
+}
+
+static bool read_checked(const StateFile *file, hid_t set, const char *name, StateType type,
+                         size_t bytes, void *out, Error *error) {
+    uint32_t stored = 0;
+    bool read = state_stored_checksum(set, &stored);
     if (read && bytes > 0)
         read = H5Dread(set, state_memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, out) >= 0;
-    if (!read) {
-        char what[512];
-        snprintf(what, sizeof what, "array '%.400s' cannot be read", name);
-        return state_hdf5_error(error, file->path, what);
-    }
-    if (crc32c(0, out, bytes) != stored)
-        return error_set(error, "%s: array '%s' is damaged: its checksum does not match",
-                         file->path, name);
-    return true;
+    if (!read) return state_refuse_unreadable(file, name, error);
+    return crc32c(0, out, bytes) == stored || state_refuse_damaged(file, name, error);
 }
 
 static void append_shape(char *text, size_t size, StateType type, int rank, const int64_t *shape) {
@@ -271,7 +269,8 @@ bool state_read_array(const StateFile *file, const char *name, StateType type, i
     int stored_rank = 0;
     int64_t stored_shape[STATE_MAX_RANK];
     size_t bytes = 0;
-    hid_t set = open_array(file, name, &stored_type, &stored_rank, stored_shape, &bytes, error);
+    hid_t set =
+        state_open_array(file, name, &stored_type, &stored_rank, stored_shape, &bytes, error);
     if (set < 0) return false;
     bool same = stored_type == type && stored_rank == rank;
     for (int i = 0; same && i < rank; i++) same = stored_shape[i] == shape[i];
@@ -288,22 +287,24 @@ bool state_read_array(const StateFile *file, const char *name, StateType type, i
     return same;
 }
 
-bool state_verify(const StateFile *file, Error *error) {
-    for (int64_t i = 0; i < file->count; i++) {
-        if (stop_requested()) return stop_request_error(error);
-        StateType type = STATE_BYTES;
-        int rank = 0;
-        int64_t shape[STATE_MAX_RANK];
-        size_t bytes = 0;
-        hid_t set = open_array(file, file->names[i], &type, &rank, shape, &bytes, error);
-        if (set < 0) return false;
-        void *data = checked_malloc(bytes + 1);
-        bool intact = read_checked(file, set, file->names[i], type, bytes, data, error);
-        free(data);
-        H5Dclose(set);
-        if (!intact) return false;
-    }
-    return true;
+int64_t state_offset_of(hid_t set, size_t bytes) {
+    const haddr_t offset = bytes ? H5Dget_offset(set) : 0;
+    return offset == HADDR_UNDEF ? -1 : (int64_t)offset;
+}
+
+bool state_array_place(const StateFile *file, const char *name, int64_t *offset, int64_t *bytes,
+                       Error *error) {
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK];
+    size_t size;
+    hid_t set = state_open_array(file, name, &type, &rank, shape, &size, error);
+    if (set < 0) return false;
+    *offset = state_offset_of(set, size);
+    *bytes = (int64_t)size;
+    H5Dclose(set);
+    return (*offset >= 0 && *bytes <= file->file_bytes - *offset) ||
+           error_set(error, "%s: array '%s' lies outside of the file", file->path, name);
 }
 
 /// Opens the attribute a path leads to, over hard links only.

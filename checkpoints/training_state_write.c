@@ -16,14 +16,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct StateWriter {
-    char *path;
-    OutputFile *output;
-    hid_t file;
-    /// link creation property: create the groups on the way
-    hid_t make_groups;
-};
-
 /// Why the last call of HDF5 on this thread failed. Kept when it fails, for the next call, if only
 /// one that closes something, forgets.
 static _Thread_local char failure[256];
@@ -90,23 +82,45 @@ bool state_hdf5_error(Error *error, const char *path, const char *what) {
 }
 
 hid_t state_file_type(StateType type) {
-    if (type == STATE_FLOAT32) return H5T_IEEE_F32LE;
-    return type == STATE_INT64 ? H5T_STD_I64LE : H5T_STD_U8LE;
+    switch (type) {
+    case STATE_FLOAT32:
+        return H5T_IEEE_F32LE;
+    case STATE_INT64:
+        return H5T_STD_I64LE;
+    case STATE_INT32:
+        return H5T_STD_I32LE;
+    case STATE_BYTES:
+        break;
+    }
+    return H5T_STD_U8LE;
 }
 
 hid_t state_memory_type(StateType type) {
-    if (type == STATE_FLOAT32) return H5T_NATIVE_FLOAT;
-    return type == STATE_INT64 ? H5T_NATIVE_INT64 : H5T_NATIVE_UINT8;
+    switch (type) {
+    case STATE_FLOAT32:
+        return H5T_NATIVE_FLOAT;
+    case STATE_INT64:
+        return H5T_NATIVE_INT64;
+    case STATE_INT32:
+        return H5T_NATIVE_INT32;
+    case STATE_BYTES:
+        break;
+    }
+    return H5T_NATIVE_UINT8;
 }
 
 size_t state_element_size(StateType type) {
-    if (type == STATE_FLOAT32) return sizeof(float);
-    return type == STATE_INT64 ? sizeof(int64_t) : 1;
+    static const size_t SIZES[] = {
+        [STATE_FLOAT32] = 4, [STATE_INT64] = 8, [STATE_INT32] = 4, [STATE_BYTES] = 1};
+    return SIZES[type];
 }
 
 const char *state_type_name(StateType type) {
-    if (type == STATE_FLOAT32) return "float32";
-    return type == STATE_INT64 ? "int64" : "bytes";
+    static const char *const NAMES[] = {[STATE_FLOAT32] = "float32",
+                                        [STATE_INT64] = "int64",
+                                        [STATE_INT32] = "int32",
+                                        [STATE_BYTES] = "bytes"};
+    return NAMES[type];
 }
 
 static bool open_hdf5(StateWriter *writer, Error *error) {
@@ -138,49 +152,12 @@ StateWriter *state_create(const char *path, Error *error) {
     return NULL;
 }
 
-static hid_t make_space(int rank, const int64_t *shape) {
-    hsize_t dimensions[STATE_MAX_RANK];
-    if (rank == 0) return H5Screate(H5S_SCALAR);
-    for (int i = 0; i < rank; i++) dimensions[i] = (hsize_t)shape[i];
-    return H5Screate_simple(rank, dimensions, NULL);
-}
-
-static bool put_scalar(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
-                       const void *value) {
+bool state_put_scalar(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
+                      const void *value) {
     hid_t space = H5Screate(H5S_SCALAR);
     hid_t attribute = H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT);
     bool written = attribute >= 0 && H5Awrite(attribute, memory_type, value) >= 0;
     if (attribute >= 0 && H5Aclose(attribute) < 0) written = false;
-    H5Sclose(space);
-    return written;
-}
-
-bool state_write_array(StateWriter *writer, const char *name, StateType type, int rank,
-                       const int64_t *shape, const void *data, Error *error) {
-    CHECK(rank >= 0 && rank <= STATE_MAX_RANK, "state_write_array: '%s' has rank %d", name, rank);
-    size_t bytes = state_element_size(type);
-    for (int i = 0; i < rank; i++) bytes *= (size_t)shape[i];
-
-    hid_t space = make_space(rank, shape);
-    hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-    H5Pset_layout(creation, H5D_CONTIGUOUS);
-    H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
-    hid_t set = H5Dcreate2(writer->file, name, state_file_type(type), space, writer->make_groups,
-                           creation, H5P_DEFAULT);
-    bool written = set >= 0;
-    if (written && bytes > 0)
-        written = H5Dwrite(set, state_memory_type(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
-    uint32_t checksum = crc32c(0, data, bytes);
-    if (written)
-        written =
-            put_scalar(set, STATE_CHECKSUM_ATTRIBUTE, H5T_STD_U32LE, H5T_NATIVE_UINT32, &checksum);
-    if (!written) {
-        char what[512];
-        snprintf(what, sizeof what, "array '%.400s' could not be written", name);
-        state_hdf5_error(error, writer->path, what);
-    }
-    if (set >= 0) H5Dclose(set);
-    H5Pclose(creation);
     H5Sclose(space);
     return written;
 }
@@ -203,7 +180,7 @@ static bool write_attribute(StateWriter *writer, const char *name, hid_t file_ty
                             hid_t memory_type, const void *value, Error *error) {
     const char *leaf;
     hid_t group = group_of_attribute(writer, name, &leaf);
-    bool written = group >= 0 && put_scalar(group, leaf, file_type, memory_type, value);
+    bool written = group >= 0 && state_put_scalar(group, leaf, file_type, memory_type, value);
     if (!written) {
         char what[512];
         snprintf(what, sizeof what, "attribute '%.400s' could not be written", name);

@@ -151,8 +151,10 @@ static bool inspect_array(json_t *inspection, const StateFile *file, const char 
     static const struct {
         const char *name;
         size_t size;
-    } types[] = {
-        [STATE_FLOAT32] = {"F32", 4}, [STATE_INT64] = {"I64", 8}, [STATE_BYTES] = {"U8", 1}};
+    } types[] = {[STATE_FLOAT32] = {"F32", 4},
+                 [STATE_INT64] = {"I64", 8},
+                 [STATE_INT32] = {"I32", 4},
+                 [STATE_BYTES] = {"U8", 1}};
     StateType type;
     int rank;
     int64_t shape[STATE_MAX_RANK];
