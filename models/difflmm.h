@@ -148,11 +148,10 @@ typedef struct DiffLMMLoss {
 DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
                          Intermediates *intermediates);
 
-/// Continues prompts; visual [B,N,d] or NULL; indices [num_prompts] name the prompts for sampling.
-/// Fills `generations`, with attention to the visual tokens if options ask for it. No gradients.
-void difflmm_generate(const DiffLMM *model, const TokenSample *prompts, int num_prompts,
-                      const uint64_t *indices, Tensor *visual, const GenerationOptions *options,
-                      Generation *generations);
+/// Adds a prompt to a writing of the model's language model: llama_writing_add(). visual [B,N,d] or
+/// NULL; index names the prompt for sampling. The attention is that to the visual tokens.
+void difflmm_writing_add(const DiffLMM *model, LlamaWriting *writing, const TokenSample *prompt,
+                         uint64_t index, Tensor *visual, Generation *generation);
 
 /// Attention to the visual tokens while reading a given text: row i belongs to token tokens[i] (an
 /// index of sample->ids, behind the image). The sample must have its image; tokens beyond

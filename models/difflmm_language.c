@@ -77,24 +77,20 @@ DiffLMMLoss difflmm_loss(const DiffLMM *model, const DiffLMMBatch *batch,
     return loss;
 }
 
-void difflmm_generate(const DiffLMM *model, const TokenSample *prompts, int num_prompts,
-                      const uint64_t *indices, Tensor *visual, const GenerationOptions *options,
-                      Generation *generations) {
-    PackedTokens packed = packed_tokens_new(prompts, num_prompts, model->num_visual_tokens,
-                                            model->options.model_max_length);
-    GenerationPrompt *starts = checked_malloc((size_t)num_prompts * sizeof *starts);
-    for (int s = 0; s < num_prompts; s++)
-        starts[s] = (GenerationPrompt){.length = packed.lengths[s],
-                                       .index = indices[s],
-                                       .first_key = packed.first_visual[s],
-                                       .num_keys = packed.num_visual[s]};
+void difflmm_writing_add(const DiffLMM *model, LlamaWriting *writing, const TokenSample *prompt,
+                         uint64_t index, Tensor *visual, Generation *generation) {
+    PackedTokens packed =
+        packed_tokens_new(prompt, 1, model->num_visual_tokens, model->options.model_max_length);
+    GenerationPrompt start = {.length = packed.lengths[0],
+                              .index = index,
+                              .first_key = packed.first_visual[0],
+                              .num_keys = packed.num_visual[0]};
     tape_pause();
     scope_begin();
-    llama_generate(model->llama, model->lora, packed_embeddings(&packed, model->llama, visual),
-                   num_prompts, starts, options, generations);
+    llama_writing_add(writing, packed_embeddings(&packed, model->llama, visual), &start,
+                      generation);
     scope_end();
     tape_resume();
-    free(starts);
     packed_tokens_free(&packed);
 }
 

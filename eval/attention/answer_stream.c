@@ -6,22 +6,33 @@
 struct AnswerStream {
     const Tokenizer *tokenizer;
     const AnswerListener *listener;
-    const int *questions;
-    /// per sequence: bytes of the answer that were heard
+    /// per sequence: its question, and how many bytes of the answer were heard
+    int *questions;
     size_t *heard;
+    int count;
 };
 
-AnswerStream *answer_stream_new(const Tokenizer *tokenizer, const AnswerListener *listener,
-                                const int *questions, int count) {
-    AnswerStream *stream = checked_malloc(sizeof *stream);
-    *stream = (AnswerStream){tokenizer, listener, questions,
-                             checked_calloc((size_t)count + 1, sizeof *stream->heard)};
+AnswerStream *answer_stream_new(const Tokenizer *tokenizer, const AnswerListener *listener) {
+    AnswerStream *stream = checked_calloc(1, sizeof *stream);
+    stream->tokenizer = tokenizer;
+    stream->listener = listener;
     return stream;
 }
 
 void answer_stream_free(AnswerStream *stream) {
+    if (!stream) return;
+    free(stream->questions);
     free(stream->heard);
     free(stream);
+}
+
+int answer_stream_add(AnswerStream *stream, int question) {
+    size_t count = (size_t)stream->count + 1;
+    stream->questions = checked_realloc(stream->questions, count * sizeof *stream->questions);
+    stream->heard = checked_realloc(stream->heard, count * sizeof *stream->heard);
+    stream->questions[stream->count] = question;
+    stream->heard[stream->count] = 0;
+    return stream->count++;
 }
 
 /// Lets the listener hear the text up to byte `end`.

@@ -15,11 +15,12 @@ typedef struct AnswerListener {
 
 typedef struct AnswerStream AnswerStream;
 
-/// For `count` sequences, of which number s answers question questions[s]. What is given must
-/// outlive the stream.
-AnswerStream *answer_stream_new(const Tokenizer *tokenizer, const AnswerListener *listener,
-                                const int *questions, int count);
+/// What is given must outlive the stream.
+AnswerStream *answer_stream_new(const Tokenizer *tokenizer, const AnswerListener *listener);
+/// NULL is allowed.
 void answer_stream_free(AnswerStream *stream);
+/// A sequence begins that answers this question. Returns its number: 0, 1, ...
+int answer_stream_add(AnswerStream *stream, int question);
 /// GenerationOptions.taken, with the stream as context.
 bool answer_stream_take(void *stream, int sequence, const Generation *generation);
 /// The sequence's answer is this: the listener hears what is left of it.

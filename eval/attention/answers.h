@@ -43,8 +43,24 @@ typedef struct Question {
     int num_utterances;
 } Question;
 
-/// Answers all questions in one batch. On failure (a picture too thin, a question that cannot be
-/// tokenized, the program was asked to stop) nothing is to be freed; else the caller frees every
+/// Where questions come from and answers go.
+typedef struct QuestionFeed {
+    void *context;
+    /// Gives the next question, which must stay until the next call; its image NULL: there is none
+    /// left. False on failure.
+    bool (*next)(void *context, Question *question, Error *error);
+    /// Takes an answer over as soon as it is complete; number: of its question, from 0 in the order
+    /// in which they came. False on failure.
+    bool (*answered)(void *context, int64_t number, Answer *answer, Error *error);
+} QuestionFeed;
+
+/// Answers the questions of a feed, `at_once` of them at a time: as one is answered, the next takes
+/// its place. When a question cannot be asked (a picture too thin or damaged, words that cannot be
+/// tokenized), those before it are answered still. Fails also when the program is asked to stop or
+/// an answer is not taken: then answers that are not complete are lost.
+bool answer_feed(const AnswerOptions *options, int at_once, const QuestionFeed *feed, Error *error);
+
+/// Answers all questions together. On failure nothing is to be freed; else the caller frees every
 /// answer.
 bool answer_questions(const AnswerOptions *options, const Question *questions, int count,
                       Answer *answers, Error *error);

@@ -1,8 +1,7 @@
 #include "eval/tasks/asking.h"
 
-#include "autograd/stop_request.h"
-
 #include <stdlib.h>
+#include <string.h>
 
 int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, int64_t *count) {
     int64_t all = evaluation_items(options->task, options->data, options->evaluation), last = -1,
@@ -20,91 +19,96 @@ int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, 
     return items;
 }
 
-/// A batch: its items, and their pictures, each once.
-typedef struct AskedBatch {
-    int count, num_images;
-    TaskItem *items;
-    Question *questions;
-    char **prompts;
-    Image *images;
-} AskedBatch;
+/// Items on their way to the model and back.
+typedef struct Asker {
+    const AskingOptions *options;
+    const int64_t *items;
+    int64_t count, asked, answered;
+    /// where answers go: one of these
+    AnswerWriter *writer;
+    Answer *answers;
+    /// of the item that is being asked
+    TaskItem item;
+    char *prompt;
+    /// of the item, and which image it is; -1: none
+    Image picture;
+    int64_t image;
+} Asker;
 
-static void batch_free(AskedBatch *batch) {
-    for (int i = 0; i < batch->count; i++) free(batch->prompts[i]);
-    for (int i = 0; i < batch->num_images; i++) image_free(&batch->images[i]);
-    free(batch->items);
-    free(batch->questions);
-    free(batch->prompts);
-    free(batch->images);
+/// Neighbours of the same image share its picture.
+static bool read_picture(Asker *asker, Error *error) {
+    if (asker->item.image == asker->image) return true;
+    image_free(&asker->picture);
+    asker->image = -1;
+    if (!evaluation_read_image(asker->options->evaluation, &asker->item, &asker->picture, error))
+        return false;
+    asker->image = asker->item.image;
+    return true;
 }
 
-static bool prepare(const AskingOptions *options, const int64_t *items, int count,
-                    AskedBatch *batch, Error *error) {
-    const char *prompt =
-        options->evaluation->prompt ? options->evaluation->prompt : options->task->prompt;
-    size_t n = (size_t)count;
-    *batch = (AskedBatch){count,
-                          0,
-                          checked_calloc(n, sizeof(TaskItem)),
-                          checked_calloc(n, sizeof(Question)),
-                          checked_calloc(n, sizeof(char *)),
-                          checked_calloc(n, sizeof(Image))};
-    for (int i = 0; i < count; i++) {
-        TaskItem *item = &batch->items[i];
-        options->task->item(options->data, items[i], item);
-        if (i == 0 || item->image != item[-1].image) {
-            if (!evaluation_read_image(options->evaluation, item, &batch->images[batch->num_images],
-                                       error))
-                return false;
-            batch->num_images++;
-        }
-        batch->prompts[i] = task_prompt(prompt, item->expression);
-        batch->questions[i] = (Question){.image = &batch->images[batch->num_images - 1],
-                                         .text = batch->prompts[i],
-                                         .index = (uint64_t)item->image,
-                                         .number = (uint64_t)items[i],
-                                         .utterances = item->utterances,
-                                         .num_utterances = item->num_utterances};
-    }
+static bool next_question(void *context, Question *question, Error *error) {
+    Asker *asker = context;
+    const AskingOptions *options = asker->options;
+    if (asker->asked == asker->count) return true;
+    asker->item = (TaskItem){0};
+    options->task->item(options->data, asker->items[asker->asked], &asker->item);
+    if (!read_picture(asker, error)) return false;
+    const char *prompt = options->evaluation->prompt;
+    free(asker->prompt);
+    asker->prompt = task_prompt(prompt ? prompt : options->task->prompt, asker->item.expression);
+    *question = (Question){.image = &asker->picture,
+                           .text = asker->prompt,
+                           .index = (uint64_t)asker->item.image,
+                           .number = (uint64_t)asker->items[asker->asked],
+                           .utterances = asker->item.utterances,
+                           .num_utterances = asker->item.num_utterances};
+    asker->asked++;
     return true;
+}
+
+static bool take_answer(void *context, int64_t number, Answer *answer, Error *error) {
+    Asker *asker = context;
+    const AskingOptions *options = asker->options;
+    bool ok = true;
+    if (asker->answers) {
+        asker->answers[number] = *answer;
+    } else {
+        TaskItem item = {0};
+        options->task->item(options->data, asker->items[number], &item);
+        ok = answer_writer_put(asker->writer, item.id, answer, error);
+        answer_free(answer);
+    }
+    asker->answered += ok;
+    if (ok && options->progress.report)
+        options->progress.report(options->progress.context, asker->answered, asker->count);
+    return ok;
+}
+
+static bool ask(Asker *asker, int64_t at_once, Error *error) {
+    QuestionFeed feed = {asker, next_question, take_answer};
+    if (at_once > asker->count) at_once = asker->count;
+    asker->image = -1;
+    bool ok = answer_feed(&asker->options->answers, (int)at_once, &feed, error);
+    image_free(&asker->picture);
+    free(asker->prompt);
+    return ok;
 }
 
 bool asking_answers(const AskingOptions *options, const int64_t *items, int count, Answer *answers,
                     Error *error) {
-    AskedBatch batch;
-    bool ok = prepare(options, items, count, &batch, error) &&
-              answer_questions(&options->answers, batch.questions, count, answers, error);
-    batch_free(&batch);
-    return ok;
-}
-
-static bool ask(const AskingOptions *options, AnswerWriter *writer, const int64_t *items, int count,
-                Error *error) {
-    Answer *answers = checked_calloc((size_t)count, sizeof *answers);
-    bool ok = asking_answers(options, items, count, answers, error);
-    for (int i = 0; ok && i < count; i++) {
-        TaskItem item = {0};
-        options->task->item(options->data, items[i], &item);
-        ok = answer_writer_put(writer, item.id, &answers[i], error);
-    }
-    for (int i = 0; i < count; i++) answer_free(&answers[i]);
-    free(answers);
+    Asker asker = {.options = options, .items = items, .count = count, .answers = answers};
+    memset(answers, 0, (size_t)count * sizeof *answers);
+    bool ok = !count || ask(&asker, count, error);
+    for (int i = 0; !ok && i < count; i++) answer_free(&answers[i]);
     return ok;
 }
 
 bool asking_run(const AskingOptions *options, const int64_t *items, int64_t count, Error *error) {
     if (!count) return true;
-    AnswerWriter *writer = answer_writer_open(options->folder, options->round, options->process,
-                                              options->asked_with, error);
-    bool ok = writer != NULL;
-    for (int64_t done = 0; ok && done < count;) {
-        int n = (int)(count - done < options->batch_size ? count - done : options->batch_size);
-        ok = stop_requested() ? stop_request_error(error)
-                              : ask(options, writer, items + done, n, error);
-        done += n;
-        if (ok && options->progress.report)
-            options->progress.report(options->progress.context, done, count);
-    }
-    answer_writer_close(writer);
+    Asker asker = {.options = options, .items = items, .count = count};
+    asker.writer = answer_writer_open(options->folder, options->round, options->process,
+                                      options->asked_with, error);
+    bool ok = asker.writer && ask(&asker, options->batch_size, error);
+    answer_writer_close(asker.writer);
     return ok;
 }

@@ -36,6 +36,7 @@ int64_t *asking_missing(const AskingOptions *options, const AnswerStore *store, 
 bool asking_answers(const AskingOptions *options, const int64_t *items, int count, Answer *answers,
                     Error *error);
 
-/// Asks the items [count] and writes their answers. On failure, or when the program is asked to
-/// stop, what was answered before is in the store.
+/// Asks the items [count] and writes each answer as soon as it is complete. On failure, or when the
+/// program is asked to stop, what was answered before is in the store; answers that were under way
+/// are lost, at most batch_size of them.
 bool asking_run(const AskingOptions *options, const int64_t *items, int64_t count, Error *error);

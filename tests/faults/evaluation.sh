@@ -100,6 +100,11 @@ for at in 1 2 3 $((items + 1)); do
     stored=$((at > 3 ? at - 3 : 0))
     [ "$(asked $run)" = $((items - stored)) ] || fail "$run: $stored answers were stored, and $(asked $run) of $items were asked again"
 done
+# Questions that are answered at once: each answer is stored as soon as it is complete.
+! hurt kill answers-000-000.journal 5 1 asking-at-once "${res[@]}" eval.batch_size=4 || fail "asking-at-once was not killed"
+evaluate 1 asking-at-once "${res[@]}" eval.batch_size=3 || fail "asking-at-once: exit code $?"
+same_results res asking-at-once
+[ "$(asked asking-at-once)" = $((items - 2)) ] || fail "asking-at-once: $(asked asking-at-once) of $items were asked again"
 echo "killed while asking: what was answered before is not asked again"
 
 # From there on: at every change, from packing the answers to the last file that is removed. What is there before is asked once.
@@ -289,12 +294,15 @@ wrong_later() { # the same, found when the picture is asked about: what was aske
     [ -z "$(find "$folder/$run" -name '*.h5' -o -name '*.??????' -o -name run.lock -o -name '*.json*')" ] || fail "$run: something is left"
 }
 wrong_later "$image" cut-picture "${points[@]}" "${bad[@]}"
+wrong_later "$image" cut-picture-at-once "${points[@]}" "${bad[@]}" eval.batch_size=16
 cp "$folder/points/pictures/000.png" "$image"
 wrong_later "$image is .* pixels, but the annotations of image 500001 say" other-picture "${points[@]}" "${bad[@]}"
 cp "$folder/picture.jpg" "$image"
 evaluate 1 other-picture "${points[@]}" "${bad[@]}" || fail "other-picture: exit code $?"
 [ "$(asked other-picture)" = 2 ] || fail "other-picture: $(asked other-picture) were asked"
 cmp -s "$folder/points/items.jsonl" "$folder/other-picture/items.jsonl" || fail "other-picture: other bits"
+evaluate 1 cut-picture-at-once "${points[@]}" "${bad[@]}" eval.batch_size=16 || fail "cut-picture-at-once: exit code $?"
+[ "$(asked cut-picture-at-once)" = 2 ] || fail "cut-picture-at-once: what was asked before the picture is asked again"
 
 # spoil FILE EXPRESSION: a copy of the world's file, changed by sed; into $spoilt.
 spoil() {

@@ -39,8 +39,9 @@ static bool hear(void *context, int question, const char *piece, size_t length) 
 static void check_pieces(const Tokenizer *tokenizer, int32_t *ids, int count, bool ended) {
     Heard heard = {.goes_on = true};
     AnswerListener listener = {hear, &heard};
-    const int questions[] = {4, 9};
-    AnswerStream *stream = answer_stream_new(tokenizer, &listener, questions, 2);
+    AnswerStream *stream = answer_stream_new(tokenizer, &listener);
+    assert_int_equal(answer_stream_add(stream, 4), 0);
+    assert_int_equal(answer_stream_add(stream, 9), 1);
     for (int n = 1; n <= count; n++)
         assert_true(answer_stream_take(stream, 1, &(Generation){.tokens = ids, .count = n}));
     if (ended)
@@ -90,7 +91,8 @@ static void a_listener_ends_the_answer(void **state) {
     assert_non_null(tokenizer);
     Heard heard = {.goes_on = false};
     AnswerListener listener = {hear, &heard};
-    AnswerStream *stream = answer_stream_new(tokenizer, &listener, (const int[]){0}, 1);
+    AnswerStream *stream = answer_stream_new(tokenizer, &listener);
+    answer_stream_add(stream, 0);
     int32_t id = 70;
     assert_false(answer_stream_take(stream, 0, &(Generation){.tokens = &id, .count = 1}));
     answer_stream_free(stream);

@@ -218,7 +218,12 @@ static void a_continuation_and_its_attention_equal_transformers(void **state) {
                                     {ids_with_image_1, NULL, 6, 1, 1},
                                     {ids_with_image_0, NULL, 2, 0, 2}};
     Generation generations[3];
-    difflmm_generate(model.difflmm, prompts, 3, (uint64_t[]){0, 1, 2}, visual, &how, generations);
+    LlamaWriting *writing = llama_writing_new(model.difflmm->llama, model.difflmm->lora, 3, &how);
+    for (int i = 0; i < 3; i++)
+        difflmm_writing_add(model.difflmm, writing, &prompts[i], (uint64_t)i, visual,
+                            &generations[i]);
+    while (llama_writing_count(writing)) llama_writing_step(writing);
+    llama_writing_free(writing);
 
     const StoredTensor *entry = recorded_find(golden, "generate.ids");
     int *expected_ids = recorded_ints(entry);

@@ -72,6 +72,13 @@ static void batch_end(Batch *batch) {
     llama_free(batch->llama);
 }
 
+static GenerationPrompt prompt_of(int p) {
+    return (GenerationPrompt){.length = lengths[p],
+                              .index = (uint64_t)p,
+                              .first_key = lengths[p] / 4,
+                              .num_keys = lengths[p] / 2};
+}
+
 /// Asks `count` of the prompts, in the order given.
 static void ask(Batch *batch, int count, const int *chosen, Generation *answers) {
     int32_t index[512];
@@ -81,10 +88,7 @@ static void ask(Batch *batch, int count, const int *chosen, Generation *answers)
         int first = 0, length = lengths[chosen[i]];
         for (int p = 0; p < chosen[i]; p++) first += lengths[p];
         for (int j = 0; j < length; j++) index[rows++] = first + j;
-        prompts[i] = (GenerationPrompt){.length = length,
-                                        .index = (uint64_t)chosen[i],
-                                        .first_key = length / 4,
-                                        .num_keys = length / 2};
+        prompts[i] = prompt_of(chosen[i]);
     }
     batch->options.attention = &batch->selection;
     Tensor *embeddings =
@@ -163,6 +167,60 @@ static void drawn_answers_do_not(void **state) {
     case_end();
 }
 
+/// Asks all prompts, `places` at a time: as an answer is complete, the next prompt takes its place.
+/// Returns the steps.
+static int ask_in_turn(Batch *batch, int places, Generation *answers) {
+    int next = 0, first = 0, steps = 0;
+    batch->options.attention = &batch->selection;
+    LlamaWriting *writing = llama_writing_new(batch->llama, batch->lora, places, &batch->options);
+    while (next < PROMPTS || llama_writing_count(writing)) {
+        for (; next < PROMPTS && llama_writing_count(writing) < places; next++) {
+            int32_t index[512];
+            GenerationPrompt prompt = prompt_of(next);
+            for (int j = 0; j < prompt.length; j++) index[j] = first + j;
+            first += prompt.length;
+            scope_begin();
+            Tensor *rows = tensor_from_host(case_device(), INT32, SHAPE(prompt.length), index);
+            llama_writing_add(writing, gather_rows(batch->embeddings, rows), &prompt,
+                              &answers[next]);
+            scope_end();
+        }
+        llama_writing_step(writing);
+        steps++;
+    }
+    llama_writing_free(writing);
+    return steps;
+}
+
+static void answers_whose_place_was_another_s_before_do_not(void **state) {
+    (void)state;
+    for (int places = 1; places <= 3; places++) {
+        case_begin();
+        Batch batch = batch_begin(config_of(64, 160, 4, 4, 16, 96), true, true, BFLOAT16);
+        Generation alone[PROMPTS], in_turn[PROMPTS];
+        int longest = 0, tokens = 0, ended = 0;
+        for (int p = 0; p < PROMPTS; p++) {
+            ask(&batch, 1, &p, &alone[p]);
+            int count = alone[p].count + alone[p].ended;
+            tokens += count;
+            ended += alone[p].ended;
+            if (count > longest) longest = count;
+        }
+        assert_true(ended >= 1 && ended < PROMPTS);
+        int steps = ask_in_turn(&batch, places, in_turn);
+        // A place is never empty while there are prompts.
+        assert_true(steps <= tokens / places + longest);
+        for (int p = 0; p < PROMPTS; p++) {
+            assert_true(in_turn[p].complete);
+            expect_same(&in_turn[p], &alone[p], p, places);
+            generation_free(&in_turn[p]);
+            generation_free(&alone[p]);
+        }
+        batch_end(&batch);
+        case_end();
+    }
+}
+
 /// Longer than what the cache has room for at first (a GPU's kernels that are executed on the
 /// processor take their time); the mean of layers and heads.
 static void answers_longer_than_the_first_room_of_the_cache_do_not(void **state) {
@@ -190,6 +248,7 @@ static int run_all(void) {
         cmocka_unit_test(answers_with_odd_shapes_windows_shared_keys_biases_and_lora_do_not),
         cmocka_unit_test(answers_of_wide_models_with_lora_do_not),
         cmocka_unit_test(drawn_answers_do_not),
+        cmocka_unit_test(answers_whose_place_was_another_s_before_do_not),
         cmocka_unit_test(answers_longer_than_the_first_room_of_the_cache_do_not),
         cmocka_unit_test(nothing_is_left_in_memory),
     };
