@@ -9,6 +9,7 @@
 #include "train/log/progress.h"
 #include "train/report/report_compare.h"
 #include "train/report/report_evaluations.h"
+#include "train/report/report_explorer.h"
 #include "train/report/report_parts.h"
 #include "train/report/report_run.h"
 
@@ -24,7 +25,12 @@ typedef struct ReportArguments {
     const char *out;
     /// seconds since the epoch; 0: not told
     double started;
+    ExplorerChoice explorer;
+    /// two evaluations of a single run; NULL: none
+    const char *side_by_side[EXPLORER_SIDES];
 } ReportArguments;
+
+enum { EXAMPLES = 50, MOST_EXAMPLES = 100000 };
 
 static const Argument ARGUMENTS[] = {
     {"RUN", NULL,
@@ -39,6 +45,17 @@ static const Argument ARGUMENTS[] = {
      "when the whole job of a single RUN began (date +%s), for seconds_total; without it "
      "seconds_total is the sum of the parts",
      ARGUMENT_NUMBER, INTO(ReportArguments, started), .minimum = 1, .maximum = INFINITY},
+    {"--examples", "N",
+     "examples in the explorer of each evaluation, explorer-NAME.html beside the page; 0: no "
+     "explorers. By default 50: of a single run the worst answers, of several, side by side, those "
+     "whose figures differ most between the first two",
+     ARGUMENT_INTEGER, INTO(ReportArguments, explorer.examples), .minimum = 0,
+     .maximum = MOST_EXAMPLES},
+    {"--first", NULL, "the explorers have the first N examples instead", ARGUMENT_FLAG,
+     INTO(ReportArguments, explorer.first)},
+    {"--side-by-side", "NAME NAME",
+     "an explorer of two evaluations of a single RUN, side by side on the same pictures",
+     ARGUMENT_TEXT, INTO(ReportArguments, side_by_side), .value_count = EXPLORER_SIDES},
     {0}};
 
 static const CommandLine LINE = {
@@ -46,9 +63,13 @@ static const CommandLine LINE = {
     "One run: writes RUN/report/index.html (one file: curves, figures, pictures) and "
     "RUN/report/summary.json. Several: writes one page with their curves over each other, their "
     "figures side by side, the settings that differ, and who ran them where. Figures for machines "
-    "go to stdout as well.\n",
+    "go to stdout as well.\n"
+    "Beside the page lie explorers of the evaluations: pages on which pointing at a word of an "
+    "answer shows where the model looked. They need the evaluations' answers, annotations and "
+    "pictures, where these were.\n",
     ARGUMENTS,
     "  difflmm report runs/tiny\n"
+    "  difflmm report runs/tiny --side-by-side stage1 trained\n"
     "  difflmm report runs/tiny runs/tiny-llava --out comparison.html\n"};
 
 static double number(const json_t *object, const char *key) {
@@ -210,7 +231,8 @@ static void add_trainings(HtmlReport *page, const ReportRun *run) {
     }
 }
 
-static bool write_page(const ReportRun *run, double total, const char *path, Error *error) {
+static bool write_page(const ReportRun *run, double total, const ReportArguments *arguments,
+                       const char *path, Error *error) {
     HtmlReport *page = html_report_new("DiffLMM", run->folder);
     add_key_figures(page, run, total);
     bool ok = true;
@@ -218,6 +240,9 @@ static bool write_page(const ReportRun *run, double total, const char *path, Err
     for (int i = 0; ok && i < run->num_evaluations; i++)
         ok = add_pictures(page, run, &run->evaluations[i], error);
     report_add_tasks(page, run);
+    ok = ok && report_add_explorers(page, path, run, NULL, 1,
+                                    arguments->side_by_side[0] ? arguments->side_by_side : NULL,
+                                    &arguments->explorer, error);
     add_trainings(page, run);
     ok = ok && html_report_save(page, path, error);
     html_report_free(page);
@@ -245,7 +270,8 @@ static bool report_one(const ReportRun *run, const ReportArguments *arguments, E
     json_t *summary = report_run_summary(run, total);
     OutputFolder made = {0};
     bool ok = arguments->out || output_folder_make(&made, folder, error);
-    ok = ok && write_page(run, total, page, error) && write_summary(summary, figures, error);
+    ok = ok && write_page(run, total, arguments, page, error) &&
+         write_summary(summary, figures, error);
     if (ok) utf8_print(stderr, "%s\n", page);
     output_folder_close(&made, !ok);
     json_decref(summary);
@@ -255,11 +281,12 @@ static bool report_one(const ReportRun *run, const ReportArguments *arguments, E
     return ok;
 }
 
-/// So that runs/* may be given where an earlier comparison lies.
+/// So that runs/* may be given where an earlier comparison and its explorers lie.
 static void leave_out_page(ArgumentList *runs, const char *page) {
     int kept = 0;
     for (int i = 0; i < runs->count; i++)
-        if (strcmp(runs->values[i], page) != 0) runs->values[kept++] = runs->values[i];
+        if (strcmp(runs->values[i], page) != 0 && !report_is_explorer(page, runs->values[i]))
+            runs->values[kept++] = runs->values[i];
     runs->count = kept;
 }
 
@@ -273,7 +300,8 @@ static char *default_comparison(const char *folder) {
     return format_string("%.*scomparison.html", (int)length, folder);
 }
 
-static bool report_several(const ReportRun *runs, int count, const char *path, Error *error) {
+static bool report_several(const ReportRun *runs, int count, const ExplorerChoice *explorer,
+                           const char *path, Error *error) {
     char **names = report_names(runs, count, error);
     if (!names) return false;
     HtmlReport *page = report_compare(runs, (const char *const *)names, count);
@@ -281,7 +309,9 @@ static bool report_several(const ReportRun *runs, int count, const char *path, E
     for (int i = 0; i < count; i++)
         json_set_outside(summary, names[i],
                          report_run_summary(&runs[i], report_run_seconds(&runs[i])));
-    bool ok = html_report_save(page, path, error) && write_summary(summary, NULL, error);
+    bool ok = report_add_explorers(page, path, runs, (const char *const *)names, count, NULL,
+                                   explorer, error) &&
+              html_report_save(page, path, error) && write_summary(summary, NULL, error);
     if (ok) utf8_print(stderr, "%s\n", path);
     html_report_free(page);
     json_decref(summary);
@@ -301,24 +331,28 @@ static bool write_report(ReportArguments *arguments, Error *error) {
     if (ok && folders->count == 1)
         ok = report_one(runs, arguments, error);
     else if (ok)
-        ok = report_several(runs, folders->count, page, error);
+        ok = report_several(runs, folders->count, &arguments->explorer, page, error);
     for (int i = 0; i < folders->count; i++) report_run_free(&runs[i]);
     free(runs);
     free(page);
     return ok;
 }
 
-static bool check_started(const ReportArguments *arguments, Error *error) {
+static bool check_arguments(const ReportArguments *arguments, Error *error) {
+    if (arguments->side_by_side[0] && arguments->runs.count != 1)
+        return error_set(error, "--side-by-side is about one run, not %d", arguments->runs.count);
+    if (arguments->side_by_side[0] && !arguments->explorer.examples)
+        return error_set(error, "--side-by-side shows nothing with --examples 0");
     return arguments->started <= 0 || arguments->runs.count == 1 ||
            error_set(error, "--started is about one run, not %d", arguments->runs.count);
 }
 
 int command_report(int argc, char **argv) {
-    ReportArguments arguments = {0};
+    ReportArguments arguments = {.explorer = {.examples = EXAMPLES}};
     Error error = {0};
     int exit_code = EXIT_DONE;
     if (!command_begin(&LINE, argc, argv, &arguments, &exit_code)) return exit_code;
-    if (!check_started(&arguments, &error))
+    if (!check_arguments(&arguments, &error))
         exit_code = command_refuse("report", &error, EXIT_USAGE);
     else if (!write_report(&arguments, &error))
         exit_code = command_refuse("report", &error, EXIT_FAILED);

@@ -137,7 +137,7 @@ function drawMask(context, mask, colour, isTruth) {
 }
 
 function drawPoint(context, point, size, number, colour) {
-  const {width, height} = context.canvas, radius = Math.max(width, height) / 44;
+  const {width, height} = context.canvas, radius = Math.max(width, height) / (numSides > 1 ? 30 : 42);
   const x = (point[0] + 0.5) * width / size[0], y = (point[1] + 0.5) * height / size[1];
   const disc = (r, fill) => {
     context.fillStyle = fill;
@@ -157,7 +157,7 @@ function drawPoint(context, point, size, number, colour) {
 
 // The picture on a canvas: enlarged by a whole number if it is small.
 function prepare(canvas, picture) {
-  const scale = Math.max(1, Math.floor(CANVAS_SIDE / Math.max(picture.naturalWidth, picture.naturalHeight)));
+  const scale = Math.max(1, Math.ceil(CANVAS_SIDE / Math.max(picture.naturalWidth, picture.naturalHeight)));
   canvas.width = picture.naturalWidth * scale;
   canvas.height = picture.naturalHeight * scale;
   const context = canvas.getContext("2d", {willReadFrequently: true});
@@ -349,19 +349,18 @@ function isFiltered() {
 const figureOf = (one, side) => one.answers[side]?.figure ?? null;
 
 function keyOf(one) {
-  const [order, side] = page.order.value.split(" "), figure = figureOf(one, Number(side));
+  const [order, at] = page.order.value.split(" "), side = Number(at), figure = figureOf(one, side);
   if (order === "number") return one.number;
-  if (order === "difference") {
-    return figureOf(one, 1) === null || figure === null ? Infinity : figureOf(one, 1) - figure;
-  }
-  return figure === null ? Infinity : order === "best" ? -figure : figure;
+  if (order === "worst" || figure === null) return figure ?? Infinity;
+  const difference = figureOf(one, 1 - side) === null ? -Infinity : figure - figureOf(one, 1 - side);
+  return order === "best" ? -figure : order === "ahead" ? -difference : -Math.abs(difference);
 }
 
 function list() {
   chosen.list = examples.filter((one) => !isFiltered() ||
     one.answers.some((answer) => answer && answer.phrases.some(matches)));
   const keys = new Map(chosen.list.map((one) => [one, keyOf(one)]));
-  chosen.list.sort((a, b) => keys.get(a) - keys.get(b) || a.number - b.number);
+  chosen.list.sort((a, b) => keys.get(a) - keys.get(b) || 0); // Infinity - Infinity is no number
   page.count.textContent = chosen.list.length === examples.length ? wordsOf(examples.length, "example")
     : `${chosen.list.length} of ${wordsOf(examples.length, "example")}`;
   page.list.replaceChildren(...chosen.list.map((one, at) => {
@@ -419,10 +418,9 @@ function toggle(label, name, type = "checkbox", checked = true) {
 }
 
 function filters() {
-  const named = (text, side) => numSides > 1 ? `${text}: ${about.sides[side]}` : text;
-  const orders = about.sides.flatMap((_, side) => [[`worst ${side}`, named("worst first", side)],
-    [`best ${side}`, named("best first", side)]]);
-  if (numSides > 1) orders.push(["difference 0", `${about.sides[1]} most below ${about.sides[0]}`]);
+  const [a, b] = about.sides, orders = numSides > 1 ? [["differ 0", "they differ most"], ["ahead 0", `${a} ahead`],
+    ["ahead 1", `${b} ahead`], ["worst 0", `worst of ${a}`], ["worst 1", `worst of ${b}`]]
+    : [["worst 0", "worst first"], ["best 0", "best first"]];
   orders.push(["number 0", "as evaluated"]);
   const categories = new Set(examples.flatMap((one) => one.answers.flatMap((answer) =>
     answer ? answer.phrases.map((phrase) => phrase.category) : [])));
@@ -460,11 +458,12 @@ function sideView(name, side) {
   page.sides[side] = view;
   return element("article", {},
     numSides > 1 ? element("h3", {}, name, " ", view.figure) : null,
-    element("div", {className: "pair"},
+    view.words,
+    element("div", {className: "shown"},
       element("figure", {}, view.map, element("figcaption", {}, "where it looks")),
-      element("figure", {hidden: !hasMasks}, view.masks, element("figcaption", {}, "mask: filled; truth: white line"))),
-    view.words, view.text, element("div", {className: "tokens"}, element("span", {className: "note"}, "tokens "), view.pieces),
-    view.phrases);
+      element("figure", {hidden: !hasMasks}, view.masks, element("figcaption", {}, "mask: filled; truth: white line")),
+      element("div", {className: "told"}, view.text,
+        element("div", {className: "tokens"}, element("span", {className: "note"}, "tokens "), view.pieces), view.phrases)));
 }
 
 const HELP = "Point at a word, or walk with the left and right arrow keys: what it looked at is laid over the " +

@@ -45,6 +45,26 @@ static int end_of_word(const ExplorerAnswer *answer, int at, int length) {
     return end;
 }
 
+/// A given text has its blanks within utterances alone.
+static bool begins_utterance(const Answer *answer, int at) {
+    for (int u = 1; u < answer->num_utterances; u++) {
+        int first = answer->utterances[u].begin;
+        if (first < answer->num_tokens && answer->token_begin[first] == at) return true;
+    }
+    return false;
+}
+
+/// The word in bytes [begin, end), with the blanks from `at` on.
+static json_t *text_of_word(const Answer *answer, int at, int begin, int end) {
+    bool needs_blank = at == begin && begin < end && is_of_word(answer->text[begin]) &&
+                       begins_utterance(answer, begin);
+    if (!needs_blank) return explorer_text(answer->text + at, (size_t)(end - at));
+    char *text = format_string(" %.*s", end - at, answer->text + at);
+    json_t *word = explorer_text(text, strlen(text));
+    free(text);
+    return word;
+}
+
 /// Word numbers of a phrase's bytes.
 static void count_in(const ExplorerAnswer *answer, int begin, int end, int word, int *first,
                      int *count) {
@@ -69,8 +89,7 @@ void explorer_add_words(const ExplorerAnswer *answer, json_t *phrases, json_t *i
         int end = begin < length ? end_of_word(answer, begin, length) : length;
         int of_word = end > begin ? tokens_overlapping(of, begin, end, tokens) : 0;
         count_in(answer, begin, end, (int)json_array_size(words), first, count);
-        json_array_append_new(words, json_pack("[o, i, i]",
-                                               explorer_text(of->text + at, (size_t)(end - at)),
+        json_array_append_new(words, json_pack("[o, i, i]", text_of_word(of, at, begin, end),
                                                of_word ? tokens[0] : 0, of_word));
         at = end;
     }

@@ -8,8 +8,9 @@
 json_t *explorer_text(const char *text, size_t length);
 
 /// Sets "words": [[text, first token, number of tokens]...], which put together are the answer, the
-/// blanks before a word being part of it; "pieces": of every token its text; and of phrase i in
-/// `phrases` (an array) "words": [first word, number of words].
+/// blanks before a word being part of it, and a blank before an utterance that has none; "pieces":
+/// of every token its text; and of phrase i in `phrases` (an array) "words": [first word, number of
+/// words].
 ///
 /// Words end where phrases begin and end; signs are words of their own.
 void explorer_add_words(const ExplorerAnswer *answer, json_t *phrases, json_t *into);

@@ -121,6 +121,28 @@ void html_report_paragraph(HtmlReport *report, const char *text) {
     print_escaped(report->out, "<p>", text, "</p>\n");
 }
 
+/// As it stands in a URL: anything but letters, digits and a few signs as "%NN".
+static char *url_escape(const char *path) {
+    ByteBuffer url = {0};
+    for (const unsigned char *c = (const unsigned char *)path; *c; c++) {
+        bool is_plain = (*c >= '0' && *c <= '9') || (*c >= 'A' && *c <= 'Z') ||
+                        (*c >= 'a' && *c <= 'z') || strchr("-._~/", *c);
+        if (is_plain)
+            byte_buffer_put_byte(&url, *c);
+        else
+            byte_buffer_print(&url, "%%%02X", *c);
+    }
+    return byte_buffer_take(&url);
+}
+
+void html_report_link(HtmlReport *report, const char *file, const char *text) {
+    enter_group(report, GROUP_NONE);
+    char *url = url_escape(file);
+    fprintf(report->out, "<p class=\"link\"><a href=\"%s\">", url);
+    print_escaped(report->out, "", text, "</a></p>\n");
+    free(url);
+}
+
 void html_report_key_figures(HtmlReport *report, const KeyFigure *figures, int count) {
     enter_group(report, GROUP_NONE);
     fputs("<dl class=\"figures\">\n", report->out);

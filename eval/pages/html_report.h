@@ -18,6 +18,9 @@ void html_report_heading(HtmlReport *report, const char *text);
 void html_report_subheading(HtmlReport *report, const char *text);
 void html_report_paragraph(HtmlReport *report, const char *text);
 
+/// A link, a line of its own, to a file beside the page.
+void html_report_link(HtmlReport *report, const char *file, const char *text);
+
 /// A figure that is shown large.
 typedef struct KeyFigure {
     const char *value, *label;

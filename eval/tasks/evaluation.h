@@ -81,6 +81,8 @@ typedef struct Judge {
     const Image *picture;
 } Judge;
 
+struct ShownVerdict;
+
 typedef struct Task {
     const char *name;
     /// what it measures, in a line; for help texts
@@ -108,6 +110,13 @@ typedef struct Task {
     /// caller. NULL on failure.
     json_t *(*judge)(const void *data, int64_t index, const Judge *judge, const Answer *answer,
                      Error *error);
+    /// What a verdict does not say of its phrases, for verdict_show() (eval/tasks/showing.h), and
+    /// the answer's figure. answer NULL: figures alone. NULL: the task points at nothing.
+    bool (*show)(const void *data, int64_t index, const EvaluationOptions *options,
+                 const Answer *answer, const json_t *verdict, struct ShownVerdict *shown,
+                 Error *error);
+    /// how the figure of a single answer and its truth come about, in a line or two
+    const char *shown_as;
     /// Figures of the verdicts of items 0 .. count - 1. `figures` is to be begun.
     bool (*measure)(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
                     int64_t count, Figures *figures, Error *error);

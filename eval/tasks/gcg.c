@@ -2,8 +2,10 @@
 // gives a point, at its root word, the point a mask. Captions are compared with captions, masks
 // with masks, and phrases with phrases.
 #include "eval/metrics/grounded_masks.h"
+#include "eval/tasks/showing.h"
 #include "eval/tasks/tasks.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 typedef struct GcgItems {
@@ -55,6 +57,53 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     return phrases ? json_pack("{s:o, s:[i, i]}", "phrases", phrases, "size", answer->image_height,
                                answer->image_width)
                    : NULL;
+}
+
+// ---- showing
+
+/// The true mask that a phrase's mask overlaps most; without a mask or an overlap the first that
+/// its point lies in. -1: none.
+static int nearest_truth(const GroundedCaption *truth, const ShownPhrase *phrase) {
+    int best = -1;
+    double most = 0;
+    for (int m = 0; m < truth->num_masks; m++) {
+        bool is_same_size = phrase->has_mask && phrase->mask.height == truth->masks[m].height &&
+                            phrase->mask.width == truth->masks[m].width;
+        double iou = is_same_size ? coco_mask_iou(&phrase->mask, &truth->masks[m]) : 0;
+        if (iou <= most) continue;
+        most = iou;
+        best = m;
+    }
+    for (int m = 0; best < 0 && m < truth->num_masks; m++)
+        if (phrase->point.row < truth->masks[m].height &&
+            phrase->point.column < truth->masks[m].width &&
+            coco_mask_contains(&truth->masks[m], phrase->point.row, phrase->point.column))
+            best = m;
+    return best;
+}
+
+static bool show_answer(const void *data, int64_t index, const EvaluationOptions *options,
+                        const Answer *answer, const json_t *verdict, ShownVerdict *shown,
+                        Error *error) {
+    (void)options;
+    const GroundedCaption *truth = &((const GcgItems *)data)->truths.items[index];
+    const json_t *phrases = json_object_get(verdict, "phrases");
+    for (int i = 0; i < shown->count; i++) {
+        ShownPhrase *phrase = &shown->phrases[i];
+        int m = nearest_truth(truth, phrase);
+        phrase->iou = phrase->has_mask ? 0 : (double)NAN;
+        phrase->hit = 0;
+        if (m >= 0) {
+            phrase->hit = -1;
+            shown_truth(phrase, coco_mask_copy(&truth->masks[m]),
+                        m < truth->num_phrases ? truth->phrases[m] : NULL, true);
+        }
+        if (answer &&
+            !shown_tokens_of_root(phrase, answer, json_array_get(phrases, (size_t)i), error))
+            return false;
+    }
+    shown->figure = shown_mean_iou(shown);
+    return true;
 }
 
 // ---- predictions
@@ -179,6 +228,9 @@ const Task TASK_GCG = {
     .count = count_captions,
     .item = item_of_caption,
     .judge = judge_answer,
+    .show = show_answer,
+    .shown_as = "A phrase's truth is the true mask that its mask overlaps most, whatever it is "
+                "called there. An answer's figure is the mean of these IoU.",
     .measure = measure,
     .publish = publish,
 };

@@ -5,6 +5,7 @@
 #include "data/coco_segmentation.h"
 #include "data/json_values.h"
 #include "eval/metrics/coco_evaluation.h"
+#include "eval/tasks/showing.h"
 #include "eval/tasks/tasks.h"
 
 #include <stdlib.h>
@@ -140,6 +141,29 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     if (phrases && !judging.has_failed) return json_pack("{s:o}", "phrases", phrases);
     json_decref(phrases);
     return NULL;
+}
+
+// ---- showing
+
+static bool show_answer(const void *data, int64_t index, const EvaluationOptions *options,
+                        const Answer *answer, const json_t *verdict, ShownVerdict *shown,
+                        Error *error) {
+    const InstanceItems *items = data;
+    const json_t *phrases = json_object_get(verdict, "phrases");
+    (void)options;
+    shown->figure = shown_hit_rate(shown);
+    for (int i = 0; answer && i < shown->count; i++) {
+        const json_t *of = json_array_get(phrases, (size_t)i);
+        int category = (int)verdict_number(of, "category_index");
+        if (category < 0 || category >= items->annotations.num_categories)
+            return error_set(error, "a verdict names category %d of %d", category,
+                             items->annotations.num_categories);
+        CocoMask truth;
+        coco_category_truth(&items->annotations, items->images[index], category, &truth);
+        shown_truth(&shown->phrases[i], truth, items->annotations.category_names[category], true);
+        if (!shown_tokens_of_root(&shown->phrases[i], answer, of, error)) return false;
+    }
+    return true;
 }
 
 // ---- figures
@@ -294,6 +318,9 @@ const Task TASK_INSTANCES = {
     .count = count_images,
     .item = item_of_image,
     .judge = judge_answer,
+    .show = show_answer,
+    .shown_as = "A phrase's truth, and what its IoU is with, is all that the image has of its "
+                "category. An answer's figure is the share of its points that hit.",
     .measure = measure,
     .publish = publish,
 };

@@ -210,7 +210,7 @@ static bool read_dump(const OfficialDumps *dumps, const TaskItem *item, const Im
     return ok;
 }
 
-static bool read_answer(const AnswerStore *store, const TaskItem *item, const Image *picture,
+static bool read_stored(const AnswerStore *store, const TaskItem *item, const Image *picture,
                         Answer *answer, Error *error) {
     const OfficialDumps *dumps = answer_store_dumps(store);
     return dumps ? read_dump(dumps, item, picture, answer, error)
@@ -247,11 +247,17 @@ static bool has_maps(const Answer *answer, const GroundingOptions *grounding, co
            are_within("eval.heads", grounding->heads, grounding->num_heads, answer->heads, error);
 }
 
+static bool can_be_judged(const Task *task, const EvaluationOptions *evaluation,
+                          const TaskItem *item, const Answer *answer, const Image *picture,
+                          Error *error) {
+    return (!task->looks || has_maps(answer, &evaluation->grounding, item, error)) &&
+           fits(answer, item, picture, error);
+}
+
 static json_t *judge_answer(const JudgingOptions *options, const TaskItem *item, int64_t index,
                             const Answer *answer, const Image *picture, Error *error) {
     Judge judge = {options->evaluation, options->segmenter, options->phrases, picture};
-    if ((options->task->looks && !has_maps(answer, &options->evaluation->grounding, item, error)) ||
-        !fits(answer, item, picture, error))
+    if (!can_be_judged(options->task, options->evaluation, item, answer, picture, error))
         return NULL;
     json_t *verdict = options->task->judge(options->data, index, &judge, answer, error);
     if (!verdict) return NULL;
@@ -271,6 +277,15 @@ json_t *judging_verdict(const JudgingOptions *options, int64_t index, const Answ
     return judge_answer(options, &item, index, answer, &seen->picture, error);
 }
 
+bool judging_read_answer(const Task *task, const EvaluationOptions *evaluation,
+                         const AnswerStore *store, const TaskItem *item, const Image *picture,
+                         Answer *answer, Error *error) {
+    if (!read_stored(store, item, picture, answer, error)) return false;
+    bool ok = can_be_judged(task, evaluation, item, answer, picture, error);
+    if (!ok) answer_free(answer);
+    return ok;
+}
+
 /// By its answer in the store.
 static json_t *judge_item(const JudgingOptions *options, int64_t index, SeenPicture *seen,
                           Error *error) {
@@ -278,7 +293,7 @@ static json_t *judge_item(const JudgingOptions *options, int64_t index, SeenPict
     Answer answer;
     options->task->item(options->data, index, &item);
     if (!see(options, &item, seen, error) ||
-        !read_answer(options->store, &item, &seen->picture, &answer, error))
+        !read_stored(options->store, &item, &seen->picture, &answer, error))
         return NULL;
     json_t *verdict = judge_answer(options, &item, index, &answer, &seen->picture, error);
     answer_free(&answer);

@@ -34,6 +34,11 @@ json_t *judging_verdict(const JudgingOptions *options, int64_t index, const Answ
 
 /// Every item has an answer in the store.
 bool judging_check_answers(const JudgingOptions *options, Error *error);
+/// The stored answer to an item, to be freed with answer_free(): about that picture, and with maps
+/// if the task looks at them.
+bool judging_read_answer(const Task *task, const EvaluationOptions *evaluation,
+                         const AnswerStore *store, const TaskItem *item, const Image *picture,
+                         Answer *answer, Error *error);
 /// Judges this process's share of the items and appends the verdicts to its journal in the folder.
 /// All processes may do so at the same time, after one of them has called judging_clean().
 bool judging_run(const JudgingOptions *options, Error *error);

@@ -2,6 +2,7 @@
 // names segments gives a point, the point a mask, and masks are compared with the segments.
 #include "eval/annotations/narratives.h"
 #include "eval/metrics/average_recall.h"
+#include "eval/tasks/showing.h"
 #include "eval/tasks/tasks.h"
 
 #include <stdlib.h>
@@ -143,6 +144,48 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     return NULL;
 }
 
+// ---- showing
+
+static bool show_phrase(const NarrativeItems *items, const Narrative *narrative,
+                        const PanopticMap *map, const Answer *answer, const json_t *verdict,
+                        ShownPhrase *phrase, Error *error) {
+    const PanopticImage *image = &items->panoptic.images[narrative->image];
+    int u = (int)verdict_number(verdict, "utterance");
+    if (u < 0 || u >= narrative->num_utterances || u >= answer->num_utterances)
+        return error_set(error, "a verdict is about utterance %d of %d", u,
+                         narrative->num_utterances);
+    const Utterance *utterance = &narrative->utterances[u];
+    TokenRange range = answer->utterances[u];
+    for (int t = range.begin; t < range.end; t++) phrase->tokens[phrase->num_tokens++] = t;
+    const PanopticSegment *segment =
+        utterance->num_segments ? panoptic_find_segment(image, utterance->segment_ids[0]) : NULL;
+    const char *category = segment ? items->panoptic.categories[segment->category].name : NULL;
+    shown_truth(phrase, panoptic_map_mask(map, utterance->segment_ids, utterance->num_segments),
+                category, false);
+    phrase->category = category ? checked_strdup(category) : NULL;
+    return true;
+}
+
+static bool show_answer(const void *data, int64_t index, const EvaluationOptions *options,
+                        const Answer *answer, const json_t *verdict, ShownVerdict *shown,
+                        Error *error) {
+    const NarrativeItems *items = data;
+    const Narrative *narrative = &items->narratives.items[items->order[index]];
+    const PanopticImage *image = &items->panoptic.images[narrative->image];
+    const json_t *phrases = json_object_get(verdict, "phrases");
+    PanopticMap map;
+    (void)options;
+    shown->figure = shown_mean_iou(shown);
+    if (!answer) return true;
+    if (!panoptic_map_read_annotated(items->maps_folder, image, &map, error)) return false;
+    bool ok = true;
+    for (int i = 0; ok && i < shown->count; i++)
+        ok = show_phrase(items, narrative, &map, answer, json_array_get(phrases, (size_t)i),
+                         &shown->phrases[i], error);
+    panoptic_map_free(&map);
+    return ok;
+}
+
 // ---- predictions
 
 static json_t *segment_of(const Utterance *utterance) {
@@ -258,6 +301,9 @@ const Task TASK_PNG = {
     .count = count_narratives,
     .item = item_of_narrative,
     .judge = judge_answer,
+    .show = show_answer,
+    .shown_as = "A phrase's truth is what it names, with the first of these segments' category. An "
+                "answer's figure is the mean IoU.",
     .measure = measure,
     .publish = publish,
 };

@@ -1,9 +1,11 @@
 // Point accuracy: every noun of an answer that names a category gives a point, which is counted
 // against the masks of that category. The quickest health check of emergent grounding.
 #include "data/coco_annotations.h"
+#include "eval/tasks/showing.h"
 #include "eval/tasks/tasks.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static void close_points(void *data) {
     coco_annotations_free(data);
@@ -95,6 +97,46 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     return NULL;
 }
 
+// ---- showing
+
+/// The nouns of an answer, which verdicts do not say, are found again.
+static void find_nouns(const CocoAnnotations *annotations, const Answer *answer,
+                       ShownVerdict *shown) {
+    PhraseList found = phrases_find(answer->text, (const char *const *)annotations->category_names,
+                                    annotations->num_categories);
+    for (int i = 0, n = 0; i < shown->count; i++) {
+        ShownPhrase *phrase = &shown->phrases[i];
+        while (n < found.count &&
+               (found.items[n].begin != phrase->begin || found.items[n].end != phrase->end))
+            n++;
+        if (n == found.count) break;
+        shown_tokens_of(phrase, answer, found.items[n].noun_begin, found.items[n].noun_end);
+    }
+    phrases_free(&found);
+}
+
+static bool show_answer(const void *data, int64_t index, const EvaluationOptions *options,
+                        const Answer *answer, const json_t *verdict, ShownVerdict *shown,
+                        Error *error) {
+    (void)options, (void)verdict, (void)error;
+    const CocoAnnotations *annotations = data;
+    shown->figure = shown_hit_rate(shown);
+    if (!answer) return true;
+    find_nouns(annotations, answer, shown);
+    for (int i = 0; i < shown->count; i++) {
+        ShownPhrase *phrase = &shown->phrases[i];
+        for (int c = 0; c < annotations->num_categories; c++) {
+            if (!phrase->category || strcmp(annotations->category_names[c], phrase->category) != 0)
+                continue;
+            CocoMask truth;
+            coco_category_truth(annotations, (int)index, c, &truth);
+            shown_truth(phrase, truth, phrase->category, false);
+            break;
+        }
+    }
+    return true;
+}
+
 static bool measure(const void *data, const EvaluationOptions *options, json_t *const *verdicts,
                     int64_t count, Figures *figures, Error *error) {
     (void)data, (void)options, (void)error;
@@ -144,5 +186,9 @@ const Task TASK_POINTS = {
     .count = count_images,
     .item = item_of_image,
     .judge = judge_answer,
+    .show = show_answer,
+    .shown_as =
+        "A noun's truth is all that the image has of its category; a noun whose category is "
+        "not in the image misses. An answer's figure is the share of its points that hit.",
     .measure = measure,
 };

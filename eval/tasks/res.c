@@ -2,6 +2,7 @@
 // point a mask, and masks are compared with the object that is meant.
 #include "eval/annotations/referring.h"
 #include "eval/metrics/referring_iou.h"
+#include "eval/tasks/showing.h"
 #include "eval/tasks/tasks.h"
 
 #include <ctype.h>
@@ -167,6 +168,37 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     return verdict;
 }
 
+// ---- showing
+
+static bool show_answer(const void *data, int64_t index, const EvaluationOptions *options,
+                        const Answer *answer, const json_t *verdict, ShownVerdict *shown,
+                        Error *error) {
+    const ReferringItems *items = data;
+    const ReferringExpression *expression = expression_at(items, index);
+    const CocoMask *truth = &items->all.objects[expression->object].mask;
+    double intersection = verdict_number(verdict, "intersection"),
+           all = verdict_number(verdict, "union");
+    (void)error;
+    shown->figure = all > 0 ? intersection / all : 0;
+    if (!answer) return true;
+    if (!shown->count)
+        shown->phrases[shown->count++] = (ShownPhrase){.name = checked_strdup(expression->text)};
+    ShownPhrase *phrase = &shown->phrases[0];
+    int tokens[FIRST_TOKENS];
+    int count = choose_tokens(answer, options->referring_tokens, tokens);
+    if (phrase->tokens && count) {
+        memcpy(phrase->tokens, tokens, (size_t)count * sizeof *tokens);
+        phrase->num_tokens = count;
+    }
+    if (options->referring_tokens == FIRST_EIGHT) shown->reduction = REDUCE_MAX;
+    phrase->hit = verdict_number(verdict, "hit") != 0;
+    shown_truth(phrase, coco_mask_copy(truth), expression->text, false);
+    phrase->iou = shown->figure;
+    return true;
+}
+
+// ---- figures
+
 static void add_overlap_figures(Figures *figures, const ReferringOverlap *overlaps, int count,
                                 ReferringRule rule) {
     static const struct {
@@ -225,5 +257,7 @@ const Task TASK_RES = {
     .count = count_expressions,
     .item = item_of_expression,
     .judge = judge_answer,
+    .show = show_answer,
+    .shown_as = "The truth is the object that the expression means; the figure is the IoU with it.",
     .measure = measure,
 };
