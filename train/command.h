@@ -23,6 +23,7 @@ enum {
     VERB(plan, "what a job will be, and whether it can run, before it runs")           \
     VERB(train, "start or resume training")                                            \
     VERB(eval, "one evaluation: where does it look when it names something?")          \
+    VERB(sweep, "trainings and evaluations that differ in some keys, as one table")    \
     VERB(ground, "an answer about a picture, and where the things are that it names")  \
     VERB(features, "every intermediate of one pass, as safetensors")                   \
     VERB(export, "trained weights as LLaVA, PEFT and transformers read them")          \

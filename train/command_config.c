@@ -1,5 +1,6 @@
 // difflmm config: the documentation of every key, and what a configuration comes to.
 #include "train/command.h"
+#include "train/sweep/sweep_section.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,8 @@ typedef struct ConfigArguments {
 
 static const Argument ARGUMENTS[] = {
     {"NAME", NULL,
-     "a section (model, lora, data, training, eval) or a key, as SECTION.KEY; or else FILE.yaml, a "
+     "a section (model, lora, data, training, eval, sweep) or a key, as SECTION.KEY; or else "
+     "FILE.yaml, a "
      "configuration that is checked and shown as what it comes to, defaults and command line "
      "included",
      ARGUMENT_PATH, INTO(ConfigArguments, names), ARGUMENT_REPEATABLE},
@@ -55,7 +57,10 @@ static bool print(const ArgumentList *names, const ArgumentList *settings, Error
                          settings->values[0]);
     if (!names->count) config_document(stdout);
     for (int i = 0; i < names->count; i++)
-        if (!config_document_key(stdout, names->values[i], error)) return false;
+        if (!strcmp(names->values[i], CONFIG_SWEEP_SECTION))
+            sweep_section_document(stdout);
+        else if (!config_document_key(stdout, names->values[i], error))
+            return false;
     return true;
 }
 

@@ -13,7 +13,7 @@ static void set_default(Config *config, const ConfigField *field) {
     Error error = {0};
     bool is_set = true;
     if (config_field_is_list(field)) {
-        is_set = config_read_list(config, field, field->fallback, &error);
+        is_set = config_read_value(config, field, field->fallback, &error);
     } else {
         const char *text = field->fallback ? field->fallback : "null";
         size_t length = strlen(text);
@@ -41,7 +41,7 @@ static bool apply_override(Config *config, const char *text, Error *error) {
         config_refuse_at(command_line, error, "unknown key '%.100s': %s", key, suggestion);
         free(suggestion);
     } else if (config_field_is_list(&CONFIG_FIELDS[index])) {
-        is_set = config_read_list(config, &CONFIG_FIELDS[index], equals + 1, error) ||
+        is_set = config_read_value(config, &CONFIG_FIELDS[index], equals + 1, error) ||
                  error_context(error, "'%.200s'", text);
     } else {
         ConfigScalar scalar = {.text = equals + 1, .is_plain = true, .place = command_line};

@@ -179,7 +179,8 @@ typedef struct Config {
 
 /// Reads a YAML file (NULL: defaults only) and then `num_overrides` arguments of the form
 /// section.key=value, of which the last one of a key counts. Lists are written as YAML writes them:
-/// eval.layers=[0, 1]. NULL on failure; the caller frees with config_free().
+/// eval.layers=[0, 1]. A section `sweep` is passed over (train/sweep/). NULL on failure; the caller
+/// frees with config_free().
 Config *config_load(const char *path, const char *const *overrides, int num_overrides,
                     Error *error);
 /// The same of a configuration's text, `path` being where it came from.
@@ -204,6 +205,9 @@ bool config_refuse(const Config *config, const char *key, Error *error, const ch
 /// The resolved configuration as a YAML document that config_load() reads back to the same values;
 /// the caller frees it. Sections are all there, defaults included.
 char *config_to_yaml(const Config *config);
+
+/// The same without the keys that are as by default: who reads it back has the same keys set.
+char *config_set_keys_to_yaml(const Config *config);
 
 /// Writes config_to_yaml() to a file, whole or not at all.
 bool config_save(const Config *config, const char *path, Error *error);

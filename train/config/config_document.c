@@ -1,4 +1,5 @@
 // The schema and a configuration as text that people read.
+#include "autograd/text/byte_buffer.h"
 #include "train/config/config_schema.h"
 
 #include <stdlib.h>
@@ -72,21 +73,22 @@ bool config_document_key(FILE *out, const char *name, Error *error) {
     return false;
 }
 
-char *config_to_yaml(const Config *config) {
-    char *yaml = NULL;
-    size_t length = 0;
-    FILE *out = open_memstream(&yaml, &length);
-    CHECK(out, "open_memstream");
+static char *to_yaml(const Config *config, bool set_keys_only) {
+    ByteBuffer yaml = {0};
     const char *section = "";
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++) {
         const ConfigField *field = &CONFIG_FIELDS[i];
+        if (set_keys_only && config->origins[i].kind == ORIGIN_DEFAULT) continue;
         if (strcmp(section, field->section))
-            fprintf(out, "%s%s:\n", *section ? "\n" : "", field->section);
+            byte_buffer_print(&yaml, "%s%s:\n", *section ? "\n" : "", field->section);
         section = field->section;
         char *value = config_format_value(config, field);
-        fprintf(out, "  %s: %s\n", field->name, value);
+        byte_buffer_print(&yaml, "  %s: %s\n", field->name, value);
         free(value);
     }
-    CHECK(!fclose(out), "a configuration in memory cannot be written");
-    return yaml;
+    return byte_buffer_take(&yaml);
 }
+
+char *config_to_yaml(const Config *config) { return to_yaml(config, false); }
+
+char *config_set_keys_to_yaml(const Config *config) { return to_yaml(config, true); }

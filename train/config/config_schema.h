@@ -113,5 +113,9 @@ bool config_read_file(Config *config, const char *path, Error *error);
 /// The same of text that is there already; `path` is where it came from, for messages.
 bool config_read_text(Config *config, const char *path, const char *text, size_t length,
                       Error *error);
-/// Reads one value, written as YAML, into a field that is a list.
-bool config_read_list(Config *config, const ConfigField *field, const char *yaml, Error *error);
+/// Reads one value, written as YAML, into a field.
+bool config_read_value(Config *config, const ConfigField *field, const char *yaml, Error *error);
+/// Bytes of a configuration's file, at most.
+#define CONFIG_LARGEST_FILE (1 << 20)
+/// The section that train/sweep/ reads; it is passed over here.
+#define CONFIG_SWEEP_SECTION "sweep"

@@ -1,14 +1,12 @@
 // What answers and verdicts depend on, so that those that do not go together are not put together.
 #include "autograd/crc32c.h"
 #include "train/config/config_schema.h"
+#include "train/evaluation/described_files.h"
 #include "train/evaluation/evaluation_setup.h"
 #include "train/saved/trained_weights.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /// Keys of the configuration that decide what a model says and where it looks.
 static const char *const ASKING_KEYS[] = {"model.architecture",
@@ -62,85 +60,19 @@ static void put(json_t *object, const Config *config, const char *key) {
     free(value);
 }
 
-// ---- files
-
-static bool checksum_of_file(const char *path, uint32_t *checksum, Error *error) {
-    static char bytes[1 << 20];
-    FILE *file = fopen(path, "rb");
-    if (!file) return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
-    for (size_t got; (got = fread(bytes, 1, sizeof bytes, file)) > 0;)
-        *checksum = crc32c(*checksum, bytes, got);
-    bool ok = !ferror(file) || error_set(error, "%s: cannot be read", path);
-    fclose(file);
-    return ok;
+/// Sets the member, whose value is NULL on failure.
+static bool put_file(json_t *object, const char *key, json_t *description) {
+    return description && json_object_set_new(object, key, description) == 0;
 }
 
-static bool is_weights(const char *name) {
-    static const char *const ENDINGS[] = {".safetensors", ".bin", ".pt", ".pth", ".h5"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++) {
-        size_t ending = strlen(ENDINGS[i]);
-        if (length > ending && !strcmp(name + length - ending, ENDINGS[i])) return true;
-    }
-    return false;
-}
-
-/// Bytes of the weight files in a folder and the folders in it, to a depth; of a file its own. With
-/// `checksum`, their content as well.
-static bool measure_weights(const char *path, int depth, int64_t *bytes, uint32_t *checksum,
-                            Error *error) {
-    struct dirent **entries = NULL;
-    struct stat about;
-    if (stat(path, &about) != 0)
-        return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
-    if (!S_ISDIR(about.st_mode)) {
-        *bytes += about.st_size;
-        return !checksum || checksum_of_file(path, checksum, error);
-    }
-    int count = scandir(path, &entries, NULL, alphasort);
-    bool ok = count >= 0 || error_set(error, "%s: cannot be listed: %s", path, strerror(errno));
-    for (int i = 0; i < count; i++) {
-        const char *name = entries[i]->d_name;
-        char *below = format_string("%s/%s", path, name);
-        if (ok && name[0] != '.' && stat(below, &about) == 0 &&
-            (S_ISDIR(about.st_mode) ? depth > 0 : is_weights(name)))
-            ok = measure_weights(below, depth - 1, bytes, checksum, error);
-        free(below);
-        free(entries[i]);
-    }
-    free(entries);
-    return ok;
-}
-
-/// A frozen network: the last part of its path, and how many bytes of weights it has. (Reading
-/// gigabytes for a checksum would cost more than it tells.)
 static bool put_network(json_t *object, const char *key, const char *path, Error *error) {
-    int64_t bytes = 0;
-    if (!path) return true;
-    if (!measure_weights(path, 1, &bytes, NULL, error)) return false;
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/') length--;
-    size_t begin = length;
-    while (begin > 0 && path[begin - 1] != '/') begin--;
-    json_object_set_new(
-        object, key,
-        json_sprintf("%.*s, %lld bytes", (int)(length - begin), path + begin, (long long)bytes));
-    return true;
+    return !path || put_file(object, key, describe_network(path, error));
 }
 
-static bool put_checkpoint(json_t *object, const char *path, Error *error) {
-    if (!path) {
-        json_object_set_new(object, "eval.checkpoint", json_string("untrained"));
-        return true;
-    }
-    uint32_t checksum = 0;
-    int64_t bytes = 0;
+bool evaluation_add_checkpoint(json_t *asked_with, const char *path, Error *error) {
+    if (!path) return put_file(asked_with, "eval.checkpoint", json_string("untrained"));
     char *file = trained_weights_resolve(path, error);
-    bool ok = file && measure_weights(file, 0, &bytes, &checksum, error);
-    if (ok)
-        json_object_set_new(
-            object, "eval.checkpoint",
-            json_sprintf("%lld bytes with CRC-32C %08x", (long long)bytes, checksum));
+    bool ok = file && put_file(asked_with, "eval.checkpoint", describe_content(file, error));
     free(file);
     return ok;
 }
@@ -166,8 +98,8 @@ static json_t *describe_items(const Task *task, const void *data) {
     return json_sprintf("%lld of %s with CRC-32C %08x", (long long)count, task->name, checksum);
 }
 
-json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
-                              Error *error) {
+json_t *evaluation_asked_of_any(const Config *config, const Task *task, const void *data,
+                                Error *error) {
     json_t *with = json_object();
     for (size_t i = 0; i < sizeof ASKING_KEYS / sizeof *ASKING_KEYS; i++)
         put(with, config, ASKING_KEYS[i]);
@@ -187,12 +119,19 @@ json_t *evaluation_asked_with(const Config *config, const Task *task, const void
         with, "eval.query",
         json_string(evaluation_row(config) == ATTENTION_OWN_ROW ? "own" : "producing"));
     json_object_set_new(with, "items", describe_items(task, data));
-    bool ok = put_checkpoint(with, config->eval.checkpoint, error) &&
-              put_network(with, "model.llm", config->model.llm, error) &&
+    bool ok = put_network(with, "model.llm", config->model.llm, error) &&
               put_network(with, "model.vision_tower", config->model.vision_tower, error) &&
               (config->model.architecture == ADAPTERS_LLAVA ||
                put_network(with, "model.sd", config->model.sd, error));
     if (ok) return with;
+    json_decref(with);
+    return NULL;
+}
+
+json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
+                              Error *error) {
+    json_t *with = evaluation_asked_of_any(config, task, data, error);
+    if (!with || evaluation_add_checkpoint(with, config->eval.checkpoint, error)) return with;
     json_decref(with);
     return NULL;
 }

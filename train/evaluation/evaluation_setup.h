@@ -39,6 +39,11 @@ AnswerStore *evaluation_open_answers(const Config *config, const char *folder,
 /// reference.
 json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
                               Error *error);
+/// The same but for eval.checkpoint, which need not be there yet, and that, by its content (NULL:
+/// untrained), for an object that lacks it.
+json_t *evaluation_asked_of_any(const Config *config, const Task *task, const void *data,
+                                Error *error);
+bool evaluation_add_checkpoint(json_t *asked_with, const char *path, Error *error);
 /// What verdicts depend on beside the answers.
 json_t *evaluation_judged_with(const Config *config, const json_t *asked_with);
 

@@ -53,3 +53,25 @@ bool launched_has_met(Error *error) {
     MPI_Comm_size(MPI_COMM_WORLD, &seen);
     return seen > 1 || started <= 1 || refuse_to_be_alone(started, variable, error);
 }
+
+/// The first of these variables that is there, or `otherwise`.
+static int first_of(const char *const *names, int otherwise) {
+    for (; *names; names++) {
+        const char *value = getenv(*names);
+        if (value) return atoi(value);
+    }
+    return otherwise;
+}
+
+LaunchedPlace launched_place(void) {
+    static const char *const RANK[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK",
+                                       "SLURM_PROCID", NULL},
+                             *const LOCAL_RANK[] = {"OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID",
+                                                    "SLURM_LOCALID", NULL},
+                             *const LOCAL_COUNT[] = {"OMPI_COMM_WORLD_LOCAL_SIZE",
+                                                     "MPI_LOCALNRANKS", "SLURM_STEP_TASKS_PER_NODE",
+                                                     "SLURM_TASKS_PER_NODE", NULL};
+    LaunchedPlace place = {first_of(RANK, 0), first_of(LOCAL_RANK, 0), first_of(LOCAL_COUNT, 1)};
+    if (place.local_count <= place.local_rank) place.local_count = place.local_rank + 1;
+    return place;
+}

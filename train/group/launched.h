@@ -12,3 +12,12 @@ int launched_count(const char **variable);
 bool launched_can_meet(Error *error);
 /// After it was started: false, with what to do, where one of several processes is alone.
 bool launched_has_met(Error *error);
+
+/// Where this process stands among those that were started with it, as the launcher says, without
+/// MPI.
+typedef struct LaunchedPlace {
+    int rank;
+    /// among those of this machine, and how many these are
+    int local_rank, local_count;
+} LaunchedPlace;
+LaunchedPlace launched_place(void);

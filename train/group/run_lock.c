@@ -139,14 +139,16 @@ static bool judge(const char *folder, Outcome outcome, const Holder *holder, Err
     return true;
 }
 
-RunLock *run_lock_take(const char *folder, Error *error) {
+/// Waits so many seconds for one who has it.
+static RunLock *take(const char *folder, double patience, bool *is_held, Error *error) {
     RunLock *lock = checked_calloc(1, sizeof *lock);
     lock->path = format_string("%s/run.lock", folder);
     Holder holder;
     Outcome outcome;
-    double until = clock_seconds() + PATIENCE;
+    double until = clock_seconds() + patience;
     while ((outcome = try_once(lock, &holder, error)) == HELD && clock_seconds() < until)
         usleep((useconds_t)(1e6 * BETWEEN_TRIES));
+    *is_held = outcome == HELD;
     bool ok = outcome == TAKEN || outcome == NO_LOCKS;
     if (outcome == HELD) refuse(folder, &holder, error);
     if (ok && judge(folder, outcome, &holder, error)) {
@@ -158,6 +160,17 @@ RunLock *run_lock_take(const char *folder, Error *error) {
     free(lock);
     return NULL;
 }
+
+RunLock *run_lock_take(const char *folder, Error *error) {
+    bool is_held;
+    return take(folder, PATIENCE, &is_held, error);
+}
+
+RunLock *run_lock_try(const char *folder, bool *is_held, Error *error) {
+    return take(folder, 0, is_held, error);
+}
+
+void run_lock_pass_on(const RunLock *lock) { fcntl(lock->descriptor, F_SETFD, 0); }
 
 void run_lock_release(RunLock *lock) {
     if (!lock) return;

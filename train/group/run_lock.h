@@ -17,5 +17,9 @@ typedef struct RunLock RunLock;
 /// file system has no locks, that is one, and a process of this machine that has the folder and
 /// still runs is refused all the same.
 RunLock *run_lock_take(const char *folder, Error *error);
+/// The same without waiting: NULL with *is_held if another run has it.
+RunLock *run_lock_try(const char *folder, bool *is_held, Error *error);
+/// In a process that was forked: what it executes keeps the lock too, until it has ended.
+void run_lock_pass_on(const RunLock *lock);
 /// Lets go and removes the file. NULL is allowed.
 void run_lock_release(RunLock *lock);

@@ -1,0 +1,74 @@
+#include "train/sweep/sweep_result.h"
+
+#include "autograd/text/utf8.h"
+#include "train/sweep/sweep_run.h"
+#include "train/sweep/sweep_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/// What every cell has of a key that it does not set: the configuration of one that does not. NULL
+/// if there is none.
+static char *base_value(const SweepJobs *jobs, int field) {
+    const SweepCells *cells = jobs->cells;
+    const ConfigField *key = &CONFIG_FIELDS[cells->fields[field]];
+    for (int c = 0; c < cells->count; c++) {
+        if (cells->list[c].values[field] || jobs->of_cell[c] < 0) continue;
+        const SweepJob *job = &jobs->list[jobs->of_cell[c]];
+        const bool is_ours =
+            config_find_field(key->section, "output_dir") >= 0 && !strcmp(key->section, "training");
+        return is_ours ? NULL : config_format_value(job->config, key);
+    }
+    return NULL;
+}
+
+static SweepCell cell_of(const SweepJobs *jobs, int c) {
+    const SweepCombination *combination = &jobs->cells->list[c];
+    const SweepJob *job = jobs->of_cell[c] < 0 ? NULL : &jobs->list[jobs->of_cell[c]];
+    const char *failure = sweep_cell_failure(jobs, c);
+    if (!failure && job && job->state != SWEEP_DONE) failure = "was not run";
+    return (SweepCell){.name = combination->name,
+                       .line = combination->line,
+                       .values = (const char *const *)combination->values,
+                       .folder = job ? job->product : NULL,
+                       .failure = failure};
+}
+
+static void say_failures(const SweepCell *table, int count, bool *is_whole) {
+    *is_whole = true;
+    for (int c = 0; c < count; c++) {
+        if (!table[c].failure) continue;
+        *is_whole = false;
+        utf8_print(stderr, "cell %s has no result: %s\n", table[c].name, table[c].failure);
+    }
+}
+
+bool sweep_result_write(const SweepJobs *jobs, FILE *out, bool *is_whole, Error *error) {
+    const SweepCells *cells = jobs->cells;
+    const unsigned long keys = (unsigned long)cells->num_fields + 1;
+    char **names = checked_calloc(keys, sizeof *names), **base = checked_calloc(keys, sizeof *base);
+    SweepCell *table = checked_calloc((unsigned long)cells->count, sizeof *table);
+    for (int f = 0; f < cells->num_fields; f++) {
+        const ConfigField *key = &CONFIG_FIELDS[cells->fields[f]];
+        names[f] = format_string("%s.%s", key->section, key->name);
+        base[f] = base_value(jobs, f);
+    }
+    for (int c = 0; c < cells->count; c++) table[c] = cell_of(jobs, c);
+    const SweepTable contract = {.keys = (const char *const *)names,
+                                 .base_values = (const char *const *)base,
+                                 .num_keys = cells->num_fields,
+                                 .cells = table,
+                                 .num_cells = cells->count,
+                                 .base = cells->base,
+                                 .sort_by = jobs->section->sort_by};
+    bool ok = sweep_table_write(&contract, jobs->section->output_dir, out, error);
+    say_failures(table, cells->count, is_whole);
+    for (int f = 0; f < cells->num_fields; f++) {
+        free(names[f]);
+        free(base[f]);
+    }
+    free(table);
+    free(names);
+    free(base);
+    return ok;
+}
