@@ -15,7 +15,12 @@
 
 typedef enum StateType { STATE_FLOAT32, STATE_INT64, STATE_INT32, STATE_BYTES } StateType;
 
-enum { STATE_MAX_RANK = 8, STATE_MAX_STRING = 60000 };
+enum {
+    STATE_MAX_RANK = 8,
+    STATE_MAX_STRING = 60000,
+    /// bytes, of what state_array_place() finds
+    STATE_ALIGNMENT = 8
+};
 
 typedef struct StateWriter StateWriter;
 typedef struct StateFile StateFile;
@@ -64,10 +69,10 @@ bool state_describe_array(const StateFile *file, const char *name, StateType *ty
 bool state_read_array(const StateFile *file, const char *name, StateType type, int rank,
                       const int64_t *shape, void *out, Error *error);
 /// Where in the file the array's elements lie, one behind the other, little-endian: `bytes` of them
-/// from `offset` on. For arrays that are larger than memory: whoever reads them so checks them
-/// himself.
+/// from `offset` on, and the CRC-32C that they had. For arrays that are larger than memory: whoever
+/// reads them so checks them himself.
 bool state_array_place(const StateFile *file, const char *name, int64_t *offset, int64_t *bytes,
-                       Error *error);
+                       uint32_t *checksum, Error *error);
 bool state_has_attribute(const StateFile *file, const char *name);
 bool state_read_attribute_int(const StateFile *file, const char *name, int64_t *value,
                               Error *error);

@@ -293,16 +293,18 @@ int64_t state_offset_of(hid_t set, size_t bytes) {
 }
 
 bool state_array_place(const StateFile *file, const char *name, int64_t *offset, int64_t *bytes,
-                       Error *error) {
+                       uint32_t *checksum, Error *error) {
     StateType type;
     int rank;
     int64_t shape[STATE_MAX_RANK];
     size_t size;
     hid_t set = state_open_array(file, name, &type, &rank, shape, &size, error);
     if (set < 0) return false;
+    const bool has_checksum = state_stored_checksum(set, checksum);
     *offset = state_offset_of(set, size);
     *bytes = (int64_t)size;
     H5Dclose(set);
+    if (!has_checksum) return state_refuse_unreadable(file, name, error);
     return (*offset >= 0 && *bytes <= file->file_bytes - *offset) ||
            error_set(error, "%s: array '%s' lies outside of the file", file->path, name);
 }

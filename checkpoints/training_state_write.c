@@ -129,6 +129,7 @@ static bool open_hdf5(StateWriter *writer, Error *error) {
     // knows yet, and they fail on some network file systems.
     H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
     H5Pset_file_locking(access, false, true);
+    H5Pset_alignment(access, 1, STATE_ALIGNMENT);
     writer->file =
         H5Fcreate(output_temporary_path(writer->output), H5F_ACC_TRUNC, H5P_DEFAULT, access);
     H5Pclose(access);

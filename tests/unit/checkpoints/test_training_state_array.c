@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "autograd/crc32c.h"
 #include "checkpoints/training_state.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -74,10 +75,11 @@ static void an_array_is_found_at_its_place_in_the_file(void **state) {
     (void)state;
     Error error = {0};
     int64_t offset = 0, size = 0;
+    uint32_t checksum = 0;
     assert_true(write_in_pieces(in_folder("a.h5"), &error));
     StateFile *file = state_open(in_folder("a.h5"), &error);
     assert_non_null(file);
-    assert_true(state_array_place(file, "pairs", &offset, &size, &error));
+    assert_true(state_array_place(file, "pairs", &offset, &size, &checksum, &error));
     assert_int_equal(size, sizeof pairs);
     char *stored = malloc(sizeof pairs);
     FILE *as_bytes = fopen(in_folder("a.h5"), "rb");
@@ -85,9 +87,10 @@ static void an_array_is_found_at_its_place_in_the_file(void **state) {
     assert_int_equal(fseek(as_bytes, (long)offset, SEEK_SET), 0);
     assert_int_equal(fread(stored, 1, sizeof pairs, as_bytes), sizeof pairs);
     assert_memory_equal(stored, pairs, sizeof pairs);
+    assert_int_equal(checksum, crc32c(0, pairs, sizeof pairs));
     fclose(as_bytes);
     free(stored);
-    assert_false(state_array_place(file, "absent", &offset, &size, &error));
+    assert_false(state_array_place(file, "absent", &offset, &size, &checksum, &error));
     state_close(file);
 }
 
