@@ -273,32 +273,49 @@ static bool tokenize_chunk(const Tokenizer *tokenizer, const Prompt *prompt, siz
 }
 
 /// How many tokens stay so that the sequence with the image's tokens has at most `limit`.
-static int count_within(const TokenList *list, int image_position, int visual_tokens, int limit) {
+static int count_within(int count, int image_position, int visual_tokens, int limit) {
     const bool image_fits = image_position >= 0 && image_position + visual_tokens <= limit;
     const int most = image_fits ? limit + 1 - visual_tokens : limit;
-    const int count = list->count < most ? list->count : most;
+    if (count > most) count = most;
     return image_position >= 0 && !image_fits && count > image_position ? image_position : count;
 }
 
-static void fill_sequence(const Prompt *prompt, const ConversationFormat *format,
-                          const TokenList *list, int image_position, TokenSequence *sequence) {
-    const int count =
-        count_within(list, image_position, format->visual_tokens, format->model_max_length);
-    *sequence =
-        (TokenSequence){.count = count, .image_position = -1, .truncated = count < list->count};
+bool conversation_cut(const int32_t *ids, const uint8_t *supervised, int whole,
+                      const ConversationFormat *format, TokenSequence *sequence, Error *error) {
+    int image = -1;
+    for (int i = 0; i < whole && image < 0; i++)
+        if (ids[i] == IMAGE_TOKEN) image = i;
+    *sequence = (TokenSequence){.image_position = -1};
+    if (image >= 0 && format->model_max_length <= format->visual_tokens + 1)
+        return error_set(error, "model_max_length is %d, but an image alone takes %d tokens",
+                         format->model_max_length, format->visual_tokens);
+    const int count = count_within(whole, image, format->visual_tokens, format->model_max_length);
+    sequence->count = count;
+    sequence->truncated = count < whole;
     sequence->ids = checked_malloc((size_t)count * sizeof *sequence->ids);
     sequence->supervised = checked_malloc((size_t)count);
     for (int i = 0; i < count; i++) {
-        const bool is_text = i > 0 && i != image_position; // nothing predicts the first
-        sequence->ids[i] = list->ids[i];
-        sequence->supervised[i] = is_text && is_supervised(prompt, list->begin[i], list->end[i]);
-        sequence->supervised_count += sequence->supervised[i];
+        sequence->ids[i] = ids[i];
+        sequence->supervised[i] = supervised[i];
+        sequence->supervised_count += supervised[i];
     }
-    for (int i = count; i < list->count && sequence->supervised_count == 0; i++)
-        sequence->answer_is_cut_off =
-            sequence->answer_is_cut_off || is_supervised(prompt, list->begin[i], list->end[i]);
-    if (image_position >= 0 && image_position < count) sequence->image_position = image_position;
+    for (int i = count; i < whole && sequence->supervised_count == 0; i++)
+        sequence->answer_is_cut_off = sequence->answer_is_cut_off || supervised[i];
+    if (image < count) sequence->image_position = image;
     sequence->length = count + (sequence->image_position >= 0 ? format->visual_tokens - 1 : 0);
+    return true;
+}
+
+static bool cut(const Prompt *prompt, const ConversationFormat *format, const TokenList *list,
+                int image_position, TokenSequence *sequence, Error *error) {
+    uint8_t *supervised = checked_malloc((size_t)list->count + 1);
+    for (int i = 0; i < list->count; i++) {
+        const bool is_text = i > 0 && i != image_position; // nothing predicts the first
+        supervised[i] = is_text && is_supervised(prompt, list->begin[i], list->end[i]);
+    }
+    bool ok = conversation_cut(list->ids, supervised, list->count, format, sequence, error);
+    free(supervised);
+    return ok;
 }
 
 static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat *format,
@@ -306,9 +323,6 @@ static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat
     if (prompt->text.size > INT_MAX / 4)
         return error_set(error, "the conversation has %zu bytes, which is too long",
                          prompt->text.size);
-    if (prompt->image >= 0 && format->model_max_length <= format->visual_tokens + 1)
-        return error_set(error, "model_max_length is %d, but an image alone takes %d tokens",
-                         format->model_max_length, format->visual_tokens);
     TokenList list = {0};
     int image_position = -1;
     const bool adds_bos =
@@ -326,9 +340,19 @@ static bool tokenize_prompt(const Tokenizer *tokenizer, const ConversationFormat
         tokenized =
             tokenized && tokenize_chunk(tokenizer, prompt, image, prompt->text.size, &list, error);
     }
-    if (tokenized) fill_sequence(prompt, format, &list, image_position, sequence);
+    tokenized = tokenized && cut(prompt, format, &list, image_position, sequence, error);
     token_list_free(&list);
     return tokenized;
+}
+
+char *conversation_identity(const Tokenizer *tokenizer, const ConversationFormat *format) {
+    const char *system_message = format->system_message ? format->system_message
+                                 : format->kind == TEMPLATE_PLAIN
+                                     ? NULL
+                                     : chat_template(format->kind)->system_message;
+    return format_string("tokenizer %016llx, template %d, version 1, system message: %s",
+                         (unsigned long long)tokenizer_checksum(tokenizer), (int)format->kind,
+                         system_message ? system_message : "");
 }
 
 bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat *format,

@@ -84,6 +84,16 @@ bool conversation_tokenize(const Tokenizer *tokenizer, const ConversationFormat 
                            const Turn *turns, int count, bool has_image, TokenSequence *sequence,
                            Error *error);
 
+/// The same of tokens that are there already, before they were cut: ids [count], of which one at
+/// most is IMAGE_TOKEN, and supervised [count], as conversation_tokenize() makes them without a
+/// limit.
+bool conversation_cut(const int32_t *ids, const uint8_t *supervised, int count,
+                      const ConversationFormat *format, TokenSequence *sequence, Error *error);
+
+/// Everything that the uncut tokens of a conversation depend on, beside its turns: the same text
+/// means the same tokens. The caller frees it.
+char *conversation_identity(const Tokenizer *tokenizer, const ConversationFormat *format);
+
 /// A prompt for generation: the turns, the last of them human, up to where the answer begins,
 /// "ASSISTANT:" (plain: the image alone). Nothing is supervised. With an image and no `<image>` in
 /// the turns, it goes in front of the first. What does not fit is an error of the configuration:

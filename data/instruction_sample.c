@@ -1,5 +1,6 @@
 #include "data/instruction_sample.h"
 #include "data/json_values.h"
+#include "data/text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -215,8 +216,37 @@ void sample_free(Sample *sample) {
     *sample = (Sample){0};
 }
 
+int32_t sample_words(const Sample *sample) {
+    int64_t words = 1;
+    for (int i = 0; i < sample->turn_count; i++) words += word_count(sample->turns[i].text);
+    if (words > INT32_MAX) words = INT32_MAX;
+    return (int32_t)(sample->image_path ? words : -words);
+}
+
+bool sample_is_beyond_plain(const Sample *sample) {
+    return sample->turn_count - (sample->turns[0].role == ROLE_GPT) != 2 || sample->system_message;
+}
+
+static bool cut_packed(const Sample *sample, const ConversationFormat *format,
+                       TokenSequence *sequence, Error *error) {
+    uint8_t *supervised = checked_calloc((size_t)sample->num_tokens + 1, sizeof *supervised);
+    for (int i = 0; i < sample->num_spans; i++)
+        memset(supervised + sample->spans[i].begin, 1,
+               (size_t)(sample->spans[i].end - sample->spans[i].begin));
+    bool ok =
+        conversation_cut(sample->tokens, supervised, sample->num_tokens, format, sequence, error);
+    free(supervised);
+    return ok;
+}
+
 bool sample_tokenize(const Sample *sample, const Tokenizer *tokenizer,
                      const ConversationFormat *format, TokenSequence *sequence, Error *error) {
+    if (sample->tokens) {
+        char *wanted = conversation_identity(tokenizer, format);
+        const bool is_wanted = !strcmp(wanted, sample->tokens_of);
+        free(wanted);
+        if (is_wanted) return cut_packed(sample, format, sequence, error);
+    }
     ConversationFormat own = *format;
     if (sample->system_message) own.system_message = sample->system_message;
     own.image_in_place = sample->image_in_place;

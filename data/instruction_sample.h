@@ -22,6 +22,7 @@
 /// in parts, empty answers (which teach that there is nothing to say).
 #pragma once
 #include "data/conversation.h"
+#include "data/pack/pack.h"
 
 struct json_t;
 
@@ -36,6 +37,12 @@ typedef struct Sample {
     const char *system_message;
     /// `<image>` stays where it is written
     bool image_in_place;
+    /// of a pack (data/pack/pack.h), with what its tokens depend on; NULL: tokens are not there yet
+    const int32_t *tokens;
+    int num_tokens;
+    const PackSpan *spans;
+    int num_spans;
+    const char *tokens_of;
     /// owns the texts
     struct json_t *json;
 } Sample;
@@ -46,6 +53,13 @@ typedef struct Sample {
 bool sample_read(struct json_t *json, const char *image_folder, Sample *sample, Error *error);
 void sample_free(Sample *sample);
 
-/// conversation_tokenize() as the sample's form wants it.
+/// Words of all turns, and one; negative for text only: LLaVA's estimate of the length.
+int32_t sample_words(const Sample *sample);
+/// Whether the template `plain` has no place for it: more, or fewer, turns than a question and an
+/// answer (a leading turn of the model is passed over), or a system message.
+bool sample_is_beyond_plain(const Sample *sample);
+
+/// conversation_tokenize() as the sample's form wants it; the tokens of a pack are taken where they
+/// are of this tokenizer and format, and made anew otherwise.
 bool sample_tokenize(const Sample *sample, const Tokenizer *tokenizer,
                      const ConversationFormat *format, TokenSequence *sequence, Error *error);

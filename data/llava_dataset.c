@@ -1,7 +1,6 @@
 #include "data/llava_dataset.h"
 #include "autograd/fnv.h"
 #include "data/sample_file.h"
-#include "data/text.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 typedef struct Record {
+    /// in its file; of a pack the sample's index
     int64_t offset;
     uint64_t checksum;
     int32_t bytes;
@@ -21,8 +21,10 @@ typedef struct Record {
 
 _Static_assert(sizeof(Record) == DATASET_BYTES_PER_SAMPLE, "what the header promises");
 
+/// One of the two is there.
 typedef struct DataFile {
     SampleFile *file;
+    Pack *pack;
     char *path;
     char *image_folder;
     /// the number of its first sample among those of all files
@@ -50,9 +52,11 @@ typedef struct Opening {
 
 static const char *describe(const DataFile *file, const Record *record, const char *id,
                             char *buffer, size_t size) {
+    PackSample packed = {0};
+    if (file->pack) pack_describe(file->pack, record->offset, &packed);
     snprintf(buffer, size, "%s: sample %lld (id '%s', line %lld)", file->path,
              (long long)(record->position - file->first_position), quote(id).text,
-             (long long)sample_file_line(file->file, record->offset));
+             (long long)(file->pack ? packed.line : sample_file_line(file->file, record->offset)));
     return buffer;
 }
 
@@ -67,21 +71,18 @@ static void keep(Dataset *dataset, Record record) {
     dataset->records[dataset->count++] = record;
 }
 
-static bool is_beyond_plain(const Sample *sample) {
-    // A leading turn of the model is passed over.
-    return sample->turn_count - (sample->turns[0].role == ROLE_GPT) != 2 || sample->system_message;
+/// Where samples that `plain` has no place for begin, and how many have a picture.
+static void keep_record(Opening *opening, Record record, bool beyond_plain) {
+    Dataset *dataset = opening->dataset;
+    if (beyond_plain && dataset->first_beyond_plain < 0)
+        dataset->first_beyond_plain = dataset->count;
+    opening->file->part.with_image += record.words > 0;
+    keep(dataset, record);
 }
 
 static void keep_sample(Opening *opening, Record record, const Sample *sample) {
-    Dataset *dataset = opening->dataset;
-    int64_t words = 1;
-    for (int i = 0; i < sample->turn_count; i++) words += word_count(sample->turns[i].text);
-    if (words > INT32_MAX) words = INT32_MAX;
-    record.words = (int32_t)(sample->image_path ? words : -words);
-    if (is_beyond_plain(sample) && dataset->first_beyond_plain < 0)
-        dataset->first_beyond_plain = dataset->count;
-    opening->file->part.with_image += sample->image_path != NULL;
-    keep(dataset, record);
+    record.words = sample_words(sample);
+    keep_record(opening, record, sample_is_beyond_plain(sample));
 }
 
 /// Whether the image is there; an error unless those that are not are skipped.
@@ -129,6 +130,34 @@ static bool check_not_empty(const DataFile *file, Error *error) {
     return error_set(error, "%s: the data set has no samples", file->path);
 }
 
+static bool open_json(Opening *opening, Error *error) {
+    DataFile *file = opening->file;
+    file->file = sample_file_open(file->path, error);
+    return file->file && sample_file_scan(file->file, add_sample, opening, error);
+}
+
+/// What is in a pack was looked at when it was made.
+static bool open_pack(Opening *opening, Error *error) {
+    DataFile *file = opening->file;
+    file->pack = pack_open(file->path, error);
+    if (!file->pack) return false;
+    const int64_t count = pack_sample_count(file->pack);
+    for (int64_t i = 0; i < count; i++) {
+        PackSample sample;
+        pack_describe(file->pack, i, &sample);
+        const Record record = {.offset = i,
+                               .checksum = sample.checksum,
+                               .bytes = sample.text_bytes,
+                               .words = sample.words,
+                               .position = file->first_position + sample.number};
+        if (record.position >= INT32_MAX)
+            return error_set(error, "%s: too many samples", file->path);
+        keep_record(opening, record, sample.beyond_plain);
+    }
+    file->part.skipped = pack_number_count(file->pack) - count;
+    return true;
+}
+
 static bool open_file(Dataset *dataset, const DatasetFile *options, int64_t first_position,
                       Error *error) {
     DataFile *file = &dataset->files[dataset->file_count++];
@@ -137,9 +166,9 @@ static bool open_file(Dataset *dataset, const DatasetFile *options, int64_t firs
     file->first_position = first_position;
     file->part =
         (DatasetPart){.path = file->path, .weight = options->weight, .first = dataset->count};
-    file->file = sample_file_open(options->path, error);
     Opening opening = {dataset, file};
-    if (!file->file || !sample_file_scan(file->file, add_sample, &opening, error)) return false;
+    if (pack_is_at(options->path) ? !open_pack(&opening, error) : !open_json(&opening, error))
+        return false;
     file->part.count = dataset->count - file->part.first;
     return check_not_empty(file, error);
 }
@@ -174,6 +203,7 @@ void dataset_close(Dataset *dataset) {
     if (!dataset) return;
     for (int i = 0; i < dataset->file_count; i++) {
         sample_file_close(dataset->files[i].file);
+        pack_close(dataset->files[i].pack);
         free(dataset->files[i].path);
         free(dataset->files[i].image_folder);
     }
@@ -261,15 +291,33 @@ const char *dataset_describe(const Dataset *dataset, int64_t index, const char *
     return describe(file_of(dataset, index), record_at(dataset, index), id, buffer, size);
 }
 
+/// The sample's object out of the pack, and with it the tokens.
+static json_t *read_packed(const DataFile *file, const Record *record, PackSample *packed,
+                           Error *error) {
+    if (!pack_sample(file->pack, record->offset, packed, error)) return NULL;
+    json_t *json = sample_text_parse(packed->text, (size_t)packed->text_bytes, error);
+    if (!json) error_context(error, "%s: sample %lld", file->path, (long long)packed->number);
+    return json;
+}
+
 bool dataset_sample(const Dataset *dataset, int64_t index, Sample *sample, Error *error) {
     const Record *record = record_at(dataset, index);
     const DataFile *file = file_of(dataset, index);
     const SamplePlace place = {record->offset, record->bytes, record->checksum};
+    PackSample packed = {0};
     *sample = (Sample){0};
-    json_t *json =
-        sample_file_read(file->file, &place, record->position - file->first_position, error);
+    json_t *json = file->pack ? read_packed(file, record, &packed, error)
+                              : sample_file_read(file->file, &place,
+                                                 record->position - file->first_position, error);
     if (!json) return false;
-    if (sample_read(json, file->image_folder, sample, error)) return true;
+    if (sample_read(json, file->image_folder, sample, error)) {
+        sample->tokens = packed.tokens;
+        sample->num_tokens = packed.num_tokens;
+        sample->spans = packed.spans;
+        sample->num_spans = packed.num_spans;
+        sample->tokens_of = file->pack ? pack_tokens_of(file->pack) : NULL;
+        return true;
+    }
     char where[1024];
     error_context(error, "%s", describe(file, record, sample->id, where, sizeof where));
     sample_free(sample);

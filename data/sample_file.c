@@ -162,6 +162,13 @@ bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context
     return valid;
 }
 
+json_t *sample_text_parse(const char *text, size_t bytes, Error *error) {
+    json_error_t json_error;
+    json_t *json = json_loadb(text, bytes, SAMPLE_FLAGS, &json_error);
+    if (!json) error_set(error, "not valid JSON: %s", json_error.text);
+    return json;
+}
+
 json_t *sample_file_read(const SampleFile *file, const SamplePlace *place, int64_t number,
                          Error *error) {
     json_error_t json_error;

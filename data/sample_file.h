@@ -7,6 +7,7 @@
 #pragma once
 #include "autograd/error.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct json_t;
@@ -41,5 +42,7 @@ bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context
 /// has the reference. `number` is for the message.
 struct json_t *sample_file_read(const SampleFile *file, const SamplePlace *place, int64_t number,
                                 Error *error);
+/// The object of a text that is one; NULL if it is none. The caller has the reference.
+struct json_t *sample_text_parse(const char *text, size_t bytes, Error *error);
 /// The line, from 1, of a byte: counted from the file's beginning, for messages.
 int64_t sample_file_line(const SampleFile *file, int64_t offset);

@@ -66,6 +66,8 @@ const char *pack_path(const Pack *pack);
 const char *pack_source(const Pack *pack);
 const char *pack_tokens_of(const Pack *pack);
 int64_t pack_sample_count(const Pack *pack);
+/// Samples of the file that was packed, those left out among them.
+int64_t pack_number_count(const Pack *pack);
 int64_t pack_image_count(const Pack *pack);
 /// What sample `index` is; its text and tokens are the pack's. False if they are damaged.
 bool pack_sample(const Pack *pack, int64_t index, PackSample *sample, Error *error);
@@ -79,6 +81,8 @@ bool pack_image(const Pack *pack, const char *name, PackImage *image, Error *err
 
 /// How much a pack will hold, known before it is written.
 typedef struct PackTotals {
+    /// samples of the file that is packed, those that are left out among them
+    int64_t numbers;
     int64_t samples, text_bytes, tokens, spans;
     int64_t images, name_bytes, image_bytes;
 } PackTotals;

@@ -20,7 +20,7 @@ typedef struct Part {
 struct Pack {
     MappedFile file;
     char *source, *tokens_of;
-    int64_t samples, images;
+    int64_t numbers, samples, images;
     Part sample_rows, texts, tokens, spans, image_rows, names, image_bytes;
 };
 
@@ -70,7 +70,8 @@ static bool find_parts(Pack *pack, const StateFile *state, Error *error) {
     if (version != PACK_VERSION)
         return error_set(error, "%s: a pack of version %lld; this program reads version %d",
                          pack->file.path, (long long)version, PACK_VERSION);
-    return state_read_attribute_string(state, "source", &pack->source, error) &&
+    return state_read_attribute_int(state, "numbers", &pack->numbers, error) &&
+           state_read_attribute_string(state, "source", &pack->source, error) &&
            state_read_attribute_string(state, "tokens_of", &pack->tokens_of, error) &&
            find(pack, state, "samples", STATE_INT64, PACK_COLUMNS, &pack->sample_rows,
                 &pack->samples, error) &&
@@ -109,7 +110,7 @@ static bool check_rows(const Pack *pack, Error *error) {
         return damaged(pack, "its index, of samples", pack->samples, error);
     for (int64_t i = 0; i < pack->samples; i++) {
         const int64_t *row = row_of(pack, i);
-        if (row[PACK_NUMBER] < 0 || row[PACK_NUMBER] > INT32_MAX || row[PACK_WORDS] == 0 ||
+        if (row[PACK_NUMBER] < 0 || row[PACK_NUMBER] >= pack->numbers || row[PACK_WORDS] == 0 ||
             row[PACK_WORDS] < -INT32_MAX || row[PACK_WORDS] > INT32_MAX ||
             row[PACK_TEXT_BYTES] > INT32_MAX || row[PACK_NUM_TOKENS] > INT32_MAX ||
             !lies_in(&pack->texts, row[PACK_TEXT], row[PACK_TEXT_BYTES], 1) ||
@@ -153,6 +154,7 @@ const char *pack_path(const Pack *pack) { return pack->file.path; }
 const char *pack_source(const Pack *pack) { return pack->source; }
 const char *pack_tokens_of(const Pack *pack) { return pack->tokens_of; }
 int64_t pack_sample_count(const Pack *pack) { return pack->samples; }
+int64_t pack_number_count(const Pack *pack) { return pack->numbers; }
 int64_t pack_image_count(const Pack *pack) { return pack->images; }
 
 // ---- samples

@@ -63,6 +63,7 @@ PackWriter *pack_create(const char *path, const PackTotals *totals, const char *
     writer->file = state_create(path, error);
     if (writer->file &&
         state_write_attribute_int(writer->file, "pack_version", PACK_VERSION, error) &&
+        state_write_attribute_int(writer->file, "numbers", totals->numbers, error) &&
         state_write_attribute_string(writer->file, "source", source, error) &&
         state_write_attribute_string(writer->file, "tokens_of", tokens_of, error) &&
         begin_arrays(writer, totals, error))

@@ -14,6 +14,9 @@ Tokenizer *tokenizer_open(const char *path, Error *error);
 void tokenizer_close(Tokenizer *tokenizer);
 /// The file that tokenizer_open() reads; the caller frees it.
 char *tokenizer_file(const char *path);
+/// Of the tokenizer's file and of what it makes of tokens: another number means that another text
+/// may become other tokens.
+uint64_t tokenizer_checksum(const Tokenizer *tokenizer);
 /// One more than the highest id.
 int tokenizer_vocabulary_size(const Tokenizer *tokenizer);
 /// The token that begins a sequence; -1 for a tokenizer without one (Qwen2).

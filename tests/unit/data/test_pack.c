@@ -59,7 +59,7 @@ static PackImage image_number(int i) {
 }
 
 static bool write_pack(const char *path, Error *error) {
-    PackTotals totals = {0};
+    PackTotals totals = {.numbers = 2 * SAMPLES};
     for (int i = 0; i < SAMPLES; i++) {
         const PackSample sample = sample_number(i);
         pack_count_sample(&totals, &sample);
@@ -85,8 +85,8 @@ static bool write_pack(const char *path, Error *error) {
 
 /// Whether all of it is as it was written; an error where something is damaged.
 static bool is_as_written(const Pack *pack, Error *error) {
-    bool ok = pack_sample_count(pack) == SAMPLES && pack_image_count(pack) == IMAGES &&
-              !strcmp(pack_source(pack), "{\"source\": 1}") &&
+    bool ok = pack_sample_count(pack) == SAMPLES && pack_number_count(pack) == 2 * SAMPLES &&
+              pack_image_count(pack) == IMAGES && !strcmp(pack_source(pack), "{\"source\": 1}") &&
               !strcmp(pack_tokens_of(pack), "{\"tokens\": 2}");
     if (!ok) return error_set(error, "the pack differs");
     for (int i = 0; i < SAMPLES; i++) {
