@@ -1,6 +1,7 @@
 // difflmm plan: what a job will be, and whether it can run, before it runs.
 #include "train/command.h"
 #include "train/plan/plan.h"
+#include "train/saved/trained_weights.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,9 @@ static const Argument ARGUMENTS[] = {
     SETTINGS_ARGUMENT(PlanArguments),
     {"--processes", "N", "a job of N processes", ARGUMENT_INTEGER, INTO(PlanArguments, processes),
      .minimum = 1, .maximum = MOST_PROCESSES},
-    {"--time", NULL, "runs 3 real steps first, on one process, and predicts the duration",
+    {"--time", NULL,
+     "runs 3 real steps first, or asks eval.batch_size items, on one process, and predicts the "
+     "duration",
      ARGUMENT_FLAG, INTO(PlanArguments, is_timed)},
     {"--json", NULL, "one JSON object instead of the report", ARGUMENT_FLAG,
      INTO(PlanArguments, json)},
@@ -30,19 +33,23 @@ static const CommandLine LINE = {
     "Says what 'difflmm train CONFIG' would be: parameters trained and frozen, files found or "
     "missing, samples, steps and tokens, memory of a process by kind, disk for checkpoints; "
     "whether it fits this machine; and where eval.annotations is there, how much disk the answers "
-    "of 'difflmm eval CONFIG' take at most. Only configurations, headers and text are read, no "
-    "weights, and "
-    "nothing is written.\n"
+    "of 'difflmm eval CONFIG' take at most. A configuration without data.train, data.image_folder "
+    "and training.output_dir but with eval.annotations is one of 'difflmm eval CONFIG': items, "
+    "files, memory of asking, disk. Only configurations, headers and text are read, no weights, "
+    "and nothing is written.\n"
     "\n"
     "Exit codes: 0 the job can run, 2 it cannot; every reason is listed with its key.\n",
     ARGUMENTS,
     "  difflmm plan configs/tiny_stage1.yaml --time\n"
     "  difflmm plan configs/difflmm-7b-finetune.yaml training.shard_optimizer=true --processes "
-    "8\n"};
+    "8\n"
+    "  difflmm plan configs/tiny_eval.yaml --time\n"};
 
-static int print_plan(const Config *config, const PlanArguments *arguments) {
+static int print_plan(Config *config, const PlanArguments *arguments) {
     const PlanOptions options = {.processes = arguments->processes,
                                  .timed_steps = arguments->is_timed ? TIMED_STEPS : 0};
+    Error error; // the plan says it, with the file
+    if (plan_is_of_evaluation(config)) trained_weights_settle(config, &error);
     Plan *plan = plan_make(config, &options);
     if (arguments->json) {
         char *text = plan_to_json(plan);

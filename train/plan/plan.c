@@ -29,39 +29,60 @@ void plan_add_file(Plan *plan, const char *key, const char *path, bool found, ch
     if (!found) plan_refuse(plan, key, "%s", detail ? detail : "not found");
 }
 
+bool plan_is_of_evaluation(const Config *config) {
+    return config->eval.annotations && !config->data.train && !config->data.image_folder &&
+           !config->training.output_dir;
+}
+
 /// Every key without which nothing can be planned or run; config_require() would stop at the first.
 static void require_keys(Plan *plan) {
     const Config *config = plan->config;
+    bool diffusion = config->model.architecture == ADAPTERS_DIFFLMM, trains = !plan->evaluates,
+         runs = trains || !config->eval.answers;
     const struct {
         const char *key, *value;
+        bool needed;
     } keys[] = {
-        {"data.train", config->data.train},
-        {"data.image_folder", config->data.image_folder},
-        {"training.output_dir", config->training.output_dir},
-        {"model.sd", config->model.architecture == ADAPTERS_DIFFLMM ? config->model.sd : ""},
-        {"model.vision_tower", config->model.vision_tower},
-        {"model.llm", config->model.llm},
+        {"data.train", config->data.train, trains},
+        {"data.image_folder", config->data.image_folder, trains},
+        {"training.output_dir", config->training.output_dir, trains},
+        {"model.sd", config->model.sd, runs && diffusion},
+        {"model.vision_tower", config->model.vision_tower, runs},
+        {"model.llm", config->model.llm, runs},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (!keys[i].value) plan_refuse(plan, keys[i].key, "is missing");
+        if (keys[i].needed && !keys[i].value) plan_refuse(plan, keys[i].key, "is missing");
+}
+
+static void plan_training(Plan *plan, PlanModel *model) {
+    PlanBatches batches = {0};
+    plan_data(plan, model, &batches);
+    plan_resume(plan, model);
+    plan_memory(plan, model, &batches);
+    plan_disk(plan, model);
+    plan_answers(plan, model);
+    plan_batches_free(&batches);
 }
 
 Plan *plan_make(const Config *config, const PlanOptions *options) {
     Plan *plan = checked_calloc(1, sizeof *plan);
     plan->config = config;
     plan->options = *options;
+    plan->evaluates = plan_is_of_evaluation(config);
     require_keys(plan);
     PlanModel model = {0};
-    PlanBatches batches = {0};
     plan_model_open(plan, &model);
-    plan_data(plan, &model, &batches);
-    plan_resume(plan, &model);
-    plan_memory(plan, &model, &batches);
-    plan_disk(plan, &model);
-    plan_evaluation(plan, &model);
-    plan_batches_free(&batches);
+    if (plan->evaluates)
+        plan_evaluation(plan, &model);
+    else
+        plan_training(plan, &model);
     plan_model_close(&model);
-    if (options->timed_steps > 0 && plan->problem_count == 0) plan_time(plan);
+    if (options->timed_steps > 0 && plan->problem_count == 0) {
+        if (plan->evaluates)
+            plan_asking_time(plan);
+        else
+            plan_time(plan);
+    }
     return plan;
 }
 

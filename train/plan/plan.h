@@ -1,5 +1,7 @@
 /// What a training run will be, before anything is run: parameters, data, steps, memory, disk,
-/// time; and every reason why it cannot be.
+/// time; and every reason why it cannot be. Where a configuration names nothing to be trained with
+/// (data.train, data.image_folder, training.output_dir) but eval.annotations, the same of the
+/// evaluation.
 ///
 /// Networks are known from their configurations and the headers of their safetensors: no weights
 /// are read. Memory is what the model's own code asks for when a step of it runs on a device that
@@ -14,7 +16,8 @@
 typedef struct PlanOptions {
     /// of the whole job
     int64_t processes;
-    /// steps that are really run, after one to warm up, to tell the time; 0: none
+    /// steps that are really run, after one to warm up, to tell the time; 0: none. Of an evaluation
+    /// eval.batch_size items are asked.
     int timed_steps;
 } PlanOptions;
 
@@ -69,7 +72,13 @@ typedef struct PlanSchedule {
     int64_t first_step;
 } PlanSchedule;
 
-typedef enum PlanPhase { PHASE_FEATURES, PHASE_TRAINING, PHASE_EVALUATION, PHASE_COUNT } PlanPhase;
+typedef enum PlanPhase {
+    PHASE_FEATURES,
+    PHASE_TRAINING,
+    PHASE_EVALUATION,
+    PHASE_ASKING,
+    PHASE_COUNT
+} PlanPhase;
 
 /// Of one process, in bytes.
 typedef struct PlanMemory {
@@ -92,6 +101,8 @@ typedef struct PlanMemory {
     int64_t kept;
     /// of the machine's memory
     int64_t feature_cache, loader, snapshot, data_index, program;
+    /// of an evaluation: answers that are being written, with their attention
+    int64_t answers;
     /// of the machine's memory in all: with the device's if that is the processor
     int64_t host;
     /// processes that share this machine's memory
@@ -115,6 +126,8 @@ typedef struct PlanEvaluation {
     bool known;
     const char *task;
     int64_t items;
+    /// that a process puts to the model at a time; 0: stored answers are judged
+    int at_once;
     /// of all answers, at most
     int64_t tokens;
     /// maps that are kept of a token; 0: none
@@ -123,6 +136,10 @@ typedef struct PlanEvaluation {
     int64_t answer_bytes;
     /// where eval.output_dir is; -1: not known
     int64_t free;
+    /// asked to tell the time; 0: none
+    int timed_items;
+    /// of one process, without judging; and of all items on all processes
+    double seconds_per_item, seconds;
 } PlanEvaluation;
 
 typedef struct PlanTime {
@@ -140,6 +157,8 @@ typedef struct Plan {
     /// not owned
     const Config *config;
     PlanOptions options;
+    /// it is the plan of an evaluation, not of a training
+    bool evaluates;
     PlanPart *parts;
     int part_count;
     PlanFile *files;
@@ -157,6 +176,8 @@ typedef struct Plan {
     PlanTime time;
 } Plan;
 
+/// Whether the plan is one of an evaluation.
+bool plan_is_of_evaluation(const Config *config);
 /// Works everything out that can be; what cannot be is a problem. The caller frees it with
 /// plan_free(). The configuration must outlive the plan.
 Plan *plan_make(const Config *config, const PlanOptions *options);

@@ -2,20 +2,11 @@
 #include "train/plan/plan_parts.h"
 
 #include "autograd/tape.h"
-#include "ops/kernels.h"
-#include "train/log/progress.h"
-#include "train/plan/plan_device.h"
 #include "train/trainer/gradient_buckets.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/// what the driver and the product library keep for themselves, about
-static const int64_t GPU_CONTEXT_BYTES = 600 << 20;
-/// the program, its libraries and their own memory, about
-static const int64_t PROGRAM_BYTES = 64 << 20;
 /// images that train/trainer/feature_cache.c computes at a time
 enum { FEATURE_BATCH = 32 };
 
@@ -99,8 +90,7 @@ static void run_evaluation(const Plan *plan, const DiffLMM *model, const PlanBat
     scope_end();
 }
 
-/// Whether this is the highest peak so far.
-static bool note_peak(PlanMemory *memory, PlanPhase phase, Device *device) {
+bool plan_note_peak(PlanMemory *memory, PlanPhase phase, const Device *device) {
     if (device->bytes_peak > memory->peak_of[phase]) memory->peak_of[phase] = device->bytes_peak;
     if (device->bytes_peak <= memory->peak) return false;
     memory->phase = phase;
@@ -152,17 +142,18 @@ static void run_phases(Plan *plan, const DiffLMM *model, const PlanBatches *batc
     }
     if (plan->config->data.cache_features && batches->cached_images) {
         run_features(model, batches->cached_images);
-        note_peak(memory, PHASE_FEATURES, device);
+        plan_note_peak(memory, PHASE_FEATURES, device);
     }
     for (int i = 0; i < count; i++) {
         device_reset_peak(device);
         run_training(plan, model, &training[i]);
-        if (note_peak(memory, PHASE_TRAINING, device)) count_batch(&training[i], memory);
+        if (plan_note_peak(memory, PHASE_TRAINING, device)) count_batch(&training[i], memory);
     }
     if (batches->evaluation.count) {
         device_reset_peak(device);
         run_evaluation(plan, model, &batches->evaluation);
-        if (note_peak(memory, PHASE_EVALUATION, device)) count_batch(&batches->evaluation, memory);
+        if (plan_note_peak(memory, PHASE_EVALUATION, device))
+            count_batch(&batches->evaluation, memory);
     }
     plan_batch_free(&assumed);
 }
@@ -193,99 +184,26 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
         memory->snapshot = 3 * parameters_count_elements(parameters) * (int64_t)sizeof(float);
     memory->data_index =
         DATASET_BYTES_PER_SAMPLE * (plan->data.samples + plan->data.held_out_samples);
-    memory->program = PROGRAM_BYTES;
-    memory->host = memory->program + memory->feature_cache + memory->loader + memory->snapshot +
-                   memory->data_index;
-    if (!memory->cuda) memory->host += memory->peak + memory->kept + memory->prepared;
-}
-
-// ---- the machine
-
-/// A number in a file, or -1.
-static int64_t read_number(const char *path, const char *format) {
-    FILE *file = fopen(path, "r");
-    char line[256];
-    long long value = -1;
-    while (file && fgets(line, sizeof line, file) && sscanf(line, format, &value) != 1) {}
-    if (file) fclose(file);
-    return value;
-}
-
-/// What this process could still get: of the machine, and of the container that it may be in.
-static int64_t available_memory(void) {
-    int64_t kibibytes = read_number("/proc/meminfo", "MemAvailable: %lld kB");
-    int64_t available = kibibytes > 0 ? kibibytes << 10 : 0;
-    int64_t limit = read_number("/sys/fs/cgroup/memory.max", "%lld"),
-            used = read_number("/sys/fs/cgroup/memory.current", "%lld");
-    if (limit > 0 && used >= 0 && limit - used < available) available = limit - used;
-    return available;
-}
-
-/// The memory of the first GPU, asked of the driver without making use of the GPU; 0 if there is
-/// none.
-static int64_t gpu_memory(void) {
-    void *driver = dlopen("libcuda.so.1", RTLD_NOW);
-    if (!driver) return 0;
-    int (*initialize)(unsigned) = NULL, (*get)(int *, int) = NULL, (*total)(size_t *, int) = NULL;
-    *(void **)&initialize = dlsym(driver, "cuInit");
-    *(void **)&get = dlsym(driver, "cuDeviceGet");
-    *(void **)&total = dlsym(driver, "cuDeviceTotalMem_v2");
-    int gpu;
-    size_t bytes = 0;
-    bool ok = initialize && get && total && !initialize(0) && !get(&gpu, 0) && !total(&bytes, gpu);
-    dlclose(driver);
-    return ok ? (int64_t)bytes : 0;
 }
 
 static const char *const ADVICE =
     "a smaller training.per_device_train_batch_size with as much more "
     "training.gradient_accumulation_steps, model.recompute: all or model.dtype: bfloat16 help";
 
-static void check_fit(Plan *plan) {
-    PlanMemory *memory = &plan->memory;
-    char *needed = format_bytes(memory->peak + GPU_CONTEXT_BYTES),
-         *there = format_bytes(memory->gpu);
-    if (memory->cuda && memory->gpu && memory->peak + GPU_CONTEXT_BYTES > memory->gpu)
-        plan_refuse(plan, "training.per_device_train_batch_size",
-                    "a process needs %s of GPU memory, and a GPU has %s; %s", needed, there,
-                    ADVICE);
-    free(needed);
-    free(there);
-    needed = format_bytes(memory->host * memory->processes_here);
-    there = format_bytes(memory->machine);
-    if (memory->machine && memory->host * memory->processes_here > memory->machine)
-        plan_refuse(plan,
-                    memory->feature_cache > memory->host / 2
-                        ? "data.cache_features"
-                        : "training.per_device_train_batch_size",
-                    "%lld process%s on this machine need%s %s of its memory, and %s are available; "
-                    "%s",
-                    (long long)memory->processes_here, memory->processes_here == 1 ? "" : "es",
-                    memory->processes_here == 1 ? "s" : "", needed, there, ADVICE);
-    free(needed);
-    free(there);
-}
-
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches) {
     PlanMemory *memory = &plan->memory;
-    memory->cuda = plan_wants_cuda(plan->config);
-    memory->machine = available_memory();
-    memory->gpu = gpu_memory();
-    memory->processes_here = plan->options.processes;
-    if (memory->cuda && ops_cuda_count() > 0 && memory->processes_here > ops_cuda_count())
-        memory->processes_here = ops_cuda_count();
+    plan_machine(plan);
     if (!model->model) return;
     ProcessGroup *alone = process_group_alone();
     GradientBuckets *buckets =
         gradient_buckets_new(&model->parameters, alone, GRADIENT_BUCKET_BYTES, false);
     Optimizer optimizer = new_optimizer(plan, &model->parameters);
     run_phases(plan, model->model, batches);
-    memory->prepared = model->device->bytes_prepared;
-    memory->kept = plan_device_held_peak(model->device) - memory->peak;
-    if (memory->cuda) memory->kept = 0; // given back when memory is short
-    memory->known = true;
     count_host(plan, model->model, &model->parameters, batches);
-    check_fit(plan);
+    plan_sum_memory(plan, model->device);
+    static const char *const BATCH = "training.per_device_train_batch_size";
+    bool cached = memory->feature_cache > memory->host / 2;
+    plan_check_fit(plan, BATCH, cached ? "data.cache_features" : BATCH, ADVICE);
     optimizer_free(&optimizer);
     gradient_buckets_free(buckets);
     process_group_close(alone);

@@ -4,6 +4,7 @@
 #include "train/trainer/model_setup.h"
 
 #include "data/llava_dataset.h"
+#include "eval/tasks/tasks.h"
 
 /// Appends a problem with this key. `message` is copied.
 void plan_refuse(Plan *plan, const char *key, const char *format, ...)
@@ -54,12 +55,32 @@ typedef struct PlanBatches {
 void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches);
 void plan_batches_free(PlanBatches *batches);
 
+/// Of a training.
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches);
+/// Notes the device's peak as one of this phase. Whether it is the highest so far.
+bool plan_note_peak(PlanMemory *memory, PlanPhase phase, const Device *device);
+/// What the machine has for the job's processes.
+void plan_machine(Plan *plan);
+/// Puts what is needed on the device and beside it together.
+void plan_sum_memory(Plan *plan, Device *device);
+/// Refuses what the machine does not have; keys: what to change for less of the device's memory,
+/// and of the machine's.
+void plan_check_fit(Plan *plan, const char *device_key, const char *host_key, const char *advice);
 /// Checkpoints that would be gone on from. After plan_data(), which knows the data.
 void plan_resume(Plan *plan, PlanModel *model);
 void plan_disk(Plan *plan, const PlanModel *model);
-void plan_evaluation(Plan *plan, const PlanModel *model);
+/// What an evaluation's answers take on the disk. Nothing where its files are not there.
+void plan_answers(Plan *plan, const PlanModel *model);
+/// The same and the memory of asking; what is missing is a problem.
+void plan_evaluation(Plan *plan, PlanModel *model);
+/// As train/trainer/answer_setup.h wants the model.
+ModelSetup plan_model_setup(const Plan *plan, const PlanModel *model);
+/// Asks as many questions at once as the evaluation does, each the longest.
+void plan_asking_memory(Plan *plan, ModelSetup *setup, const Task *task, const void *data);
 void plan_time(Plan *plan);
+void plan_asking_time(Plan *plan);
+
+extern const char *const PLAN_KIND_NAMES[MEMORY_KINDS], *const PLAN_PHASE_NAMES[PHASE_COUNT];
 
 /// Bytes free in the file system where the folder is or will be; -1: not known.
 int64_t plan_free_bytes(const char *folder);

@@ -1,25 +1,13 @@
-// The plan for people and for programs.
+// The plan for people.
 #include "autograd/text/utf8.h"
-#include "train/plan/plan.h"
+#include "train/plan/plan_parts.h"
 
-#include "train/log/json_text.h"
 #include "train/log/progress.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const char *const KIND_NAMES[MEMORY_KINDS] = {[MEMORY_WEIGHTS] = "weights",
-                                                     [MEMORY_GRADIENTS] = "gradients",
-                                                     [MEMORY_OPTIMIZER] = "optimizer",
-                                                     [MEMORY_ACTIVATIONS] = "activations",
-                                                     [MEMORY_WORKSPACE] = "workspace"};
-static const char *const PHASE_NAMES[PHASE_COUNT] = {"filling the feature cache", "training",
-                                                     "evaluation"};
-
-// ---- for people
 
 /// "1,234,567" in a buffer that the next eight calls leave alone.
 static const char *grouped(int64_t n) {
@@ -61,7 +49,9 @@ static void print_parts(const Plan *plan, FILE *out) {
             const PlanPart *part = &plan->parts[i];
             if (part->trained != (bool)trained) continue;
             sums[trained] += part->parameters;
-            if (trained)
+            if (trained && plan->evaluates)
+                row(out, part->name, "%15s  trained before", grouped(part->parameters));
+            else if (trained)
                 row(out, part->name, "%15s  learning rate %g, weight decay %g",
                     grouped(part->parameters), part->learning_rate, part->weight_decay);
             else
@@ -119,6 +109,7 @@ static void print_data(const Plan *plan, FILE *out) {
 static void print_schedule(const Plan *plan, FILE *out) {
     const PlanSchedule *schedule = &plan->schedule;
     const TrainingSection *training = &plan->config->training;
+    if (plan->evaluates) return;
     fprintf(out, "\nsteps\n");
     row(out, "global batch", "%15s  %lld samples x %lld accumulated x %lld process%s",
         grouped(schedule->global_batch), (long long)training->per_device_train_batch_size,
@@ -136,19 +127,22 @@ static void print_memory(const Plan *plan, FILE *out) {
     if (!memory->known) return;
     fprintf(out, "\nmemory of a process%s\n", memory->cuda ? ", on the GPU" : "");
     for (int kind = 0; kind < MEMORY_KINDS; kind++)
-        byte_row(out, KIND_NAMES[kind], memory->by_kind[kind], "");
+        byte_row(out, PLAN_KIND_NAMES[kind], memory->by_kind[kind], "");
     char *remark = format_string(
-        "in %s%s%s", PHASE_NAMES[memory->phase],
+        "in %s%s%s", PLAN_PHASE_NAMES[memory->phase],
         memory->assumed_longest ? ", if every sequence has model_max_length tokens" : "",
         memory->phase == PHASE_FEATURES ? ", 32 images at a time" : "");
     byte_row(out, "together, at the peak", memory->peak, remark);
     free(remark);
-    if (memory->phase != PHASE_FEATURES)
+    if (memory->phase == PHASE_ASKING)
+        row(out, "questions at once", "%15s  each answered with the most tokens",
+            grouped(plan->evaluation.at_once));
+    else if (memory->phase != PHASE_FEATURES)
         row(out, "largest micro-batch", "%12s  tokens, %s images", grouped(memory->batch_tokens),
             grouped(memory->batch_images));
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         if (memory->peak_of[phase] && phase != (int)memory->phase) {
-            char *name = format_string("peak in %s", PHASE_NAMES[phase]);
+            char *name = format_string("peak in %s", PLAN_PHASE_NAMES[phase]);
             byte_row(out, name, memory->peak_of[phase], "");
             free(name);
         }
@@ -161,7 +155,10 @@ static void print_memory(const Plan *plan, FILE *out) {
     }
     if (memory->feature_cache) byte_row(out, "feature cache", memory->feature_cache, "");
     if (memory->loader) byte_row(out, "images read ahead", memory->loader, "");
-    byte_row(out, "checkpoint being written", memory->snapshot, "on rank 0");
+    if (plan->evaluates)
+        byte_row(out, "answers under way", memory->answers, "with their attention");
+    else
+        byte_row(out, "checkpoint being written", memory->snapshot, "on rank 0");
     byte_row(out, "the program itself", memory->program, "about");
     byte_row(out, "together", memory->host, "");
     remark = format_string("for %lld process%s", (long long)memory->processes_here,
@@ -187,12 +184,20 @@ static void print_evaluation(const Plan *plan, FILE *out) {
             packing = 2 * evaluation->answer_bytes;
     fprintf(out, "\nevaluation, task %s\n", evaluation->task);
     row(out, "items", "%15s", grouped(evaluation->items));
+    if (!evaluation->tokens) return; // they are judged only
     row(out, "tokens of answers", "%15s  at most, each with %s map%s of attention",
         grouped(evaluation->tokens), grouped(maps), maps == 1 ? "" : "s");
     byte_row(out, "answers on the disk", evaluation->answer_bytes, "at most");
     byte_row(out, "while they are packed", packing,
              evaluation->free >= 0 && packing > evaluation->free ? "MORE THAN IS FREE" : "");
     if (evaluation->free >= 0) byte_row(out, "free", evaluation->free, "");
+    if (!evaluation->timed_items) return;
+    row(out, "an item", "%12.3f s  of %d that were asked, on one process",
+        evaluation->seconds_per_item, evaluation->timed_items);
+    char *text = format_duration(evaluation->seconds);
+    row(out, "asking all of them", "%12s  without judging%s", text,
+        plan->options.processes > 1 ? ", if it scales perfectly over the processes" : "");
+    free(text);
 }
 
 static void print_time(const Plan *plan, FILE *out) {
@@ -222,187 +227,9 @@ void plan_print(const Plan *plan, FILE *out) {
     print_evaluation(plan, out);
     print_time(plan, out);
     if (!plan->problem_count) {
-        fprintf(out, "\nThe job can run.\n");
+        fprintf(out, "\nThe %s can run.\n", plan->evaluates ? "evaluation" : "job");
         return;
     }
-    fprintf(out, "\nThe job cannot run:\n");
+    fprintf(out, "\nThe %s cannot run:\n", plan->evaluates ? "evaluation" : "job");
     for (int i = 0; i < plan->problem_count; i++) fprintf(out, "  %s\n", plan->problems[i].message);
-}
-
-// ---- for programs
-
-static void put(json_t *object, const char *key, int64_t value) {
-    json_object_set_new(object, key, json_integer(value));
-}
-
-static void put_real(json_t *object, const char *key, double value) {
-    json_object_set_new(object, key, json_real(value));
-}
-
-static void put_bool(json_t *object, const char *key, bool value) {
-    json_object_set_new(object, key, json_boolean(value));
-}
-
-static void put_text(json_t *object, const char *key, const char *value) {
-    json_object_set_new(object, key, json_text(value));
-}
-
-static json_t *parts_to_json(const Plan *plan) {
-    json_t *list = json_array();
-    for (int i = 0; i < plan->part_count; i++) {
-        const PlanPart *part = &plan->parts[i];
-        json_t *item = json_object();
-        put_text(item, "name", part->name);
-        put_bool(item, "trained", part->trained);
-        put(item, "parameters", part->parameters);
-        if (part->trained) {
-            put_real(item, "learning_rate", part->learning_rate);
-            put_real(item, "weight_decay", part->weight_decay);
-        }
-        json_array_append_new(list, item);
-    }
-    return list;
-}
-
-static json_t *files_to_json(const Plan *plan) {
-    json_t *list = json_array();
-    for (int i = 0; i < plan->file_count; i++) {
-        json_t *item = json_object();
-        put_text(item, "key", plan->files[i].key);
-        put_text(item, "path", plan->files[i].path);
-        put_bool(item, "found", plan->files[i].found);
-        put_text(item, "detail", plan->files[i].detail);
-        json_array_append_new(list, item);
-    }
-    return list;
-}
-
-static json_t *changes_to_json(const Plan *plan) {
-    json_t *list = json_array();
-    for (const char *line = plan->changes; line && *line;) {
-        size_t length = strcspn(line, "\n");
-        char *change = format_string("%.*s", (int)length, line);
-        json_array_append_new(list, json_text(change));
-        free(change);
-        line += length + (line[length] == '\n');
-    }
-    return list;
-}
-
-static json_t *problems_to_json(const Plan *plan) {
-    json_t *list = json_array();
-    for (int i = 0; i < plan->problem_count; i++) {
-        json_t *item = json_object();
-        put_text(item, "key", plan->problems[i].key);
-        put_text(item, "message", plan->problems[i].message);
-        json_array_append_new(list, item);
-    }
-    return list;
-}
-
-static json_t *data_to_json(const PlanData *data) {
-    json_t *item = json_object();
-    put(item, "samples", data->samples);
-    put(item, "with_image", data->with_image);
-    put(item, "missing_images", data->missing_images);
-    put(item, "held_out_samples", data->held_out_samples);
-    if (!data->lengths_known) return item;
-    put_bool(item, "every_sample_measured", data->every_sample_measured);
-    put(item, "cut", data->cut);
-    put(item, "unsupervised", data->unsupervised);
-    put(item, "answers_cut_off", data->answers_cut_off);
-    put_real(item, "mean_length", data->mean_length);
-    put(item, "longest", data->longest);
-    put(item, "tokens", (int64_t)data->tokens);
-    put(item, "supervised_tokens", (int64_t)data->supervised);
-    return item;
-}
-
-static json_t *schedule_to_json(const Plan *plan) {
-    json_t *item = json_object();
-    put(item, "processes", plan->options.processes);
-    put(item, "global_batch", plan->schedule.global_batch);
-    put(item, "steps_per_epoch", plan->schedule.steps_per_epoch);
-    put(item, "total_steps", plan->schedule.total_steps);
-    put(item, "warmup_steps", plan->schedule.warmup_steps);
-    put(item, "first_step", plan->schedule.first_step);
-    return item;
-}
-
-static json_t *memory_to_json(const PlanMemory *memory) {
-    json_t *item = json_object(), *kinds = json_object();
-    put_text(item, "device", memory->cuda ? "cuda" : "cpu");
-    for (int kind = 0; kind < MEMORY_KINDS; kind++)
-        put(kinds, KIND_NAMES[kind], memory->by_kind[kind]);
-    json_object_set_new(item, "by_kind", kinds);
-    put(item, "peak", memory->peak);
-    put_text(item, "phase", PHASE_NAMES[memory->phase]);
-    put(item, "peak_features", memory->peak_of[PHASE_FEATURES]);
-    put(item, "peak_training", memory->peak_of[PHASE_TRAINING]);
-    put(item, "peak_evaluation", memory->peak_of[PHASE_EVALUATION]);
-    put(item, "batch_tokens", memory->batch_tokens);
-    put(item, "batch_images", memory->batch_images);
-    put_bool(item, "assumed_longest", memory->assumed_longest);
-    put(item, "prepared", memory->prepared);
-    put(item, "kept", memory->kept);
-    put(item, "feature_cache", memory->feature_cache);
-    put(item, "loader", memory->loader);
-    put(item, "snapshot", memory->snapshot);
-    put(item, "program", memory->program);
-    put(item, "host", memory->host);
-    put(item, "processes_here", memory->processes_here);
-    put(item, "machine_available", memory->machine);
-    put(item, "gpu", memory->gpu);
-    return item;
-}
-
-static json_t *disk_to_json(const PlanDisk *disk) {
-    json_t *item = json_object();
-    put(item, "checkpoint", disk->checkpoint_bytes);
-    put(item, "written", disk->written);
-    put(item, "kept", disk->kept);
-    put(item, "needed", disk->needed);
-    put(item, "free", disk->free);
-    return item;
-}
-
-static json_t *evaluation_to_json(const PlanEvaluation *evaluation) {
-    json_t *item = json_object();
-    put_text(item, "task", evaluation->task);
-    put(item, "items", evaluation->items);
-    put(item, "tokens", evaluation->tokens);
-    put(item, "layers", evaluation->layers);
-    put(item, "heads", evaluation->heads);
-    put(item, "answers", evaluation->answer_bytes);
-    put(item, "free", evaluation->free);
-    return item;
-}
-
-static json_t *time_to_json(const PlanTime *time) {
-    json_t *item = json_object();
-    put(item, "steps", time->steps);
-    put_real(item, "seconds_per_step", time->seconds_per_step);
-    put_real(item, "tokens_per_second", time->tokens_per_second);
-    put_real(item, "features_seconds", time->features_seconds);
-    put_real(item, "seconds", time->seconds);
-    return item;
-}
-
-char *plan_to_json(const Plan *plan) {
-    json_t *whole = json_object();
-    put_bool(whole, "can_run", plan->problem_count == 0);
-    json_object_set_new(whole, "problems", problems_to_json(plan));
-    json_object_set_new(whole, "parameters", parts_to_json(plan));
-    json_object_set_new(whole, "files", files_to_json(plan));
-    json_object_set_new(whole, "changes", changes_to_json(plan));
-    if (plan->data.known) json_object_set_new(whole, "data", data_to_json(&plan->data));
-    json_object_set_new(whole, "schedule", schedule_to_json(plan));
-    if (plan->memory.known) json_object_set_new(whole, "memory", memory_to_json(&plan->memory));
-    if (plan->disk.known) json_object_set_new(whole, "disk", disk_to_json(&plan->disk));
-    if (plan->evaluation.known)
-        json_object_set_new(whole, "evaluation", evaluation_to_json(&plan->evaluation));
-    if (plan->time.known) json_object_set_new(whole, "time", time_to_json(&plan->time));
-    char *text = json_dumps(whole, JSON_INDENT(2));
-    json_decref(whole);
-    return text;
 }
