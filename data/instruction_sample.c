@@ -79,6 +79,7 @@ static bool read_image(const json_t *json, const char *image_folder, Sample *sam
                          "\"image\" and \"images\" both name a picture; expected one of them");
     sample->image_in_place = images != NULL;
     const char *name = image ? image : images;
+    sample->image_name = name;
     if (name)
         sample->image_path =
             name[0] == '/' ? checked_strdup(name) : format_string("%s/%s", image_folder, name);

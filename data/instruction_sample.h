@@ -31,6 +31,10 @@ typedef struct Sample {
     char *id;
     /// of the file; NULL for text only
     char *image_path;
+    /// as the sample names it; the sample's
+    const char *image_name;
+    /// of a pack that has pictures; bytes NULL: the file is to be read
+    PackImage packed_image;
     Turn *turns;
     int turn_count;
     /// in place of the template's; NULL: none of its own

@@ -310,7 +310,13 @@ bool dataset_sample(const Dataset *dataset, int64_t index, Sample *sample, Error
                               : sample_file_read(file->file, &place,
                                                  record->position - file->first_position, error);
     if (!json) return false;
-    if (sample_read(json, file->image_folder, sample, error)) {
+    bool ok = sample_read(json, file->image_folder, sample, error);
+    if (ok && file->pack && sample->image_name && pack_image_count(file->pack)) {
+        Error why = {0};
+        ok = pack_image(file->pack, sample->image_name, &sample->packed_image, &why) ||
+             !why.message[0] || error_set(error, "%s", why.message);
+    }
+    if (ok) {
         sample->tokens = packed.tokens;
         sample->num_tokens = packed.num_tokens;
         sample->spans = packed.spans;

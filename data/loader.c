@@ -3,6 +3,7 @@
 // it into slot number % prefetch, which is free because its last number was consumed. So the order
 // is that of the numbers, whatever the threads' speeds.
 #include "data/loader.h"
+#include "data/sample_image.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -51,17 +52,12 @@ static int64_t floats_per_image(const LoaderOptions *options) {
 }
 
 /// Reads a sample's image into the batch's next place.
-static bool load_image(const LoaderOptions *options, const char *path, MicroBatch *batch,
+static bool load_image(const LoaderOptions *options, const Sample *sample, MicroBatch *batch,
                        LoadedSample *loaded, Error *error) {
-    Image image, square;
-    if (!image_read(path, &image, error)) return false;
-    bool done = image_preprocess(&image, options->image_aspect, options->image_normalization,
-                                 options->image_size, &square, &loaded->geometry, error);
-    image_free(&image);
-    if (!done) return error_context(error, "%s", path);
+    const ImageView view = {options->image_aspect, options->image_normalization,
+                            options->image_size};
     float *place = batch->images + batch->image_count * floats_per_image(options);
-    image_to_float(&square, options->image_normalization, place);
-    image_free(&square);
+    if (!sample_image_to_float(sample, &view, place, &loaded->geometry, error)) return false;
     loaded->image = place;
     batch->image_count++;
     return true;
@@ -79,7 +75,7 @@ static bool load_sample(const LoaderOptions *options, int64_t index, MicroBatch 
     bool done =
         sample_tokenize(&sample, options->tokenizer, &options->format, &loaded.tokens, error);
     if (done && loaded.tokens.image_position >= 0 && !options->without_images) {
-        keep = load_image(options, sample.image_path, batch, &loaded, error);
+        keep = load_image(options, &sample, batch, &loaded, error);
         done = keep || options->damaged_image == MISSING_IMAGE_SKIP;
     }
     if (!done || !keep)

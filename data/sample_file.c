@@ -169,19 +169,30 @@ json_t *sample_text_parse(const char *text, size_t bytes, Error *error) {
     return json;
 }
 
+static bool refuse_changed(const SampleFile *file, int64_t number, Error *error) {
+    char what[64];
+    snprintf(what, sizeof what, "sample %lld is no longer what it was", (long long)number);
+    return text_file_changed(file->text, what, error);
+}
+
+char *sample_file_text(const SampleFile *file, const SamplePlace *place, int64_t number,
+                       Error *error) {
+    const size_t bytes = (size_t)place->bytes;
+    char *text = checked_malloc(bytes + 1);
+    if (text_file_read(file->text, place->offset, bytes, text, error) &&
+        (fnv1a_words(text, bytes) == place->checksum || refuse_changed(file, number, error)))
+        return text;
+    free(text);
+    return NULL;
+}
+
 json_t *sample_file_read(const SampleFile *file, const SamplePlace *place, int64_t number,
                          Error *error) {
+    char *text = sample_file_text(file, place, number, error);
+    if (!text) return NULL;
     json_error_t json_error;
-    const size_t bytes = (size_t)place->bytes;
-    json_t *json = NULL;
-    char *text = checked_malloc(bytes);
-    if (text_file_read(file->text, place->offset, bytes, text, error)) {
-        if (fnv1a_words(text, bytes) == place->checksum)
-            json = json_loadb(text, bytes, SAMPLE_FLAGS, &json_error);
-        char what[64];
-        snprintf(what, sizeof what, "sample %lld is no longer what it was", (long long)number);
-        if (!json) text_file_changed(file->text, what, error);
-    }
+    json_t *json = json_loadb(text, (size_t)place->bytes, SAMPLE_FLAGS, &json_error);
+    if (!json) refuse_changed(file, number, error);
     free(text);
     return json;
 }

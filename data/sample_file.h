@@ -38,6 +38,10 @@ typedef bool SampleFunction(void *context, const SamplePlace *place, int64_t num
 /// too long, and if stopping was requested.
 bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context, Error *error);
 
+/// The object's text as it was when the file was gone through, `bytes` long; NULL if the file was
+/// changed. `number` is for the message. The caller frees it.
+char *sample_file_text(const SampleFile *file, const SamplePlace *place, int64_t number,
+                       Error *error);
 /// The object as it was when the file was gone through; NULL if the file was changed. The caller
 /// has the reference. `number` is for the message.
 struct json_t *sample_file_read(const SampleFile *file, const SamplePlace *place, int64_t number,

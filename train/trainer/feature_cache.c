@@ -7,6 +7,7 @@
 
 #include "autograd/stop_request.h"
 #include "autograd/text/utf8.h"
+#include "data/sample_image.h"
 #include "train/group/going_on.h"
 
 #include <search.h>
@@ -102,20 +103,6 @@ static int images_in(const FeatureCache *cache, int32_t block) {
     return left < BLOCK ? left : BLOCK;
 }
 
-static bool read_square(const FeatureCacheOptions *options, const char *path, float *out,
-                        Error *error) {
-    Image image, square;
-    ImageGeometry geometry;
-    if (!image_read(path, &image, error)) return false;
-    bool ok = image_preprocess(&image, options->image_aspect, options->image_normalization,
-                               options->model->options.image_size, &square, &geometry, error);
-    image_free(&image);
-    if (!ok) return error_context(error, "%s", path);
-    image_to_float(&square, options->image_normalization, out);
-    image_free(&square);
-    return true;
-}
-
 /// Reads an image, or notes that it cannot be read. False if that, or something else, ends the run.
 static bool take_image(FeatureCache *cache, const FeatureCacheOptions *options, int32_t image,
                        float *out, Damage *damage, Error *error) {
@@ -125,7 +112,9 @@ static bool take_image(FeatureCache *cache, const FeatureCacheOptions *options, 
     if (!dataset_sample(options->dataset, index, &sample, error)) return false;
     char where[1024];
     dataset_describe(options->dataset, index, sample.id, where, sizeof where);
-    bool readable = read_square(options, sample.image_path, out, error);
+    const ImageView view = {options->image_aspect, options->image_normalization,
+                            options->model->options.image_size};
+    bool readable = sample_image_to_float(&sample, &view, out, NULL, error);
     sample_free(&sample);
     if (readable) {
         cache->blocks[image / BLOCK].readable |= 1u << image % BLOCK;

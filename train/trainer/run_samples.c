@@ -2,6 +2,7 @@
 
 #include "autograd/stop_request.h"
 #include "data/coco_annotations.h"
+#include "data/sample_image.h"
 #include "eval/pages/overlay.h"
 #include "train/evaluation/evaluation_setup.h"
 #include "train/trainer/answer_setup.h"
@@ -43,10 +44,10 @@ static void log_picture(const Samples *samples, const char *tag, const Image *pi
     phrases_free(&phrases);
 }
 
-static bool log_sample(Samples *samples, const char *path, Error *error) {
+static bool log_sample(Samples *samples, const Sample *sample, Error *error) {
     Image picture;
     Answer reply = {0};
-    if (!image_read(path, &picture, error)) return false;
+    if (!sample_image_read(sample, &picture, error)) return false;
     Question question = {.image = &picture,
                          .text = evaluation_prompt(samples->config),
                          .index = (uint64_t)samples->logged,
@@ -81,7 +82,7 @@ static bool log_samples(Samples *samples, const Dataset *held_out, Error *error)
         ok = stop_requested() ? stop_request_error(error)
                               : dataset_sample(held_out, i, &sample, error);
         if (!ok) break;
-        ok = log_sample(samples, sample.image_path, error);
+        ok = log_sample(samples, &sample, error);
         sample_free(&sample);
         process_group_progress(samples->group);
     }
