@@ -30,7 +30,7 @@ static const struct {
     BEGINS("a JPEG image", 0, "\xff\xd8\xff"),
     BEGINS("a PNG image", 0, "\x89PNG\r\n\x1a\n"),
     BEGINS("a GIF image", 0, "GIF8"),
-    BEGINS("a WebP image", 8, "WEBP"),
+    BEGINS("a WebP image", 8, "WEBPVP8"),
     BEGINS("an AVIF image", 4, "ftypavif"),
     BEGINS("a HEIC image", 4, "ftyphei"),
     BEGINS("a HEIC image", 4, "ftypmif1"),
@@ -38,7 +38,7 @@ static const struct {
     BEGINS("a JPEG XL image", 4, "JXL \r\n\x87\n"),
     BEGINS("a TIFF image", 0, "II*\0"),
     BEGINS("a TIFF image", 0, "MM\0*"),
-    BEGINS("a BMP image", 6, "\0\0\0\0"), // behind "BM" and the size; see below
+    BEGINS("a TIFF image", 0, "II+\0"),
     BEGINS("an MP4 video", 4, "ftyp"),
     BEGINS("a PDF document", 0, "%PDF-"),
     BEGINS("a gzip archive", 0, "\x1f\x8b"),
@@ -50,6 +50,13 @@ static const struct {
     BEGINS("an SVG image", 0, "<svg"),
 #undef BEGINS
 };
+
+/// A header of one of the known sizes follows the file's own of 14 bytes.
+static bool is_bitmap(const unsigned char *bytes, size_t size) {
+    static const unsigned char headers[] = {12, 40, 52, 56, 64, 108, 124};
+    return size >= 18 && !memcmp(bytes, "BM", 2) && memchr(headers, bytes[14], sizeof headers) &&
+           !memcmp(bytes + 15, "\0\0", 3);
+}
 
 /// Without a byte-order mark, of text that begins with two characters of ASCII.
 static bool is_utf_16(const unsigned char *bytes, size_t size) {
@@ -70,9 +77,9 @@ const char *file_content(const void *bytes, size_t size) {
         if (size < beginnings[i].skipped + beginnings[i].length ||
             memcmp(text + beginnings[i].skipped, beginnings[i].bytes, beginnings[i].length))
             continue;
-        if (!strcmp(beginnings[i].content, "a BMP image") && memcmp(text, "BM", 2)) continue;
         return beginnings[i].content;
     }
+    if (is_bitmap(bytes, size)) return "a BMP image";
     if (is_utf_16(bytes, size)) return UTF_16;
     while (space < size && strchr(" \t\r\n", text[space]) && text[space]) space++;
     if (begins_with_word(text + space, size - space, "<!doctype html") ||

@@ -45,17 +45,47 @@ bool image_check_size(uint64_t width, uint64_t height, const char *name, Error *
     return true;
 }
 
+static int multiply_255(int a, int b) {
+    const int product = a * b + 128;
+    return ((product >> 8) + product) >> 8;
+}
+
+void image_cmyk_to_rgb(int cyan, int magenta, int yellow, int black, uint8_t *rgb) {
+    const int inks[] = {cyan, magenta, yellow}, light = 255 - black;
+    for (int c = 0; c < 3; c++) rgb[c] = (uint8_t)(light - multiply_255(inks[c], light));
+}
+
+uint8_t image_grey_16(unsigned value, bool *is_told, const char *name) {
+    if (value <= 255) return (uint8_t)value;
+    if (!*is_told)
+        image_warn("%s: a grey image of 16 bits: values above 255 become white, as Pillow shows "
+                   "them; scale them to 8 bits if that is not wanted",
+                   name);
+    *is_told = true;
+    return 255;
+}
+
+/// What is read, by what file_content() calls it.
+static const struct {
+    const char *content;
+    ImageDecoder *decode;
+} formats[] = {{"a JPEG image", jpeg_decode}, {"a PNG image", png_decode},
+               {"a GIF image", gif_decode},   {"a WebP image", webp_decode},
+               {"a BMP image", bmp_decode},   {"a TIFF image", tiff_decode}};
+
+static int format_of(const char *content) {
+    for (int i = 0; content && i < (int)(sizeof formats / sizeof *formats); i++)
+        if (!strcmp(formats[i].content, content)) return i;
+    return -1;
+}
+
 bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error) {
-    static const uint8_t jpeg_start[] = {0xff, 0xd8, 0xff};
-    static const uint8_t png_start[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     *image = (Image){0};
-    if (size >= sizeof jpeg_start && memcmp(bytes, jpeg_start, sizeof jpeg_start) == 0)
-        return jpeg_decode(bytes, size, name, image, error);
-    if (size >= sizeof png_start && memcmp(bytes, png_start, sizeof png_start) == 0)
-        return png_decode(bytes, size, name, image, error);
-    if (!file_is_fetched(name, bytes, size, error)) return false;
     const char *content = size == 0 ? "an empty file" : file_content(bytes, size);
-    return error_set(error, "%s: neither a JPEG nor a PNG image, which are read%s%s", name,
+    const int format = format_of(content);
+    if (format >= 0) return formats[format].decode(bytes, size, name, image, error);
+    if (!file_is_fetched(name, bytes, size, error)) return false;
+    return error_set(error, "%s: not an image that is read (" IMAGE_FORMATS ")%s%s", name,
                      content ? ", but " : "", content ? content : "");
 }
 

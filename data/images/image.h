@@ -1,11 +1,11 @@
 /// Pictures as 8-bit RGB, and the files they come from.
 ///
-/// Reading gives what Pillow's Image.open(path).convert("RGB") gives: grey and palettes expanded,
-/// alpha dropped, CMYK converted by its formula. As there, the orientation that a camera notes in
-/// EXIF is not applied: pixels come as they are stored. A PNG whose damage lies behind its last
-/// pixel (no end, a wrong checksum) is read, with a warning. Two differences: 16-bit grey keeps its
-/// high byte (Pillow clips values above 255 to white), and a JPEG whose data end early is an error
-/// wherever they end.
+/// Files are told apart by content, whatever their name: JPEG, PNG, GIF, WebP, BMP, TIFF. Reading
+/// gives what Pillow's Image.open(path).convert("RGB") gives: the first frame or page, grey and
+/// palettes expanded, alpha dropped, CMYK converted by its formula, grey of 16 bits clipped at 255
+/// (with a warning). As there, the orientation that a camera notes is not applied, except TIFF's. A
+/// PNG whose damage lies behind its last pixel (no end, a wrong checksum) is read, with a warning.
+/// Other damage is an error: data that end early, also where Pillow would fill the rest.
 #pragma once
 #include "autograd/error.h"
 
@@ -32,7 +32,10 @@ void image_free(Image *image);
 typedef void ImageWarning(const char *message);
 void image_on_warning(ImageWarning *warning);
 
-/// Reads a JPEG or PNG file, told apart by content. The caller frees the image.
+/// The formats that are read, for messages.
+#define IMAGE_FORMATS "JPEG, PNG, GIF, WebP, BMP, TIFF"
+
+/// Reads a file. The caller frees the image.
 bool image_read(const char *path, Image *image, Error *error);
 /// The same from memory; `name` is for messages.
 bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error);

@@ -48,18 +48,10 @@ static void catch_failures(Failure *failure, j_common_ptr codec) {
     failure->base.emit_message = on_message;
 }
 
-static uint8_t multiply_255(int a, int b) {
-    int product = a * b + 128;
-    return (uint8_t)(((product >> 8) + product) >> 8);
-}
-
 /// Files with four components store inverted inks, as Adobe began to.
-static void cmyk_row_to_rgb(const uint8_t *cmyk, uint8_t *rgb, int width) {
-    for (int x = 0; x < width; x++) {
-        int light = cmyk[4 * x + 3];
-        for (int c = 0; c < 3; c++)
-            rgb[3 * x + c] = (uint8_t)(light - multiply_255(255 - cmyk[4 * x + c], light));
-    }
+static void inverted_row_to_rgb(const uint8_t *light, uint8_t *rgb, int width) {
+    for (int x = 0; x < width; x++, light += 4, rgb += 3)
+        image_cmyk_to_rgb(255 - light[0], 255 - light[1], 255 - light[2], 255 - light[3], rgb);
 }
 
 static void decode_rows(struct jpeg_decompress_struct *codec, Image *image) {
@@ -71,7 +63,7 @@ static void decode_rows(struct jpeg_decompress_struct *codec, Image *image) {
         uint8_t *target = image->pixels + (size_t)codec->output_scanline * codec->output_width * 3;
         if (cmyk) {
             jpeg_read_scanlines(codec, row, 1);
-            cmyk_row_to_rgb(row[0], target, image->width);
+            inverted_row_to_rgb(row[0], target, image->width);
         } else {
             jpeg_read_scanlines(codec, &target, 1);
         }

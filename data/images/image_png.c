@@ -13,6 +13,7 @@ typedef struct Reading {
     size_t left;
     png_bytep *rows;
     int passes;
+    bool is_grey_16;
     Image *image;
     const char *name;
     Error *error;
@@ -38,9 +39,10 @@ static void read_bytes(png_structp png, png_bytep target, size_t count) {
     reading->left -= count;
 }
 
-/// Asks libpng for 8-bit RGB without alpha, whatever is stored.
-static void ask_for_rgb(png_structp png, png_infop info) {
+/// Asks libpng for 8-bit RGB without alpha, whatever is stored; grey of 16 bits stays what it is.
+static void ask_for_rgb(png_structp png, png_infop info, bool is_grey_16) {
     int colour = png_get_color_type(png, info);
+    if (is_grey_16) return;
     if (colour == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
     if (!(colour & PNG_COLOR_MASK_COLOR)) {
         if (png_get_bit_depth(png, info) < 8) png_set_expand_gray_1_2_4_to_8(png);
@@ -48,7 +50,19 @@ static void ask_for_rgb(png_structp png, png_infop info) {
     }
     if (png_get_bit_depth(png, info) == 16) png_set_strip_16(png);
     png_set_strip_alpha(png);
-    png_read_update_info(png, info);
+}
+
+/// Rows of 16 bits a pixel, the high byte first, become RGB in their place.
+static void expand_grey_16(const Reading *reading) {
+    const Image *image = reading->image;
+    bool is_told = false;
+    for (int y = 0; y < image->height; y++) {
+        uint8_t *row = reading->rows[y];
+        for (size_t x = (size_t)image->width; x-- > 0;) {
+            const unsigned value = (unsigned)row[2 * x] << 8 | row[2 * x + 1];
+            memset(row + 3 * x, image_grey_16(value, &is_told, reading->name), 3);
+        }
+    }
 }
 
 /// Whether the last row of the last pass has its pixels: libpng counts a row when it has put it
@@ -78,8 +92,12 @@ static bool decode(Reading *reading, png_structp png, png_infop info) {
     uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
     if (!image_check_size(width, height, reading->name, reading->error)) return false;
     reading->passes = png_set_interlace_handling(png);
-    ask_for_rgb(png, info);
-    if (png_get_rowbytes(png, info) != (size_t)width * 3) png_error(png, "an unknown pixel layout");
+    reading->is_grey_16 =
+        png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16;
+    ask_for_rgb(png, info, reading->is_grey_16);
+    png_read_update_info(png, info);
+    if (png_get_rowbytes(png, info) != (size_t)width * (reading->is_grey_16 ? 2 : 3))
+        png_error(png, "an unknown pixel layout");
     *reading->image = image_new((int)width, (int)height);
     reading->rows = checked_malloc(height * sizeof *reading->rows);
     for (uint32_t y = 0; y < height; y++)
@@ -95,6 +113,7 @@ bool png_decode(const uint8_t *bytes, size_t size, const char *name, Image *imag
         png_create_read_struct(PNG_LIBPNG_VER_STRING, reading.message, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     bool decoded = info && decode(&reading, png, info);
+    if (decoded && reading.is_grey_16) expand_grey_16(&reading);
     if (!info) error_set(error, "%s: libpng could not be started", name);
     png_destroy_read_struct(&png, &info, NULL);
     free(reading.rows);

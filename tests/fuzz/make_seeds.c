@@ -66,15 +66,16 @@ static bool widen_vocabulary(const char *from, const char *to, const int32_t *no
     return ok;
 }
 
-/// decode/<name>/file of the recorded images become files.
-static bool write_pictures(const char *recorded, const char *folder, Error *error) {
+/// The recorded images whose name has the form (one conversion of at most 63 characters, then
+/// `end`) become files of that name.
+static bool write_pictures(const char *recorded, const char *form, const char *end,
+                           const char *folder, Error *error) {
     SafetensorsFile *file = safetensors_open(recorded, error);
     bool ok = file != NULL;
     for (int64_t i = 0; ok && i < safetensors_count(file); i++) {
         const StoredTensor *entry = safetensors_entry(file, i);
         char name[64];
-        if (sscanf(entry->name, "decode/%63[^/]/file", name) != 1 || !strstr(entry->name, "/file"))
-            continue;
+        if (sscanf(entry->name, form, name) != 1 || !strstr(entry->name, end)) continue;
         char *path = format_string("%s/%s", folder, name);
         ByteBuffer bytes = bytes_copy(entry->data, (size_t)entry->numel);
         ok = bytes_write(&bytes, path) || error_set(error, "%s cannot be written", path);
@@ -110,13 +111,16 @@ int main(int argc, char **argv) {
     char *llm = format_string("%s/tests/parity/data/difflmm/llm/model.safetensors", argv[1]),
          *wide = format_string("%s/llm/model.safetensors", argv[2]),
          *images = format_string("%s/tests/parity/data/images.safetensors", argv[1]),
+         *formats = format_string("%s/tests/parity/data/image_formats.safetensors", argv[1]),
          *pictures = format_string("%s/pictures", argv[2]),
          *noise = format_string("%s/noise.safetensors", argv[2]);
     bool ok = widen_vocabulary(llm, wide, nouns, &error) &&
-              write_pictures(images, pictures, &error) && write_noise(noise, &error);
+              write_pictures(images, "decode/%63[^/]/file", "/file", pictures, &error) &&
+              write_pictures(formats, "%63s", "", pictures, &error) && write_noise(noise, &error);
     free(llm);
     free(wide);
     free(images);
+    free(formats);
     free(pictures);
     free(noise);
     return ok ? 0 : fail(&error);

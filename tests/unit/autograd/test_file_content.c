@@ -32,7 +32,7 @@ static void formats_are_known_by_their_first_bytes(void **state) {
     (void)state;
     assert_string_equal(file_content("GIF89a...", 9), "a GIF image");
     assert_string_equal(file_content("RIFF\0\0\0\0WEBPVP8 ", 16), "a WebP image");
-    assert_string_equal(file_content("BMabcd\0\0\0\0", 10), "a BMP image");
+    assert_string_equal(file_content("BMabcdefghijkl\x28\0\0\0", 18), "a BMP image");
     assert_string_equal(file_content("\n <!DOCTYPE HTML>", 17), "an HTML page");
     assert_string_equal(file_content("\xff\xfe{\0", 4), "text in UTF-16");
     assert_string_equal(file_content("\xff\xfe\0\0", 4), "text in UTF-32");

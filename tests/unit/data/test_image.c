@@ -113,6 +113,7 @@ static int warnings;
 
 static void count_warning(const char *message) {
     assert_non_null(strstr(message, "decode/"));
+    if (strstr(message, "a grey image of 16 bits")) return;
     assert_non_null(strstr(message, "damaged behind its last pixel"));
     warnings++;
 }
@@ -351,7 +352,7 @@ static void what_is_not_a_picture_is_an_error_that_names_the_file(void **state) 
     fputs("this is not an image", file);
     fclose(file);
     assert_false(image_read(in_folder("text.jpg"), &image, &error));
-    assert_non_null(strstr(error.message, "text.jpg: neither a JPEG nor a PNG"));
+    assert_non_null(strstr(error.message, "text.jpg: not an image that is read (JPEG, PNG"));
     assert_false(image_read(in_folder("absent.png"), &image, &error));
     assert_non_null(strstr(error.message, "absent.png"));
     assert_false(image_read(temporary_folder, &image, &error));
