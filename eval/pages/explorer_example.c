@@ -13,14 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PICTURE_BYTES = 27000 };
+/// of the picture; the second where the first leaves too little
+static const size_t PICTURE_BYTES[] = {27000, 13000};
 
 // ---- the picture
 
 /// From the first to the last, the first that fits.
 static const struct {
     int side, quality;
-} PICTURES[] = {{512, 90}, {512, 80}, {448, 75}, {416, 68}, {384, 60}, {320, 55}, {256, 45}};
+} PICTURES[] = {{512, 90}, {512, 80}, {448, 75}, {416, 68},
+                {384, 60}, {320, 55}, {256, 45}, {224, 35}};
 enum { NUM_PICTURES = sizeof PICTURES / sizeof *PICTURES };
 
 static Image fit(const Image *picture, int side) {
@@ -51,15 +53,16 @@ static char *encode_picture(const Image *shown, int quality, Error *error) {
     return url;
 }
 
-/// The picture's URL, and in *shown its size.
-static char *picture_url(const Image *picture, int *width, int *height, Error *error) {
+/// The picture's URL, and the size in which it is shown.
+static char *picture_url(const Image *picture, size_t most_bytes, int *width, int *height,
+                         Error *error) {
     for (int i = 0;; i++) {
         Image shown = fit(picture, PICTURES[i].side);
         char *url = encode_picture(&shown, PICTURES[i].quality, error);
         *width = shown.width;
         *height = shown.height;
         image_free(&shown);
-        if (!url || i == NUM_PICTURES - 1 || strlen(url) <= PICTURE_BYTES) return url;
+        if (!url || i == NUM_PICTURES - 1 || strlen(url) <= most_bytes) return url;
         free(url);
     }
 }
@@ -164,9 +167,16 @@ static json_t *answer_of(const ExplorerAnswer *answer, size_t budget, int height
     }
 }
 
-json_t *explorer_example(const ExplorerExample *example, Error *error) {
-    int width, height, left = 0;
-    char *url = picture_url(example->picture, &width, &height, error);
+static int answers_from(const ExplorerExample *example, int side) {
+    int count = 0;
+    for (; side < EXPLORER_SIDES; side++) count += example->answers[side].answer != NULL;
+    return count;
+}
+
+/// With a picture of so many bytes.
+static json_t *example_with(const ExplorerExample *example, size_t picture_bytes, Error *error) {
+    int width, height;
+    char *url = picture_url(example->picture, picture_bytes, &width, &height, error);
     if (!url) return NULL;
     json_t *answers = json_array(),
            *about = json_pack("{s:o, s:o, s:I, s:[i, i], s:s, s:O}", "id",
@@ -175,18 +185,22 @@ json_t *explorer_example(const ExplorerExample *example, Error *error) {
                               (json_int_t)example->number, "size", example->picture->width,
                               example->picture->height, "picture", url, "answers", answers);
     free(url);
-    for (int s = 0; s < EXPLORER_SIDES; s++) left += example->answers[s].answer != NULL;
     bool ok = true;
     for (int s = 0; ok && s < EXPLORER_SIDES; s++) {
-        size_t used = size_of(about), share = 0;
-        if (used < EXPLORER_EXAMPLE_BYTES && left)
-            share = (EXPLORER_EXAMPLE_BYTES - used) / (size_t)left;
+        size_t used = size_of(about), share = 0, left = (size_t)answers_from(example, s);
+        if (used < EXPLORER_EXAMPLE_BYTES && left) share = (EXPLORER_EXAMPLE_BYTES - used) / left;
         json_t *answer = answer_of(&example->answers[s], share, height, width, error);
-        left -= example->answers[s].answer != NULL;
         ok = answer && !json_array_append_new(answers, answer);
     }
     json_decref(answers);
     if (ok) return about;
     json_decref(about);
     return NULL;
+}
+
+json_t *explorer_example(const ExplorerExample *example, Error *error) {
+    json_t *about = example_with(example, PICTURE_BYTES[0], error);
+    if (!about || size_of(about) <= EXPLORER_EXAMPLE_BYTES) return about;
+    json_decref(about);
+    return example_with(example, PICTURE_BYTES[1], error);
 }

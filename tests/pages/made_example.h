@@ -82,7 +82,7 @@ static inline void made_map(const Answer *answer, float *map, const double *peak
     }
 }
 
-/// The tokens of phrase i from `first` on look at one place, near which the truth is.
+/// The tokens of phrase i from `first` on look at one place, where the truth mostly is.
 static inline void made_phrase(MadeExample *made, int i, int begin, int first, uint32_t *state) {
     Answer *answer = &made->answer;
     int cells = answer->grid.rows * answer->grid.columns, height = answer->image_height,
@@ -97,8 +97,11 @@ static inline void made_phrase(MadeExample *made, int i, int begin, int first, u
                          ((size_t)(first + t) * (size_t)answer->layers + (size_t)l) * (size_t)cells,
                      peak, state);
     }
-    made->truths[i] = made_disc(height, width, (peak[0] + 0.5) * height / answer->grid.rows,
-                                (peak[1] + 0.5) * width / answer->grid.columns, height / 9.0);
+    // one in three lies elsewhere
+    double away = made_random(state) < 0.33 ? 0.4 : 0, row = peak[0] / answer->grid.rows + away,
+           column = (peak[1] + 0.5) / answer->grid.columns;
+    made->truths[i] =
+        made_disc(height, width, (row > 1 ? row - 1 : row) * height, column * width, height / 9.0);
     made->phrases[i] = (ExplorerPhrase){.begin = begin,
                                         .end = (int)strlen(answer->text),
                                         .tokens = made->tokens[i],
