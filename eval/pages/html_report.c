@@ -19,6 +19,9 @@ struct HtmlReport {
     char *body;
     size_t length;
     Group group;
+    /// [num_scripts]
+    const char **scripts;
+    int num_scripts;
 };
 
 char *base64_encode(const void *bytes, size_t size) {
@@ -103,6 +106,7 @@ void html_report_free(HtmlReport *report) {
     fclose(report->out);
     free(report->body);
     free(report->title);
+    free(report->scripts);
     free(report);
 }
 
@@ -254,15 +258,49 @@ void html_report_details(HtmlReport *report, const char *summary, const char *te
     print_escaped(report->out, "<pre>", text, "</pre></details>\n");
 }
 
+void html_report_fold_begin(HtmlReport *report, const char *summary) {
+    enter_group(report, GROUP_NONE);
+    print_escaped(report->out, "<details><summary>", summary, "</summary>\n");
+}
+
+void html_report_fold_end(HtmlReport *report) {
+    enter_group(report, GROUP_NONE);
+    fputs("</details>\n", report->out);
+}
+
+void html_report_html(HtmlReport *report, const char *html) {
+    enter_group(report, GROUP_NONE);
+    fputs(html, report->out);
+}
+
+void html_report_script(HtmlReport *report, const char *script) {
+    for (int i = 0; i < report->num_scripts; i++)
+        if (report->scripts[i] == script) return;
+    report->scripts = checked_realloc(report->scripts,
+                                      (size_t)(report->num_scripts + 1) * sizeof *report->scripts);
+    report->scripts[report->num_scripts++] = script;
+}
+
 char *html_report_page(const HtmlReport *report) {
     CHECK(!fflush(report->out), "a report in memory cannot be written");
-    return format_string("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                         "<meta name=\"viewport\" content=\"width=device-width, "
-                         "initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n"
-                         "<title>%s</title>\n<style>\n%s</style>\n</head>\n<body>\n<main>\n%s%s"
-                         "</main>\n</body>\n</html>\n",
-                         report->title, HTML_STYLE, report->body,
-                         report->group == GROUP_NONE ? "" : "</div>\n");
+    ByteBuffer page = {0};
+    byte_buffer_put_text(&page, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta "
+                                "charset=\"utf-8\">\n<meta name=\"viewport\" "
+                                "content=\"width=device-width, initial-scale=1\">\n<meta "
+                                "name=\"color-scheme\" content=\"light dark\">\n<title>");
+    byte_buffer_put_text(&page, report->title);
+    byte_buffer_put_text(&page, "</title>\n<style>\n");
+    byte_buffer_put_text(&page, HTML_STYLE);
+    byte_buffer_put_text(&page, "</style>\n</head>\n<body>\n<main>\n");
+    byte_buffer_put_text(&page, report->body);
+    byte_buffer_put_text(&page, report->group == GROUP_NONE ? "</main>\n" : "</div>\n</main>\n");
+    for (int i = 0; i < report->num_scripts; i++) {
+        byte_buffer_put_text(&page, "<script>\n{\n");
+        byte_buffer_put_text(&page, report->scripts[i]);
+        byte_buffer_put_text(&page, "}\n</script>\n");
+    }
+    byte_buffer_put_text(&page, "</body>\n</html>\n");
+    return byte_buffer_take(&page);
 }
 
 bool html_report_save(const HtmlReport *report, const char *path, Error *error) {

@@ -55,6 +55,15 @@ bool html_report_picture(HtmlReport *report, const Image *image, const char *cap
 /// Text in a box as it is, for a configuration or a command, behind a summary that opens it.
 void html_report_details(HtmlReport *report, const char *summary, const char *text);
 
+/// What follows up to html_report_fold_end() lies behind a summary that opens it.
+void html_report_fold_begin(HtmlReport *report, const char *summary);
+void html_report_fold_end(HtmlReport *report);
+
+/// A part of the page as it is.
+void html_report_html(HtmlReport *report, const char *html);
+/// Runs a script when the page is there, once, however often it is asked for. It is not copied.
+void html_report_script(HtmlReport *report, const char *script);
+
 /// The whole page; the caller frees it.
 char *html_report_page(const HtmlReport *report);
 /// Writes the page, whole or not at all.

@@ -5,3 +5,5 @@
 extern const char HTML_STYLE[];
 /// Of its bytes, for pages whose policy names what they may use.
 extern const unsigned char HTML_STYLE_SHA256[32];
+/// Sorts tables of the class "sortable": eval/pages/sort_table.js.
+extern const char SORT_TABLE_SCRIPT[];

@@ -1,6 +1,7 @@
 #include "train/report/report_evaluations.h"
 
 #include "autograd/error.h"
+#include "train/evaluation/evaluated_figures.h"
 #include "train/log/json_text.h"
 
 #include <stdlib.h>
@@ -10,6 +11,9 @@
 static const struct {
     const char *name, *heading, *text;
 } TASKS_ON_PAGE[] = {
+    {"points", "Points",
+     "The model describes the image. For every noun that it says, its attention gives one point; "
+     "counted are the points inside a mask of that class."},
     {"gcg", "Grounded conversations",
      "The model describes the image. Every noun chunk of its answer gives a point, the point a "
      "mask: captions are compared with captions (CIDEr, BLEU), masks with masks (AP50, mIoU), and "
@@ -26,10 +30,26 @@ static const struct {
      "COCO counts them; its point is counted against the masks of that category."},
     {"caption", "Captions", "The description as a text, beside reference captions."}};
 
+enum { NUM_TASKS_ON_PAGE = sizeof TASKS_ON_PAGE / sizeof *TASKS_ON_PAGE };
+
+static int task_on_page(const char *name) {
+    for (int t = 0; t < NUM_TASKS_ON_PAGE; t++)
+        if (!strcmp(TASKS_ON_PAGE[t].name, name)) return t;
+    return -1;
+}
+
+const char *report_task_heading(const char *task) {
+    int t = task_on_page(task);
+    return t < 0 ? task : TASKS_ON_PAGE[t].heading;
+}
+
+const char *report_task_text(const char *task) {
+    int t = task_on_page(task);
+    return t < 0 ? "" : TASKS_ON_PAGE[t].text;
+}
+
 bool report_is_of_task(const json_t *results, const char *task) {
-    const char *name = json_string_value(json_object_get(results, "task"));
-    bool is_points = !name || !strcmp(name, "points") || !strcmp(name, "point_accuracy");
-    return is_points ? !strcmp(task, "points") : !strcmp(name, task);
+    return !strcmp(results_task(results), task);
 }
 
 static char *cell_text(const json_t *results, const char *figure) {
@@ -89,8 +109,8 @@ static void add_task(HtmlReport *page, const ReportRun *run, int task) {
 }
 
 void report_add_tasks(HtmlReport *page, const ReportRun *run) {
-    for (int t = 0; t < (int)(sizeof TASKS_ON_PAGE / sizeof *TASKS_ON_PAGE); t++)
-        add_task(page, run, t);
+    for (int t = 0; t < NUM_TASKS_ON_PAGE; t++)
+        if (strcmp(TASKS_ON_PAGE[t].name, "points") != 0) add_task(page, run, t);
 }
 
 json_t *report_task_summary(const ReportRun *run) {

@@ -128,8 +128,11 @@ static double *scaled(const PlotSeries *series, double factor) {
 }
 
 static PlotSeries line_of(const char *label, const MetricSeries *series, bool is_smoothed) {
-    return (PlotSeries){label, series->steps, series->values, series->count,
-                        is_smoothed && series->count > FEW_POINTS ? SMOOTHING : 0};
+    return (PlotSeries){.label = label,
+                        .x = series->steps,
+                        .y = series->values,
+                        .count = series->count,
+                        .smoothing = is_smoothed && series->count > FEW_POINTS ? SMOOTHING : 0};
 }
 
 /// Adds the chart unless its series hold nothing. The plot's series are scaled in place and freed.

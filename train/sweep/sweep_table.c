@@ -1,6 +1,7 @@
 #include "train/sweep/sweep_table.h"
 
 #include "autograd/output/output_file.h"
+#include "train/sweep/sweep_page.h"
 #include "train/sweep/sweep_table_parts.h"
 
 #include <stdlib.h>
@@ -22,6 +23,9 @@ bool sweep_table_write(const SweepTable *table, const char *folder, FILE *out, E
         table_estimate(&content);
         ok = write_text(folder, "table.json", table_json(&content), error) &&
              write_text(folder, "table.csv", table_csv(&content), error);
+        HtmlReport *page = sweep_page(&content);
+        ok = ok && write_text(folder, "index.html", html_report_page(page), error);
+        html_report_free(page);
     }
     if (ok && out) table_print(&content, out);
     table_free(&content);

@@ -46,7 +46,8 @@ typedef struct SweepTable {
     const char *sort_by;
 } SweepTable;
 
-/// Writes table.json and table.csv into the folder, which exists, each whole or not at all, and
+/// Writes table.json, table.csv and index.html into the folder, which exists, each whole or not at
+/// all, and
 /// prints a table to `out` (NULL: none). A cell whose results cannot be read is a failed one; where
 /// verdicts or annotations cannot be read again, a difference is left out and the table says why.
 /// Fails where `base` names no cell, and where something cannot be written.

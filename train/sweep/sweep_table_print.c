@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_NAME = 12, MOST_NAME = 48, VALUE_WIDTH = 9 };
+enum { LEAST_NAME = 12, MOST_NAME = 56, VALUE_WIDTH = 9 };
 
 static int letters_of(const char *text) {
     int letters = 0;
@@ -14,9 +14,18 @@ static int letters_of(const char *text) {
     return letters;
 }
 
+/// A text that is longer ends in "...".
 static void print_padded(FILE *out, const char *text, int width) {
     char *shown = utf8_printable(text);
-    fprintf(out, "%s%*s", shown, width > letters_of(shown) ? width - letters_of(shown) : 0, "");
+    int letters = letters_of(shown);
+    if (letters > width) {
+        char *end = shown;
+        for (int left = width - 2; left > 0; left -= (*++end & 0xc0) != 0x80) {}
+        *end = 0;
+        fprintf(out, "%s...", shown);
+    } else {
+        fprintf(out, "%s%*s", shown, width - letters, "");
+    }
     free(shown);
 }
 

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,46 +15,13 @@
 #include "eval/pages/overlay.h"
 #include "eval/pages/palette.h"
 #include "eval/pages/plot.h"
+#include "eval/pages/sortable_table.h"
 #include "tests/unit/temporary_folder.h"
+#include "tests/unit/well_formed.h"
 
 static void expect(char *made, const char *expected) {
     assert_string_equal(made, expected);
     free(made);
-}
-
-static int count_of(const char *text, const char *part) {
-    int count = 0;
-    for (const char *at = text; (at = strstr(at, part)); at++) count++;
-    return count;
-}
-
-/// Fails unless every tag is closed in order and every attribute is quoted.
-static void expect_well_formed(const char *html) {
-    char open[64][16];
-    int depth = 0;
-    const char *at = html;
-    while ((at = strchr(at, '<'))) {
-        if (at[1] == '!') {
-            at++;
-            continue;
-        }
-        const char *end = at + 1;
-        bool is_quoted = false;
-        for (; *end && (is_quoted || *end != '>'); end++) is_quoted ^= *end == '"';
-        assert_int_equal(*end, '>');
-        bool closes = at[1] == '/', is_empty = end[-1] == '/';
-        char name[16] = {0};
-        for (int i = 0; i < 15 && isalnum(at[1 + closes + i]); i++) name[i] = at[1 + closes + i];
-        if (closes) {
-            assert_true(depth > 0);
-            assert_string_equal(open[--depth], name);
-        } else if (!is_empty && strcmp(name, "meta") != 0 && strcmp(name, "img") != 0) {
-            assert_true(depth < 64);
-            strcpy(open[depth++], name);
-        }
-        at = end;
-    }
-    assert_int_equal(depth, 0);
 }
 
 static void text_is_escaped(void **state) {
@@ -106,7 +72,7 @@ static Plot loss_plot(const PlotSeries *series, int count) {
 static void a_chart_draws_the_points_where_they_are(void **state) {
     (void)state;
     const double x[] = {0, 50, 100}, y[] = {0, 1, 0};
-    const PlotSeries series = {"a & b", x, y, 3, 0};
+    const PlotSeries series = {.label = "a & b", .x = x, .y = y, .count = 3};
     Plot plot = loss_plot(&series, 1);
     plot.width = 76 + 16 + 200;
     plot.height = 34 + 46 + 105;
@@ -122,7 +88,8 @@ static void a_chart_draws_the_points_where_they_are(void **state) {
 static void a_smoothed_series_is_drawn_over_its_data(void **state) {
     (void)state;
     const double x[] = {0, 1, 2, 3}, y[] = {1, 0, NAN, 1};
-    const PlotSeries series[] = {{"one", x, y, 4, 0.5}, {"two", x, y, 4, 0}};
+    const PlotSeries series[] = {{.label = "one", .x = x, .y = y, .count = 4, .smoothing = 0.5},
+                                 {.label = "two", .x = x, .y = y, .count = 4}};
     Plot plot = loss_plot(series, 2);
     char *svg = plot_svg(&plot);
     expect_well_formed(svg);
@@ -143,7 +110,7 @@ static void many_points_keep_their_peaks(void **state) {
         x[i] = i;
         y[i] = i == 31234 ? 10 : 1;
     }
-    const PlotSeries series = {"loss", x, y, MANY, 0.9};
+    const PlotSeries series = {.label = "loss", .x = x, .y = y, .count = MANY, .smoothing = 0.9};
     Plot plot = loss_plot(&series, 1);
     char *svg = plot_svg(&plot);
     assert_true(strlen(svg) < 40000);
@@ -161,7 +128,7 @@ static void charts_of_nothing_and_of_one_value_are_drawn(void **state) {
     free(svg);
     const double x = 7, y[] = {3, 0, -2, 1e300};
     for (int i = 0; i < 4; i++) {
-        const PlotSeries series = {"one", &x, &y[i], 1, 0};
+        const PlotSeries series = {.label = "one", .x = &x, .y = &y[i], .count = 1};
         Plot plot = loss_plot(&series, 1);
         svg = plot_svg(&plot);
         expect_well_formed(svg);
@@ -326,6 +293,126 @@ static void a_caption_colours_its_phrases(void **state) {
     expect(overlay_caption_html("a & b", &nothing), "a &amp; b");
 }
 
+static void intervals_are_bars_beside_each_other(void **state) {
+    (void)state;
+    const double x[] = {1, 2}, y[] = {1, 2}, low[] = {0, NAN}, high[] = {4, NAN};
+    const PlotSeries series[] = {
+        {.label = "a", .x = x, .y = y, .count = 2, .low = low, .high = high},
+        {.label = "b", .x = x, .y = y, .count = 2, .low = low, .high = high}};
+    Plot plot = loss_plot(series, 2);
+    char *svg = plot_svg(&plot);
+    expect_well_formed(svg);
+    // 4% of air beside 1 and 5% above 4; the lines two pixels to the left and to the right.
+    assert_non_null(strstr(svg, "d=\"M88.4 234.0V43.5\""));
+    assert_non_null(strstr(svg, "d=\"M92.4 234.0V43.5\""));
+    free(svg);
+}
+
+static void rows_of_intervals_have_a_dot_and_a_line(void **state) {
+    (void)state;
+    const PlotInterval rows[] = {
+        {.label = "<a>", .value = 0.5, .low = 0.25, .high = 1},
+        {.label = "none", .value = NAN, .low = NAN, .high = NAN},
+        {.label = "no interval", .value = 0, .low = NAN, .high = NAN, .is_hollow = true},
+        {.label = "a name that is too long to stand beside a chart", .value = 0}};
+    PlotIntervals plot = {.title = "t", .x_label = "x", .rows = rows, .count = 4, .reference = NAN};
+    char *svg = plot_intervals_svg(&plot);
+    expect_well_formed(svg);
+    assert_int_equal(count_of(svg, "<circle"), 3);
+    assert_int_equal(count_of(svg, "class=\"hollow\""), 1);
+    assert_non_null(strstr(svg, "<title>&lt;a&gt;: 0.5 (0.25 to 1)</title>"));
+    assert_non_null(strstr(svg, "beside a chart: 0"));
+    assert_non_null(strstr(svg, "a name that is too long to \u2026</text>"));
+    free(svg);
+    plot.count = 0;
+    svg = plot_intervals_svg(&plot);
+    expect_well_formed(svg);
+    assert_non_null(strstr(svg, "nothing was recorded"));
+    free(svg);
+}
+
+static void bars_stand_on_zero(void **state) {
+    (void)state;
+    const PlotInterval bars[] = {{.label = "0", .value = 1, .low = 0.5, .high = 2},
+                                 {.label = "1", .value = -1, .low = NAN, .high = NAN},
+                                 {.label = "2", .value = NAN, .low = NAN, .high = NAN}};
+    PlotBars plot = {.title = "t",
+                     .x_label = "x",
+                     .y_label = "y",
+                     .bars = bars,
+                     .count = 3,
+                     .reference = 1.5,
+                     .reference_label = "all <maps>"};
+    char *svg = plot_bars_svg(&plot);
+    expect_well_formed(svg);
+    // From -1 to 2 with 5% of air at both ends: 1 is 61.8 of 204 pixels.
+    assert_int_equal(count_of(svg, "<rect"), 2);
+    assert_int_equal(count_of(svg, "height=\"61.8\""), 2);
+    assert_non_null(strstr(svg, "all &lt;maps&gt;"));
+    free(svg);
+    plot.count = 0;
+    svg = plot_bars_svg(&plot);
+    assert_non_null(strstr(svg, "nothing was recorded"));
+    free(svg);
+}
+
+static void the_highest_place_of_a_heat_map_is_framed(void **state) {
+    (void)state;
+    const char *const names[] = {"0", "1"}, *const notes[] = {"a < b", "b", NULL, "d"};
+    const double values[] = {0.5, 1, NAN, 0}, same[] = {1, 1, 1, 1}, none[] = {NAN, NAN, NAN, NAN};
+    PlotHeatMap plot = {.title = "t",
+                        .x_label = "head",
+                        .y_label = "layer",
+                        .x_names = names,
+                        .y_names = names,
+                        .columns = 2,
+                        .rows = 2,
+                        .values = values,
+                        .notes = notes};
+    char *svg = plot_heat_map_svg(&plot);
+    expect_well_formed(svg);
+    assert_int_equal(count_of(svg, "stroke-width=\"1.5\""), 1);
+    assert_int_equal(count_of(svg, "<g><title>"), 3);
+    assert_non_null(strstr(svg, "<title>a &lt; b</title>"));
+    assert_non_null(strstr(svg, "fill-opacity=\"0.78\" stroke=\"currentColor\""));
+    free(svg);
+    plot.values = same;
+    svg = plot_heat_map_svg(&plot);
+    expect_well_formed(svg);
+    free(svg);
+    plot.values = none;
+    svg = plot_heat_map_svg(&plot);
+    assert_non_null(strstr(svg, "nothing was recorded"));
+    free(svg);
+}
+
+static void a_sortable_table_has_its_values_and_one_script(void **state) {
+    (void)state;
+    const TableHeader headers[] = {{"<setting>", false}, {"ap50", true}};
+    const TableField fields[] = {{"a & b", "small", NAN, false},
+                                 {"0.250", "0.2 to 0.3", 0.25, true},
+                                 {"c", NULL, NAN, false},
+                                 {"-", NULL, NAN, false}};
+    SortableTable table = {headers, fields, 2, 2, 1, 0};
+    HtmlReport *report = html_report_new("t", NULL);
+    html_report_sortable_table(report, &table);
+    html_report_fold_begin(report, "more <of it>");
+    html_report_sortable_table(report, &table);
+    html_report_chart(report, "<svg></svg>", NULL);
+    html_report_fold_end(report);
+    char *page = html_report_page(report);
+    expect_well_formed(page);
+    assert_int_equal(count_of(page, "<script>"), 1);
+    assert_int_equal(count_of(page, "<th class=\"number\" aria-sort=\"descending\">ap50</th>"), 2);
+    assert_int_equal(count_of(page, "<td class=\"number best\" data-value=\"0.25\">0.250<div "
+                                    "class=\"note\">0.2 to 0.3</div></td>"),
+                     2);
+    assert_int_equal(count_of(page, "data-value=\"NaN\">-</td>"), 2);
+    assert_int_equal(count_of(page, "<summary>more &lt;of it&gt;</summary>"), 1);
+    free(page);
+    html_report_free(report);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_is_escaped),
@@ -341,6 +428,11 @@ int main(void) {
         cmocka_unit_test(an_overlay_tints_masks_and_marks_points),
         cmocka_unit_test(overlays_of_any_size_stay_within_the_picture),
         cmocka_unit_test(a_caption_colours_its_phrases),
+        cmocka_unit_test(intervals_are_bars_beside_each_other),
+        cmocka_unit_test(rows_of_intervals_have_a_dot_and_a_line),
+        cmocka_unit_test(bars_stand_on_zero),
+        cmocka_unit_test(the_highest_place_of_a_heat_map_is_framed),
+        cmocka_unit_test(a_sortable_table_has_its_values_and_one_script),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,7 +5,6 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,32 +14,10 @@
 
 #include "eval/pages/plot.h"
 #include "tests/unit/temporary_folder.h"
+#include "tests/unit/well_formed.h"
 #include "train/command.h"
 #include "train/report/report_compare.h"
 #include "train/report/report_parts.h"
-
-static int count_of(const char *text, const char *part) {
-    int count = 0;
-    for (const char *at = text; (at = strstr(at, part)); at++) count++;
-    return count;
-}
-
-/// As many closing tags as opening ones, for all but the empty elements.
-static void expect_balanced(const char *html) {
-    static const char *const NAMES[] = {"div", "table", "tr",    "td",   "th",   "figure",
-                                        "svg", "g",     "title", "text", "span", "details",
-                                        "pre", "h2",    "h3",    "p"};
-    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) {
-        char open[16], open_plain[16], close[16];
-        snprintf(open, sizeof open, "<%s ", NAMES[i]);
-        snprintf(open_plain, sizeof open_plain, "<%s>", NAMES[i]);
-        snprintf(close, sizeof close, "</%s>", NAMES[i]);
-        assert_int_equal(count_of(html, open) + count_of(html, open_plain), count_of(html, close));
-    }
-    assert_null(strstr(html, "\"nan"));
-    assert_null(strstr(html, " nan"));
-    assert_null(strstr(html, "inf "));
-}
 
 static void make_folder(const char *name) { assert_int_equal(mkdir(in_folder(name), 0777), 0); }
 
@@ -153,7 +130,7 @@ static void a_log_that_is_cut_off_or_empty_is_a_run(void **state) {
     const char *const names[] = {"cut", "empty"};
     HtmlReport *report = report_compare(runs, names, 2);
     char *page = html_report_page(report);
-    expect_balanced(page);
+    expect_well_formed(page);
     assert_non_null(strstr(page, "1.5000"));
     assert_non_null(strstr(page, "The runs have kept no configuration."));
     free(page);
@@ -218,7 +195,7 @@ static void a_comparison_marks_the_best_and_lists_what_differs(void **state) {
     const char *const names[] = {"low", "<high>"};
     HtmlReport *report = report_compare(runs, names, 2);
     char *page = html_report_page(report);
-    expect_balanced(page);
+    expect_well_formed(page);
     assert_null(strstr(page, "<high>"));
     // Losses: the last and the best one, of training and held out. Time, rate and memory are the
     // same.
@@ -262,7 +239,7 @@ static void evaluations_are_compared_where_they_are(void **state) {
     const char *const names[] = {"run0", "run1"};
     HtmlReport *report = report_compare(runs, names, 2);
     char *page = html_report_page(report);
-    expect_balanced(page);
+    expect_well_formed(page);
     assert_non_null(strstr(page, "<td class=\"number best\">71.0%</td>"));
     // Alone, nothing is the best.
     assert_non_null(strstr(page, "<td class=\"number\">12.5%</td>"));
@@ -291,7 +268,7 @@ static void outliers_and_left_out_steps_are_marked(void **state) {
     HtmlReport *report = html_report_new("t", NULL);
     report_training_charts(report, &run.trainings[0]);
     char *page = html_report_page(report);
-    expect_balanced(page);
+    expect_well_formed(page);
     assert_int_equal(count_of(page, "step 2: loss 9, 5.5 standard deviations"), 1);
     assert_int_equal(count_of(page, "step 1: gradient norm 1, 4.5 standard deviations"), 1);
     assert_int_equal(count_of(page, "step 2 was not applied"), 2); // in both charts
@@ -304,7 +281,9 @@ static void outliers_and_left_out_steps_are_marked(void **state) {
 static void numbered_lines_keep_their_look_and_their_numbers_apart(void **state) {
     (void)state;
     const double x[] = {0, 1}, y[] = {0, 1};
-    const PlotSeries series[] = {{"a", x, y, 2, 0}, {"b", x, y, 2, 0}, {"c", x, y, 2, 0}};
+    const PlotSeries series[] = {{.label = "a", .x = x, .y = y, .count = 2},
+                                 {.label = "b", .x = x, .y = y, .count = 2},
+                                 {.label = "c", .x = x, .y = y, .count = 2}};
     const int numbers[] = {0, 1, 4};
     Plot plot = {.title = "t",
                  .x_label = "x",
@@ -313,7 +292,7 @@ static void numbered_lines_keep_their_look_and_their_numbers_apart(void **state)
                  .num_series = 3,
                  .numbers = numbers};
     char *svg = plot_svg(&plot);
-    expect_balanced(svg);
+    expect_well_formed(svg);
     double at[3];
     for (int i = 0; i < 3; i++) {
         char text[16];

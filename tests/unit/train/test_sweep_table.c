@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "tests/unit/temporary_folder.h"
+#include "tests/unit/well_formed.h"
 #include "train/evaluation/evaluation_compare.h"
 #include "train/evaluation/measured_evaluation.h"
 #include "train/sweep/sweep_table.h"
@@ -377,7 +378,7 @@ static void make_full_sweep(Sweep *sweep, const char *annotations) {
 
 static void the_same_evaluations_elsewhere_give_the_same_bytes(void **state) {
     (void)state;
-    static const char *const FILES[] = {"table.json", "table.csv"};
+    static const char *const FILES[] = {"table.json", "table.csv", "index.html"};
     enum { NUM_FILES = sizeof FILES / sizeof *FILES };
     char *texts[2][NUM_FILES];
     for (int i = 0; i < 2; i++) {
@@ -436,6 +437,89 @@ static void what_is_printed_names_lines_figures_and_failures(void **state) {
     free(text);
 }
 
+static char *page_of(const Sweep *sweep) {
+    expect_written(sweep);
+    char *page = read_in_folder("index.html");
+    expect_well_formed(page);
+    return page;
+}
+
+static void the_page_escapes_what_it_is_given(void **state) {
+    (void)state;
+    Sweep sweep;
+    make_full_sweep(&sweep, "annotations.json");
+    sweep.cells[4].failure = "no <checkpoint> & no \"answers\"";
+    sweep.table.title = "<Sweep>";
+    sweep.values[0][0] = sweep.values[1][0] = "<0>";
+    sweep.cells[2].line = sweep.cells[3].line = "b <i>";
+    char *page = page_of(&sweep);
+    static const char *const PARTS[] = {"<h1>&lt;Sweep&gt;</h1>", "no &lt;checkpoint&gt; &amp; no",
+                                        "<td>&lt;0&gt;</td>",     "<td>b &lt;i&gt;</td>",
+                                        "Every evaluation",       "<script>"};
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+        if (!strstr(page, PARTS[i])) fail_msg("'%s' is not there", PARTS[i]);
+    free(page);
+}
+
+static void single_layers_and_heads_are_a_heat_map_and_layers_alone_are_bars(void **state) {
+    (void)state;
+    static const char *const MAP_KEYS[] = {"eval.layers", "eval.heads"};
+    static const char *const BASE[] = {"[]", "[]"};
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    sweep.table.keys = MAP_KEYS;
+    sweep.table.base_values = BASE;
+    add_cell(&sweep, "all", NULL, NULL, "xxxxxxxx");
+    add_cell(&sweep, "00", "[0]", "[0]", "xx......");
+    add_cell(&sweep, "01", "[0]", "[1]", "xxxx....");
+    add_cell(&sweep, "10", "[1]", "[0]", "x.......");
+    add_cell(&sweep, "11", "[1]", "[ 1 ]", "xx......");
+    add_cell(&sweep, "two", "[0, 1]", "[0]", "xx......");
+    sweep.table.base = "all";
+    char *page = page_of(&sweep);
+    assert_non_null(strstr(page, "Over layers and heads"));
+    // point_accuracy, and that of all nouns
+    assert_int_equal(count_of(page, "<title>layer 0, head 1: 0.500 ("), 2);
+    assert_null(strstr(page, "Over eval.layers"));
+    free(page);
+    // Without heads: the two layers, and a line for all.
+    for (int c = 1; c < 5; c++) sweep.values[c][1] = NULL;
+    sweep.values[2][0] = "[2]";
+    sweep.values[4][0] = "[3]";
+    page = page_of(&sweep);
+    assert_null(strstr(page, "layers and heads"));
+    assert_non_null(strstr(page, "Over eval.layers"));
+    assert_non_null(strstr(page, "<title>2: 0.5 ("));
+    free(page);
+}
+
+static void numbers_are_curves_over_their_key(void **state) {
+    (void)state;
+    static const char *const NUMBER_KEYS[] = {"model.timestep", "eval.normalise"};
+    static const char *const BASE[] = {"100", "true"};
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    sweep.table.keys = NUMBER_KEYS;
+    sweep.table.base_values = BASE;
+    // The base is a point of the first curve; a setting of one timestep alone is none.
+    add_cell(&sweep, "base", NULL, NULL, "xxxx....");
+    add_cell(&sweep, "t200", "200", NULL, "xx......");
+    add_cell(&sweep, "t300", "300", "true", "x.......");
+    add_cell(&sweep, "alone", NULL, "false", "xxxxxx..");
+    char *page = page_of(&sweep);
+    assert_non_null(strstr(page, "Over model.timestep"));
+    assert_null(strstr(page, "Over eval.normalise"));
+    assert_null(strstr(page, "<div class=\"legend\">"));
+    free(page);
+    add_cell(&sweep, "other", "200", "false", "xxxxx...");
+    page = page_of(&sweep);
+    assert_non_null(strstr(page, "</b> eval.normalise: true</span>"));
+    assert_non_null(strstr(page, "</b> eval.normalise: false</span>"));
+    free(page);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(lines_are_sorted_by_the_figure_that_is_asked_for),
@@ -450,6 +534,9 @@ int main(void) {
         cmocka_unit_test(the_same_evaluations_elsewhere_give_the_same_bytes),
         IN_FOLDER(a_full_disk_leaves_what_was_there),
         IN_FOLDER(what_is_printed_names_lines_figures_and_failures),
+        IN_FOLDER(the_page_escapes_what_it_is_given),
+        IN_FOLDER(single_layers_and_heads_are_a_heat_map_and_layers_alone_are_bars),
+        IN_FOLDER(numbers_are_curves_over_their_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
