@@ -17,6 +17,7 @@ typedef enum RandomPurpose {
     RANDOM_SHUFFLE = 5,
     RANDOM_GENERATION = 6,
     RANDOM_EVALUATION = 7,
+    RANDOM_SELECTION = 8,
 } RandomPurpose;
 
 /// A stream of numbers: key from (seed, purpose), `index` names the sample, step or parameter.

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,7 +123,10 @@ static bool add_sample(void *context, const SamplePlace *place, int64_t number, 
 
 static bool check_not_empty(const DataFile *file, Error *error) {
     const DatasetPart *part = &file->part;
-    if (part->count > 0) return true;
+    if (part->count > 0)
+        return llround(part->weight * (double)part->count) > 0 ||
+               error_set(error, "%s: of %lld samples the weight %g leaves none in an epoch",
+                         file->path, (long long)part->count, part->weight);
     if (part->skipped > 0)
         return error_set(
             error, "%s: the images of all %lld samples are missing; is %s the right image folder?",

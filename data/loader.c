@@ -150,15 +150,23 @@ static void *work(void *context) {
     return NULL;
 }
 
-static Sampler *make_sampler(const LoaderOptions *options, Error *error) {
+Sampler *loader_sampler(const LoaderOptions *options, Error *error) {
     const int64_t count = dataset_count(options->dataset);
+    const int part_count = dataset_part_count(options->dataset);
     int32_t *lengths = NULL;
+    SamplerPart *parts = checked_malloc((size_t)part_count * sizeof *parts);
+    for (int i = 0; i < part_count; i++) {
+        const DatasetPart part = dataset_part(options->dataset, i);
+        parts[i] = (SamplerPart){part.count, part.weight};
+    }
     if (options->group_by_modality_length) {
         lengths = checked_malloc((size_t)count * sizeof *lengths);
         dataset_modality_lengths(options->dataset, lengths);
     }
     Sampler *sampler = sampler_create(
         &(SamplerOptions){.sample_count = count,
+                          .parts = parts,
+                          .part_count = part_count,
                           .global_batch = (int64_t)options->micro_batch * options->accumulation *
                                           options->world_size,
                           .micro_batch = options->micro_batch,
@@ -168,12 +176,13 @@ static Sampler *make_sampler(const LoaderOptions *options, Error *error) {
                           .modality_lengths = lengths},
         error);
     free(lengths);
+    free(parts);
     if (!sampler) error_context(error, "%s", dataset_path(options->dataset));
     return sampler;
 }
 
 int64_t loader_steps_per_epoch(const LoaderOptions *options, Error *error) {
-    Sampler *sampler = make_sampler(options, error);
+    Sampler *sampler = loader_sampler(options, error);
     if (!sampler) return -1;
     const int64_t steps = sampler_steps_per_epoch(sampler);
     sampler_free(sampler);
@@ -211,7 +220,7 @@ Loader *loader_create(const LoaderOptions *options, Error *error) {
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->room, NULL);
     pthread_cond_init(&loader->ready, NULL);
-    loader->sampler = make_sampler(options, error);
+    loader->sampler = loader_sampler(options, error);
     if (loader->sampler && start_threads(loader, error)) return loader;
     loader_free(loader);
     return NULL;

@@ -75,6 +75,9 @@ void micro_batch_free(MicroBatch *batch);
 
 typedef struct Loader Loader;
 
+/// In which order such a loader takes the samples; NULL if the options do not fit together. The
+/// caller frees it.
+Sampler *loader_sampler(const LoaderOptions *options, Error *error);
 /// How many steps an epoch of such a loader has; -1 if the options do not fit together. Starts no
 /// threads and reads no sample.
 int64_t loader_steps_per_epoch(const LoaderOptions *options, Error *error);

@@ -2,17 +2,31 @@
 #include "autograd/philox.h"
 #include "autograd/random.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /// Each permutation that an epoch draws has numbers of its own.
 typedef enum Draw { DRAW_SAMPLES, DRAW_IMAGES, DRAW_TEXTS, DRAW_BATCHES, DRAW_COUNT } Draw;
 
+/// The samples of one part, of one kind where kinds are apart.
+typedef struct Stratum {
+    /// in Sampler.samples
+    int64_t first, count;
+    /// how often an epoch has all of them, and how many once more
+    int64_t copies, rest;
+} Stratum;
+
 struct Sampler {
     SamplerOptions options;
     /// negative: text only; NULL without grouping
     int32_t *lengths;
-    int64_t image_count;
+    /// [sample_count]: those with an image (without grouping: all), then those without
+    int64_t *samples;
+    /// [2, part_count]
+    Stratum *strata;
+    /// of an epoch, with an image (without grouping: all) and without
+    int64_t image_count, text_count;
     int64_t steps_per_epoch;
     /// [steps_per_epoch, global_batch] of `epoch`, -1 for empty slots
     int64_t *order;
@@ -22,6 +36,47 @@ struct Sampler {
 static int64_t batches_of(const SamplerOptions *options, int64_t count) {
     return options->drop_last ? count / options->global_batch
                               : (count + options->global_batch - 1) / options->global_batch;
+}
+
+static bool is_text(const Sampler *sampler, int64_t sample) {
+    return sampler->lengths && sampler->lengths[sample] <= 0;
+}
+
+/// Appends the samples of [begin, end) of that kind; returns how many an epoch has of them.
+static int64_t add_stratum(Sampler *sampler, Stratum *stratum, bool texts, int64_t begin,
+                           int64_t end, double weight) {
+    for (int64_t i = begin; i < end; i++)
+        if (is_text(sampler, i) == texts) sampler->samples[stratum->first + stratum->count++] = i;
+    const int64_t visits = llround(weight * (double)stratum->count);
+    if (stratum->count == 0) return 0;
+    stratum->copies = visits / stratum->count;
+    stratum->rest = visits % stratum->count;
+    return visits;
+}
+
+static void divide(Sampler *sampler) {
+    const SamplerPart whole = {sampler->options.sample_count, 1};
+    const SamplerPart *parts = sampler->options.parts ? sampler->options.parts : &whole;
+    const int count = sampler->options.parts ? sampler->options.part_count : 1;
+    sampler->options.part_count = count;
+    sampler->options.parts = NULL;
+    sampler->samples =
+        checked_malloc((size_t)sampler->options.sample_count * sizeof *sampler->samples);
+    sampler->strata = checked_calloc(2 * (size_t)count, sizeof *sampler->strata);
+    int64_t first = 0;
+    for (int texts = 0; texts < 2; texts++) {
+        int64_t begin = 0;
+        for (int i = 0; i < count; begin += parts[i++].count) {
+            Stratum *stratum = &sampler->strata[texts * count + i];
+            stratum->first = first;
+            const int64_t visits = add_stratum(sampler, stratum, texts, begin,
+                                               begin + parts[i].count, parts[i].weight);
+            first += stratum->count;
+            *(texts ? &sampler->text_count : &sampler->image_count) += visits;
+        }
+        CHECK(begin == sampler->options.sample_count, "a sampler of %lld samples in parts of %lld",
+              (long long)sampler->options.sample_count, (long long)begin);
+    }
 }
 
 Sampler *sampler_create(const SamplerOptions *options, Error *error) {
@@ -43,19 +98,16 @@ Sampler *sampler_create(const SamplerOptions *options, Error *error) {
         sampler->lengths = checked_malloc(bytes);
         memcpy(sampler->lengths, options->modality_lengths, bytes);
         sampler->options.modality_lengths = sampler->lengths;
-        for (int64_t i = 0; i < options->sample_count; i++)
-            sampler->image_count += sampler->lengths[i] > 0;
-        sampler->steps_per_epoch =
-            batches_of(options, sampler->image_count) +
-            batches_of(options, options->sample_count - sampler->image_count);
-    } else {
-        sampler->steps_per_epoch = batches_of(options, options->sample_count);
     }
+    divide(sampler);
+    sampler->steps_per_epoch =
+        batches_of(options, sampler->image_count) + batches_of(options, sampler->text_count);
     if (sampler->steps_per_epoch == 0) {
         error_set(error,
                   "%lld samples do not fill one batch of %lld, and batches that are not full are "
                   "left out",
-                  (long long)options->sample_count, (long long)options->global_batch);
+                  (long long)(sampler->image_count + sampler->text_count),
+                  (long long)options->global_batch);
         sampler_free(sampler);
         return NULL;
     }
@@ -67,6 +119,8 @@ Sampler *sampler_create(const SamplerOptions *options, Error *error) {
 void sampler_free(Sampler *sampler) {
     if (!sampler) return;
     free(sampler->lengths);
+    free(sampler->samples);
+    free(sampler->strata);
     free(sampler->order);
     free(sampler);
 }
@@ -74,11 +128,7 @@ void sampler_free(Sampler *sampler) {
 int64_t sampler_steps_per_epoch(const Sampler *sampler) { return sampler->steps_per_epoch; }
 
 /// Fisher and Yates, with 64 random bits per exchange: the bias is below count / 2^64.
-static void permute(const Sampler *sampler, int64_t epoch, Draw draw, int64_t *values,
-                    int64_t count) {
-    if (!sampler->options.shuffle) return;
-    const RandomStream stream =
-        random_stream(sampler->options.seed, RANDOM_SHUFFLE, (uint64_t)epoch * DRAW_COUNT + draw);
+static void permute_by(RandomStream stream, int64_t *values, int64_t count) {
     for (int64_t i = count - 1; i > 0; i--) {
         uint32_t bits[4];
         philox4x32(stream.key, stream.index, (uint64_t)i, bits);
@@ -88,6 +138,14 @@ static void permute(const Sampler *sampler, int64_t epoch, Draw draw, int64_t *v
         values[i] = values[j];
         values[j] = value;
     }
+}
+
+static void permute(const Sampler *sampler, int64_t epoch, Draw draw, int64_t *values,
+                    int64_t count) {
+    if (sampler->options.shuffle)
+        permute_by(random_stream(sampler->options.seed, RANDOM_SHUFFLE,
+                                 (uint64_t)epoch * DRAW_COUNT + draw),
+                   values, count);
 }
 
 /// Deals a batch that is not full over the chunks in turn, so that every process has work.
@@ -168,14 +226,30 @@ static void permute_batches(Sampler *sampler, int64_t epoch, int64_t count) {
     free(sequence);
 }
 
+/// The epoch's samples of a stratum, to `to`; returns their end.
+static int64_t *select_samples(const Sampler *sampler, int64_t epoch, int64_t number, int64_t *to) {
+    const Stratum *stratum = &sampler->strata[number];
+    const int64_t *samples = sampler->samples + stratum->first, count = stratum->count;
+    const size_t bytes = (size_t)count * sizeof *samples;
+    for (int64_t i = 0; i < stratum->copies; i++, to += count) memcpy(to, samples, bytes);
+    if (stratum->rest == 0) return to;
+    int64_t *sequence = checked_malloc(bytes);
+    memcpy(sequence, samples, bytes);
+    if (sampler->options.shuffle)
+        permute_by(random_stream(sampler->options.seed, RANDOM_SELECTION, (uint64_t)number),
+                   sequence, count);
+    for (int64_t i = 0; i < stratum->rest; i++)
+        *to++ = sequence[(epoch * stratum->rest + i) % count];
+    free(sequence);
+    return to;
+}
+
 static void make_epoch(Sampler *sampler, int64_t epoch) {
-    const int64_t size = sampler->options.global_batch, count = sampler->options.sample_count;
-    int64_t *samples = checked_malloc((size_t)count * sizeof *samples);
-    int64_t images = 0, texts = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const bool is_text = sampler->lengths && sampler->lengths[i] <= 0;
-        samples[is_text ? sampler->image_count + texts++ : images++] = i;
-    }
+    const int64_t size = sampler->options.global_batch, images = sampler->image_count,
+                  texts = sampler->text_count;
+    int64_t *samples = checked_malloc((size_t)(images + texts) * sizeof *samples), *end = samples;
+    for (int i = 0; i < 2 * sampler->options.part_count; i++)
+        end = select_samples(sampler, epoch, i, end);
     const int64_t full_batches = images / size + texts / size;
     int64_t *full = sampler->order, *partial = sampler->order + full_batches * size;
     permute(sampler, epoch, sampler->lengths ? DRAW_IMAGES : DRAW_SAMPLES, samples, images);

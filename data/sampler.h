@@ -6,13 +6,28 @@
 /// micro_batch nor the number of processes, only their order within it does. The last batch of an
 /// epoch may have fewer samples: they are spread over the chunks, and the slots left over are
 /// empty.
+///
+/// Samples may be in parts that count with weights. An epoch has round(weight * count) samples of a
+/// part: each as often as the weight has wholes, and for the rest the next of a fixed random
+/// sequence of the part, which begins anew at its end. So all epochs have the same number of
+/// samples, and over any epochs one sample of a part is seen at most once more than another.
 #pragma once
 #include "autograd/error.h"
 
 #include <stdint.h>
 
+typedef struct SamplerPart {
+    int64_t count;
+    /// above 0
+    double weight;
+} SamplerPart;
+
 typedef struct SamplerOptions {
     int64_t sample_count;
+    /// What the samples are, one part after the other; copied. NULL: one part of weight 1. With
+    /// modality_lengths the numbers above are those of a part's samples of either kind.
+    const SamplerPart *parts;
+    int part_count;
     /// samples per step, a multiple of micro_batch
     int64_t global_batch;
     int64_t micro_batch;

@@ -29,8 +29,8 @@ static const CommandLine LINE = {
     "  difflmm config training                     what can be set\n"};
 
 static bool require(Config *config, Error *error) {
-    return config_require(config, error, "data.train", "data.image_folder", "training.output_dir",
-                          NULL) &&
+    return config_require_data(config, error) &&
+           config_require(config, error, "training.output_dir", NULL) &&
            config_require_model(config, error);
 }
 

@@ -59,6 +59,25 @@ static void append_path(ByteBuffer *out, Random *random) {
     append_word(out, RANDOM_PICK(random, paths));
 }
 
+static void append_files(ByteBuffer *out, Random *random) {
+    static const char *const keys[] = {"path",    "path", "path: a, image_folder", "weight",
+                                       "weights", "",     "image_folder"};
+    append_word(out, random_chance(random, 90) ? "[" : "");
+    for (size_t count = random_size(random, 4); count; count--) {
+        const bool is_mapping = random_chance(random, 70);
+        if (is_mapping) byte_buffer_print(out, "{%s: ", RANDOM_PICK(random, keys));
+        if (random_chance(random, 80))
+            append_path(out, random);
+        else
+            append_word(out, random_number(random));
+        if (is_mapping && random_chance(random, 50))
+            byte_buffer_print(out, ", weight: %s", random_number(random));
+        append_word(out, is_mapping ? "}" : "");
+        append_word(out, count > 1 ? ", " : "");
+    }
+    append_word(out, random_chance(random, 90) ? "]" : "");
+}
+
 void append_value(ByteBuffer *out, int index, Random *random) {
     static const char *const truths[] = {"true", "false", "yes", "Off", "TRUE", "1", "null", "~"};
     static const char *const odd[] = {
@@ -97,6 +116,9 @@ void append_value(ByteBuffer *out, int index, Random *random) {
             append_path(out, random);
         else
             append_quoted_text(out, random);
+        break;
+    case FIELD_DATASET_FILES:
+        append_files(out, random);
         break;
     case FIELD_INT_LIST:
     case FIELD_STRING_LIST:
@@ -137,6 +159,11 @@ void append_valid_setting(ByteBuffer *out, Random *random) {
         break;
     case FIELD_PATH:
         append_word(out, RANDOM_PICK(random, paths));
+        break;
+    case FIELD_DATASET_FILES:
+        append_word(out, "[{path: world/train/llava_v1_5_mix665k.json, weight: ");
+        byte_buffer_print(out, "%g}, {path: forms/lines.jsonl}]",
+                          0.25 * (double)random_size(random, 12));
         break;
     case FIELD_STRING:
         append_word(out, RANDOM_PICK(random, texts));

@@ -27,6 +27,13 @@ static void set_default(Config *config, const ConfigField *field) {
     CHECK(is_set, "the default of %s.%s: %s", field->section, field->name, error.message);
 }
 
+/// What may be a list and begins and ends like one is one.
+static bool is_written_as_list(const ConfigField *field, const char *text) {
+    size_t length = strlen(text);
+    return config_field_is_list(field) ||
+           (config_field_may_be_list(field) && text[0] == '[' && text[length - 1] == ']');
+}
+
 static bool apply_override(Config *config, const char *text, Error *error) {
     const ConfigPlace command_line = {0};
     const char *equals = strchr(text, '=');
@@ -40,7 +47,7 @@ static bool apply_override(Config *config, const char *text, Error *error) {
         char *suggestion = config_suggest(NULL, key);
         config_refuse_at(command_line, error, "unknown key '%.100s': %s", key, suggestion);
         free(suggestion);
-    } else if (config_field_is_list(&CONFIG_FIELDS[index])) {
+    } else if (is_written_as_list(&CONFIG_FIELDS[index], equals + 1)) {
         is_set = config_read_value(config, &CONFIG_FIELDS[index], equals + 1, error) ||
                  error_context(error, "'%.200s'", text);
     } else {
@@ -52,12 +59,32 @@ static bool apply_override(Config *config, const char *text, Error *error) {
     return is_set;
 }
 
+static void resolve_folders(DatasetFiles *files, const char *folder) {
+    for (int i = 0; folder && i < files->count; i++)
+        if (!files->values[i].image_folder) files->values[i].image_folder = checked_strdup(folder);
+}
+
 /// Keys whose default is another key's value.
 static void resolve(Config *config) {
     if (isnan(config->training.mm_projector_lr))
         config->training.mm_projector_lr = config->training.learning_rate;
     if (!config->data.eval_image_folder && config->data.image_folder)
         config->data.eval_image_folder = checked_strdup(config->data.image_folder);
+    resolve_folders(&config->data.train, config->data.image_folder);
+    resolve_folders(&config->data.eval, config->data.eval_image_folder);
+}
+
+/// What no single value can tell.
+static bool check(const Config *config, Error *error) {
+    for (int i = 0; i < config->data.eval.count; i++) {
+        const DatasetFile *file = &config->data.eval.values[i];
+        if (file->weight != 1)
+            return config_refuse(config, "data.eval", error,
+                                 "%s has the weight %g; held-out data is measured once, as a "
+                                 "whole: expected no weights",
+                                 file->path, file->weight);
+    }
+    return true;
 }
 
 static Config *new_config(const char *path) {
@@ -73,12 +100,10 @@ static Config *finish(Config *config, bool is_loaded, const char *const *overrid
                       int num_overrides, Error *error) {
     for (int i = 0; is_loaded && i < num_overrides; i++)
         is_loaded = apply_override(config, overrides[i], error);
-    if (!is_loaded) {
-        config_free(config);
-        return NULL;
-    }
-    resolve(config);
-    return config;
+    if (is_loaded) resolve(config);
+    if (is_loaded && check(config, error)) return config;
+    config_free(config);
+    return NULL;
 }
 
 Config *config_load(const char *path, const char *const *overrides, int num_overrides,
@@ -123,6 +148,14 @@ bool config_require(const Config *config, Error *error, ...) {
     while (has_all && (key = va_arg(keys, const char *))) has_all = require_key(config, key, error);
     va_end(keys);
     return has_all;
+}
+
+bool config_require_data(const Config *config, Error *error) {
+    bool has_folders = true;
+    for (int i = 0; i < config->data.train.count; i++)
+        has_folders = has_folders && config->data.train.values[i].image_folder;
+    return config_require(config, error, "data.train", NULL) &&
+           (has_folders || config_require(config, error, "data.image_folder", NULL));
 }
 
 bool config_require_model(const Config *config, Error *error) {

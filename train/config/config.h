@@ -53,6 +53,15 @@ typedef struct StringList {
     int count;
 } StringList;
 
+typedef struct DatasetFiles {
+    /// After config_load() each has the image folder of the section where it has none of its own.
+    DatasetFile *values;
+    /// 0: null
+    int count;
+    /// written as a list, and not as the one path
+    bool is_list;
+} DatasetFiles;
+
 typedef struct LoraSection {
     bool lora_enable;
     int64_t lora_r;
@@ -62,10 +71,11 @@ typedef struct LoraSection {
 } LoraSection;
 
 typedef struct DataSection {
-    /// LLaVA JSON and the folder of its images
-    char *train, *image_folder;
-    /// NULL: no loss on held-out data
-    char *eval, *eval_image_folder;
+    DatasetFiles train;
+    char *image_folder;
+    /// none: no loss on held-out data
+    DatasetFiles eval;
+    char *eval_image_folder;
     ConversationTemplate version;
     /// NULL: as published
     char *system_message;
@@ -192,6 +202,9 @@ void config_free(Config *config);
 /// The keys end with NULL: config_require(config, error, "data.train", "training.output_dir",
 /// NULL).
 bool config_require(const Config *config, Error *error, ...) __attribute__((sentinel));
+
+/// config_require() on data.train, and on data.image_folder unless each of its files has its own.
+bool config_require_data(const Config *config, Error *error);
 
 /// config_require() on the directories that the configured architecture is made of. Refuses a
 /// data.image_normalization that it has no use for.

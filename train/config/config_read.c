@@ -1,5 +1,6 @@
 // From YAML events into the configuration. The accepted shape is fixed: sections of keys of scalars
-// or lists of scalars, so nothing recurses, whatever the file nests.
+// or lists of scalars (of files, also mappings of scalars), so nothing recurses, whatever the file
+// nests.
 #include "train/config/yaml_reader.h"
 
 #include "autograd/file_content.h"
@@ -40,6 +41,8 @@ bool config_read_event(YamlReader *yaml, Config *config, const ConfigField *fiel
     yaml_event_type_t type = yaml->event.type;
     if (type == YAML_SEQUENCE_START_EVENT && config_field_is_list(field))
         return read_list(yaml, config, field);
+    if (type == YAML_SEQUENCE_START_EVENT && field->type == FIELD_DATASET_FILES)
+        return config_read_files(yaml, config, field);
     ConfigScalar scalar;
     if (type == YAML_SCALAR_EVENT)
         return yaml_scalar(yaml, &scalar) && config_set_scalar(config, field, &scalar, yaml->error);

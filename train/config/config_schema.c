@@ -103,19 +103,20 @@ const ConfigField CONFIG_FIELDS[] = {
      "[q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]", NO_RANGE,
      "linear layers of each block that are updated", ANOTHER_RUN},
 
-    {"data", "train", FIELD_PATH, AT(data.train), NULL, NO_RANGE,
-     "training conversations, LLaVA JSON (LLaVA's data_path)", BY_DATA},
+    {"data", "train", FIELD_DATASET_FILES, AT(data.train), NULL, NO_RANGE,
+     "training conversations (LLaVA's data_path): a file in LLaVA's or LLaMA-Factory's form, JSON or JSON Lines, or a list of such files, each with "
+     "its image_folder (null: data.image_folder) and its weight: how often an epoch has a sample of it (0.5: another half of them each epoch)", BY_DATA},
     {"data", "image_folder", FIELD_PATH, AT(data.image_folder), NULL, NO_RANGE,
      "folder that image names in data.train are relative to", ANOTHER_RUN},
-    {"data", "eval", FIELD_PATH, AT(data.eval), NULL, NO_RANGE,
-     "held-out conversations whose loss is measured every training.eval_steps; null: none", MAY_CHANGE},
+    {"data", "eval", FIELD_DATASET_FILES, AT(data.eval), NULL, NO_RANGE,
+     "held-out conversations whose loss is measured every training.eval_steps, written as data.train is, without weights; null: none", MAY_CHANGE},
     {"data", "eval_image_folder", FIELD_PATH, AT(data.eval_image_folder), NULL, NO_RANGE,
      "folder that image names in data.eval are relative to; null: data.image_folder", MAY_CHANGE},
     {"data", "version", FIELD_ENUM, AT(data.version), "vicuna_v1", ONE_OF(VERSIONS),
      "conversation template: plain (stage 1: image, caption, newline), or (stage 2) vicuna_v1, llava_v1 (the same with "
      "\"a curious human\", as the published evaluation asks), or the model's own: llama_2, llama_3, mistral, qwen_2, smollm2", ANOTHER_RUN},
     {"data", "system_message", FIELD_STRING, AT(data.system_message), NULL, NO_RANGE,
-     "system message of every conversation (not of plain); null: the template's own; \"\": none", ANOTHER_RUN},
+     "system message of every conversation that has none of its own (not of plain); null: the template's own; \"\": none", ANOTHER_RUN},
     {"data", "image_aspect_ratio", FIELD_ENUM, AT(data.image_aspect_ratio), "square", ONE_OF(ASPECT_RATIOS),
      "square: the shortest edge is resized to image_size and the centre cropped; pad: padded to a square, then resized", ANOTHER_RUN},
     {"data", "image_normalization", FIELD_ENUM, AT(data.image_normalization), "half", ONE_OF(NORMALIZATIONS),
@@ -291,7 +292,16 @@ const ConfigField CONFIG_FIELDS[] = {
     {"eval", "seed", FIELD_INT, AT(eval.seed), "42", SEED,
      "of the noise on the latents, of drawn tokens and of the intervals", MAY_CHANGE},
 };
+
+#define OF_FILE(member) offsetof(DatasetFile, member), sizeof(((DatasetFile *)0)->member)
+#define MOST_WEIGHT 1000
+const ConfigField DATASET_FILE_FIELDS[] = {
+    {NULL, "path", FIELD_PATH, OF_FILE(path), "", NO_RANGE, "the file", BY_DATA},
+    {NULL, "image_folder", FIELD_PATH, OF_FILE(image_folder), NULL, NO_RANGE, "folder that its image names are relative to", BY_DATA},
+    {NULL, "weight", FIELD_FLOAT, OF_FILE(weight), "1", FLT_MIN, MOST_WEIGHT, NULL, "how often an epoch has a sample of it", BY_DATA},
+};
 // clang-format on
+const int NUM_DATASET_FILE_FIELDS = (int)(sizeof DATASET_FILE_FIELDS / sizeof *DATASET_FILE_FIELDS);
 const int NUM_CONFIG_FIELDS = (int)(sizeof CONFIG_FIELDS / sizeof *CONFIG_FIELDS);
 
 int config_find_section(const char *name) {

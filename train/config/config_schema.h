@@ -19,7 +19,9 @@ typedef enum FieldType {
     /// an enumeration of an int's size, an index into the names
     FIELD_ENUM,
     FIELD_INT_LIST,
-    FIELD_STRING_LIST
+    FIELD_STRING_LIST,
+    /// DatasetFiles: a path, or a list whose elements have the keys of DATASET_FILE_FIELDS
+    FIELD_DATASET_FILES
 } FieldType;
 
 /// What a changed value means to a run that goes on from a checkpoint.
@@ -36,9 +38,11 @@ typedef enum ConfigOnResume {
 } ConfigOnResume;
 
 typedef struct ConfigField {
-    const char *section, *name;
+    /// NULL: of an element of a list
+    const char *section;
+    const char *name;
     FieldType type;
-    /// of the member in Config
+    /// of the member in Config, or in the element
     size_t offset, size;
     /// the default as YAML; NULL: null
     const char *fallback;
@@ -49,6 +53,10 @@ typedef struct ConfigField {
     const char *doc;
     ConfigOnResume on_resume;
 } ConfigField;
+
+/// Of an element of FIELD_DATASET_FILES.
+extern const ConfigField DATASET_FILE_FIELDS[];
+extern const int NUM_DATASET_FILE_FIELDS;
 
 typedef struct ConfigSectionDoc {
     const char *name, *doc;
@@ -72,6 +80,9 @@ char *config_suggest(const char *section, const char *name);
 /// The same for the name of a section.
 char *config_suggest_section(const char *name);
 
+/// "data.train", or the bare name of an element's field. The caller frees it.
+char *config_field_name(const ConfigField *field);
+
 /// What a field may hold, in words: "an integer from 0 to 3". The caller frees it.
 char *config_expected(const ConfigField *field);
 
@@ -94,19 +105,34 @@ typedef struct ConfigScalar {
     ConfigPlace place;
 } ConfigScalar;
 
-/// Replaces the value of a field that is no list.
-bool config_set_scalar(Config *config, const ConfigField *field, const ConfigScalar *scalar,
+// What a field is a member of is the Config, or the element of a list.
+
+/// Replaces the value of a field that is no list of scalars.
+bool config_set_scalar(void *object, const ConfigField *field, const ConfigScalar *scalar,
                        Error *error);
 /// Replaces the value of a list by a list of nothing.
-void config_empty_list(Config *config, const ConfigField *field);
-bool config_append_to_list(Config *config, const ConfigField *field, const ConfigScalar *scalar,
+void config_empty_list(void *object, const ConfigField *field);
+bool config_append_to_list(void *object, const ConfigField *field, const ConfigScalar *scalar,
                            Error *error);
+/// It can be written as [ ... ].
+bool config_field_may_be_list(const ConfigField *field);
+/// It is always written so.
 bool config_field_is_list(const ConfigField *field);
-bool config_field_is_null(const Config *config, const ConfigField *field);
-void config_free_value(Config *config, const ConfigField *field);
+bool config_field_is_null(const void *object, const ConfigField *field);
+void config_free_value(void *object, const ConfigField *field);
+
+/// Adds an element with the defaults of DATASET_FILE_FIELDS; NULL with the error if there are too
+/// many.
+DatasetFile *config_append_file(Config *config, const ConfigField *field, ConfigPlace place,
+                                Error *error);
+void config_free_files(DatasetFiles *files);
+/// The one path, or the list of all elements with all their keys. The caller frees it.
+char *config_format_files(const DatasetFiles *files);
+/// Whether there are as many files, with the same folders.
+bool config_same_folders(const DatasetFiles *a, const DatasetFiles *b);
 
 /// The value as YAML that is read back to the same; the caller frees it.
-char *config_format_value(const Config *config, const ConfigField *field);
+char *config_format_value(const void *object, const ConfigField *field);
 
 /// Reads the whole file into the configuration and marks the origins.
 bool config_read_file(Config *config, const char *path, Error *error);

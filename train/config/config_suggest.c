@@ -127,6 +127,10 @@ char *config_expected(const ConfigField *field) {
     case FIELD_STRING_LIST:
         words = checked_strdup("a list of strings, as [a, b]");
         break;
+    case FIELD_DATASET_FILES:
+        words = checked_strdup("a path, or a list as "
+                               "[{path: a.json, image_folder: images, weight: 0.5}, b.json]");
+        break;
     }
     free(range);
     free(names);

@@ -40,3 +40,5 @@ bool yaml_ends_here(YamlReader *reader);
 
 /// Reads the value whose first event the reader is at into a field.
 bool config_read_event(YamlReader *reader, Config *config, const ConfigField *field);
+/// The same of a list of files.
+bool config_read_files(YamlReader *reader, Config *config, const ConfigField *field);

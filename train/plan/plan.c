@@ -43,8 +43,9 @@ static void require_keys(Plan *plan) {
         const char *key, *value;
         bool needed;
     } keys[] = {
-        {"data.train", config->data.train, trains},
-        {"data.image_folder", config->data.image_folder, trains},
+        {"data.train", config->data.train.count ? "" : NULL, trains},
+        {"data.image_folder", config_require_data(config, NULL) ? "" : config->data.image_folder,
+         trains},
         {"training.output_dir", config->training.output_dir, trains},
         {"model.sd", config->model.sd, runs && diffusion},
         {"model.vision_tower", config->model.vision_tower, runs},

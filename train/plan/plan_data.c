@@ -3,10 +3,11 @@
 // data set, some, from whose ratio of tokens to words the others' are taken.
 #include "train/plan/plan_parts.h"
 
-#include "data/sampler.h"
+#include "data/loader.h"
 #include "train/trainer/schedule.h"
 #include "train/trainer/training_check.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,35 +29,55 @@ typedef struct Lengths {
 
 // ---- opening
 
-static Dataset *open_data(Plan *plan, const char *key, const char *folder_key, const char *path,
-                          const char *folder, DataIdentity *identity, int64_t *missing) {
+static void add_folders(Plan *plan, const char *key, const char *folder_key,
+                        const DatasetFiles *files) {
+    const char *last = "";
+    for (int i = 0; i < files->count; i++) {
+        const char *folder = files->values[i].image_folder;
+        struct stat status;
+        if (!folder || !strcmp(folder, last)) continue;
+        bool is_there = !stat(folder, &status) && S_ISDIR(status.st_mode);
+        plan_add_file(plan, files->is_list ? key : folder_key, folder, is_there,
+                      is_there ? NULL : checked_strdup("there is no such folder"));
+        last = folder;
+    }
+}
+
+static void add_part(Plan *plan, const char *key, const DatasetPart *part) {
+    char *weight = part->weight == 1
+                       ? checked_strdup("")
+                       : format_string(", %lld in an epoch (weight %g)",
+                                       llround(part->weight * (double)part->count), part->weight);
+    plan_add_file(plan, key, part->path, true,
+                  format_string("%lld samples, %lld with an image%s%s", (long long)part->count,
+                                (long long)part->with_image, weight,
+                                part->skipped ? "; images are missing" : ""));
+    free(weight);
+}
+
+static Dataset *open_data(Plan *plan, const char *key, const char *folder_key,
+                          const DatasetFiles *files, DataIdentity *identity, int64_t *missing) {
     Error error = {0};
-    struct stat status;
-    bool has_folder = folder && !stat(folder, &status) && S_ISDIR(status.st_mode);
-    if (folder)
-        plan_add_file(plan, folder_key, folder, has_folder,
-                      has_folder ? NULL : checked_strdup("there is no such folder"));
-    Dataset *data = dataset_open(&(DatasetOptions){path, folder, MISSING_IMAGE_SKIP}, &error);
+    add_folders(plan, key, folder_key, files);
+    Dataset *data = dataset_open_files(files->values, files->count, MISSING_IMAGE_SKIP, &error);
     if (!data) {
-        plan_add_file(plan, key, path, false, checked_strdup(error.message));
+        plan_add_file(plan, key, files->values[0].path, false, checked_strdup(error.message));
         return NULL;
     }
-    int64_t images = 0, count = dataset_count(data);
-    for (int64_t i = 0; i < count; i++) images += dataset_has_image(data, i);
     *missing = dataset_skipped(data);
-    *identity = (DataIdentity){count, dataset_checksum(data)};
-    plan_add_file(plan, key, path, true,
-                  format_string("%lld samples, %lld with an image%s", (long long)count,
-                                (long long)images, *missing ? "; images are missing" : ""));
+    *identity = (DataIdentity){dataset_count(data), dataset_checksum(data)};
+    for (int i = 0; i < dataset_part_count(data); i++) {
+        const DatasetPart part = dataset_part(data, i);
+        add_part(plan, key, &part);
+    }
     return data;
 }
 
 /// Whether missing images end the run: then says which is the first.
-static void check_missing(Plan *plan, const char *key, const char *path, const char *folder,
-                          int64_t missing) {
+static void check_missing(Plan *plan, const char *key, const DatasetFiles *files, int64_t missing) {
     Error error = {0};
     if (!missing || plan->config->data.missing_image == MISSING_IMAGE_SKIP) return;
-    Dataset *data = dataset_open(&(DatasetOptions){path, folder, MISSING_IMAGE_FAIL}, &error);
+    Dataset *data = dataset_open_files(files->values, files->count, MISSING_IMAGE_FAIL, &error);
     dataset_close(data);
     plan_refuse(plan, key, "the images of %lld samples are missing; the first: %s",
                 (long long)missing, error.message);
@@ -151,22 +172,17 @@ static bool find_lengths(Plan *plan, const PlanModel *model, const Dataset *data
 // ---- steps
 
 static Sampler *open_sampler(Plan *plan, const Dataset *data) {
-    const Config *config = plan->config;
+    const TrainingSection *training = &plan->config->training;
     Error error;
-    int32_t *lengths = NULL;
-    if (config->data.group_by_modality_length) {
-        lengths = checked_malloc((size_t)dataset_count(data) * sizeof *lengths);
-        dataset_modality_lengths(data, lengths);
-    }
-    Sampler *sampler = sampler_create(
-        &(SamplerOptions){.sample_count = dataset_count(data),
-                          .global_batch = plan->schedule.global_batch,
-                          .micro_batch = config->training.per_device_train_batch_size,
-                          .seed = (uint64_t)config->training.seed,
-                          .shuffle = true,
-                          .modality_lengths = lengths},
-        &error);
-    free(lengths);
+    const LoaderOptions options = {.dataset = data,
+                                   .seed = (uint64_t)training->seed,
+                                   .shuffle = true,
+                                   .group_by_modality_length =
+                                       plan->config->data.group_by_modality_length,
+                                   .world_size = (int)plan->options.processes,
+                                   .micro_batch = (int)training->per_device_train_batch_size,
+                                   .accumulation = (int)training->gradient_accumulation_steps};
+    Sampler *sampler = loader_sampler(&options, &error);
     if (!sampler) plan_refuse(plan, "data.train", "%s", error.message);
     return sampler;
 }
@@ -314,11 +330,11 @@ static void find_evaluation(Plan *plan, const PlanModel *model, const Dataset *d
 static void read_held_out(Plan *plan, const PlanModel *model, PlanBatches *batches) {
     const DataSection *section = &plan->config->data;
     int64_t missing = 0, limit = plan->config->training.eval_samples;
-    if (!section->eval) return;
-    Dataset *data = open_data(plan, "data.eval", "data.eval_image_folder", section->eval,
-                              section->eval_image_folder, &plan->data.eval, &missing);
+    if (!section->eval.count) return;
+    Dataset *data = open_data(plan, "data.eval", "data.eval_image_folder", &section->eval,
+                              &plan->data.eval, &missing);
     if (!data) return;
-    check_missing(plan, "data.eval", section->eval, section->eval_image_folder, missing);
+    check_missing(plan, "data.eval", &section->eval, missing);
     int64_t count = dataset_count(data);
     plan->data.held_out_samples = limit >= 0 && limit < count ? limit : count;
     for (int64_t i = 0; i < plan->data.held_out_samples; i++)
@@ -332,12 +348,11 @@ static void read_held_out(Plan *plan, const PlanModel *model, PlanBatches *batch
 
 static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batches) {
     const DataSection *section = &plan->config->data;
-    if (!section->train) return;
-    Dataset *data = open_data(plan, "data.train", "data.image_folder", section->train,
-                              section->image_folder, &plan->data.train, &plan->data.missing_images);
+    if (!section->train.count) return;
+    Dataset *data = open_data(plan, "data.train", "data.image_folder", &section->train,
+                              &plan->data.train, &plan->data.missing_images);
     if (!data) return;
-    check_missing(plan, "data.train", section->train, section->image_folder,
-                  plan->data.missing_images);
+    check_missing(plan, "data.train", &section->train, plan->data.missing_images);
     plan->data.known = true;
     plan->data.samples = dataset_count(data);
     for (int64_t i = 0; i < plan->data.samples; i++)

@@ -40,15 +40,26 @@ static bool open_loader(Trainer *trainer, int64_t steps, Error *error) {
     return trainer->loader != NULL;
 }
 
+/// Without weights: the first samples are the data set's first, whose features are at hand.
+static Dataset *open_in_order(const DatasetFiles *files, Error *error) {
+    DatasetFile *once = checked_malloc((size_t)files->count * sizeof *once);
+    for (int i = 0; i < files->count; i++) {
+        once[i] = files->values[i];
+        once[i].weight = 1;
+    }
+    Dataset *data = dataset_open_files(once, files->count, MISSING_IMAGE_SKIP, error);
+    free(once);
+    return data;
+}
+
 static bool prepare(Plan *plan, Trainer *trainer, int64_t steps, Error *error) {
     const Config *config = trainer->config;
     int64_t batch =
         config->training.per_device_train_batch_size * config->training.gradient_accumulation_steps;
-    DatasetOptions data = {config->data.train, config->data.image_folder, MISSING_IMAGE_SKIP};
     if (!model_setup_open(config, (uint64_t)config->training.seed, trainer->group, &trainer->setup,
                           error))
         return false;
-    trainer->data = dataset_open(&data, error);
+    trainer->data = open_in_order(&config->data.train, error);
     if (!trainer->data || !fill_cache(plan, trainer, steps * batch, error)) return false;
     trainer->buckets = gradient_buckets_new(&trainer->setup.parameters, trainer->group,
                                             GRADIENT_BUCKET_BYTES, false);

@@ -95,6 +95,9 @@ bool resume_check(const Config *config, const char *written_yaml, const char *ch
     Same same = {now->global_batch == then->global_batch, is_same_data(&now->train, &then->train)};
     Config *written = read_written(config, written_yaml, checkpoint, out, error);
     if (!written && !config->training.accept_changes) return false;
+    // The folder of one file is a key of its own.
+    if (written && (config->data.train.is_list || written->data.train.is_list))
+        same.train = same.train && config_same_folders(&config->data.train, &written->data.train);
     for (int i = 0; written && i < NUM_CONFIG_FIELDS; i++)
         compare_setting(&changes, &CONFIG_FIELDS[i], config, written, &same);
     config_free(written);

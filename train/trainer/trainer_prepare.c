@@ -27,14 +27,13 @@ static bool goes_on(Trainer *trainer, bool ok, Error *error) {
 
 static bool open_data(Trainer *trainer, Error *error) {
     const DataSection *data = &trainer->config->data;
-    trainer->data = dataset_open(
-        &(DatasetOptions){data->train, data->image_folder, data->missing_image}, error);
+    trainer->data =
+        dataset_open_files(data->train.values, data->train.count, data->missing_image, error);
     if (!trainer->data) return false;
     if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
-    if (!data->eval) return true;
-    const char *folder = data->eval_image_folder ? data->eval_image_folder : data->image_folder;
+    if (!data->eval.count) return true;
     trainer->held_out =
-        dataset_open(&(DatasetOptions){data->eval, folder, data->missing_image}, error);
+        dataset_open_files(data->eval.values, data->eval.count, data->missing_image, error);
     return trainer->held_out != NULL;
 }
 

@@ -95,21 +95,91 @@ static void a_file_of_one_object_is_one_sample(void **state) {
 
 static void a_sample_of_more_than_64_mib_is_refused_with_its_place(void **state) {
     (void)state;
-    static const char *const formats[] = {"[{" TEXT_TURNS "},\n{\"note\": \"%s\"}]",
-                                          "{" TEXT_TURNS "}\n{\"note\": \"%s\"}\n"};
     enum { MUCH = (64 << 20) + 1 };
+    Error error = {0};
     char *much = malloc(MUCH + 1);
     memset(much, 'n', MUCH);
     much[MUCH] = 0;
-    for (int i = 0; i < 2; i++) {
-        Error error = {0};
-        char *text = format_string(formats[i], much);
-        assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
-        assert_non_null(strstr(error.message, "data.json:2: sample 1 has more than 64 MiB"));
-        free(text);
-    }
+    char *text = format_string("{" TEXT_TURNS "}\n{\"note\": \"%s\"}\n", much);
+    assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
+    assert_non_null(strstr(error.message, "data.json:2: sample 1 has more than 64 MiB"));
+    free(text);
     free(much);
     write_text("data.json", "");
+}
+
+/// Two files below the temporary folder, the second of lines; `b` is its text.
+static Dataset *open_two(const char *b, double weight, Error *error) {
+    static char paths[2][512];
+    write_text("a.json", "[{\"id\": \"a0\", \"image\": \"absent.png\", " TURNS
+                         "}, {\"id\": \"a1\", \"image\": \"there.png\", " TURNS "}]");
+    write_text("b.json", b);
+    snprintf(paths[0], sizeof paths[0], "%s", in_folder("a.json"));
+    snprintf(paths[1], sizeof paths[1], "%s", in_folder("b.json"));
+    const DatasetFile files[] = {{paths[0], temporary_folder, 1}, {paths[1], "nowhere", weight}};
+    return dataset_open_files(files, 2, MISSING_IMAGE_SKIP, error);
+}
+
+#define LINES "{\"id\": \"b0\", " TEXT_TURNS "}\n\n{\"id\": \"b1\", " TEXT_TURNS "}\n"
+
+static void several_files_are_one_data_set(void **state) {
+    (void)state;
+    static const char *const ids[] = {"a1", "b0", "b1"};
+    Error error = {0};
+    Dataset *dataset = open_two(LINES, 0.5, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    assert_int_equal(dataset_count(dataset), 3);
+    assert_int_equal(dataset_skipped(dataset), 1);
+    for (int i = 0; i < 3; i++) {
+        Sample sample;
+        assert_true(dataset_sample(dataset, i, &sample, &error));
+        assert_string_equal(sample.id, ids[i]);
+        sample_free(&sample);
+        assert_int_equal(dataset_position_in_file(dataset, i), i + 1); // unique, a0 counted
+    }
+    char where[1024];
+    dataset_describe(dataset, 2, "b1", where, sizeof where);
+    assert_non_null(strstr(where, "b.json: sample 1 (id 'b1', line 3)"));
+    assert_non_null(strstr(dataset_path(dataset), "a.json and 1 more file"));
+    assert_int_equal(dataset_part_count(dataset), 2);
+    const DatasetPart part = dataset_part(dataset, 1);
+    assert_true(part.weight == 0.5);
+    assert_int_equal(part.first, 1);
+    assert_int_equal(part.count, 2);
+    assert_int_equal(part.with_image, 0);
+    assert_int_equal(dataset_part(dataset, 0).skipped, 1);
+    dataset_close(dataset);
+}
+
+static uint64_t checksum_of_two(const char *b, double weight) {
+    Error error = {0};
+    Dataset *dataset = open_two(b, weight, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    const uint64_t checksum = dataset_checksum(dataset);
+    dataset_close(dataset);
+    return checksum;
+}
+
+static void the_checksum_is_of_all_files_and_weights(void **state) {
+    (void)state;
+    const uint64_t checksum = checksum_of_two(LINES, 0.5);
+    assert_true(checksum_of_two(LINES, 0.5) == checksum);
+    assert_true(checksum_of_two(LINES, 1) != checksum);
+    assert_true(checksum_of_two("{\"id\": \"c0\", " TEXT_TURNS "}\n{\"id\": \"b1\", " TEXT_TURNS
+                                "}\n",
+                                0.5) != checksum);
+}
+
+static void a_file_that_would_give_nothing_is_refused(void **state) {
+    (void)state;
+    Error error = {0};
+    assert_null(open_two(LINES, 0.2, &error));
+    assert_non_null(strstr(error.message, "b.json: of 2 samples the weight 0.2 leaves none"));
+    assert_null(open_two("[]", 1, &error));
+    assert_non_null(strstr(error.message, "b.json: the data set has no samples"));
+    assert_null(open_two("{\"image\": \"there.png\", " TURNS "}", 1, &error));
+    assert_non_null(strstr(error.message, "b.json: the images of all 1 samples are missing; is "
+                                          "nowhere the right image folder?"));
 }
 
 static void missing_images_fail_or_are_skipped_and_counted(void **state) {
@@ -384,6 +454,9 @@ int main(void) {
         cmocka_unit_test(lines_of_json_are_read_as_an_array_is),
         cmocka_unit_test(a_file_of_one_object_is_one_sample),
         cmocka_unit_test(a_sample_of_more_than_64_mib_is_refused_with_its_place),
+        cmocka_unit_test(several_files_are_one_data_set),
+        cmocka_unit_test(the_checksum_is_of_all_files_and_weights),
+        cmocka_unit_test(a_file_that_would_give_nothing_is_refused),
         cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
         cmocka_unit_test(machines_that_each_miss_another_image_do_not_have_the_same_data),
         cmocka_unit_test(ids_and_other_keys_mean_nothing),

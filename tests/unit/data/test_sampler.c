@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "autograd/fnv.h"
 #include "data/sampler.h"
 
 static Sampler *make(SamplerOptions options) {
@@ -156,6 +157,123 @@ static void grouped_batches_have_one_modality_and_even_chunks(void **state) {
     sampler_free(sampler);
 }
 
+/// Of three epochs.
+static uint64_t order_checksum(SamplerOptions options) {
+    Sampler *sampler = make(options);
+    uint64_t hash = 0;
+    for (int64_t step = 0; step < 3 * sampler_steps_per_epoch(sampler); step++) {
+        for (int64_t slot = 0; slot < options.global_batch; slot++) {
+            uint64_t words[] = {hash, (uint64_t)sampler_sample(sampler, step, slot)};
+            hash = fnv1a_words(words, sizeof words);
+        }
+    }
+    sampler_free(sampler);
+    return hash;
+}
+
+static void orders_without_weights_are_what_they_were_before_there_were_weights(void **state) {
+    (void)state;
+    int32_t lengths[1003];
+    for (int i = 0; i < 1003; i++) lengths[i] = (i % 5 < 3 ? 1 : -1) * (10 + i * 37 % 101);
+    const SamplerPart parts[] = {{3, 1}, {1000, 1}};
+    SamplerOptions options = {
+        .sample_count = 1003, .global_batch = 32, .micro_batch = 4, .seed = 77, .shuffle = true};
+    for (int divided = 0; divided < 2; divided++) {
+        options.modality_lengths = NULL;
+        assert_true(order_checksum(options) == 0x8eee30e2c922c575ull);
+        options.modality_lengths = lengths;
+        assert_true(order_checksum(options) == 0x1e40597c8081fa6eull);
+        options.parts = parts;
+        options.part_count = 2;
+    }
+}
+
+/// Counts what `epochs` epochs from the first on have of each sample.
+static void count_epochs(const SamplerOptions *options, int64_t epochs, int64_t per_epoch,
+                         int *total) {
+    Sampler *sampler = make(*options);
+    int seen[128];
+    memset(total, 0, (size_t)options->sample_count * sizeof *total);
+    for (int64_t epoch = 0; epoch < epochs; epoch++) {
+        int64_t sum = 0;
+        count_epoch(sampler, epoch, options->global_batch, options->sample_count, seen);
+        for (int i = 0; i < options->sample_count; i++) {
+            total[i] += seen[i];
+            sum += seen[i];
+        }
+        assert_int_equal(sum, per_epoch);
+    }
+    sampler_free(sampler);
+}
+
+static void a_weight_says_how_often_an_epoch_has_each_sample(void **state) {
+    (void)state;
+    // 20 of 20, 10 of 20, 25 of 10, 35 of 50
+    const SamplerPart parts[] = {{20, 1}, {20, 0.5}, {10, 2.5}, {50, 0.7}};
+    const SamplerOptions options = {.sample_count = 100,
+                                    .parts = parts,
+                                    .part_count = 4,
+                                    .global_batch = 8,
+                                    .micro_batch = 2,
+                                    .seed = 3,
+                                    .shuffle = true};
+    int total[100], first[100];
+    count_epochs(&options, 1, 90, first);
+    for (int i = 0; i < 20; i++) assert_int_equal(first[i], 1);
+    for (int i = 20; i < 40; i++) assert_in_range(first[i], 0, 1);
+    for (int i = 40; i < 50; i++) assert_in_range(first[i], 2, 3);
+    for (int i = 50; i < 100; i++) assert_in_range(first[i], 0, 1);
+    count_epochs(&options, 2, 90, total);
+    for (int i = 20; i < 40; i++) assert_int_equal(total[i], 1); // the other half
+    for (int i = 40; i < 50; i++) assert_int_equal(total[i], 5);
+    for (int i = 50; i < 100; i++) assert_in_range(total[i], 1, 2);
+    count_epochs(&options, 10, 90, total);
+    for (int i = 20; i < 40; i++) assert_int_equal(total[i], 5);
+    for (int i = 50; i < 100; i++) assert_int_equal(total[i], 7);
+}
+
+static void kinds_keep_their_weights_where_batches_are_of_one_kind(void **state) {
+    (void)state;
+    int32_t lengths[60];
+    int total[60];
+    for (int i = 0; i < 60; i++) lengths[i] = (i % 3 ? 1 : -1) * (1 + i * 7 % 40);
+    const SamplerPart parts[] = {{30, 0.5}, {30, 2}}; // 20 with an image and 10 without in each
+    const SamplerOptions options = {.sample_count = 60,
+                                    .parts = parts,
+                                    .part_count = 2,
+                                    .global_batch = 8,
+                                    .micro_batch = 4,
+                                    .shuffle = true,
+                                    .modality_lengths = lengths};
+    count_epochs(&options, 2, 15 + 60, total);
+    for (int i = 0; i < 60; i++) assert_int_equal(total[i], i < 30 ? 1 : 4);
+}
+
+static void which_samples_a_weight_takes_is_a_function_of_the_seed_and_the_epoch(void **state) {
+    (void)state;
+    const SamplerPart parts[] = {{40, 0.5}, {60, 0.25}};
+    SamplerOptions options = {.sample_count = 100,
+                              .parts = parts,
+                              .part_count = 2,
+                              .global_batch = 5,
+                              .micro_batch = 5,
+                              .seed = 1,
+                              .shuffle = true};
+    Sampler *forward = make(options), *backward = make(options);
+    int64_t order[28][5];
+    for (int step = 0; step < 28; step++)
+        for (int slot = 0; slot < 5; slot++)
+            order[step][slot] = sampler_sample(forward, step, slot);
+    for (int step = 27; step >= 0; step--)
+        for (int slot = 0; slot < 5; slot++)
+            assert_int_equal(sampler_sample(backward, step, slot), order[step][slot]);
+    sampler_free(forward);
+    sampler_free(backward);
+    const uint64_t checksum = order_checksum(options);
+    options.seed = 2;
+    assert_true(order_checksum(options) != checksum);
+}
+
 static void options_that_do_not_fit_together_are_errors(void **state) {
     (void)state;
     Error error = {0};
@@ -178,6 +296,10 @@ int main(void) {
         cmocka_unit_test(a_steps_samples_do_not_depend_on_the_chunks),
         cmocka_unit_test(the_last_batch_is_spread_over_the_chunks),
         cmocka_unit_test(grouped_batches_have_one_modality_and_even_chunks),
+        cmocka_unit_test(orders_without_weights_are_what_they_were_before_there_were_weights),
+        cmocka_unit_test(a_weight_says_how_often_an_epoch_has_each_sample),
+        cmocka_unit_test(kinds_keep_their_weights_where_batches_are_of_one_kind),
+        cmocka_unit_test(which_samples_a_weight_takes_is_a_function_of_the_seed_and_the_epoch),
         cmocka_unit_test(options_that_do_not_fit_together_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

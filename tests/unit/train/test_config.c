@@ -224,6 +224,96 @@ static void what_is_not_a_configuration_is_refused(void **state) {
     refused("model:\n  llm: \"a\\0b\"\n", "2:8", "zero byte");
 }
 
+static const DatasetFile *file_of(const DatasetFiles *files, int index) {
+    assert_true(index < files->count);
+    return &files->values[index];
+}
+
+static void data_are_a_path_or_a_list_of_files_with_folders_and_weights(void **state) {
+    (void)state;
+    Config *config = load("data:\n"
+                          "  image_folder: shared\n"
+                          "  train:\n"
+                          "    - path: a.json\n"
+                          "      image_folder: of a\n"
+                          "      weight: 0.5\n"
+                          "    - weight: 2\n"
+                          "      path: \"x, [b] ~.json\"\n"
+                          "    - c.json\n"
+                          "  eval: e.json\n",
+                          NULL, 0);
+    for (int again = 0; again < 2; again++) {
+        const DatasetFiles *files = &config->data.train;
+        assert_true(files->is_list);
+        assert_int_equal(files->count, 3);
+        assert_string_equal(file_of(files, 0)->path, "a.json");
+        assert_string_equal(file_of(files, 0)->image_folder, "of a");
+        assert_true(file_of(files, 0)->weight == 0.5);
+        assert_string_equal(file_of(files, 1)->path, "x, [b] ~.json");
+        assert_string_equal(file_of(files, 1)->image_folder, "shared");
+        assert_true(file_of(files, 1)->weight == 2);
+        assert_string_equal(file_of(files, 2)->path, "c.json");
+        assert_true(file_of(files, 2)->weight == 1);
+        assert_false(config->data.eval.is_list);
+        assert_string_equal(file_of(&config->data.eval, 0)->image_folder, "shared");
+        char *yaml = config_to_yaml(config);
+        expect_part(yaml, "  train: [{path: a.json, image_folder: \"of a\", weight: 0.5}, {path: ");
+        expect_part(yaml, "  eval: e.json\n");
+        config_free(config);
+        config = load(yaml, NULL, 0);
+        free(yaml);
+    }
+    config_free(config);
+}
+
+static void a_list_of_files_may_stand_on_the_command_line(void **state) {
+    (void)state;
+    const char *overrides[] = {"data.train=[{path: a.json, weight: 0.25}, b.json]",
+                               "data.image_folder=images"};
+    Config *config = load("data:\n  train: other.json\n", overrides, 2);
+    assert_int_equal(config->data.train.count, 2);
+    assert_true(file_of(&config->data.train, 0)->weight == 0.25);
+    assert_string_equal(file_of(&config->data.train, 1)->image_folder, "images");
+    config_free(config);
+    overrides[0] = "data.train=[a].json"; // a file's name
+    config = load("", overrides, 1);
+    assert_false(config->data.train.is_list);
+    assert_string_equal(file_of(&config->data.train, 0)->path, "[a].json");
+    Error error = {0};
+    assert_false(config_require_data(config, &error));
+    expect_part(error.message, "data.image_folder is missing");
+    config_free(config);
+    overrides[0] = "data.train=[{path: a.json, image_folder: b}]";
+    config = load("", overrides, 1);
+    assert_true(config_require_data(config, &error));
+    config_free(config);
+}
+
+static void lists_of_files_that_are_not_right_say_where(void **state) {
+    (void)state;
+    refused("data:\n  train: []\n", "2:10", "data.train is an empty list");
+    refused("data:\n  train: {path: a}\n", "2:10",
+            "is a mapping of keys, expected a path, or a list");
+    refused("data:\n  train:\n    - path: a\n      wieght: 1\n", "4:7",
+            "unknown key 'wieght' of a file; expected path, image_folder or weight");
+    refused("data:\n  train:\n    - path: a\n      path: b\n", "4:7", "path was already given");
+    refused("data:\n  train:\n    - a\n    - weight: 1\n", "4:7",
+            "a file of data.train has no path");
+    refused("data:\n  train:\n    - path: a\n      weight: 0\n", "4:15",
+            "weight is '0', expected a number");
+    refused("data:\n  train:\n    - path: a\n      weight: 1001\n", "4:15", "weight is '1001'");
+    refused("data:\n  train:\n    - path: a\n      weight: many\n", "4:15", "weight is 'many'");
+    refused("data:\n  train:\n    - path: a\n      weight: [1]\n", "4:15",
+            "weight is no single value");
+    refused("data:\n  train:\n    - path: null\n", "3:13", "path is 'null', expected a path");
+    refused("data:\n  train:\n    - [a]\n", "3:7", "has a list as an element");
+    refused("data:\n  train:\n    - null\n", "3:7", "path is 'null'");
+    refused("data:\n  eval:\n    - path: a\n      weight: 2\n", "3:5",
+            "data.eval: a has the weight 2; held-out data is measured once");
+    override_refused("data.train=[{path: a, weigt: 2}]", "unknown key 'weigt' of a file");
+    override_refused("data.train=[]", "an empty list");
+}
+
 static void a_key_given_twice_is_refused(void **state) {
     (void)state;
     refused("model:\n  llm: a\n  llm: b\n", "3:3", "already given in line 2");
@@ -246,7 +336,7 @@ static void paths_may_begin_with_a_home_folder(void **state) {
     assert_string_equal(config->training.output_dir, "/home/of mine/runs/x");
     assert_null(config->model.llm); // YAML's null
     assert_string_equal(config->data.image_folder, of_root);
-    assert_string_equal(config->data.train, "a/~/b.json");
+    assert_string_equal(config->data.train.values[0].path, "a/~/b.json");
     assert_string_equal(config->eval.prompt, "~/what");
     assert_string_equal(config->training.resume, "/home/of mine/a.h5");
     config_free(config);
@@ -503,6 +593,9 @@ int main(void) {
         IN_FOLDER(a_wrong_type_is_refused_with_what_was_expected),
         cmocka_unit_test(every_integer_but_a_seed_fits_where_it_is_used),
         IN_FOLDER(what_is_not_a_configuration_is_refused),
+        IN_FOLDER(data_are_a_path_or_a_list_of_files_with_folders_and_weights),
+        IN_FOLDER(a_list_of_files_may_stand_on_the_command_line),
+        IN_FOLDER(lists_of_files_that_are_not_right_say_where),
         IN_FOLDER(a_key_given_twice_is_refused),
         IN_FOLDER(paths_may_begin_with_a_home_folder),
         IN_FOLDER(a_byte_order_mark_is_passed_over),

@@ -122,6 +122,21 @@ static void data_may_move_and_held_out_data_may_come_and_go(void **state) {
     assert_true(goes_on_from(NULL, &THEN, &now, &error));
 }
 
+static void a_list_of_the_same_data_goes_on_unless_its_folders_are_others(void **state) {
+    (void)state;
+    Error error = {0};
+    char *ours = written;
+    Config *config = configure("data.train=[{path: a.json, image_folder: images}, b.json]");
+    written = config_to_yaml(config);
+    assert_true(goes_on("data.train=[{path: c.json, image_folder: images}, d.json]", 12, &error));
+    assert_non_null(strstr(listed, "data.train was [{path: a.json, image_folder: images"));
+    assert_false(goes_on("data.train=[{path: a.json, image_folder: others}, b.json]", 12, &error));
+    assert_non_null(strstr(error.message, "data.train"));
+    config_free(config);
+    free(written);
+    written = ours;
+}
+
 static void a_key_that_is_no_more_is_named(void **state) {
     (void)state;
     Error error = {0};
@@ -185,6 +200,7 @@ int main(void) {
         cmocka_unit_test(batches_may_be_cut_anew_but_not_change_their_size),
         cmocka_unit_test(data_that_changed_makes_another_run_whatever_its_name),
         cmocka_unit_test(data_may_move_and_held_out_data_may_come_and_go),
+        cmocka_unit_test(a_list_of_the_same_data_goes_on_unless_its_folders_are_others),
         cmocka_unit_test(a_key_that_is_no_more_is_named),
         cmocka_unit_test(a_checkpoint_that_does_not_know_its_data_goes_by_the_name),
         IN_FOLDER(a_configuration_that_is_no_text_is_an_error_with_a_message),

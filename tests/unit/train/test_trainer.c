@@ -201,6 +201,36 @@ static void features_from_the_cache_train_to_the_same_bits_after_resuming(void *
                                    in_folder("cached-again/checkpoint-3.h5"), "weights/") == 0);
 }
 
+/// Two files with weights, of which an epoch is three steps: the run goes through more than two.
+static void a_run_on_weighted_files_resumes_to_the_same_bits(void **state) {
+    (void)state;
+    char output[300], data[700];
+    snprintf(data, sizeof data,
+             "data.train=[{path: %s/world/train/llava_v1_5_mix665k.json, weight: 0.3}, "
+             "{path: %s/world/train/blip_laion_cc_sbu_558k.json, weight: 0.25}]",
+             temporary_folder, temporary_folder);
+    const char *settings[] = {output,
+                              data,
+                              "training.max_steps=8",
+                              "training.save_steps=1",
+                              "training.save_total_limit=0",
+                              "training.per_device_train_batch_size=4",
+                              "data.cache_features=true",
+                              NULL};
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("weighted"));
+    assert_trains(settings);
+    assert_int_equal(mkdir(in_folder("weighted-again"), 0777), 0);
+    copy_file(in_folder("weighted/checkpoint-4.h5"), in_folder("weighted-again/checkpoint-4.h5"));
+    snprintf(output, sizeof output, "training.output_dir=%s", in_folder("weighted-again"));
+    assert_trains(settings);
+    assert_true(largest_difference(in_folder("weighted/checkpoint-8.h5"),
+                                   in_folder("weighted-again/checkpoint-8.h5"), "weights/") == 0);
+    Error error = {0};
+    data[strlen(data) - 3] = '1'; // the last weight
+    assert_false(train(settings, &error));
+    assert_non_null(strstr(error.message, "data.train"));
+}
+
 static void how_a_global_batch_is_cut_changes_nothing_but_rounding(void **state) {
     (void)state;
     char output[300];
@@ -653,6 +683,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resuming_after_any_step_gives_the_same_bits_as_never_stopping),
         cmocka_unit_test(features_from_the_cache_train_to_the_same_bits_after_resuming),
+        cmocka_unit_test(a_run_on_weighted_files_resumes_to_the_same_bits),
         cmocka_unit_test(how_a_global_batch_is_cut_changes_nothing_but_rounding),
         cmocka_unit_test(steps_out_of_line_are_told_left_out_or_the_end_as_configured),
         cmocka_unit_test(a_loss_that_is_not_finite_names_the_first_kernel),
