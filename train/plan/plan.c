@@ -30,7 +30,7 @@ void plan_add_file(Plan *plan, const char *key, const char *path, bool found, ch
 }
 
 bool plan_is_of_evaluation(const Config *config) {
-    return config->eval.annotations && !config->data.train && !config->data.image_folder &&
+    return config->eval.annotations && !config->data.train.count && !config->data.image_folder &&
            !config->training.output_dir;
 }
 

@@ -55,6 +55,29 @@ static bool put_file(json_t *object, const char *key, const char *path, Error *e
 static const char *const TRAINING_FILES[] = {"model.sd", "model.vision_tower", "model.llm",
                                              "data.train", NULL};
 
+/// A list by what each element is: its content, its folder and its weight.
+static bool put_data(json_t *with, const DatasetFiles *files, Error *error) {
+    json_t *list = json_array();
+    for (int i = 0; i < files->count; i++) {
+        const DatasetFile *file = &files->values[i];
+        json_t *element = json_object();
+        json_array_append_new(list, element);
+        if (!put_file(element, "path", file->path, error)) {
+            json_decref(list);
+            return false;
+        }
+        if (!files->is_list) continue;
+        if (file->image_folder)
+            json_object_set_new(element, "image_folder", json_string(file->image_folder));
+        json_object_set_new(element, "weight", json_real(file->weight));
+    }
+    if (files->is_list) return put_described(with, "data.train", list);
+    json_t *path = json_object_get(json_array_get(list, 0), "path");
+    const bool ok = !path || json_object_set(with, "data.train", path) == 0;
+    json_decref(list);
+    return ok;
+}
+
 static bool put_training_files(json_t *with, const Config *config, Error *error) {
     const struct {
         const char *key, *path;
@@ -65,7 +88,7 @@ static bool put_training_files(json_t *with, const Config *config, Error *error)
         if (networks[i].path &&
             !put_described(with, networks[i].key, describe_network(networks[i].path, error)))
             return false;
-    return put_file(with, "data.train", config->data.train, error);
+    return put_data(with, &config->data.train, error);
 }
 
 static bool put_start(json_t *with, const Config *config, const char *after, Error *error) {

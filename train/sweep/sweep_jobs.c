@@ -108,8 +108,7 @@ static bool add_trainings(Maker *maker, int cell, Error *error) {
         const char *path = stages->values[s];
         Config *config = config_of(maker, cell, path, true, error);
         if (!config) return false;
-        if (!config_require(config, error, "data.train", "data.image_folder", NULL) ||
-            !config_require_model(config, error)) {
+        if (!config_require_data(config, error) || !config_require_model(config, error)) {
             config_free(config);
             return false;
         }
