@@ -152,8 +152,18 @@ static json_t *answer_at(const ExplorerAnswer *answer, int detail, int height, i
     return about;
 }
 
+static int count_bytes(const char *text, size_t length, void *count) {
+    size_t *bytes = count;
+    for (size_t i = 0; i < length; i++) *bytes += text[i] == '<' ? strlen("\\u003c") : 1;
+    return 0;
+}
+
+/// Bytes in the page.
 static size_t size_of(const json_t *value) {
-    return json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_REAL_PRECISION(6) | JSON_ENCODE_ANY);
+    size_t bytes = 0;
+    json_dump_callback(value, count_bytes, &bytes,
+                       JSON_COMPACT | JSON_REAL_PRECISION(6) | JSON_ENCODE_ANY);
+    return bytes;
 }
 
 /// The finest that takes no more than `budget` bytes.

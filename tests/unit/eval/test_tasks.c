@@ -3,6 +3,7 @@
 #include "eval/annotations/grounded_captions.h"
 #include "eval/phrases/phrase_similarity.h"
 #include "eval/tasks/judging.h"
+#include "eval/tasks/showing.h"
 #include "eval/tasks/tasks.h"
 #include "tests/unit/temporary_folder.h"
 
@@ -68,6 +69,34 @@ static json_t *judge(const Task *task, const void *data, int64_t index, Segmente
     return verdict;
 }
 
+/// What is shown of the verdict about an answer, to be freed; without the answer only figures.
+static ShownVerdict show(const Task *task, const void *data, int64_t index,
+                         const EvaluationOptions *options, const char *text, const int *cells,
+                         json_t *verdict) {
+    Error error = {0};
+    Answer answer = say(text, cells);
+    ShownVerdict shown, figures;
+    json_object_set_new(verdict, "answer", json_string(text));
+    if (!verdict_show(task, data, index, options, &answer, verdict, &shown, &error))
+        fail_msg("%s", error.message);
+    assert_true(verdict_show(task, data, index, options, NULL, verdict, &figures, &error));
+    assert_true(figures.figure == shown.figure || (isnan(figures.figure) && isnan(shown.figure)));
+    shown_verdict_free(&figures);
+    answer_free(&answer);
+    return shown;
+}
+
+/// `tokens` of the answer point, ended by -1; the truth has so many pixels.
+static void expect_shown(const ShownPhrase *phrase, const int *tokens, int64_t truth,
+                         const char *truth_name, int hit, double iou) {
+    for (int t = 0; t < phrase->num_tokens; t++) assert_int_equal(phrase->tokens[t], tokens[t]);
+    assert_int_equal(tokens[phrase->num_tokens], -1);
+    assert_int_equal(phrase->has_truth ? coco_mask_area(&phrase->truth) : 0, truth);
+    assert_string_equal(phrase->truth_name ? phrase->truth_name : "", truth_name);
+    assert_int_equal(phrase->hit, hit);
+    assert_true(phrase->iou == iou || (isnan(phrase->iou) && isnan(iou)));
+}
+
 static double figure(const json_t *figures, const char *name) {
     const json_t *value = json_object_get(figures, name);
     if (!json_is_number(value)) fail_msg("there is no figure %s", name);
@@ -123,6 +152,14 @@ static void points_count_against_the_masks_of_their_class_only(void **state) {
     assert_true(json_is_false(json_object_get(json_array_get(phrases, 2), "present")));
     assert_true(verdict_number(json_array_get(phrases, 0), "iou") == 1);
     assert_true(json_is_null(json_object_get(json_array_get(phrases, 1), "mask")));
+    ShownVerdict shown = show(&TASK_POINTS, data, 0, &options, "a ring and a star in a box",
+                              (int[]){-1, 0, -1, -1, 3, -1, -1, 5}, verdicts[0]);
+    assert_int_equal(shown.count, 3);
+    expect_shown(&shown.phrases[0], (int[]){1, -1}, 16, "ring", 1, 1);
+    expect_shown(&shown.phrases[1], (int[]){4, -1}, 16, "star", 0, 0);
+    expect_shown(&shown.phrases[2], (int[]){7, -1}, 0, "box", 0, 0);
+    assert_true(fabs(shown.figure - 1 / 3.0) < 1e-12);
+    shown_verdict_free(&shown);
     verdicts[1] = judge(&TASK_POINTS, data, 1, truth, &options, "rings", (int[]){1});
     json_t *figures = measure(&TASK_POINTS, data, &options, verdicts, 2);
     assert_true(fabs(figure(figures, "point_accuracy") - (2 / 3.0)) < 1e-12);
@@ -200,6 +237,16 @@ static void the_token_behind_the_first_verb_of_being_answers_an_expression(void 
     assert_int_equal(cell_of(refer(&referring, "the ring is", (int[]){1, 2, 3})), -1);
     assert_int_equal(cell_of(refer(&referring, "a ring", (int[]){1, 2})), -1);
     assert_int_equal(cell_of(refer(&referring, "", NULL)), -1);
+    // what was meant is shown all the same
+    json_t *verdict = refer(&referring, "a ring", (int[]){1, 2});
+    ShownVerdict shown =
+        show(&TASK_RES, referring.data, 0, &referring.options, "a ring", (int[]){1, 2}, verdict);
+    assert_int_equal(shown.count, 1);
+    assert_string_equal(shown.phrases[0].name, "left ring");
+    expect_shown(&shown.phrases[0], (int[]){-1}, 16, "left ring", 0, 0);
+    assert_true(shown.figure == 0);
+    shown_verdict_free(&shown);
+    json_decref(verdict);
     // the maximum over the first eight, whatever they say
     referring.options.referring_tokens = FIRST_EIGHT;
     assert_int_equal(cell_of(refer(&referring, "a ring", (int[]){-1, 9})), 9);
@@ -215,6 +262,11 @@ static void expressions_are_counted_with_and_without_a_mask(void **state) {
     assert_true(verdict_number(verdicts[0], "union") == 16);
     assert_true(verdict_number(verdicts[1], "intersection") == 0);
     assert_true(verdict_number(verdicts[1], "union") == 16); // the area of the truth
+    ShownVerdict shown = show(&TASK_RES, referring.data, 0, &referring.options, "it is there",
+                              (int[]){-1, -1, 15}, verdicts[1]);
+    assert_int_equal(shown.count, 1);
+    expect_shown(&shown.phrases[0], (int[]){2, -1}, 16, "left ring", 0, 0);
+    shown_verdict_free(&shown);
     json_t *figures = measure(&TASK_RES, referring.data, &referring.options, verdicts, 2);
     assert_true(figure(figures, "giou") == 0.5 && figure(figures, "ciou") == 0.5);
     assert_true(figure(figures, "precision_at_0.9") == 0.5);
@@ -276,11 +328,18 @@ static void utterances_are_counted_as_things_and_plurals(void **state) {
     json_t *published = json_load_file(in_folder("predictions/png_predictions.json"), 0, NULL);
     json_t *segments = json_object_get(json_array_get(published, 0), "segments");
     assert_int_equal(json_array_size(segments), 4); // also those that name nothing
-    puts(json_dumps(published, 0));
     assert_true(verdict_number(json_array_get(segments, 0), "iou") == 0.5);
     assert_null(json_object_get(json_array_get(segments, 1), "iou"));
     assert_true(json_is_object(json_object_get(json_array_get(segments, 3), "pd_mask")));
     json_decref(published);
+    ShownVerdict shown = show(&TASK_PNG, data, 0, &options, "rings on ring grass",
+                              (int[]){0, -1, 15, 12}, verdicts[0]);
+    assert_int_equal(shown.count, 3);
+    expect_shown(&shown.phrases[0], (int[]){0, -1}, 32, "ring", 1, 0.5);
+    expect_shown(&shown.phrases[1], (int[]){2, -1}, 16, "ring", 0, 0);
+    expect_shown(&shown.phrases[2], (int[]){3, -1}, 32, "grass", 1, 1);
+    assert_true(shown.figure == 0.5);
+    shown_verdict_free(&shown);
     json_t *figures = measure(&TASK_PNG, data, &options, verdicts, 1);
     assert_true(figure(figures, "average_recall_all") == 0.5);
     assert_true(figure(figures, "average_recall_things") == 0.25);
@@ -352,6 +411,16 @@ static void phrases_of_a_conversation_are_published_and_counted(void **state) {
     assert_true(grounded_caption_read(in_folder("predictions/b.json"), &prediction, &error));
     assert_int_equal(prediction.num_phrases, 0);
     grounded_caption_free(&prediction);
+    ShownVerdict shown = show(&TASK_GCG, data, 0, &options, "A ring and a star.",
+                              (int[]){-1, 0, -1, -1, 0}, verdicts[0]);
+    assert_int_equal(shown.count, 2);
+    expect_shown(&shown.phrases[0], (int[]){1, -1}, 16, "a ring", 1, 1);
+    // it is where the ring is, and so compared with it
+    expect_shown(&shown.phrases[1], (int[]){4, -1}, 16, "a ring", 1, 1);
+    shown_verdict_free(&shown);
+    shown = show(&TASK_GCG, data, 1, &options, "", NULL, verdicts[1]);
+    assert_true(shown.count == 0 && isnan(shown.figure));
+    shown_verdict_free(&shown);
     json_t *figures = measure(&TASK_GCG, data, &options, verdicts, 2);
     assert_true(fabs(figure(figures, "mask_recall_by_words") - 1 / 3.0) < 1e-12);
     assert_true(figure(figures, "miou") == 0.5); // 1 in a, 0 in b
@@ -401,6 +470,13 @@ static void what_is_named_is_a_detection_of_its_category(void **state) {
     assert_int_equal(json_integer_value(json_object_get(json_array_get(results, 1), "category_id")),
                      5);
     json_decref(results);
+    ShownVerdict shown = show(&TASK_INSTANCES, data, 0, &options, "A ring and a star and a box.",
+                              (int[]){-1, 0, -1, -1, 15, -1, -1, 5}, verdicts[0]);
+    assert_int_equal(shown.count, 2);
+    expect_shown(&shown.phrases[0], (int[]){1, -1}, 16, "ring", 1, 1);
+    expect_shown(&shown.phrases[1], (int[]){4, -1}, 16, "star", 1, 1);
+    assert_true(shown.figure == 1);
+    shown_verdict_free(&shown);
     json_t *figures = measure(&TASK_INSTANCES, data, &options, verdicts, 2);
     assert_true(figure(figures, "point_accuracy") == 1);
     assert_true(fabs(figure(figures, "point_accuracy_by_phrase") - 2 / 3.0) < 1e-12);
@@ -413,8 +489,32 @@ static void what_is_named_is_a_detection_of_its_category(void **state) {
     free(path);
 }
 
+static void a_verdict_about_another_answer_is_not_shown(void **state) {
+    (void)state;
+    Error error = {0};
+    Referring referring = open_referring();
+    json_t *verdict = refer(&referring, "it is here", (int[]){-1, -1, 0});
+    json_object_set_new(verdict, "answer", json_string("it is here"));
+    Answer answer = say("it is now", (int[]){-1, -1, 0});
+    ShownVerdict shown;
+    assert_false(verdict_show(&TASK_RES, referring.data, 0, &referring.options, &answer, verdict,
+                              &shown, &error));
+    assert_non_null(strstr(error.message, "not about the stored answer"));
+    // nor one that reaches beyond it
+    answer_free(&answer);
+    answer = say("it is here", (int[]){-1, -1, 0});
+    json_t *phrase = json_array_get(json_object_get(verdict, "phrases"), 0);
+    json_object_set_new(phrase, "end", json_integer(11));
+    assert_false(verdict_show(&TASK_RES, referring.data, 0, &referring.options, &answer, verdict,
+                              &shown, &error));
+    answer_free(&answer);
+    json_decref(verdict);
+    close_referring(&referring);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        IN_FOLDER(a_verdict_about_another_answer_is_not_shown),
         IN_FOLDER(points_count_against_the_masks_of_their_class_only),
         IN_FOLDER(the_token_behind_the_first_verb_of_being_answers_an_expression),
         IN_FOLDER(expressions_are_counted_with_and_without_a_mask),
