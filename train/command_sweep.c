@@ -95,13 +95,17 @@ static bool find_shares(const SweepArguments *arguments, const SweepSection *sec
 /// Everything that is not done; then, in the first of several processes, the table.
 static int run_jobs(SweepJobs *jobs, const SweepRun *run, Error *error) {
     OutputFolder folder = {0};
+    int missing = 0;
     bool ok = output_folder_make(&folder, jobs->section->output_dir, error) &&
-              sweep_run(jobs, run, error),
-         is_whole = true;
-    if (ok && run->out) ok = sweep_result_write(jobs, stdout, &is_whole, error);
+              sweep_run(jobs, run, error);
+    if (ok && run->out) ok = sweep_result_write(jobs, stdout, &missing, error);
     output_folder_close(&folder, !ok);
-    if (!ok) return command_refuse("sweep", error, EXIT_FAILED);
-    return is_whole ? EXIT_DONE : EXIT_FAILED;
+    if (ok && missing)
+        ok = error_set(error,
+                       "%d of %d cells have no result (see above, and the logs in %s/jobs); the "
+                       "same command tries them again",
+                       missing, jobs->cells->count, jobs->section->output_dir);
+    return ok ? EXIT_DONE : command_refuse("sweep", error, EXIT_FAILED);
 }
 
 static int sweep(const SweepArguments *arguments, SweepJobs *jobs, SweepSection **section,

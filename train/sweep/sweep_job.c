@@ -112,6 +112,7 @@ static bool write_note(const SweepJob *job, const char *name, json_t *note, Erro
 
 static void remove_note(const SweepJob *job, const char *name) {
     char *path = in_folder(job, name);
+    output_remove_remains(path); // of a kill
     unlink(path);
     free(path);
 }

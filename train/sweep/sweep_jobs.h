@@ -43,6 +43,8 @@ typedef struct SweepJob {
     double seconds;
     /// why it has failed, or NULL
     char *failure;
+    /// that was the failure of a job before it
+    bool failed_before;
 } SweepJob;
 
 typedef struct SweepJobs {

@@ -1,6 +1,5 @@
 #include "train/sweep/sweep_result.h"
 
-#include "autograd/text/utf8.h"
 #include "train/sweep/sweep_run.h"
 #include "train/sweep/sweep_table.h"
 
@@ -34,16 +33,7 @@ static SweepCell cell_of(const SweepJobs *jobs, int c) {
                        .failure = failure};
 }
 
-static void say_failures(const SweepCell *table, int count, bool *is_whole) {
-    *is_whole = true;
-    for (int c = 0; c < count; c++) {
-        if (!table[c].failure) continue;
-        *is_whole = false;
-        utf8_print(stderr, "cell %s has no result: %s\n", table[c].name, table[c].failure);
-    }
-}
-
-bool sweep_result_write(const SweepJobs *jobs, FILE *out, bool *is_whole, Error *error) {
+bool sweep_result_write(const SweepJobs *jobs, FILE *out, int *missing, Error *error) {
     const SweepCells *cells = jobs->cells;
     const unsigned long keys = (unsigned long)cells->num_fields + 1;
     char **names = checked_calloc(keys, sizeof *names), **base = checked_calloc(keys, sizeof *base);
@@ -62,7 +52,8 @@ bool sweep_result_write(const SweepJobs *jobs, FILE *out, bool *is_whole, Error 
                                  .base = cells->base,
                                  .sort_by = jobs->section->sort_by};
     bool ok = sweep_table_write(&contract, jobs->section->output_dir, out, error);
-    say_failures(table, cells->count, is_whole);
+    *missing = 0;
+    for (int c = 0; c < cells->count; c++) *missing += table[c].failure != NULL;
     for (int f = 0; f < cells->num_fields; f++) {
         free(names[f]);
         free(base[f]);

@@ -4,6 +4,6 @@
 
 #include <stdio.h>
 
-/// Writes the table into sweep.output_dir and prints it to `out`, and what failed to stderr.
-/// *is_whole: every cell has a result.
-bool sweep_result_write(const SweepJobs *jobs, FILE *out, bool *is_whole, Error *error);
+/// Writes the table into sweep.output_dir and prints it to `out`. *missing: how many cells have no
+/// result.
+bool sweep_result_write(const SweepJobs *jobs, FILE *out, int *missing, Error *error);

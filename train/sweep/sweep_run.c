@@ -137,8 +137,11 @@ static void fail_behind(SweepJobs *jobs) {
         const SweepJob *before = job->after >= 0 ? &jobs->list[job->after] : NULL;
         if (job->state != SWEEP_PENDING || !before || before->state != SWEEP_FAILED) continue;
         job->state = SWEEP_FAILED;
-        job->failure = format_string("%s %s failed: %s", sweep_job_kind(before), before->name,
-                                     before->failure);
+        job->failed_before = true;
+        job->failure = before->failed_before
+                           ? checked_strdup(before->failure)
+                           : format_string("%s %s failed: %s", sweep_job_kind(before), before->name,
+                                           before->failure);
     }
 }
 

@@ -10,6 +10,7 @@
 /// Takes the text.
 static bool write_text(const char *folder, const char *name, char *text, Error *error) {
     char *path = format_string("%s/%s", folder, name);
+    output_remove_remains(path); // of a kill
     bool ok = output_whole_file(path, text, strlen(text), error);
     free(path);
     free(text);
