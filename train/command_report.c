@@ -61,9 +61,10 @@ static const Argument ARGUMENTS[] = {
 static const CommandLine LINE = {
     "report",
     "One run: writes RUN/report/index.html (one file: curves, figures, pictures) and "
-    "RUN/report/summary.json. Several: writes one page with their curves over each other, their "
-    "figures side by side, the settings that differ, and who ran them where. Figures for machines "
-    "go to stdout as well.\n"
+    "RUN/report/summary.json. Several: writes one page with their evaluations side by side, with "
+    "intervals and differences to the first run paired over images, their curves over each other, "
+    "the settings that differ, and who ran them where. Figures for machines go to stdout as "
+    "well.\n"
     "Beside the page lie explorers of the evaluations: pages on which pointing at a word of an "
     "answer shows where the model looked. They need the evaluations' answers, annotations and "
     "pictures, where these were.\n",

@@ -131,13 +131,13 @@ static double number(const json_t *object, const char *key) {
 
 static bool read_evaluation(ReportRun *run, const char *name, const char *folder, const char *path,
                             Error *error) {
-    (void)folder;
     json_t *results = json_file_read(path, 0, error);
     if (!results) return false;
     run->evaluations = checked_realloc(run->evaluations, (unsigned long)(run->num_evaluations + 1) *
                                                              sizeof *run->evaluations);
     run->evaluations[run->num_evaluations++] =
         (ReportEvaluation){.name = checked_strdup(name),
+                           .folder = checked_strdup(folder),
                            .results = results,
                            .seconds = number(results, "seconds"),
                            .peak_memory = number(results, "peak_memory_bytes")};
@@ -217,6 +217,7 @@ void report_run_free(ReportRun *run) {
     }
     for (int i = 0; i < run->num_evaluations; i++) {
         free(run->evaluations[i].name);
+        free(run->evaluations[i].folder);
         json_decref(run->evaluations[i].results);
     }
     free(run->trainings);

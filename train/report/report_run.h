@@ -51,7 +51,7 @@ typedef struct ReportTraining {
 } ReportTraining;
 
 typedef struct ReportEvaluation {
-    char *name;
+    char *name, *folder;
     json_t *results;
     double seconds, peak_memory;
 } ReportEvaluation;

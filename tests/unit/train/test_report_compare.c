@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "eval/pages/plot.h"
+#include "tests/unit/made_evaluations.h"
 #include "tests/unit/temporary_folder.h"
 #include "tests/unit/well_formed.h"
 #include "train/command.h"
@@ -240,13 +241,73 @@ static void evaluations_are_compared_where_they_are(void **state) {
     HtmlReport *report = report_compare(runs, names, 2);
     char *page = html_report_page(report);
     expect_well_formed(page);
-    assert_non_null(strstr(page, "<td class=\"number best\">71.0%</td>"));
-    // Alone, nothing is the best.
-    assert_non_null(strstr(page, "<td class=\"number\">12.5%</td>"));
-    assert_int_equal(count_of(page, "number best\""), 1);
+    // Of results without intervals the figures are shown, and why there is no difference.
+    assert_int_equal(count_of(page, "data-value=\"0.71\">0.710</td>"), 1);
+    assert_int_equal(count_of(page, "data-value=\"0.125\">0.125</td>"), 1);
+    assert_int_equal(count_of(page, "no paired difference: "), 1);
+    assert_int_equal(count_of(page, "number best\""), 0);
     free(page);
     html_report_free(report);
     for (int i = 0; i < 2; i++) report_run_free(&runs[i]);
+}
+
+static char *compared(ReportRun *runs, const char *const *names, int count) {
+    HtmlReport *report = report_compare(runs, names, count);
+    char *page = html_report_page(report);
+    expect_well_formed(page);
+    html_report_free(report);
+    for (int i = 0; i < count; i++) report_run_free(&runs[i]);
+    return page;
+}
+
+static void evaluations_of_the_same_images_are_paired(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    for (int i = 0; i < 2; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "run%d", i);
+        make_folder(name);
+        snprintf(name, sizeof name, "run%d/eval", i);
+        make_folder(name);
+        snprintf(name, sizeof name, "run%d/eval/some", i);
+        write_evaluation(name, "annotations.json", i ? "xxxxxx.x" : "xx..xx..");
+    }
+    ReportRun runs[] = {read_run("run0"), read_run("run1")};
+    const char *const names[] = {"run0", "<run1>"};
+    char *page = compared(runs, names, 2);
+    assert_non_null(strstr(page, "<h2>Points</h2>"));
+    // 7 of 8 hits, and 4 of 8: of the named nouns and of all nouns.
+    assert_int_equal(count_of(page, "data-value=\"0.875\">0.875<div class=\"note\">"), 2);
+    assert_int_equal(count_of(page, "<td class=\"number best\" data-value=\"0.375\">+0.375<"), 2);
+    assert_int_equal(count_of(page, ">base</td>"), 6);
+    assert_non_null(strstr(page, "<title>some, 2: 0.875 ("));
+    assert_null(strstr(page, "no paired difference"));
+    free(page);
+}
+
+static void evaluations_of_other_images_or_tasks_are_not_paired(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    make_folder("run0");
+    make_folder("run0/eval");
+    make_folder("run1");
+    make_folder("run1/eval");
+    write_evaluation("run0/eval/some", "annotations.json", "xx..xx..");
+    write_evaluation("run1/eval/some", "annotations.json", "xx..xx..");
+    write_evaluation("run0/eval/task", "annotations.json", "xx..xx..");
+    make_folder("run1/eval/task");
+    write_text("run1/eval/task/results.json",
+               "{\"task\": \"gcg\", \"ap50\": 0.5, \"intervals\": {\"ap50\": [0.25, 0.75]}}");
+    write_text("run1/eval/some/items.jsonl",
+               "{\"id\": \"1\", \"image_id\": \"1\", \"phrases\": []}\n");
+    ReportRun runs[] = {read_run("run0"), read_run("run1")};
+    const char *const names[] = {"run0", "run1"};
+    char *page = compared(runs, names, 2);
+    assert_int_equal(count_of(page, "no paired difference: "), 1);
+    assert_non_null(strstr(page, "has 1 verdicts, but its annotations have 8 items"));
+    assert_non_null(strstr(page, "<h2>Grounded conversations</h2>"));
+    assert_non_null(strstr(page, "0.500<div class=\"note\">0.250 to 0.750</div>"));
+    free(page);
 }
 
 static void outliers_and_left_out_steps_are_marked(void **state) {
@@ -354,6 +415,8 @@ int main(void) {
         cmocka_unit_test(settings_are_found_in_their_section),
         IN_FOLDER(a_comparison_marks_the_best_and_lists_what_differs),
         IN_FOLDER(evaluations_are_compared_where_they_are),
+        IN_FOLDER(evaluations_of_the_same_images_are_paired),
+        IN_FOLDER(evaluations_of_other_images_or_tasks_are_not_paired),
         IN_FOLDER(outliers_and_left_out_steps_are_marked),
         cmocka_unit_test(numbered_lines_keep_their_look_and_their_numbers_apart),
         IN_FOLDER(the_command_writes_its_page_where_it_is_told),
