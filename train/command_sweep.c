@@ -70,15 +70,17 @@ static const CommandLine LINE = {
 /// Fills in how many jobs run at once, and on what.
 static bool find_shares(const SweepArguments *arguments, const SweepSection *section, SweepRun *run,
                         Error *error) {
-    const int processes = arguments->processes ? (int)arguments->processes : 1,
-              at_once = arguments->at_once ? (int)arguments->at_once : processes;
+    const bool is_launching = section->launch.count > 0;
+    int processes = arguments->processes ? (int)arguments->processes : 1,
+        at_once = arguments->at_once ? (int)arguments->at_once : processes;
+    if (is_launching) processes = at_once; // as many as its words say, of each
     LaunchedPlace place = {0, 0, 1};
     const bool is_launched = process_group_is_launched();
     if (is_launched) place = launched_place();
     if (is_launched && (arguments->processes || arguments->at_once))
         return error_set(error, "--processes and --at-once are of one machine, and this process "
                                 "was started by mpirun or srun already; leave one of them out");
-    if (section->launch.count && (is_launched || arguments->processes))
+    if (is_launching && (is_launched || arguments->processes))
         return error_set(error, "sweep.launch starts the processes of a cell; leave it or "
                                 "--processes (or mpirun, srun) out");
     if (processes % at_once)
@@ -108,6 +110,12 @@ static int run_jobs(SweepJobs *jobs, const SweepRun *run, Error *error) {
     return ok ? EXIT_DONE : command_refuse("sweep", error, EXIT_FAILED);
 }
 
+/// What is wrong with the configuration, and so in every process; the first one says it.
+static int refuse(const Error *error) {
+    const bool is_first = !process_group_is_launched() || launched_place().rank == 0;
+    return is_first ? command_refuse("sweep", error, EXIT_USAGE) : EXIT_USAGE;
+}
+
 static int sweep(const SweepArguments *arguments, SweepJobs *jobs, SweepSection **section,
                  SweepCells **cells, Error *error) {
     const ArgumentList *settings = &arguments->settings;
@@ -116,7 +124,7 @@ static int sweep(const SweepArguments *arguments, SweepJobs *jobs, SweepSection 
     *cells = *section ? sweep_cells_make(*section, error) : NULL;
     if (!*cells || !find_shares(arguments, *section, &run, error) ||
         !sweep_jobs_make(jobs, *section, *cells, settings->values, settings->count, error))
-        return command_refuse("sweep", error, EXIT_USAGE);
+        return refuse(error);
     if (!arguments->is_dry) return run_jobs(jobs, &run, error);
     sweep_print(jobs, run.slots, stdout);
     return EXIT_DONE;

@@ -64,7 +64,14 @@ sweep three shares --processes 2 --at-once 1 || fail "shares: exit code $?"
 mpirun -n 2 "$difflmm" sweep "$folder/three.yaml" "${settings[@]}" "sweep.output_dir=$folder/mpirun" >"$folder/mpirun.log" 2>&1 || fail "mpirun: exit code $?"
 same_table whole mpirun
 [ "$(trainings mpirun)" = 4 ] || fail "mpirun: $(trainings mpirun) trainings"
-echo "the same table by one process, by two, and under mpirun"
+sed 's/^  train:/  launch: [nice, -n, 1]\n&/' "$folder/three.yaml" >"$folder/launched.yaml"
+sweep launched launched --at-once 2 || fail "launched: exit code $?"
+same_table whole launched
+code=0
+mpirun -n 2 "$difflmm" sweep "$folder/launched.yaml" "${settings[@]}" "sweep.output_dir=$folder/twice" >"$folder/twice.log" 2>&1 || code=$?
+[ $code = 2 ] || fail "twice: exit code $code"
+[ "$(grep -c '^difflmm sweep: sweep.launch starts the processes' "$folder/twice.log")" = 1 ] || fail "twice: not one error"
+echo "the same table by one process, by two, under mpirun, and by a launcher"
 
 # --- done is done
 

@@ -4,6 +4,7 @@
 #include "autograd/clock.h"
 #include "autograd/error.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +21,9 @@ struct Progress {
     /// at the last line
     int64_t shown_done;
     double begun, shown;
-    bool is_terminal, is_drawn;
+    /// as the caller has told it, at `expected_at`
+    double expected, expected_at;
+    bool is_terminal, is_drawn, is_expected;
 };
 
 char *format_duration(double seconds) {
@@ -50,11 +53,17 @@ static double fraction_of(int64_t done, int64_t total) {
     return fraction < 0 ? 0 : fraction > 1 ? 1 : fraction;
 }
 
-/// "1:02, 1:33 left"; the time left is known once a unit is done.
-static char *format_times(int64_t first, int64_t done, int64_t total, double elapsed) {
+/// By what the units done have taken; NAN before the first, and behind the last.
+static double time_left(int64_t first, int64_t done, int64_t total, double elapsed) {
+    if (done <= first || done >= total) return NAN;
+    return elapsed / (double)(done - first) * (double)(total - done);
+}
+
+/// "1:02, 1:33 left".
+static char *format_times(double elapsed, double seconds_left) {
     char *spent = format_duration(elapsed);
-    if (done <= first || done >= total) return spent;
-    char *left = format_duration(elapsed / (double)(done - first) * (double)(total - done));
+    if (isnan(seconds_left)) return spent;
+    char *left = format_duration(seconds_left);
     char *both = format_string("%s, %s left", spent, left);
     free(spent);
     free(left);
@@ -82,10 +91,10 @@ static void cut_to_columns(char *text, int width) {
     }
 }
 
-char *progress_format(const char *title, int64_t first, int64_t done, int64_t total, double elapsed,
-                      const char *details, int width, int bar) {
+static char *format_line(const char *title, int64_t done, int64_t total, double elapsed,
+                         double seconds_left, const char *details, int width, int bar) {
     double fraction = fraction_of(done, total);
-    char *times = format_times(first, done, total, elapsed);
+    char *times = format_times(elapsed, seconds_left);
     char *rest = format_string("%3d%% %lld/%lld%s%s  %s", (int)(100 * fraction), (long long)done,
                                (long long)total, *details ? "  " : "", details, times);
     int room = width ? width - (int)strlen(title) - (int)strlen(rest) - 4 : WIDEST_BAR;
@@ -99,6 +108,12 @@ char *progress_format(const char *title, int64_t first, int64_t done, int64_t to
     return line;
 }
 
+char *progress_format(const char *title, int64_t first, int64_t done, int64_t total, double elapsed,
+                      const char *details, int width, int bar) {
+    return format_line(title, done, total, elapsed, time_left(first, done, total, elapsed), details,
+                       width, bar);
+}
+
 static int terminal_width(FILE *out) {
     struct winsize size = {0};
     if (ioctl(fileno(out), TIOCGWINSZ, &size) || !size.ws_col) return USUAL_WIDTH;
@@ -106,12 +121,17 @@ static int terminal_width(FILE *out) {
 }
 
 static void show(Progress *progress) {
-    double elapsed = clock_seconds() - progress->begun;
+    double now = clock_seconds(), elapsed = now - progress->begun,
+           left = progress->expected - (now - progress->expected_at);
+    if (!progress->is_expected)
+        left = time_left(progress->first, progress->done, progress->total, elapsed);
+    else if (progress->done >= progress->total)
+        left = NAN;
     // The last column stays free: writing into it makes some terminals go to the next line.
     int width = progress->is_terminal ? terminal_width(progress->out) - 1 : 0;
     char *line =
-        progress_format(progress->title, progress->first, progress->done, progress->total, elapsed,
-                        progress->details, width > 0 ? width : 0, progress->is_terminal);
+        format_line(progress->title, progress->done, progress->total, elapsed, left < 0 ? 0 : left,
+                    progress->details, width > 0 ? width : 0, progress->is_terminal);
     if (progress->is_terminal)
         fprintf(progress->out, "\r%s\033[K", line);
     else
@@ -156,6 +176,13 @@ void progress_update(Progress *progress, int64_t done, const char *format, ...) 
     free(progress->details);
     progress->details = checked_strdup(details);
     if (is_due(progress)) show(progress);
+}
+
+void progress_expect(Progress *progress, double seconds_left) {
+    if (!progress) return;
+    progress->is_expected = true;
+    progress->expected = seconds_left;
+    progress->expected_at = clock_seconds();
 }
 
 void progress_print(Progress *progress, const char *format, ...) {

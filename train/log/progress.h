@@ -25,6 +25,10 @@ Progress *progress_begin(FILE *out, const char *title, int64_t done, int64_t tot
 void progress_update(Progress *progress, int64_t done, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/// What is left takes so many seconds, which the caller knows better than the units tell; NAN: it
+/// is not known.
+void progress_expect(Progress *progress, double seconds_left);
+
 /// Prints a line of its own, for a warning or an intermediate result, without garbling the bar.
 void progress_print(Progress *progress, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -187,3 +187,6 @@ void plan_free(Plan *plan);
 void plan_print(const Plan *plan, FILE *out);
 /// The same as a JSON object; the caller frees it.
 char *plan_to_json(const Plan *plan);
+
+/// Bytes free in the file system where the folder is or will be; -1: not known.
+int64_t plan_free_bytes(const char *folder);

@@ -81,6 +81,3 @@ void plan_time(Plan *plan);
 void plan_asking_time(Plan *plan);
 
 extern const char *const PLAN_KIND_NAMES[MEMORY_KINDS], *const PLAN_PHASE_NAMES[PHASE_COUNT];
-
-/// Bytes free in the file system where the folder is or will be; -1: not known.
-int64_t plan_free_bytes(const char *folder);

@@ -2,6 +2,7 @@
 
 #include "autograd/text/utf8.h"
 #include "train/log/progress.h"
+#include "train/plan/plan.h"
 #include "train/sweep/sweep_run.h"
 
 #include <ftw.h>
@@ -73,31 +74,58 @@ static void print_shared(const SweepJobs *jobs, SweepJobKind kind, const char *t
     }
 }
 
-/// By what those took that are done.
-static void print_costs(const SweepJobs *jobs, int at_once, FILE *out) {
+/// The disk that the job is planned to take, at most; -1: not known.
+static int64_t planned_bytes(const SweepJob *job) {
+    const PlanOptions options = {.processes = 1};
+    Plan *plan = plan_make(job->config, &options);
+    int64_t bytes = -1;
+    if (job->kind == SWEEP_TRAIN && plan->disk.known)
+        bytes = plan->disk.kept * plan->disk.checkpoint_bytes;
+    if (job->kind == SWEEP_ASK && plan->evaluation.known) bytes = plan->evaluation.answer_bytes;
+    plan_free(plan);
+    return bytes;
+}
+
+/// Of one of its kind, by those that are done, or as the first that is not is planned.
+static int64_t bytes_of_one(const SweepJobs *jobs, SweepJobKind kind, const KindFigures *figures) {
+    if (figures->done) return figures->bytes / figures->done;
+    for (int i = 0; i < jobs->count; i++)
+        if (jobs->list[i].kind == kind) return planned_bytes(&jobs->list[i]);
+    return -1;
+}
+
+static char *known_bytes(int64_t bytes) {
+    return bytes < 0 ? checked_strdup("not known") : format_bytes(bytes);
+}
+
+static void print_kind(const SweepJobs *jobs, SweepJobKind kind, int64_t *bytes_left, FILE *out) {
     static const char *const NAMES[SWEEP_KINDS] = {"trainings", "questions", "judgements"};
-    double seconds = 0;
-    bool is_known = true;
-    utf8_print(out, "\n%-12s %6s %6s %12s %12s\n", "", "all", "done", "time of one", "disk of one");
-    for (int k = 0; k < SWEEP_KINDS; k++) {
-        KindFigures figures = figures_of(jobs, (SweepJobKind)k);
-        if (!figures.count) continue;
-        const int left = figures.count - figures.done;
-        double one = figures.done ? figures.seconds / figures.done : NAN;
-        char *time = figures.done ? format_duration(one) : checked_strdup("not known"),
-             *disk = figures.done ? format_bytes(figures.bytes / figures.done)
-                                  : checked_strdup("not known");
-        utf8_print(out, "%-12s %6d %6d %12s %12s\n", NAMES[k], figures.count, figures.done, time,
-                   disk);
-        if (left && !figures.done) is_known = false;
-        if (left && figures.done) seconds += left * one;
-        free(time);
-        free(disk);
-    }
-    char *time = format_duration(seconds / at_once);
-    utf8_print(out, "time left: %s%s\n", is_known ? "about " : "not known; of the kinds known ",
-               time);
+    const KindFigures figures = figures_of(jobs, kind);
+    const int64_t bytes = bytes_of_one(jobs, kind, &figures);
+    if (!figures.count) return;
+    char *time = figures.seconds > 0 ? format_duration(figures.seconds / figures.done)
+                                     : checked_strdup("not known"),
+         *disk = known_bytes(bytes);
+    utf8_print(out, "%-12s %6d %6d %12s %12s\n", NAMES[kind], figures.count, figures.done, time,
+               disk);
+    if (bytes > 0) *bytes_left += bytes * (figures.count - figures.done);
     free(time);
+    free(disk);
+}
+
+static void print_costs(const SweepJobs *jobs, int at_once, FILE *out) {
+    int64_t bytes_left = 0;
+    utf8_print(out, "\n%-12s %6s %6s %12s %12s\n", "", "all", "done", "time of one", "disk of one");
+    for (int k = 0; k < SWEEP_KINDS; k++) print_kind(jobs, (SweepJobKind)k, &bytes_left, out);
+    const double seconds = sweep_seconds_left(jobs) / at_once;
+    char *time = isnan(seconds) ? checked_strdup("not known before a training is done")
+                                : format_duration(seconds),
+         *disk = format_bytes(bytes_left),
+         *free_bytes = known_bytes(plan_free_bytes(jobs->section->output_dir));
+    utf8_print(out, "left to do: %s; disk: some %s of %s that are free\n", time, disk, free_bytes);
+    free(time);
+    free(disk);
+    free(free_bytes);
 }
 
 void sweep_print(const SweepJobs *jobs, int at_once, FILE *out) {

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,9 +42,48 @@ static int count_in(const SweepJobs *jobs, SweepJobState state) {
 
 // ---- progress
 
+/// Seconds that a job of that kind takes by those that are done; NAN: none is.
+static double usual_seconds(const SweepJobs *jobs, SweepJobKind kind) {
+    double seconds = 0;
+    int count = 0;
+    for (int i = 0; i < jobs->count; i++) {
+        const SweepJob *job = &jobs->list[i];
+        if (job->kind != kind || job->state != SWEEP_DONE || !(job->seconds > 0)) continue;
+        seconds += job->seconds;
+        count++;
+    }
+    return count ? seconds / count : NAN;
+}
+
+/// Of one job; kinds of which none is done do not count, but trainings, which take the longest.
+double sweep_seconds_left(const SweepJobs *jobs) {
+    double usual[SWEEP_KINDS], seconds = 0;
+    for (int k = 0; k < SWEEP_KINDS; k++) usual[k] = usual_seconds(jobs, (SweepJobKind)k);
+    for (int i = 0; i < jobs->count; i++) {
+        const SweepJob *job = &jobs->list[i];
+        if (job->state != SWEEP_PENDING && job->state != SWEEP_RUNNING) continue;
+        if (!isnan(usual[job->kind]) || job->kind == SWEEP_TRAIN) seconds += usual[job->kind];
+    }
+    return seconds;
+}
+
+/// What is running has run for a while.
+static double seconds_left(const Runner *runner) {
+    double seconds = sweep_seconds_left(runner->jobs);
+    for (int i = 0; i < runner->run->at_once; i++) {
+        const SweepChild *child = &runner->children[i];
+        if (!child->job) continue;
+        double usual = usual_seconds(runner->jobs, child->job->kind),
+               so_far = clock_seconds() - child->started;
+        if (!isnan(usual)) seconds -= so_far < usual ? so_far : usual;
+    }
+    return seconds / runner->run->slots;
+}
+
 static void show(const Runner *runner) {
     const SweepJobs *jobs = runner->jobs;
     const SweepJob *first = NULL;
+    const int over = count_in(jobs, SWEEP_DONE) + count_in(jobs, SWEEP_FAILED);
     int running = 0;
     for (int i = 0; i < runner->run->at_once; i++) {
         if (!runner->children[i].job) continue;
@@ -52,9 +92,12 @@ static void show(const Runner *runner) {
     }
     char more[32] = "";
     if (running > 1) snprintf(more, sizeof more, " and %d more", running - 1);
-    progress_update(runner->progress, count_in(jobs, SWEEP_DONE) + count_in(jobs, SWEEP_FAILED),
-                    "%s %s%s", first ? sweep_job_kind(first) : "waiting", first ? first->name : "",
-                    more);
+    progress_expect(runner->progress, seconds_left(runner));
+    if (first)
+        progress_update(runner->progress, over, "%s %s%s", sweep_job_kind(first), first->name,
+                        more);
+    else
+        progress_update(runner->progress, over, "%s", over < jobs->count ? "waiting" : "");
 }
 
 // ---- what has ended

@@ -20,5 +20,9 @@ typedef struct SweepRun {
 /// it.
 bool sweep_run(SweepJobs *jobs, const SweepRun *run, Error *error);
 
+/// That the jobs which are not done take one after the other, by what those of their kind took that
+/// are: NAN where trainings are left and none is done; other kinds of which none is do not count.
+double sweep_seconds_left(const SweepJobs *jobs);
+
 /// Why a cell has no result; NULL: it has one, or is not done yet.
 const char *sweep_cell_failure(const SweepJobs *jobs, int cell);
