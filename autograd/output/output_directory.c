@@ -2,6 +2,8 @@
 // system.
 #include "autograd/output/output_directory.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -96,4 +98,30 @@ void output_directory_abandon(OutputDirectory *directory) {
     if (!directory) return;
     nftw(directory->temporary_path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     directory_free(directory);
+}
+
+/// "<name>.XXXXXX", of letters and digits.
+static bool is_remains_of(const char *entry, const char *name) {
+    enum { SUFFIX_LETTERS = 6 };
+    size_t length = strlen(name), letters = 0;
+    if (strncmp(entry, name, length) != 0 || entry[length] != '.') return false;
+    const char *suffix = entry + length + 1;
+    while (isalnum((unsigned char)suffix[letters])) letters++;
+    return letters == SUFFIX_LETTERS && !suffix[letters];
+}
+
+void output_directory_remove_remains(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    char *folder = slash ? format_string("%.*s", (int)(name - path), path) : checked_strdup(".");
+    DIR *directory = opendir(folder);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        char *beside = format_string("%s/%s", folder, entry->d_name);
+        struct stat status;
+        if (is_remains_of(entry->d_name, name) && lstat(beside, &status) == 0 &&
+            S_ISDIR(status.st_mode))
+            nftw(beside, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        free(beside);
+    }
+    if (directory) closedir(directory);
+    free(folder);
 }

@@ -14,3 +14,6 @@ const char *output_directory_temporary_path(const OutputDirectory *directory);
 bool output_directory_commit(OutputDirectory *directory, Error *error);
 /// Removes what was written, with all that is in it, and frees. NULL is allowed.
 void output_directory_abandon(OutputDirectory *directory);
+
+/// Removes what was left of making `path` by a kill. Nobody may be making it.
+void output_directory_remove_remains(const char *path);

@@ -54,7 +54,7 @@ static bool is_named(const char *entry, const char *ending, int *round, int *pro
 
 // ---- what was asked with
 
-static bool same_values(const char *path, const json_t *there, const json_t *here, Error *error) {
+bool answers_go_together(const char *path, const json_t *there, const json_t *here, Error *error) {
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)here, key, value) {
@@ -83,7 +83,7 @@ static bool agree(AnswerStore *store, const char *path, const char *text, Error 
     } else if (!store->asked_with) {
         store->asked_with = json_incref(there);
     } else {
-        ok = same_values(path, there, store->asked_with, error);
+        ok = answers_go_together(path, there, store->asked_with, error);
     }
     json_decref(there);
     return ok;

@@ -48,6 +48,11 @@ const OfficialDumps *answer_store_dumps(const AnswerStore *store);
 /// The number of the next round: one more than the highest in the folder. 0 in an empty store.
 int answer_store_next_round(const AnswerStore *store);
 
+/// Whether answers that say in file `path` that they were asked with `there` go together with what
+/// is asked with `here`: every value of `here` is the same. If not, the error names the first that
+/// is another, with both values.
+bool answers_go_together(const char *path, const json_t *there, const json_t *here, Error *error);
+
 // ---- writing
 
 typedef struct AnswerWriter AnswerWriter;

@@ -40,6 +40,18 @@ void pointing_free(Pointing *pointing) {
     *pointing = (Pointing){0};
 }
 
+bool segments_of_pointing(Segmenter *segmenter, const Answer *answer, const Pointing *pointing,
+                          const CocoMask *truth, int num_truth, Segments *segments, Error *error) {
+    const SegmentPrompt prompt = {.point = pointing->point,
+                                  .heat = pointing->heat,
+                                  .map = pointing->map,
+                                  .grid = answer->grid,
+                                  .frame = answer->frame,
+                                  .truth = truth,
+                                  .num_truth = num_truth};
+    return segmenter->segment(segmenter, &prompt, segments, error);
+}
+
 int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens) {
     return tokens_of_span(answer->token_begin, answer->token_end, answer->num_tokens, begin, end,
                           tokens);
@@ -56,12 +68,29 @@ Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
         if (!count) continue;
         Pointing pointing = point_of_tokens(&read, tokens, count);
         grounding.items[grounding.count++] =
-            (GroundedPhrase){*phrase, pointing.point, pointing.heat, NULL};
-        free(pointing.map);
+            (GroundedPhrase){*phrase, pointing.point, pointing.map, pointing.heat, NULL};
     }
     free(tokens);
     read_answer_free(&read);
     return grounding;
+}
+
+bool ground_masks(Grounding *grounding, const Answer *answer, Segmenter *segmenter, Error *error) {
+    for (int i = 0; i < grounding->count; i++) {
+        GroundedPhrase *item = &grounding->items[i];
+        const Pointing pointing = {item->map, item->heat, item->point};
+        Segments segments;
+        if (!segments_of_pointing(segmenter, answer, &pointing, NULL, 0, &segments, error))
+            return false;
+        if (segments.count) {
+            const CocoMask *mask = &segments.items[0].mask;
+            if (!item->mask)
+                item->mask = checked_malloc((size_t)mask->height * (size_t)mask->width);
+            coco_mask_to_bitmap(mask, item->mask);
+        }
+        segments_free(&segments);
+    }
+    return true;
 }
 
 void ground_masks_by_region_growing(Grounding *grounding, const uint8_t *rgb, int height,
@@ -77,6 +106,7 @@ void ground_masks_by_region_growing(Grounding *grounding, const uint8_t *rgb, in
 
 void grounding_free(Grounding *grounding) {
     for (int i = 0; i < grounding->count; i++) {
+        free(grounding->items[i].map);
         free(grounding->items[i].heat);
         free(grounding->items[i].mask);
     }

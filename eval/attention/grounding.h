@@ -3,6 +3,7 @@
 #pragma once
 #include "eval/attention/answer.h"
 #include "eval/phrases/phrases.h"
+#include "eval/segmenters/segmenter.h"
 
 /// How attention is read.
 typedef struct GroundingOptions {
@@ -40,6 +41,12 @@ typedef struct Pointing {
 Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_tokens);
 void pointing_free(Pointing *pointing);
 
+/// What a segmenter that has seen the picture finds at the point of an answer's tokens; truth: the
+/// picture's true masks [num_truth], for the segmenter that takes the true one. Free with
+/// segments_free().
+bool segments_of_pointing(Segmenter *segmenter, const Answer *answer, const Pointing *pointing,
+                          const CocoMask *truth, int num_truth, Segments *segments, Error *error);
+
 /// tokens_of_span() (eval/phrases/token_spans.h) of an answer.
 int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens);
 
@@ -47,9 +54,9 @@ int tokens_overlapping(const Answer *answer, int begin, int end, int *tokens);
 typedef struct GroundedPhrase {
     Phrase phrase;
     Point point;
-    /// [height * width]: the upsampled map
-    float *heat;
-    /// [height * width], 0 or 1; NULL without a segmenter
+    /// [cells] and, upsampled, [height * width]: Pointing's
+    float *map, *heat;
+    /// [height * width], 0 or 1; NULL without a segmenter, or where it finds nothing
     uint8_t *mask;
 } GroundedPhrase;
 
@@ -62,7 +69,9 @@ typedef struct Grounding {
 /// out. No masks yet.
 Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
                          const GroundingOptions *options);
-/// Gives every phrase its mask by region growing. rgb [height,width,3].
+/// Gives every phrase its mask by a segmenter that has seen the answer's picture.
+bool ground_masks(Grounding *grounding, const Answer *answer, Segmenter *segmenter, Error *error);
+/// The same by region growing. rgb [height,width,3].
 void ground_masks_by_region_growing(Grounding *grounding, const uint8_t *rgb, int height,
                                     int width);
 void grounding_free(Grounding *grounding);

@@ -42,6 +42,22 @@ bool phrase_finder_find(PhraseFinder *finder, const char *text, NounChunkList *c
     return true;
 }
 
+bool phrase_finder_phrases(PhraseFinder *finder, const char *text, PhraseList *phrases,
+                           Error *error) {
+    NounChunkList chunks;
+    if (!phrase_finder_find(finder, text, &chunks, error)) return false;
+    int count = chunks.count;
+    *phrases =
+        (PhraseList){checked_calloc((size_t)count + 1, sizeof *phrases->items), count, count + 1};
+    for (int i = 0; i < count; i++) {
+        const NounChunk *chunk = &chunks.items[i];
+        phrases->items[i] = (Phrase){(int)chunk->begin, (int)chunk->end, (int)chunk->root_begin,
+                                     (int)chunk->root_end, -1};
+    }
+    noun_chunks_free(&chunks);
+    return true;
+}
+
 bool phrase_finder_category(PhraseFinder *finder, CategoryMatcher *matcher, const char *text,
                             const NounChunk *chunk, const bool *allowed, CategoryMatch *match,
                             Error *error) {

@@ -2,6 +2,7 @@
 /// (eval/phrases/noun_chunks.h), or a program that the user names (eval/phrases/chunk_command.h).
 #pragma once
 #include "eval/phrases/category_match.h"
+#include "eval/phrases/phrases.h"
 
 typedef struct PhraseFinder PhraseFinder;
 
@@ -15,6 +16,11 @@ const char *phrase_finder_name(const PhraseFinder *finder);
 /// The chunks of a text, to be freed with noun_chunks_free(). Fails where the program does.
 bool phrase_finder_find(PhraseFinder *finder, const char *text, NounChunkList *chunks,
                         Error *error);
+
+/// The same as phrases: the chunk, and its root as the noun; of no category, -1. The caller frees
+/// them with phrases_free().
+bool phrase_finder_phrases(PhraseFinder *finder, const char *text, PhraseList *phrases,
+                           Error *error);
 
 /// Which of the allowed categories a chunk of the text speaks of: by the program's word vectors, or
 /// else by words.

@@ -27,14 +27,8 @@ bool judge_tokens(const Judge *judge, const ReadAnswer *read, const int *tokens,
                   const CocoMask *truth, int num_truth, JudgedGroup *group, Error *error) {
     *group = (JudgedGroup){.pointing = point_of_tokens(read, tokens, num_tokens)};
     if (!judge->segmenter) return true;
-    const SegmentPrompt prompt = {.point = group->pointing.point,
-                                  .heat = group->pointing.heat,
-                                  .map = group->pointing.map,
-                                  .grid = read->answer->grid,
-                                  .frame = read->answer->frame,
-                                  .truth = truth,
-                                  .num_truth = num_truth};
-    bool ok = judge->segmenter->segment(judge->segmenter, &prompt, &group->segments, error);
+    bool ok = segments_of_pointing(judge->segmenter, read->answer, &group->pointing, truth,
+                                   num_truth, &group->segments, error);
     if (!ok) judged_group_free(group);
     return ok;
 }

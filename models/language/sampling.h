@@ -13,7 +13,7 @@
 typedef struct Sampling {
     /// 0: greedy, the most probable token, the first of equal ones
     double temperature;
-    /// above 0, at most 1; 1: all tokens may be drawn
+    /// 0 to 1; 0: the most probable token alone, 1: all may be drawn
     double top_p;
     uint64_t seed;
 } Sampling;

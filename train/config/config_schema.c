@@ -239,7 +239,7 @@ const ConfigField CONFIG_FIELDS[] = {
      "longest answer; auto: the task's own, 512 or, in res, 64", MAY_CHANGE},
     {"eval", "temperature", FIELD_FLOAT, AT(eval.temperature), "0", NOT_NEGATIVE,
      "0: the most probable token follows (greedy); above: it is drawn, by the softmax of logits / temperature and eval.seed", MAY_CHANGE},
-    {"eval", "top_p", FIELD_FLOAT, AT(eval.top_p), "1", FLT_MIN, 1, NULL,
+    {"eval", "top_p", FIELD_FLOAT, AT(eval.top_p), "1", BETWEEN(0, 1),
      "with a temperature: drawn is among the fewest tokens, the most probable first, whose probabilities add up to this much; 1: among all", MAY_CHANGE},
     {"eval", "batch_size", FIELD_INT, AT(eval.batch_size), "16", BETWEEN(1, 1024),
      "questions that a process puts to the model at once; results do not depend on it", MAY_CHANGE},

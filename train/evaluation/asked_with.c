@@ -118,7 +118,7 @@ json_t *evaluation_asked_of_any(const Config *config, const Task *task, const vo
     json_object_set_new(
         with, "eval.query",
         json_string(evaluation_row(config) == ATTENTION_OWN_ROW ? "own" : "producing"));
-    json_object_set_new(with, "items", describe_items(task, data));
+    if (data) json_object_set_new(with, "items", describe_items(task, data));
     bool ok = put_network(with, "model.llm", config->model.llm, error) &&
               put_network(with, "model.vision_tower", config->model.vision_tower, error) &&
               (config->model.architecture == ADAPTERS_LLAVA ||
@@ -136,11 +136,20 @@ json_t *evaluation_asked_with(const Config *config, const Task *task, const void
     return NULL;
 }
 
+json_t *evaluation_grounded_with(const Config *config, Error *error) {
+    json_t *with = evaluation_asked_with(config, evaluation_task(config), NULL, error);
+    if (!with) return NULL;
+    json_t *judged = evaluation_judged_with(config, NULL);
+    json_object_update(with, judged);
+    json_decref(judged);
+    return with;
+}
+
 json_t *evaluation_judged_with(const Config *config, const json_t *asked_with) {
     json_t *with = json_object();
     for (size_t i = 0; i < sizeof JUDGING_KEYS / sizeof *JUDGING_KEYS; i++)
         put(with, config, JUDGING_KEYS[i]);
     json_object_set_new(with, "eval.aggregate", json_integer(evaluation_reduction(config)));
-    json_object_set(with, "answers", (json_t *)asked_with);
+    if (asked_with) json_object_set(with, "answers", (json_t *)asked_with);
     return with;
 }

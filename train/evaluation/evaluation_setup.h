@@ -35,8 +35,8 @@ AnswerStore *evaluation_open_answers(const Config *config, const char *folder,
                                      const json_t *asked_with, Error *error);
 
 /// What answers depend on, for the store: the configuration's keys, the content of eval.checkpoint,
-/// the frozen networks by name and size, and the task's items. NULL on failure. The caller has the
-/// reference.
+/// the frozen networks by name and size, and the task's items (data NULL: left out). NULL on
+/// failure. The caller has the reference.
 json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
                               Error *error);
 /// The same but for eval.checkpoint, which need not be there yet, and that, by its content (NULL:
@@ -44,7 +44,10 @@ json_t *evaluation_asked_with(const Config *config, const Task *task, const void
 json_t *evaluation_asked_of_any(const Config *config, const Task *task, const void *data,
                                 Error *error);
 bool evaluation_add_checkpoint(json_t *asked_with, const char *path, Error *error);
-/// What verdicts depend on beside the answers.
+/// What an answer to any question about any picture depends on, and what is made of it. NULL on
+/// failure. The caller has the reference.
+json_t *evaluation_grounded_with(const Config *config, Error *error);
+/// What verdicts depend on beside the answers; asked_with: theirs, NULL: left out.
 json_t *evaluation_judged_with(const Config *config, const json_t *asked_with);
 
 /// The segmenter that the configuration names; *segmenter is NULL if it names none. `device`: where

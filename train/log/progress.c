@@ -3,15 +3,15 @@
 
 #include "autograd/clock.h"
 #include "autograd/error.h"
+#include "train/log/terminal.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { WIDEST_BAR = 30, NARROWEST_BAR = 5, USUAL_WIDTH = 80 };
+enum { WIDEST_BAR = 30, NARROWEST_BAR = 5 };
 static const double REDRAW_SECONDS = 0.1, PLAIN_SECONDS = 10;
 
 struct Progress {
@@ -114,12 +114,6 @@ char *progress_format(const char *title, int64_t first, int64_t done, int64_t to
                        width, bar);
 }
 
-static int terminal_width(FILE *out) {
-    struct winsize size = {0};
-    if (ioctl(fileno(out), TIOCGWINSZ, &size) || !size.ws_col) return USUAL_WIDTH;
-    return size.ws_col;
-}
-
 static void show(Progress *progress) {
     double now = clock_seconds(), elapsed = now - progress->begun,
            left = progress->expected - (now - progress->expected_at);
@@ -128,7 +122,7 @@ static void show(Progress *progress) {
     else if (progress->done >= progress->total)
         left = NAN;
     // The last column stays free: writing into it makes some terminals go to the next line.
-    int width = progress->is_terminal ? terminal_width(progress->out) - 1 : 0;
+    int width = progress->is_terminal ? terminal_size(progress->out).columns - 1 : 0;
     char *line =
         format_line(progress->title, progress->done, progress->total, elapsed, left < 0 ? 0 : left,
                     progress->details, width > 0 ? width : 0, progress->is_terminal);

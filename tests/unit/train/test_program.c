@@ -142,14 +142,14 @@ static void every_mistake_is_answered_by_one_clear_message(void **state) {
          "eval.image_folder=@/world/test/images eval.layers=[9] eval.checkpoint=null",
          2,
          {"eval.layers", "9"}},
-        {"ground configs/tiny_eval.yaml", 2, {"--out"}},
+        {"ground configs/tiny_eval.yaml", 2, {"IMAGE is missing: difflmm ground CONFIG IMAGE"}},
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g --words ring",
          1,
          {"notimage.png"}},
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g --words ,", 2, {"--words"}},
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g eval.annotations=null",
-         2,
-         {"eval.annotations", "--words"}},
+         1,
+         {"notimage.png"}},
         {"ground configs/tiny_eval.yaml @/notimage.png --out @/g eval.annotations=@/none.json",
          1,
          {"none.json"}},
@@ -305,8 +305,26 @@ static void grounding_writes_answer_masks_and_picture(void **state) {
                    "lora.lora_enable=false eval.checkpoint=null eval.max_new_tokens=24");
     if (code != 0) fail_msg("%s", output);
     assert_true(exists("ground/overlay.png"));
-    json_t *answer = load_results("ground/answer.json");
-    assert_true(json_is_string(json_object_get(answer, "answer")));
+    assert_true(exists("ground/mask-1.png") && exists("ground/attention-1.png"));
+    json_t *answer = load_results("ground/answer.json"), *phrase;
+    const char *text = json_string_value(json_object_get(answer, "answer"));
+    size_t i;
+    assert_string_equal(json_string_value(json_object_get(answer, "segmenter")), "region_growing");
+    assert_true(text && json_is_boolean(json_object_get(answer, "ended")));
+    assert_true(json_array_size(json_object_get(answer, "phrases")) > 0);
+    json_array_foreach(json_object_get(answer, "phrases"), i, phrase) {
+        const char *words, *counts;
+        int begin, end, column, row, height, width;
+        assert_int_equal(json_unpack(phrase, "{s:s, s:i, s:i, s:[i, i], s:{s:[i, i], s:s}}",
+                                     "phrase", &words, "begin", &begin, "end", &end, "point",
+                                     &column, &row, "mask", "size", &height, &width, "counts",
+                                     &counts),
+                         0);
+        assert_int_equal(strlen(words), end - begin);
+        assert_memory_equal(words, text + begin, strlen(words));
+        assert_true(height == 128 && width == 128 && column >= 0 && column < 128 && row >= 0 &&
+                    row < 128);
+    }
     json_decref(answer);
 }
 
