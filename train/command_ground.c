@@ -23,8 +23,8 @@ typedef struct GroundArguments {
 
 static const Argument ARGUMENTS[] = {
     CONFIG_ARGUMENT(GroundArguments),
-    {"IMAGE", NULL, "JPEG or PNG, or a folder of them", ARGUMENT_PATH, INTO(GroundArguments, image),
-     ARGUMENT_REQUIRED},
+    {"IMAGE", NULL, "a picture (" IMAGE_FORMATS "), or a folder of pictures", ARGUMENT_PATH,
+     INTO(GroundArguments, image), ARGUMENT_REQUIRED},
     {"PROMPT", NULL, "what the model is asked; by default eval.prompt", ARGUMENT_TEXT,
      INTO(GroundArguments, prompt)},
     {"--out", "DIR",
@@ -53,8 +53,8 @@ static const CommandLine LINE = {
     "ground",
     "Asks the model of eval.checkpoint about IMAGE and reads from its attention where the things "
     "are that the answer names. Prints the answer while it is written, and a point per phrase.\n\n"
-    "Of a folder every picture is asked about, in batches of eval.batch_size; a run that was "
-    "stopped goes on where it was.\n",
+    "Of a folder every picture is asked about, eval.batch_size at a time; a run that was stopped "
+    "goes on where it was.\n",
     ARGUMENTS,
     "  difflmm ground configs/tiny_eval.yaml runs/tiny-world/test/images/000000500003.jpg --out "
     "runs/ground\n"
@@ -75,7 +75,7 @@ static bool ground_picture(Grounder *grounder, const GroundArguments *arguments,
         AnswerListener listener = {answer_printer_hear, &printer};
         Question question = {.image = &picture, .text = prompt};
         GroundedAnswer answer;
-        ok = grounder_ask(grounder, &question, 1, &listener, &answer, error);
+        ok = grounder_ask(grounder, &question, &listener, &answer, error);
         if (ok) {
             answer_printer_end(&printer, &answer);
             GroundFiles files = {&answer, arguments->image,

@@ -29,8 +29,8 @@ typedef struct Item {
     char *path;
     /// of its folder in DIR
     char *name;
-    /// it could not be answered
-    bool has_failed;
+    /// while it is asked about
+    Image picture;
 } Item;
 
 typedef struct Work {
@@ -39,10 +39,14 @@ typedef struct Work {
     /// sorted by path
     Item *items;
     int count;
-    /// [to_do] those without a folder
+    /// those without a folder
     Item **missing;
-    int num_missing;
-    int num_failed;
+    int num_missing, num_asked, num_done, num_failed;
+    /// those of the feed that is under way, in its order
+    Item **asked;
+    int num_in_feed;
+    /// an answer could not be written: not the picture's fault
+    bool is_stuck;
     Error first_failure;
     Progress *progress;
 } Work;
@@ -55,7 +59,8 @@ static size_t stem_length(const char *name) {
 }
 
 static int is_picture(const struct dirent *entry) {
-    static const char *const ENDINGS[] = {".jpg", ".jpeg", ".png"};
+    static const char *const ENDINGS[] = {".jpg",  ".jpeg", ".png", ".gif",
+                                          ".webp", ".bmp",  ".tif", ".tiff"};
     const char *ending = entry->d_name + stem_length(entry->d_name);
     for (size_t i = 0; i < sizeof ENDINGS / sizeof *ENDINGS; i++)
         if (ending > entry->d_name && !strcasecmp(ending, ENDINGS[i])) return 1;
@@ -83,15 +88,19 @@ static bool list_pictures(Work *work, Error *error) {
     if (count < 0) return error_set(error, "%s: cannot be listed: %s", folder, strerror(errno));
     work->items = checked_calloc((size_t)count + 1, sizeof *work->items);
     work->missing = checked_calloc((size_t)count + 1, sizeof *work->missing);
+    work->asked = checked_calloc((size_t)count + 1, sizeof *work->asked);
     for (int i = 0; i < count; i++) {
         const char *name = entries[i]->d_name;
         size_t length = shares_stem(entries, count, i) ? strlen(name) : stem_length(name);
-        work->items[work->count++] = (Item){format_string("%s/%s", folder, name),
-                                            format_string("%.*s", (int)length, name), false};
+        work->items[work->count++] = (Item){.path = format_string("%s/%s", folder, name),
+                                            .name = format_string("%.*s", (int)length, name)};
     }
     for (int i = 0; i < count; i++) free(entries[i]);
     free(entries);
-    return count > 0 || error_set(error, "%s: there is no .jpg, .jpeg or .png in it", folder);
+    return count > 0 ||
+           error_set(error,
+                     "%s: there is no picture in it (" IMAGE_FORMATS ", by their names' endings)",
+                     folder);
 }
 
 static char *result_folder(const Work *work, const Item *item) {
@@ -158,13 +167,14 @@ static bool write_record(const Work *work, const json_t *with, Error *error) {
 // ---- asking
 
 /// A picture that cannot be answered; the others go on.
-static void note_failure(Work *work, Item *item, const Error *reason) {
-    item->has_failed = true;
+static void note_failure(Work *work, const Error *reason) {
+    progress_update(work->progress, ++work->num_done, "%s", "");
     if (!work->num_failed++) work->first_failure = *reason;
     progress_print(work->progress, "%s", reason->message);
 }
 
-static bool write_answer(Work *work, const Item *item, const GroundedAnswer *answer, Error *error) {
+static bool write_answer(const Work *work, const Item *item, const GroundedAnswer *answer,
+                         Error *error) {
     const Grounder *grounder = work->grounder;
     GroundFiles files = {answer, item->path, grounder->segmenter ? grounder->segmenter->name : NULL,
                          grounder->how, work->options->page};
@@ -174,75 +184,68 @@ static bool write_answer(Work *work, const Item *item, const GroundedAnswer *ans
     return ok;
 }
 
-/// Pictures of one batch that could be read.
-typedef struct Batch {
-    int count;
-    Item **items;
-    Image *pictures;
-    Question *questions;
-} Batch;
-
-/// Asks about pictures [first, first + count) of the batch. Where one of them is to blame that it
-/// fails, they are asked about one by one.
-static bool ask(Work *work, const Batch *batch, int first, int count, Error *error) {
-    GroundedAnswer *answers = checked_calloc((size_t)count, sizeof *answers);
-    bool is_answered =
-        grounder_ask(work->grounder, batch->questions + first, count, NULL, answers, error);
-    bool ok = is_answered || !(stop_requested() || error->is_configuration);
-    for (int i = 0; ok && is_answered && i < count; i++)
-        ok = write_answer(work, batch->items[first + i], &answers[i], error);
-    for (int i = 0; is_answered && i < count; i++) grounded_answer_free(&answers[i]);
-    free(answers);
-    if (!ok || is_answered) return ok;
-    if (count == 1) {
-        Item *item = batch->items[first];
-        error_context(error, "%s", item->path);
-        note_failure(work, item, error);
+/// QuestionFeed.next: the next picture that can be read.
+static bool ask_next(void *context, Question *question, Error *error) {
+    Work *work = context;
+    (void)error;
+    *question = (Question){.text = work->options->prompt};
+    while (!question->image && work->num_asked < work->num_missing) {
+        Item *item = work->missing[work->num_asked++];
+        Error reason = {0};
+        if (image_read(item->path, &item->picture, &reason)) {
+            work->asked[work->num_in_feed++] = item;
+            question->image = &item->picture;
+        } else {
+            note_failure(work, &reason);
+        }
     }
-    for (int i = 0; ok && count > 1 && i < count; i++) ok = ask(work, batch, first + i, 1, error);
+    return true;
+}
+
+/// QuestionFeed.answered.
+static bool take_answer(void *context, int64_t number, Answer *answer, Error *error) {
+    Work *work = context;
+    Item *item = work->asked[number];
+    GroundedAnswer grounded = {
+        .picture = &item->picture, .question = work->options->prompt, .answer = *answer};
+    Error reason = {0};
+    bool is_grounded = grounder_ground(work->grounder, &grounded, &reason);
+    bool ok = !is_grounded || write_answer(work, item, &grounded, error);
+    work->is_stuck = !ok;
+    if (!is_grounded) {
+        error_context(&reason, "%s", item->path);
+        note_failure(work, &reason);
+    }
+    grounded_answer_free(&grounded);
+    *answer = (Answer){0};
+    image_free(&item->picture);
+    item->picture = (Image){0};
+    if (ok && is_grounded) progress_update(work->progress, ++work->num_done, "%s", "");
     return ok;
 }
 
-/// Reads the pictures [count] of a batch; those that cannot be read are noted.
-static Batch read_batch(Work *work, Item **items, int count) {
-    size_t n = (size_t)count;
-    Batch batch = {0, checked_calloc(n, sizeof(Item *)), checked_calloc(n, sizeof(Image)),
-                   checked_calloc(n, sizeof(Question))};
-    for (int i = 0; i < count; i++) {
-        Error reason = {0};
-        Image *picture = &batch.pictures[batch.count];
-        if (!image_read(items[i]->path, picture, &reason)) {
-            note_failure(work, items[i], &reason);
-            continue;
-        }
-        batch.items[batch.count] = items[i];
-        batch.questions[batch.count++] =
-            (Question){.image = picture, .text = work->options->prompt};
-    }
-    return batch;
-}
-
-static void batch_free(Batch *batch) {
-    for (int i = 0; i < batch->count; i++) image_free(&batch->pictures[i]);
-    free(batch->items);
-    free(batch->pictures);
-    free(batch->questions);
+/// All pictures that are left, up to one that is to blame if the model cannot be asked about it.
+static bool feed(Work *work, Error *error) {
+    const Grounder *grounder = work->grounder;
+    const QuestionFeed questions = {work, ask_next, take_answer};
+    work->num_in_feed = 0;
+    if (answer_feed(&grounder->answers.options, (int)grounder->config->eval.batch_size, &questions,
+                    error))
+        return true;
+    if (stop_requested() || work->is_stuck || error->is_configuration || !work->num_in_feed)
+        return false;
+    Item *item = work->asked[work->num_in_feed - 1];
+    error_context(error, "%s", item->path);
+    note_failure(work, error);
+    return true;
 }
 
 static bool ask_all(Work *work, Error *error) {
-    int size = (int)work->grounder->config->eval.batch_size;
-    int before = work->count - work->num_missing;
-    work->progress = progress_begin(stderr, "pictures", before, work->count, 16);
+    work->num_done = work->count - work->num_missing;
+    work->progress = progress_begin(stderr, "pictures", work->num_done, work->count, 16);
     bool ok = true;
-    for (int done = 0; ok && done < work->num_missing;) {
-        int count = work->num_missing - done < size ? work->num_missing - done : size;
-        Batch batch = read_batch(work, work->missing + done, count);
-        ok = !stop_requested() || stop_request_error(error);
-        if (ok && batch.count) ok = ask(work, &batch, 0, batch.count, error);
-        batch_free(&batch);
-        done += count;
-        if (ok) progress_update(work->progress, before + done, "%s", "");
-    }
+    while (ok && work->num_asked < work->num_missing)
+        ok = stop_requested() ? stop_request_error(error) : feed(work, error);
     progress_end(work->progress);
     if (!ok && stop_requested())
         error_set(error, "stopped on request: what was answered is kept, and the same command goes "
@@ -276,8 +279,10 @@ static void work_free(Work *work) {
     for (int i = 0; i < work->count; i++) {
         free(work->items[i].path);
         free(work->items[i].name);
+        image_free(&work->items[i].picture);
     }
     free(work->items);
+    free(work->asked);
     free(work->missing);
 }
 

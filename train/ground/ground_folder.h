@@ -1,6 +1,6 @@
-/// All pictures of a folder, asked the same in batches: of picture NAME.jpg DIR/NAME/ receives what
-/// train/ground/ground_files.h says, whole or not at all. Where two pictures are called alike but
-/// for their ending, DIR/NAME.jpg/ and DIR/NAME.png/ do.
+/// All pictures of a folder, asked the same, eval.batch_size at a time: of picture NAME.jpg
+/// DIR/NAME/ receives what train/ground/ground_files.h says, whole or not at all. Where two
+/// pictures are called alike but for their ending, DIR/NAME.jpg/ and DIR/NAME.png/ do.
 ///
 /// A run that was stopped or killed goes on with the pictures that have no folder yet; ground.json
 /// in DIR says what was asked with, and a run that asks otherwise is refused. An answer does not
@@ -10,7 +10,7 @@
 #include "train/ground/grounder.h"
 
 typedef struct FolderOptions {
-    /// with JPEG and PNG files (by their names) in it
+    /// with pictures in it, known by the endings of their names
     const char *pictures;
     const char *out;
     const char *prompt;

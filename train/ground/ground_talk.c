@@ -68,7 +68,7 @@ static bool ask(Talk *talk, const char *text, Error *error) {
                          .num_earlier = talk->num_turns};
     GroundedAnswer answer;
     interrupted = 0;
-    if (!grounder_ask(talk->grounder, &question, 1, &listener, &answer, error)) {
+    if (!grounder_ask(talk->grounder, &question, &listener, &answer, error)) {
         Error reason = *error;
         return error->is_configuration && talk->num_turns
                    ? error_set(error, "%s; /new forgets what was said before", reason.message)

@@ -120,21 +120,15 @@ bool grounder_ground(Grounder *grounder, GroundedAnswer *answer, Error *error) {
     return ok;
 }
 
-bool grounder_ask(Grounder *grounder, const Question *questions, int count,
-                  const AnswerListener *listener, GroundedAnswer *answers, Error *error) {
+bool grounder_ask(Grounder *grounder, const Question *question, const AnswerListener *listener,
+                  GroundedAnswer *answer, Error *error) {
     AnswerOptions options = grounder->answers.options;
     options.listener = listener;
-    Answer *replies = checked_calloc((size_t)count, sizeof *replies);
-    bool ok = answer_questions(&options, questions, count, replies, error);
-    for (int i = 0; ok && i < count; i++)
-        answers[i] = (GroundedAnswer){
-            .picture = questions[i].image, .question = questions[i].text, .answer = replies[i]};
-    bool is_grounded = ok;
-    for (int i = 0; is_grounded && i < count; i++)
-        is_grounded = grounder_ground(grounder, &answers[i], error);
-    for (int i = 0; ok && !is_grounded && i < count; i++) grounded_answer_free(&answers[i]);
-    free(replies);
-    return is_grounded;
+    *answer = (GroundedAnswer){.picture = question->image, .question = question->text};
+    if (!answer_questions(&options, question, 1, &answer->answer, error)) return false;
+    if (grounder_ground(grounder, answer, error)) return true;
+    grounded_answer_free(answer);
+    return false;
 }
 
 void grounded_answer_free(GroundedAnswer *answer) {

@@ -43,10 +43,11 @@ typedef struct GroundedAnswer {
     Grounding grounding;
 } GroundedAnswer;
 
-/// Answers the questions [count] in one batch. listener: hears the answers; NULL: nobody. On
-/// failure nothing is to be freed; else the caller frees every answer.
-bool grounder_ask(Grounder *grounder, const Question *questions, int count,
-                  const AnswerListener *listener, GroundedAnswer *answers, Error *error);
-/// Reads an answer anew: other words are looked for.
+/// Answers a question. listener: hears the answer; NULL: nobody. On failure nothing is to be freed;
+/// else the caller frees the answer.
+bool grounder_ask(Grounder *grounder, const Question *question, const AnswerListener *listener,
+                  GroundedAnswer *answer, Error *error);
+/// Finds the things that an answer names, anew if they were found before. On failure it stays as it
+/// is.
 bool grounder_ground(Grounder *grounder, GroundedAnswer *answer, Error *error);
 void grounded_answer_free(GroundedAnswer *answer);
