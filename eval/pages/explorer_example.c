@@ -15,6 +15,8 @@
 
 /// of the picture; the second where the first leaves too little
 static const size_t PICTURE_BYTES[] = {27000, 13000};
+/// Of larger pictures no PNG is as short as a JPEG, but for drawings.
+enum { PNG_PIXELS = 256 * 256 };
 
 // ---- the picture
 
@@ -35,16 +37,17 @@ static Image fit(const Image *picture, int side) {
     return image_resize(picture, width > 1 ? width : 1, height > 1 ? height : 1, RESIZE_BICUBIC);
 }
 
-/// The shorter one of JPEG and PNG as a URL; the caller frees it.
+/// The shorter one of JPEG and, of small pictures, PNG as a URL; the caller frees it.
 static char *encode_picture(const Image *shown, int quality, Error *error) {
-    void *jpeg, *png;
-    size_t jpeg_size, png_size;
+    void *jpeg, *png = NULL;
+    size_t jpeg_size, png_size = 0;
     if (!image_encode_jpeg(shown, quality, &jpeg, &jpeg_size, error)) return NULL;
-    if (!image_encode_png(shown, &png, &png_size, error)) {
+    bool is_small = (int64_t)shown->width * shown->height <= PNG_PIXELS;
+    if (is_small && !image_encode_png(shown, &png, &png_size, error)) {
         free(jpeg);
         return NULL;
     }
-    bool is_png = png_size <= jpeg_size;
+    bool is_png = png && png_size <= jpeg_size;
     char *base64 = base64_encode(is_png ? png : jpeg, is_png ? png_size : jpeg_size);
     char *url = format_string("data:image/%s;base64,%s", is_png ? "png" : "jpeg", base64);
     free(base64);
@@ -129,24 +132,25 @@ static const struct {
                {{8, 0, false, 2, 1}, 3},    {{8, 0, false, 4, 1}, 4},   {{0, 0, false, 1, 1}, 4}};
 enum { NUM_DETAILS = sizeof DETAILS / sizeof *DETAILS };
 
-static json_t *answer_at(const ExplorerAnswer *answer, int detail, int height, int width,
-                         Error *error) {
-    const Answer *of = answer->answer;
-    int shrink = DETAILS[detail].mask_shrink;
-    json_t *maps = explorer_maps(answer, &DETAILS[detail].maps, error), *phrases = json_array();
-    if (!maps) {
-        json_decref(phrases);
-        return NULL;
-    }
+/// The phrases, their masks in pixels of that size.
+static json_t *phrases_of(const ExplorerAnswer *answer, int height, int width) {
+    json_t *phrases = json_array();
     for (int i = 0; i < answer->num_phrases; i++)
         json_array_append_new(phrases,
-                              phrase_of(of, &answer->phrases[i], (height + shrink - 1) / shrink,
-                                        (width + shrink - 1) / shrink));
-    json_t *about =
-        json_pack("{s:O, s:o, s:i, s:[f, f, f, f], s:b, s:b, s:o}", "phrases", phrases, "maps",
-                  maps, "layers", of->layers, "frame", of->frame.height, of->frame.width,
-                  of->frame.top, of->frame.left, "normalised", answer->how.normalise, "corners",
-                  answer->how.remove_corner, "figure", number_or_null(answer->figure));
+                              phrase_of(answer->answer, &answer->phrases[i], height, width));
+    return phrases;
+}
+
+/// All but the maps.
+static json_t *answer_with(const ExplorerAnswer *answer, int mask_shrink, int height, int width) {
+    const Answer *of = answer->answer;
+    json_t *phrases = phrases_of(answer, (height + mask_shrink - 1) / mask_shrink,
+                                 (width + mask_shrink - 1) / mask_shrink),
+           *about =
+               json_pack("{s:O, s:i, s:[f, f, f, f], s:b, s:b, s:o}", "phrases", phrases, "layers",
+                         of->layers, "frame", of->frame.height, of->frame.width, of->frame.top,
+                         of->frame.left, "normalised", answer->how.normalise, "corners",
+                         answer->how.remove_corner, "figure", number_or_null(answer->figure));
     explorer_add_words(answer, phrases, about);
     json_decref(phrases);
     return about;
@@ -169,12 +173,23 @@ static size_t size_of(const json_t *value) {
 /// The finest that takes no more than `budget` bytes.
 static json_t *answer_of(const ExplorerAnswer *answer, size_t budget, int height, int width,
                          Error *error) {
+    json_t *about = NULL;
     if (!answer->answer) return json_null();
-    for (int detail = 0;; detail++) {
-        json_t *about = answer_at(answer, detail, height, width, error);
-        if (!about || detail == NUM_DETAILS - 1 || size_of(about) <= budget) return about;
-        json_decref(about);
+    for (int detail = 0; detail < NUM_DETAILS; detail++) {
+        int shrink = DETAILS[detail].mask_shrink;
+        if (!about || shrink != DETAILS[detail - 1].mask_shrink) {
+            json_decref(about);
+            about = answer_with(answer, shrink, height, width);
+        }
+        json_t *maps = explorer_maps(answer, &DETAILS[detail].maps, error);
+        if (!maps) {
+            json_decref(about);
+            return NULL;
+        }
+        json_object_set_new(about, "maps", maps);
+        if (size_of(about) <= budget) break;
     }
+    return about;
 }
 
 static int answers_from(const ExplorerExample *example, int side) {
