@@ -116,6 +116,23 @@ lora:
   lora_alpha: 4
 " vicuna_v1 pad >stage2.yaml
 
+{
+    cat <<'EOF'
+sweep:
+  output_dir: out/sweep
+  train: [stage1.yaml, stage2.yaml]
+  settings: {training.learning_rate: 1e-3}
+  variants: {a: {}, b: {model.clip_concat: false}, c: {eval.checkpoint: null, lora.lora_enable: false}}
+  grid: {eval.layers: [[], [0], [0, 1]], eval.prompt: [null, 'What?']}
+  zip: {training.seed: [1, 2], eval.seed: [1, 2]}
+  evaluation_only: [model.timestep]
+  base: a
+  sort_by: point_accuracy
+  launch: [nice, -n, 1]
+EOF
+    sed '/^  checkpoint:/d; /^  output_dir: out/d; /^  adapters:/d' stage2.yaml
+} >sweep.yaml
+
 quietly() { "$@" >log 2>&1 || { cat log >&2 && exit 1; }; }
 quietly "$build/difflmm" train stage1.yaml
 quietly "$build/difflmm" train stage2.yaml

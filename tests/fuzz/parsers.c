@@ -11,6 +11,7 @@
 #include "train/command.h"
 #include "train/report/inspection.h"
 #include "train/saved/peft_config.h"
+#include "train/sweep/sweep_jobs.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,5 +151,18 @@ int parse_peft(int argc, char **argv) {
     Error error = {0};
     LoraOptions options = {0};
     bool ok = peft_config_read(argv[1], 2, &options, &error);
+    return ended(ok, argv[0], &error);
+}
+
+int parse_sweep(int argc, char **argv) {
+    Error error = {0};
+    SweepJobs jobs = {0};
+    const char *const *settings = (const char *const *)argv + 2;
+    SweepSection *section = sweep_section_read(argv[1], settings, argc - 2, &error);
+    SweepCells *cells = section ? sweep_cells_make(section, &error) : NULL;
+    bool ok = cells && sweep_jobs_make(&jobs, section, cells, settings, argc - 2, &error);
+    sweep_jobs_free(&jobs);
+    sweep_cells_free(cells);
+    sweep_section_free(section);
     return ended(ok, argv[0], &error);
 }

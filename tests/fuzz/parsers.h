@@ -12,6 +12,8 @@ int parse_weights(int argc, char **argv);
 int parse_pickle(int argc, char **argv);
 int parse_state(int argc, char **argv);
 int parse_peft(int argc, char **argv);
+/// A section `sweep`, its cells, and what they would have to run.
+int parse_sweep(int argc, char **argv);
 
 // Files of evaluations (parsers_of_evaluations.c).
 
