@@ -39,6 +39,27 @@ cat >masks.json <<'EOF'
    "segmentation": {"size": [128, 128], "counts": [0, 16384]}}]}
 EOF
 
+# Instruction data in the forms that the tiny world does not write.
+mkdir forms
+cat >forms/lines.jsonl <<'EOF'
+{"id": "a", "image": ["images/000000000000.jpg"], "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A ring."}]}
+
+{"id": 2, "conversations": [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "\ud83d\ude00"}]}
+EOF
+cat >forms/sharegpt.json <<'EOF'
+[{"images": ["images/000000000000.jpg"], "system": "Be kind.", "tools": "", "videos": [],
+  "conversations": [{"from": "human", "value": "What <image> is it?"}, {"from": "gpt", "value": "A star."}]},
+ {"images": [], "conversations": [{"from": "human", "value": ""}, {"from": "gpt", "value": "</s> USER:"}]}]
+EOF
+cat >forms/messages.json <<'EOF'
+[{"images": "images/000000000000.jpg", "messages": [{"role": "system", "content": "Be brief."},
+  {"role": "user", "content": "<image>What is it?"}, {"role": "assistant", "content": "A cross."}]},
+ {"messages": [{"role": "user", "content": "And?"}, {"role": "assistant", "content": "Nothing."}]}]
+EOF
+cat >forms/one.json <<'EOF'
+{"image": "images/000000000000.jpg", "conversations": [{"from": "gpt", "value": "Well."}, {"from": "human", "value": "a <image> b<image>"}, {"from": "gpt", "value": "c"}]}
+EOF
+
 # Files of evaluations.
 mkdir -p regions referring grounded panoptic
 cp "$recorded"/regions/{float32_0,float32_2,float32_5,scalars_4}.pkl "$recorded"/regions/*.json regions

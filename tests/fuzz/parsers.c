@@ -65,6 +65,22 @@ int parse_word_piece(int argc, char **argv) {
     return ended(ok, argv[0], &error);
 }
 
+/// As both templates of the recipe write the sample; `plain` has no place for every one.
+static bool tokenize_sample(const Sample *sample, Error *error) {
+    static Tokenizer *tokenizer;
+    if (!tokenizer && !(tokenizer = tokenizer_open("llm/tokenizer.model", error))) return false;
+    ConversationFormat format = {
+        .kind = TEMPLATE_VICUNA_V1, .visual_tokens = 64, .model_max_length = 128};
+    TokenSequence sequence = {0};
+    bool ok = sample_tokenize(sample, tokenizer, &format, &sequence, error);
+    token_sequence_free(&sequence);
+    format.kind = TEMPLATE_PLAIN;
+    if (ok && !sample_is_beyond_plain(sample))
+        ok = sample_tokenize(sample, tokenizer, &format, &sequence, error);
+    token_sequence_free(&sequence);
+    return ok;
+}
+
 int parse_conversations(int argc, char **argv) {
     Error error = {0};
     DatasetOptions options = {argv[1], argc > 2 ? argv[2] : ".", MISSING_IMAGE_SKIP};
@@ -77,6 +93,7 @@ int parse_conversations(int argc, char **argv) {
         ok = dataset_sample(dataset, i, &sample, &error);
         if (!ok) break;
         dataset_describe(dataset, i, sample.id, place, sizeof place);
+        ok = tokenize_sample(&sample, &error);
         sample_free(&sample);
     }
     dataset_close(dataset);
