@@ -52,8 +52,11 @@ static StateArray *begin(StateWriter *writer, const char *name, StateType type, 
     hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
     H5Pset_layout(creation, H5D_CONTIGUOUS);
     H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
-    array->set = H5Dcreate2(writer->file, name, state_file_type(type), space, writer->make_groups,
-                            creation, H5P_DEFAULT);
+    H5Pset_obj_track_times(creation, false); // the same content is the same file
+    array->set = state_make_groups(writer->file, name)
+                     ? H5Dcreate2(writer->file, name, state_file_type(type), space, H5P_DEFAULT,
+                                  creation, H5P_DEFAULT)
+                     : H5I_INVALID_HID;
     H5Pclose(creation);
     H5Sclose(space);
     if (array->set >= 0) return array;

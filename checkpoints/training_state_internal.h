@@ -15,8 +15,6 @@ struct StateWriter {
     char *path;
     OutputFile *output;
     hid_t file;
-    /// link creation property: create the groups on the way
-    hid_t make_groups;
 };
 
 /// To be called before anything else of HDF5, on every thread: turns off the printing of its error
@@ -29,6 +27,8 @@ hid_t state_file_type(StateType type);
 hid_t state_memory_type(StateType type);
 size_t state_element_size(StateType type);
 const char *state_type_name(StateType type);
+/// Makes the groups on the way to `name` ("a/b" of "a/b/c") that are not there yet.
+bool state_make_groups(hid_t file, const char *name);
 /// Writes an attribute of one value; false if HDF5 fails.
 bool state_put_scalar(hid_t object, const char *name, hid_t file_type, hid_t memory_type,
                       const void *value);

@@ -130,11 +130,12 @@ static bool open_hdf5(StateWriter *writer, Error *error) {
     H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V110);
     H5Pset_file_locking(access, false, true);
     H5Pset_alignment(access, 1, STATE_ALIGNMENT);
+    hid_t creation = H5Pcreate(H5P_FILE_CREATE);
+    H5Pset_obj_track_times(creation, false);
     writer->file =
-        H5Fcreate(output_temporary_path(writer->output), H5F_ACC_TRUNC, H5P_DEFAULT, access);
+        H5Fcreate(output_temporary_path(writer->output), H5F_ACC_TRUNC, creation, access);
+    H5Pclose(creation);
     H5Pclose(access);
-    writer->make_groups = H5Pcreate(H5P_LINK_CREATE);
-    H5Pset_create_intermediate_group(writer->make_groups, 1);
     if (writer->file < 0) return state_hdf5_error(error, writer->path, "cannot be written");
     return state_write_attribute_string(writer, STATE_FORMAT_ATTRIBUTE, STATE_FORMAT, error) &&
            state_write_attribute_int(writer, STATE_VERSION_ATTRIBUTE, STATE_VERSION, error);
@@ -163,6 +164,25 @@ bool state_put_scalar(hid_t object, const char *name, hid_t file_type, hid_t mem
     return written;
 }
 
+/// Without the time of their making: the same content is the same file.
+bool state_make_groups(hid_t file, const char *name) {
+    hid_t creation = H5Pcreate(H5P_GROUP_CREATE);
+    H5Pset_obj_track_times(creation, false);
+    bool ok = true;
+    for (const char *slash = strchr(name, '/'); ok && slash; slash = strchr(slash + 1, '/')) {
+        char *path = format_string("%.*s", (int)(slash - name), name);
+        htri_t exists = H5Lexists(file, path, H5P_DEFAULT);
+        if (exists == 0) {
+            hid_t group = H5Gcreate2(file, path, H5P_DEFAULT, creation, H5P_DEFAULT);
+            ok = group >= 0 && H5Gclose(group) >= 0;
+        }
+        ok = ok && exists >= 0;
+        free(path);
+    }
+    H5Pclose(creation);
+    return ok;
+}
+
 /// The group that an attribute's path leads to, made if it is not there yet; *leaf receives the
 /// attribute's name.
 static hid_t group_of_attribute(StateWriter *writer, const char *name, const char **leaf) {
@@ -170,9 +190,8 @@ static hid_t group_of_attribute(StateWriter *writer, const char *name, const cha
     *leaf = slash ? slash + 1 : name;
     if (!slash) return H5Gopen2(writer->file, "/", H5P_DEFAULT);
     char *path = format_string("%.*s", (int)(slash - name), name);
-    hid_t group = H5Gopen2(writer->file, path, H5P_DEFAULT);
-    if (group < 0)
-        group = H5Gcreate2(writer->file, path, writer->make_groups, H5P_DEFAULT, H5P_DEFAULT);
+    hid_t group = state_make_groups(writer->file, name) ? H5Gopen2(writer->file, path, H5P_DEFAULT)
+                                                        : H5I_INVALID_HID;
     free(path);
     return group;
 }
@@ -231,7 +250,6 @@ bool state_commit(StateWriter *writer, Error *error) {
 void state_abandon(StateWriter *writer) {
     if (!writer) return;
     if (writer->file >= 0) flush_and_close(writer->file);
-    if (writer->make_groups > 0) H5Pclose(writer->make_groups);
     H5Eclear2(H5E_DEFAULT);
     output_abandon(writer->output);
     free(writer->path);

@@ -228,6 +228,20 @@ bool sample_is_beyond_plain(const Sample *sample) {
     return sample->turn_count - (sample->turns[0].role == ROLE_GPT) != 2 || sample->system_message;
 }
 
+/// Checksums tell what was damaged, not what somebody made up.
+static bool check_packed(const Sample *sample, const Tokenizer *tokenizer, Error *error) {
+    const int32_t size = tokenizer_vocabulary_size(tokenizer);
+    int images = 0;
+    for (int i = 0; i < sample->num_tokens; i++) {
+        const int32_t id = sample->tokens[i];
+        images += id == IMAGE_TOKEN;
+        if (id != IMAGE_TOKEN && (id < 0 || id >= size))
+            return error_set(error, "its pack has the token %d, but there are %d", id, size);
+    }
+    return images == (sample->image_path != NULL) ||
+           error_set(error, "its pack has %d marks for images", images);
+}
+
 static bool cut_packed(const Sample *sample, const ConversationFormat *format,
                        TokenSequence *sequence, Error *error) {
     uint8_t *supervised = checked_calloc((size_t)sample->num_tokens + 1, sizeof *supervised);
@@ -246,7 +260,9 @@ bool sample_tokenize(const Sample *sample, const Tokenizer *tokenizer,
         char *wanted = conversation_identity(tokenizer, format);
         const bool is_wanted = !strcmp(wanted, sample->tokens_of);
         free(wanted);
-        if (is_wanted) return cut_packed(sample, format, sequence, error);
+        if (is_wanted)
+            return check_packed(sample, tokenizer, error) &&
+                   cut_packed(sample, format, sequence, error);
     }
     ConversationFormat own = *format;
     if (sample->system_message) own.system_message = sample->system_message;

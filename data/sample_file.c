@@ -162,6 +162,12 @@ bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context
     return valid;
 }
 
+int64_t sample_file_size(const SampleFile *file) { return text_file_size(file->text); }
+
+int64_t sample_file_lines_between(const SampleFile *file, int64_t begin, int64_t end) {
+    return text_file_newlines(file->text, begin, end);
+}
+
 json_t *sample_text_parse(const char *text, size_t bytes, Error *error) {
     json_error_t json_error;
     json_t *json = json_loadb(text, bytes, SAMPLE_FLAGS, &json_error);

@@ -48,5 +48,9 @@ struct json_t *sample_file_read(const SampleFile *file, const SamplePlace *place
                                 Error *error);
 /// The object of a text that is one; NULL if it is none. The caller has the reference.
 struct json_t *sample_text_parse(const char *text, size_t bytes, Error *error);
+/// Bytes of the file.
+int64_t sample_file_size(const SampleFile *file);
+/// How many lines further the byte at `end` is than that at `begin`.
+int64_t sample_file_lines_between(const SampleFile *file, int64_t begin, int64_t end);
 /// The line, from 1, of a byte: counted from the file's beginning, for messages.
 int64_t sample_file_line(const SampleFile *file, int64_t offset);

@@ -66,16 +66,20 @@ bool text_file_read(const TextFile *file, int64_t begin, size_t size, char *to, 
     return true;
 }
 
-int64_t text_file_line(const TextFile *file, int64_t offset) {
-    int64_t line = 1;
+int64_t text_file_newlines(const TextFile *file, int64_t begin, int64_t end) {
+    int64_t newlines = 0;
     char *block = checked_malloc(BLOCK);
-    for (int64_t begin = 0; begin < offset; begin += BLOCK) {
-        const size_t size = (size_t)(offset - begin < BLOCK ? offset - begin : BLOCK);
+    for (; begin < end; begin += BLOCK) {
+        const size_t size = (size_t)(end - begin < BLOCK ? end - begin : BLOCK);
         if (!text_file_read(file, begin, size, block, NULL)) break;
-        for (size_t i = 0; i < size; i++) line += block[i] == '\n';
+        for (size_t i = 0; i < size; i++) newlines += block[i] == '\n';
     }
     free(block);
-    return line;
+    return newlines;
+}
+
+int64_t text_file_line(const TextFile *file, int64_t offset) {
+    return 1 + text_file_newlines(file, 0, offset);
 }
 
 /// Puts the next bytes of the file into the block, behind those that are kept.

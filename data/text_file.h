@@ -18,6 +18,8 @@ bool text_file_read(const TextFile *file, int64_t begin, size_t size, char *to, 
 /// False, with the message that the file was changed while it was in use, by what it was noticed,
 /// and what to do.
 bool text_file_changed(const TextFile *file, const char *what, Error *error);
+/// Newlines among the bytes [begin, end).
+int64_t text_file_newlines(const TextFile *file, int64_t begin, int64_t end);
 /// The line, from 1, of a byte: for messages, for it is counted from the file's beginning.
 int64_t text_file_line(const TextFile *file, int64_t offset);
 

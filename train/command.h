@@ -21,6 +21,7 @@ enum {
 /// Name and summary of every verb, in the order of the help.
 #define VERBS(VERB)                                                                    \
     VERB(plan, "what a job will be, and whether it can run, before it runs")           \
+    VERB(prepare, "training data looked at, sample by sample, and packed")             \
     VERB(train, "start or resume training")                                            \
     VERB(eval, "one evaluation: where does it look when it names something?")          \
     VERB(sweep, "trainings and evaluations that differ in some keys, as one table")    \

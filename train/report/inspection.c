@@ -200,7 +200,8 @@ static void add_attributes(json_t *metadata, const StateFile *file) {
 static bool inspect_state(json_t *inspection, const char *path, bool checksums, Error *error) {
     StateFile *file = state_open(path, error);
     if (!file) return false;
-    set_format(inspection, "training checkpoint");
+    set_format(inspection, state_has_attribute(file, "pack_version") ? "pack of training data"
+                                                                     : "training checkpoint");
     add_attributes(json_object_get(inspection, "metadata"), file);
     bool intact = true;
     for (int64_t i = 0; intact && i < state_array_count(file); i++)

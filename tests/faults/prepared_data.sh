@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+# Training data that are prepared: every problem is reported, packs are the same bytes whatever the processes, threads and kills were, and
+# training from a pack is training from its JSON file, bit by bit, also where it began with the other one.
+#
+#   tests/faults/prepared_data.sh [BUILD]
+set -euo pipefail
+export BUILD=${1:-}
+steps=12
+# shellcheck source=tests/faults/common.sh
+. "$(dirname "$0")/common.sh"
+world=$folder/world
+json=$world/train/llava_v1_5_mix665k.json
+
+# pack NAME [ARGUMENT ...]: prepares into $folder/NAME; fills $code, never fails itself.
+pack() {
+    local name=$1
+    shift
+    code=0
+    "$difflmm" prepare "$folder/empty.yaml" "${settings[@]}" --out "$folder/$name" "$@" >"$folder/$name.log" 2>&1 || code=$?
+}
+
+# ---- problems
+
+line_of() { # line_of ID IMAGE QUESTION ANSWER: a line of JSON Lines
+    printf '{"id": "%s", "image": "%s", "conversations": [{"from": "human", "value": "%s"}, {"from": "gpt", "value": "%s"}]}\n' "$@"
+}
+picture=$(cd "$world/train" && find . -name '*.jpg' -o -name '*.png' | sed 's|^\./||' | sort | head -n 1)
+cp "$world/train/$picture" "$world/train/good.jpg"
+cp "$world/train/$picture" "$world/train/other.gif"
+head -c 300 "$world/train/$picture" >"$world/train/cut.jpg"
+: >"$world/train/empty.jpg"
+{
+    line_of good good.jpg '<image>\nwhat is it?' 'a ring'
+    line_of no-mark good.jpg 'what is it?' 'a ring'
+    line_of missing absent.jpg '<image>\nwhat is it?' 'a ring'
+    line_of cut cut.jpg '<image>\nwhat is it?' 'a ring'
+    line_of empty empty.jpg '<image>\nwhat is it?' 'a ring'
+    line_of gif other.gif '<image>\nwhat is it?' 'a ring'
+    line_of long good.jpg "<image>\\n$(printf 'what is it and %.0s' $(seq 100))?" 'a ring'
+    echo '{"id": "roles", "conversations": [{"from": "someone", "value": "what?"}, {"from": "gpt", "value": "a ring"}]}'
+    line_of last good.jpg '<image>\nwhat is it?' 'a star'
+} >"$folder/bad.json"
+bad=("data.train=$folder/bad.json" data.eval=null)
+
+# kinds NAME: "number kind" of every problem
+kinds() { sed -n 's/^{"kind":"\([a-z_]*\)","sample":\([0-9]*\),.*/\2 \1/p' "$folder/$1/bad.pack.h5.problems.jsonl"; }
+
+pack bad "${bad[@]}"
+[ $code -eq 1 ] || fail "exit code $code with bad samples"
+expected='1 sample
+2 image_missing
+3 image_unreadable
+4 image_unreadable
+5 image_name
+6 answer_cut
+7 sample'
+[ "$(kinds bad)" = "$expected" ] || fail "the report is other than expected: $(kinds bad)"
+[ ! -e "$folder/bad/bad.pack.h5" ] || fail "a pack in spite of bad samples"
+says bad "--leave-out" || fail "no way out is named"
+grep -q '"line":4' "$folder/bad/bad.pack.h5.problems.jsonl" || fail "lines are missing"
+
+# Mended, the same command packs: only the samples of the blocks that had problems are looked at again.
+sed -i -e 's/"someone"/"human"/' "$folder/bad.json"
+pack left "${bad[@]}" --leave-out
+[ $code -eq 0 ] || fail "exit code $code with --leave-out"
+says left "9 samples, 5 of them can be used" || fail "other samples are left out"
+pack skip "${bad[@]}" --leave-out data.missing_image=skip
+says skip "9 samples, 7 of them can be used" || fail "skip means something else"
+
+cp "$world/train/good.jpg" "$world/train/absent.jpg"
+cp "$world/train/good.jpg" "$world/train/cut.jpg"
+cp "$world/train/good.jpg" "$world/train/empty.jpg"
+sed -i -e '2s/"value": "what/"value": "<image>what/' "$folder/bad.json"
+pack bad "${bad[@]}"
+[ $code -eq 0 ] || fail "exit code $code though all is mended"
+says bad "9 samples, 9 of them can be used" || fail "samples are left out though all is mended"
+echo "every problem is reported, and mended samples are packed"
+
+for broken in '[{"id": 1' '{"id": 1}
+{"id": ' 'no JSON' '[]'; do
+    printf '%s' "$broken" >"$folder/broken.json"
+    pack broken "data.train=$folder/broken.json" data.eval=null
+    [ $code -eq 1 ] || fail "exit code $code with '$broken'"
+    [ -z "$(find "$folder/broken" -name '*.h5' 2>/dev/null)" ] || fail "a pack of '$broken'"
+    says broken "broken.json" || fail "the file is not named"
+done
+pack usage data.train=null
+[ $code -eq 2 ] || fail "exit code $code without data.train"
+
+# ---- the same bytes
+
+name=llava_v1_5_mix665k.pack.h5
+pack one --images training.threads=1
+[ $code -eq 0 ] || fail "preparing ended with $code"
+pack three --images training.threads=3
+pack two --images --processes 2
+for other in three two; do cmp "$folder/one/$name" "$folder/$other/$name" || fail "packs of $other differ"; done
+[ ! -e "$folder/one/$name.parts" ] || fail "parts are left"
+pack two --images --processes 2
+says two "is there already" || fail "a pack is made twice"
+
+# The same samples thirty times, so that there is time to kill in.
+for ((i = 0; i < 30; i++)); do sed -e 's/^\[//' -e 's/\]$/,/' "$json"; done | sed -e '1s/^/[/' -e '$s/,$/]/' >"$folder/many.json"
+many=("data.train=$folder/many.json" data.eval=null --images)
+began=$(milliseconds)
+pack whole "${many[@]}"
+[ $code -eq 0 ] || fail "preparing ended with $code"
+whole=$(($(milliseconds) - began))
+kills=0
+for ((i = 0; i < 12; i++)); do
+    "$difflmm" prepare "$folder/empty.yaml" "${settings[@]}" --out "$folder/killed" "${many[@]}" --processes $((1 + i % 2)) \
+        >"$folder/killed.log" 2>&1 &
+    pid=$!
+    delay=$((RANDOM % (whole + 1)))
+    sleep "$((delay / 1000)).$(printf %03d $((delay % 1000)))"
+    kill -KILL $pid 2>/dev/null && kills=$((kills + 1))
+    wait $pid 2>/dev/null || true
+    wait_for 30 "processes are left behind" is_quiet
+    [ ! -e "$folder/killed/many.pack.h5" ] || cmp "$folder/whole/many.pack.h5" "$folder/killed/many.pack.h5" || fail "half a pack"
+done
+pack killed "${many[@]}"
+[ $code -eq 0 ] || fail "preparing ended with $code after kills"
+cmp "$folder/whole/many.pack.h5" "$folder/killed/many.pack.h5" || fail "kills have changed the pack"
+[ "$(cd "$folder/killed" && echo *)" = "many.pack.h5 many.pack.h5.problems.jsonl" ] || fail "something is left beside the pack: $(ls -R "$folder/killed")"
+echo "the same bytes with 1 and 3 threads, 2 processes, and after $kills kills"
+
+# ---- a full disk
+
+for size in 1 20 60; do
+    code=0
+    (
+        trap '' XFSZ
+        ulimit -S -f $size
+        exec "$difflmm" prepare "$folder/empty.yaml" "${settings[@]}" --out "$folder/full" "${many[@]}" >"$folder/full.log" 2>&1
+    ) || code=$?
+    [ $code -eq 1 ] || fail "exit code $code on a full disk"
+    [ ! -e "$folder/full/many.pack.h5" ] || fail "half a pack on a full disk"
+done
+pack full "${many[@]}"
+cmp "$folder/whole/many.pack.h5" "$folder/full/many.pack.h5" || fail "a full disk has changed the pack"
+echo "a full disk: exit 1, and the same command goes on"
+
+# ---- training
+
+finish 1 from-json
+packed=("data.train=$folder/one/$name")
+mv "$world/train" "$world/away" # pictures are in the pack
+mkdir "$world/train"
+finish 1 from-pack "${packed[@]}" data.dataloader_num_workers=3
+same from-json from-pack
+finish 2 two-from-pack "${packed[@]}"
+mv "$world/away"/* "$world/train"
+finish 2 two-from-json
+same two-from-json two-from-pack
+
+prepare 1 changed training.max_steps=$steps
+"${command[@]}" >"$folder/changed.log" 2>&1 &
+pid=$!
+wait_for 60 "no checkpoint" has_step changed 4
+kill -TERM $pid
+wait $pid || fail "exit code $? when asked to stop"
+[ "$(newest changed)" -lt $steps ] || fail "the run was over before it was stopped"
+finish 1 changed "${packed[@]}" data.dataloader_num_workers=4
+same from-json changed
+echo "training from a pack is training from JSON, bit by bit, and goes on where that stopped"
