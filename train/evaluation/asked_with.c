@@ -69,7 +69,7 @@ static bool put_network(json_t *object, const char *key, const char *path, Error
     return !path || put_file(object, key, describe_network(path, error));
 }
 
-bool evaluation_add_checkpoint(json_t *asked_with, const char *path, Error *error) {
+static bool put_checkpoint(json_t *asked_with, const char *path, Error *error) {
     if (!path) return put_file(asked_with, "eval.checkpoint", json_string("untrained"));
     char *file = trained_weights_resolve(path, error);
     bool ok = file && put_file(asked_with, "eval.checkpoint", describe_content(file, error));
@@ -131,7 +131,7 @@ json_t *evaluation_asked_of_any(const Config *config, const Task *task, const vo
 json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
                               Error *error) {
     json_t *with = evaluation_asked_of_any(config, task, data, error);
-    if (!with || evaluation_add_checkpoint(with, config->eval.checkpoint, error)) return with;
+    if (!with || put_checkpoint(with, config->eval.checkpoint, error)) return with;
     json_decref(with);
     return NULL;
 }

@@ -39,11 +39,9 @@ AnswerStore *evaluation_open_answers(const Config *config, const char *folder,
 /// failure. The caller has the reference.
 json_t *evaluation_asked_with(const Config *config, const Task *task, const void *data,
                               Error *error);
-/// The same but for eval.checkpoint, which need not be there yet, and that, by its content (NULL:
-/// untrained), for an object that lacks it.
+/// The same but for eval.checkpoint, which need not be there yet.
 json_t *evaluation_asked_of_any(const Config *config, const Task *task, const void *data,
                                 Error *error);
-bool evaluation_add_checkpoint(json_t *asked_with, const char *path, Error *error);
 /// What an answer to any question about any picture depends on, and what is made of it. NULL on
 /// failure. The caller has the reference.
 json_t *evaluation_grounded_with(const Config *config, Error *error);

@@ -15,6 +15,20 @@
 /// Of the readable part of a folder's name, bytes.
 enum { LONGEST_NAME = 80 };
 
+const char *sweep_job_kind(const SweepJob *job) {
+    static const char *const NAMES[SWEEP_KINDS] = {"training", "asking", "judging"};
+    return NAMES[job->kind];
+}
+
+Config *sweep_copy_config(const Config *config) {
+    Error error;
+    char *yaml = config_set_keys_to_yaml(config);
+    Config *copy = config_load_text(yaml, config->path, NULL, 0, &error);
+    CHECK(copy, "%s", error.message);
+    free(yaml);
+    return copy;
+}
+
 static bool ends_with(const char *text, const char *end) {
     size_t length = strlen(text), of_end = strlen(end);
     return length >= of_end && !strcmp(text + length - of_end, end);

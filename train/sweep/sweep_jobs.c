@@ -23,12 +23,8 @@ typedef struct Maker {
     CellWork *work;
     const char *const *settings;
     int num_settings;
+    SweepKnown known;
 } Maker;
-
-const char *sweep_job_kind(const SweepJob *job) {
-    static const char *const NAMES[SWEEP_KINDS] = {"training", "asking", "judging"};
-    return NAMES[job->kind];
-}
 
 // ---- configurations
 
@@ -39,15 +35,6 @@ static void set(Config *config, const char *key, const char *text, bool is_plain
     config->origins[field] = (ConfigOrigin){.kind = ORIGIN_COMMAND_LINE};
     CHECK(config_set_scalar(config, &CONFIG_FIELDS[field], &scalar, &error), "%s: %s", key,
           error.message);
-}
-
-static Config *copy_of(const Config *config) {
-    Error error;
-    char *yaml = config_set_keys_to_yaml(config);
-    Config *copy = config_load_text(yaml, config->path, NULL, 0, &error);
-    CHECK(copy, "%s", error.message);
-    free(yaml);
-    return copy;
 }
 
 static bool sets(const Maker *maker, int cell, const char *key) {
@@ -115,7 +102,7 @@ static bool add_trainings(Maker *maker, int cell, Error *error) {
         if (after >= 0) set(config, "model.adapters", maker->jobs->list[after].product, false);
         Error reason;
         json_t *identity = sweep_training_identity(
-            config, after >= 0 ? maker->jobs->list[after].hash : NULL, &reason);
+            &maker->known, config, after >= 0 ? maker->jobs->list[after].hash : NULL, &reason);
         if (!identity) {
             maker->jobs->refused[cell] = checked_strdup(reason.message);
             config_free(config);
@@ -143,7 +130,7 @@ static void describe_asking(Maker *maker, int cell) {
     bool ok =
         work->config->eval.answers || trained || trained_weights_settle(work->config, &reason);
     if (ok && !work->config->eval.answers) {
-        work->asking = sweep_asking_identity(work->config, trained, &reason);
+        work->asking = sweep_asking_identity(&maker->known, work->config, trained, &reason);
         ok = work->asking != NULL;
     }
     if (!ok) jobs->refused[cell] = checked_strdup(reason.message);
@@ -220,7 +207,7 @@ static int add_asking(Maker *maker, int cell) {
     KeptMaps keep;
     int64_t samples;
     find_common(maker, first, &keep, &samples);
-    Config *config = copy_of(work->config);
+    Config *config = sweep_copy_config(work->config);
     static const char *const NAMES[] = {"mean", "layers", "heads"};
     char number[32];
     snprintf(number, sizeof number, "%lld", (long long)samples);
@@ -251,13 +238,14 @@ static void finish_cell(Maker *maker, int cell) {
     int asking = work->asking ? add_asking(maker, cell) : -1;
     json_t *asked =
         work->asking ? json_incref(work->asking) : stored_answers(work->config, &reason);
-    json_t *identity = asked ? sweep_judging_identity(work->config, asked, &reason) : NULL;
+    json_t *identity =
+        asked ? sweep_judging_identity(&maker->known, work->config, asked, &reason) : NULL;
     json_decref(asked);
     if (!identity) {
         jobs->refused[cell] = checked_strdup(reason.message);
         return;
     }
-    Config *config = copy_of(work->config);
+    Config *config = sweep_copy_config(work->config);
     if (asking >= 0) {
         char *answers = format_string("%s/answers", jobs->list[asking].product);
         set(config, "eval.answers", answers, false);
@@ -289,8 +277,10 @@ bool sweep_jobs_make(SweepJobs *jobs, const SweepSection *section, const SweepCe
     *jobs = (SweepJobs){.section = section, .cells = cells};
     jobs->of_cell = checked_calloc((unsigned long)cells->count, sizeof *jobs->of_cell);
     jobs->refused = checked_calloc((unsigned long)cells->count, sizeof *jobs->refused);
-    Maker maker = {jobs, checked_calloc((unsigned long)cells->count, sizeof *maker.work), settings,
-                   num_settings};
+    Maker maker = {.jobs = jobs,
+                   .work = checked_calloc((unsigned long)cells->count, sizeof *maker.work),
+                   .settings = settings,
+                   .num_settings = num_settings};
     bool ok = true;
     for (int c = 0; ok && c < cells->count; c++) {
         jobs->of_cell[c] = -1;
@@ -303,6 +293,7 @@ bool sweep_jobs_make(SweepJobs *jobs, const SweepSection *section, const SweepCe
         json_decref(maker.work[c].asking);
     }
     free(maker.work);
+    sweep_known_free(&maker.known);
     for (int i = 0; i < jobs->count; i++) sweep_job_look(&jobs->list[i]);
     find_needed(jobs);
     if (!ok) error->is_configuration = true;

@@ -76,6 +76,9 @@ void sweep_job_note_failure(SweepJob *job, const char *reason);
 /// job has failed then.
 bool sweep_job_failed_elsewhere(SweepJob *job, const struct timespec *since);
 
+/// Another configuration with the same keys set to the same.
+Config *sweep_copy_config(const Config *config);
+
 /// "training", "asking", "judging".
 const char *sweep_job_kind(const SweepJob *job);
 
@@ -85,12 +88,27 @@ const char *sweep_job_kind(const SweepJob *job);
 /// there under another name is found by its hash.
 void sweep_job_place(SweepJob *job, const char *output_dir);
 
+/// What has been read for the identities of other jobs. To begin with zeros.
+typedef struct SweepKnown {
+    /// descriptions of files, by their paths
+    json_t *files;
+    /// the annotations that were opened last, and the configuration that they were opened for
+    Config *config;
+    void *data;
+    /// a configuration as by default
+    Config *defaults;
+} SweepKnown;
+void sweep_known_free(SweepKnown *known);
+
 /// What a training depends on, `after` being the identity's hash of the one that it goes on from
 /// (NULL: model.adapters says). NULL on failure.
-json_t *sweep_training_identity(const Config *config, const char *after, Error *error);
+json_t *sweep_training_identity(SweepKnown *known, const Config *config, const char *after,
+                                Error *error);
 /// What answers depend on, but for eval.keep, eval.layers and eval.heads. trained: as `after`.
-json_t *sweep_asking_identity(const Config *config, const char *trained, Error *error);
+json_t *sweep_asking_identity(SweepKnown *known, const Config *config, const char *trained,
+                              Error *error);
 /// What an evaluation of such answers depends on. The caller keeps `asked`.
-json_t *sweep_judging_identity(const Config *config, const json_t *asked, Error *error);
+json_t *sweep_judging_identity(SweepKnown *known, const Config *config, const json_t *asked,
+                               Error *error);
 /// Of the compact text of an object with its keys sorted: 16 hexadecimal digits and a zero.
 void sweep_hash(const json_t *identity, char hash[17]);
