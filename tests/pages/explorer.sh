@@ -45,16 +45,27 @@ verdict_of() {
     ! grep CONSOLE "$scratch/log" >&2 || echo "and there are messages on the console"
 }
 
+# in_frame PAGE WIDTH: a page that shows it in a frame, narrower than the browser makes its window, and says what it says
+in_frame() {
+    cat <<PAGE
+<!DOCTYPE html><meta charset="utf-8"><iframe width="$2" height="740" src="$1"></iframe>
+<script>addEventListener("message", ({data}) => {
+  document.body.append(Object.assign(document.createElement("p"), {id: "verdict", textContent: data}));
+});</script>
+PAGE
+}
+
 "$build/tests/pages/make_explorer" "$folder"
 for page in one two; do
     ! grep -qE '(src|href|action)[[:space:]]*=[[:space:]]*.?(https?:)?//|@import|url\(' "$folder/$page.html" ||
         fail "$page.html refers to something outside of it"
     with_driver "$folder/$page.html" "$scratch/driven-$page.html"
-    for width in 1280 500; do
-        verdict=$(verdict_of "$scratch/driven-$page.html" $width)
-        [ "$verdict" = "ALL AS IT SHOULD BE" ] || fail "$page.html, $width pixels wide: ${verdict:-no verdict}"
-        echo "$page.html, $width pixels wide: as it should be"
+    in_frame "driven-$page.html" 360 >"$scratch/framed.html"
+    for shown in "driven-$page" framed; do
+        verdict=$(verdict_of "$scratch/$shown.html" 1280)
+        [ "$verdict" = "ALL AS IT SHOULD BE" ] || fail "$page.html, $shown: ${verdict:-no verdict}"
     done
+    echo "$page.html, 1280 and 360 pixels wide: as it should be"
     # by itself, without the driver; on a busy machine the visit may end before the first map is unpacked
     is_drawn=false
     for _ in 1 2 3 4 5; do
