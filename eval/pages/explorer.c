@@ -87,6 +87,7 @@ static void put_policy(ByteBuffer *page) {
     put_hash(page, EXPLORER_STYLE_SHA256);
     byte_buffer_put_text(page, "; script-src");
     put_hash(page, EXPLORER_MAPS_SCRIPT_SHA256);
+    put_hash(page, EXPLORER_PICTURES_SCRIPT_SHA256);
     put_hash(page, EXPLORER_SCRIPT_SHA256);
     byte_buffer_put_text(page, "\">\n");
 }
@@ -118,6 +119,8 @@ char *explorer_page(const Explorer *explorer) {
         byte_buffer_put(&page, explorer->examples.data, explorer->examples.size);
     byte_buffer_put_text(&page, "]</script>\n<script>");
     byte_buffer_put_text(&page, EXPLORER_MAPS_SCRIPT);
+    byte_buffer_put_text(&page, "</script>\n<script>");
+    byte_buffer_put_text(&page, EXPLORER_PICTURES_SCRIPT);
     byte_buffer_put_text(&page, "</script>\n<script>");
     byte_buffer_put_text(&page, EXPLORER_SCRIPT);
     byte_buffer_put_text(&page, "</script>\n</body>\n</html>\n");

@@ -5,7 +5,6 @@
 const about = JSON.parse(document.getElementById("about").textContent);
 const examples = JSON.parse(document.getElementById("examples").textContent);
 const numSides = about.sides.length;
-const CANVAS_SIDE = 448;
 
 // `side`, `kind` ("word", "phrase", "token") and `number` in it; the other side follows.
 const chosen = {list: examples, at: 0, side: 0, kind: null, number: 0};
@@ -24,7 +23,6 @@ function element(name, properties = {}, ...children) {
 const decimals = (value) => value === null ? "\u2013" : value.toFixed(2);
 const wordsOf = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const colourOf = (phrase) => about.colours[Math.max(phrase, 0) % about.colours.length];
-const css = (colour) => `rgb(${colour.join(" ")})`;
 const example = () => chosen.list[chosen.at];
 const isWord = (word) => word[2] > 0;
 
@@ -91,80 +89,6 @@ function chosenOn(side) {
 
 // ---- pictures
 
-function heatPixels(values, width, height, colour, normalised) {
-  const image = new ImageData(width, height);
-  let low = Infinity, high = -Infinity;
-  for (const value of values) {
-    low = Math.min(low, value);
-    high = Math.max(high, value);
-  }
-  if (normalised && high > 0) low = Math.max(low, 0);
-  values.forEach((value, i) => {
-    const share = high > low ? Math.max(value - low, 0) / (high - low) : 0;
-    const veil = 0.55 * (1 - share), tint = 0.72 * share, alpha = 1 - (1 - veil) * (1 - tint);
-    colour.forEach((part, c) => { image.data[4 * i + c] = part * tint / alpha; });
-    image.data[4 * i + 3] = 255 * alpha;
-  });
-  return image;
-}
-
-// Where the map is highest, in pixels of the image.
-function peakOf(values, width, height, size) {
-  let best = 0;
-  values.forEach((value, i) => { if (value > values[best]) best = i; });
-  return [Math.floor((best % width + 0.5) * size[0] / width),
-    Math.floor((Math.floor(best / width) + 0.5) * size[1] / height)];
-}
-
-function drawMask(context, mask, colour, isTruth) {
-  const {width, height} = context.canvas, {bits, height: rows, width: columns} = openMask(mask);
-  const image = context.getImageData(0, 0, width, height);
-  const inside = (x, y) => x >= 0 && y >= 0 && x < width && y < height &&
-    bits[Math.floor(y * rows / height) * columns + Math.floor(x * columns / width)];
-  const isEdge = (x, y, t) => [-t, 0, t].some((dx) => [-t, 0, t].some((dy) => !inside(x + dx, y + dy)));
-  const blend = (x, y, to, share) => to.forEach((part, c) => {
-    const at = 4 * (y * width + x) + c;
-    image.data[at] += share * (part - image.data[at]);
-  });
-  for (let y = 0; y < height; y++) {
-    for (let x = 0; x < width; x++) {
-      if (!inside(x, y)) continue;
-      if (!isTruth) blend(x, y, colour, isEdge(x, y, 2) ? 1 : 0.45);
-      else if (isEdge(x, y, 5)) blend(x, y, isEdge(x, y, 3) ? [255, 255, 255] : [20, 23, 26], 1);
-    }
-  }
-  context.putImageData(image, 0, 0);
-}
-
-function drawPoint(context, point, size, number, colour) {
-  const {width, height} = context.canvas, radius = Math.max(width, height) / (numSides > 1 ? 30 : 42);
-  const x = (point[0] + 0.5) * width / size[0], y = (point[1] + 0.5) * height / size[1];
-  const disc = (r, fill) => {
-    context.fillStyle = fill;
-    context.beginPath();
-    context.arc(x, y, r, 0, 2 * Math.PI);
-    context.fill();
-  };
-  disc(radius + 3, "#14171a");
-  disc(radius + 2, "#fff");
-  disc(radius, css(colour));
-  context.fillStyle = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2] > 120 ? "#14171a" : "#fff";
-  context.font = `700 ${1.3 * radius}px system-ui, sans-serif`;
-  context.textAlign = "center";
-  context.textBaseline = "middle";
-  context.fillText(String(number), x, y + 0.08 * radius);
-}
-
-// The picture on a canvas: enlarged by a whole number if it is small.
-function prepare(canvas, picture) {
-  const scale = Math.max(1, Math.ceil(CANVAS_SIDE / Math.max(picture.naturalWidth, picture.naturalHeight)));
-  canvas.width = picture.naturalWidth * scale;
-  canvas.height = picture.naturalHeight * scale;
-  const context = canvas.getContext("2d", {willReadFrequently: true});
-  context.drawImage(picture, 0, 0, canvas.width, canvas.height);
-  return context;
-}
-
 async function drawHeat(context, answer, picked, picture, size) {
   const normalised = page.normalised.checked, layer = Number(page.layer.value);
   const map = picked.look && await mapOf(answer, picked.look, layer, normalised);
@@ -188,6 +112,7 @@ async function drawSide(side, ticket) {
   if (drawn && page.showMap.checked) context.drawImage(drawn.heat, 0, 0, canvas.width, canvas.height);
   const onMap = prepare(view.map, picture), onMasks = prepare(view.masks, picture);
   onMap.drawImage(canvas, 0, 0);
+  const radius = Math.max(canvas.width, canvas.height) / (numSides > 1 ? 30 : 42);
   const numbers = picked ? [picked.phrase] : answer ? answer.phrases.keys() : [];
   for (const number of numbers) {
     const phrase = answer.phrases[number];
@@ -195,7 +120,7 @@ async function drawSide(side, ticket) {
     if (phrase.mask && page.showMask.checked) drawMask(onMasks, phrase.mask, colourOf(number), false);
     if (phrase.truth && page.showTruth.checked) drawMask(onMasks, phrase.truth, colourOf(number), true);
     for (const context of phrase.point && page.showPoint.checked ? [onMap, onMasks] : [])
-      drawPoint(context, phrase.point, size, number + 1, colourOf(number));
+      drawPoint(context, phrase.point, size, number + 1, colourOf(number), radius);
   }
   view.map.dataset.peak = drawn ? drawn.peak.join() : "";
   say(side, picked, drawn);

@@ -283,9 +283,9 @@ static void hostile_text_stays_text(void **state) {
                                .answers = {made_answer(&made)}};
     assert_true(explorer_add_example(explorer, &example, &error));
     char *page = explorer_page(explorer);
-    // two of JSON, and the two scripts
-    assert_int_equal(count_of(page, "<script"), 4);
-    assert_int_equal(count_of(page, "</script"), 4);
+    // two of JSON, and the three scripts
+    assert_int_equal(count_of(page, "<script"), 5);
+    assert_int_equal(count_of(page, "</script"), 5);
     assert_int_equal(count_of(page, "<!--"), 0);
     json_t *examples = part_of_page(page, "examples"), *about = part_of_page(page, "about");
     static const char SHOWN[] =
