@@ -233,9 +233,13 @@ static bool note_start(Runner *runner, Error *error) {
     return ok;
 }
 
+/// mpirun and srun may have bound each process to some of the cores, which it shares with fewer.
 static SweepShare share_of(const SweepRun *run) {
-    int threads = cores_allowed(1, 1) / (run->slots * run->processes);
-    return (SweepShare){.processes = run->processes, .threads = threads > 0 ? threads : 1};
+    const int own = cores_of_affinity(), all = (int)sysconf(_SC_NPROCESSORS_ONLN);
+    int sharers = all > own ? (run->slots * own + all - 1) / all : run->slots;
+    return (SweepShare){.processes = run->processes,
+                        .threads =
+                            cores_allowed(sharers * run->processes, run->slots * run->processes)};
 }
 
 bool sweep_run(SweepJobs *jobs, const SweepRun *run, Error *error) {

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <fcntl.h>
+#include <math.h>
 #include <pty.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +91,26 @@ static void elsewhere_than_on_a_terminal_lines_are_plain_and_few(void **state) {
     free(text);
 }
 
+static void a_time_left_that_is_told_takes_the_place_of_the_estimate(void **state) {
+    (void)state;
+    char text[256] = "";
+    FILE *memory = tmpfile();
+    Progress *progress = progress_begin(memory, "sweep", 0, 4, 1);
+    progress_expect(progress, 75);
+    progress_update(progress, 1, "training");
+    progress_expect(progress, NAN);
+    progress_update(progress, 2, "training");
+    progress_expect(progress, 75);
+    progress_update(progress, 4, "%s", "");
+    progress_end(progress);
+    rewind(memory);
+    assert_true(fread(text, 1, sizeof text - 1, memory) > 0);
+    fclose(memory);
+    assert_string_equal(text, "sweep  25% 1/4  training  0:00, 1:15 left\n"
+                              "sweep  50% 2/4  training  0:00\n"
+                              "sweep 100% 4/4  0:00\n");
+}
+
 static void nothing_is_shown_without_an_output(void **state) {
     (void)state;
     Progress *progress = progress_begin(NULL, "train", 0, 2, 1);
@@ -150,6 +171,7 @@ int main(void) {
         cmocka_unit_test(a_narrow_line_loses_the_bar_first_and_never_wraps),
         cmocka_unit_test(time_left_counts_from_where_the_run_resumed),
         cmocka_unit_test(elsewhere_than_on_a_terminal_lines_are_plain_and_few),
+        cmocka_unit_test(a_time_left_that_is_told_takes_the_place_of_the_estimate),
         cmocka_unit_test(nothing_is_shown_without_an_output),
         cmocka_unit_test(on_a_terminal_one_line_is_redrawn_within_its_width),
         cmocka_unit_test(a_null_handle_shows_nothing),
