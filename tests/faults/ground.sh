@@ -64,6 +64,9 @@ ground killed "${images[1]}" --out "$folder/killed" || fail "killed: exit code $
 [ -z "$(find "$folder/killed" -name '.answer.*')" ] || fail "killed: something is left behind"
 ground none "${images[0]}" --segmenter none --out "$folder/none" || fail "none: exit code $?"
 [ ! -e "$folder/none/mask-1.png" ] || fail "none: there is a mask"
+ground sam "${images[0]}" --segmenter sam "eval.sam=$here/tests/parity/data/sam_transformers" --out "$folder/sam" || fail "sam: exit code $?"
+grep -q '"segmenter": "sam"' "$folder/sam/answer.json" || fail "sam: it does not say who made the masks"
+! cmp -s "$folder/one/mask-1.png" "$folder/sam/mask-1.png" || fail "sam: its mask is that of region growing"
 echo "one picture: $phrases phrases; whole or not at all"
 
 # --- drawn answers
@@ -137,7 +140,8 @@ wait_for 20 "waiting: no answer" grep -qs "at x" "$folder/waiting.out"
 pid=$(pgrep -f "^[^ ]*difflmm ground $folder/empty.yaml")
 kill -INT "$pid"
 echo "Describe the image in detail." >&9
-wait_for 20 "waiting: no second answer" eval '[ "$(grep -vc "^  " "$folder/waiting.out")" = 2 ]'
+has_two_answers() { [ "$(grep -vc '^  ' "$folder/waiting.out")" = 2 ]; }
+wait_for 20 "waiting: no second answer" has_two_answers
 kill -TERM "$pid"
 code=0
 wait $job || code=$?
@@ -147,7 +151,7 @@ echo "a conversation goes on after mistakes and Ctrl-C, and ends when it is told
 
 # --- a folder
 
-few=(--words square,cross --segmenter none) # not to spend the time on pictures
+few=(--words "square,cross" --segmenter none) # not to spend the time on pictures
 printf 'no picture' >"$pictures/broken.jpg"
 cp "${images[0]}" "${images[0]%.jpg}.png"
 code=0
