@@ -342,6 +342,9 @@ static bool write_report(ReportArguments *arguments, Error *error) {
 static bool check_arguments(const ReportArguments *arguments, Error *error) {
     if (arguments->side_by_side[0] && arguments->runs.count != 1)
         return error_set(error, "--side-by-side is about one run, not %d", arguments->runs.count);
+    if (arguments->side_by_side[0] &&
+        !strcmp(arguments->side_by_side[0], arguments->side_by_side[1]))
+        return error_set(error, "--side-by-side names '%s' twice", arguments->side_by_side[0]);
     if (arguments->side_by_side[0] && !arguments->explorer.examples)
         return error_set(error, "--side-by-side shows nothing with --examples 0");
     return arguments->started <= 0 || arguments->runs.count == 1 ||

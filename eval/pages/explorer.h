@@ -11,8 +11,8 @@
 /// What is in the page of an example's maps: of every phrase and every token its deviation from the
 /// answer's mean map, and that mean, each with its own range and 256 levels or fewer. So the page's
 /// map of a phrase is the map that its point was read from, up to half a level. Where an example
-/// would pass EXPLORER_EXAMPLE_BYTES, tokens, layers and masks are kept more coarsely, phrases
-/// last.
+/// would pass EXPLORER_EXAMPLE_BYTES, tokens, layers and masks are kept more coarsely or
+/// left out, phrases' maps never.
 #pragma once
 #include "data/coco_mask.h"
 #include "data/images/image.h"

@@ -405,6 +405,9 @@ function build() {
   const step = (text, label, by) => element("button", {type: "button", className: "step", "aria-label": label,
     onclick: () => chooseExample(chosen.at + by)}, text);
   const controls = filters(), drawn = views();
+  if (typeof DecompressionStream === "undefined") {
+    document.getElementById("explorer").append(element("p", {}, "This browser is too old to unpack the maps of this page."));
+  }
   page.example = element("section", {}, element("div", {className: "title"}, page.heading,
     step("\u2190", "previous example", -1), step("\u2192", "next example", 1)), page.question, drawn,
   element("div", {className: numSides > 1 ? "sides" : ""}, ...about.sides.map(sideView)), page.live);

@@ -16,7 +16,7 @@ fail() { echo "FAILED: $*" >&2; exit 1; }
 
 # chromium ARGUMENT...: as a fresh user, without anything that it would do by itself
 chromium() {
-    timeout 120 "$browser" --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-extensions \
+    timeout 300 "$browser" --headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-extensions \
         --disable-background-networking --disable-component-update --disable-sync --host-resolver-rules="MAP * ~NOTFOUND" \
         --user-data-dir="$scratch/profile" --enable-logging=stderr --hide-scrollbars "$@" 2>>"$scratch/log"
 }

@@ -198,6 +198,7 @@ static void two_evaluations_stand_side_by_side(void **state) {
     assert_int_equal(run("report @/run --side-by-side good better"), 1);
     assert_non_null(strstr(output, "has no evaluation 'better'"));
     assert_int_equal(run("report @/run --side-by-side good bad --examples 0"), 2);
+    assert_int_equal(run("report @/run --side-by-side good good"), 2);
     assert_int_equal(run("report @/run @/run --side-by-side good bad"), 2);
     assert_non_null(strstr(output, "--side-by-side is about one run"));
 }
