@@ -57,7 +57,8 @@ static const CommandLine LINE = {
     "  mpirun -n 8 difflmm sweep CONFIG                   8 cells at a time\n"
     "  srun -n 8 difflmm sweep CONFIG                     the same, on any machines that share the "
     "folder\n"
-    "  sweep.launch: [srun, -n, 8, --mpi=pmix]            each cell as such a job, one at a time\n"
+    "  sweep.launch: [srun, -n, 8, --mpi=pmix, --exact]   each cell as such a step, --at-once K of "
+    "them\n"
     "\n"
     "Exit codes: 0 every cell has a result, 1 one has not, or it was stopped, 2 bad "
     "configuration.\n",

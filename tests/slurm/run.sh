@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A job under a real Slurm of one machine: submitted with sbatch, told by the signal before the time limit to save and stop, requeued, resumed to
-# the end; its weights are those of a run by mpirun that was never stopped, bit by bit. Then a task is killed, and the others do not hang.
+# the end; its weights are those of a run by mpirun that was never stopped, bit by bit. Then a task is killed, and the others do not hang. Then sweeps.
 #
 #   tests/slurm/run.sh [BUILD]        needs Debian's slurm-wlm and munge; starts their daemons in a temporary folder (exit 77: not installed)
 set -euo pipefail
@@ -132,3 +132,33 @@ wait $pid || code=$?
 [ $code -ne 0 ] || fail "exit code 0 though a task was killed"
 wait_for 20 "tasks are left behind" is_quiet
 echo "a killed task: the job ended after $((($(milliseconds) - began + 500) / 1000)) s: $(grep -m 1 'task\|waited' "$folder/dies.log")"
+
+# --- a sweep: cells shared out by srun, and cells that are jobs of srun themselves
+
+world=$folder/world/test
+settings+=(
+    training.per_device_train_batch_size=2 training.save_steps=2 training.max_steps=3 lora.lora_enable=false data.group_by_modality_length=false
+    "eval.annotations=$world/instances.json" "eval.image_folder=$world/images" eval.max_new_tokens=12 eval.pictures=0 eval.segmenter=truth
+)
+write_sweep() { # write_sweep NAME MORE
+    cat >"$folder/$1.yaml" <<END
+sweep:
+  train: [$folder/empty.yaml]
+  output_dir: set-on-the-command-line
+  variants: {as_is: {}, no_captioner: {model.implicit_captioner: false}, unnormalised: {eval.normalise: false}}
+  zip: {training.seed: [1, 2], eval.seed: [1, 2]}
+$2
+END
+}
+write_sweep shared ""
+write_sweep launched "  launch: [srun, --ntasks=1, --mpi=pmix, --exact]"
+sweep=("$difflmm" sweep "$folder/shared.yaml" "${settings[@]}")
+"${sweep[@]}" "sweep.output_dir=$folder/alone" >"$folder/alone.log" 2>&1 || fail "alone: exit code $?"
+srun --mpi=pmix --ntasks=2 "${sweep[@]}" "sweep.output_dir=$folder/srun" >"$folder/srun.log" 2>&1 || fail "srun: exit code $?"
+cmp "$folder/alone/table.json" "$folder/srun/table.json" || fail "srun: another table"
+[ "$(cat "$folder"/srun/trainings/*/runs.jsonl | wc -l)" = 4 ] || fail "srun: $(cat "$folder"/srun/trainings/*/runs.jsonl | wc -l) trainings"
+srun --mpi=none --ntasks=2 "${sweep[@]}" "sweep.output_dir=$folder/none" >"$folder/none.log" 2>&1 || fail "none: exit code $?"
+cmp "$folder/alone/table.json" "$folder/none/table.json" || fail "none: another table"
+salloc --ntasks=2 "$difflmm" sweep "$folder/launched.yaml" "${settings[@]}" "sweep.output_dir=$folder/launched" --at-once 2 >"$folder/launched.log" 2>&1 || fail "launched: exit code $?"
+cmp "$folder/alone/table.json" "$folder/launched/table.json" || fail "launched: another table"
+echo "a sweep whose cells two tasks share, and one whose cells are steps of a job: the table of one process"

@@ -27,7 +27,7 @@ const SweepKey SWEEP_KEYS[] = {
      "point_accuracy"},
     {"launch",
      "words in front of the command of every training and evaluation: shares of one over machines",
-     "[srun, -n, 8, --mpi=pmix]"},
+     "[srun, -n, 8, --mpi=pmix, --exact]"},
     {0}};
 
 static void print_comment(FILE *out, const char *text) {
