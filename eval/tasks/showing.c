@@ -1,5 +1,6 @@
 #include "eval/tasks/showing.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,27 +15,36 @@ static int hit_of(const json_t *object) {
     return json_is_boolean(hit) ? json_is_true(hit) : -1;
 }
 
+/// -1 for what no byte and no pixel has as its number.
+static int place_of(const json_t *value) {
+    json_int_t place = json_integer_value(value);
+    return place >= 0 && place <= INT_MAX ? (int)place : -1;
+}
+
 /// What the verdict itself says of a phrase.
 static ShownPhrase phrase_of(const json_t *verdict, int num_tokens) {
     const json_t *point = json_object_get(verdict, "point"), *iou = json_object_get(verdict, "iou");
-    ShownPhrase phrase = {.begin = (int)verdict_number(verdict, "begin"),
-                          .end = (int)verdict_number(verdict, "end"),
+    ShownPhrase phrase = {.begin = place_of(json_object_get(verdict, "begin")),
+                          .end = place_of(json_object_get(verdict, "end")),
                           .tokens = checked_calloc((size_t)num_tokens + 1, sizeof(int)),
                           .category = text_of(verdict, "category"),
                           .hit = hit_of(verdict),
                           .iou = json_is_number(iou) ? json_number_value(iou) : (double)NAN};
-    phrase.point = (Point){(int)json_integer_value(json_array_get(point, 1)),
-                           (int)json_integer_value(json_array_get(point, 0))};
+    phrase.point = (Point){place_of(json_array_get(point, 1)), place_of(json_array_get(point, 0))};
     phrase.has_mask = verdict_mask(verdict, &phrase.mask);
     return phrase;
 }
 
+/// answer NULL: as far as can be said without it.
 static bool fits(const ShownPhrase *phrase, const Answer *answer) {
+    if (phrase->begin < 0 || phrase->begin > phrase->end || phrase->point.row < 0 ||
+        phrase->point.column < 0)
+        return false;
+    if (!answer) return true;
     int length = (int)strlen(answer->text), height = answer->image_height,
         width = answer->image_width;
     bool mask = !phrase->has_mask || (phrase->mask.height == height && phrase->mask.width == width);
-    return mask && phrase->begin >= 0 && phrase->begin <= phrase->end && phrase->end <= length &&
-           phrase->point.row >= 0 && phrase->point.row < height && phrase->point.column >= 0 &&
+    return mask && phrase->end <= length && phrase->point.row < height &&
            phrase->point.column < width;
 }
 
@@ -43,7 +53,7 @@ static bool is_about(const json_t *verdict, const ShownVerdict *shown, const Ans
                      Error *error) {
     const char *id = json_string_value(json_object_get(verdict, "id")),
                *text = json_string_value(json_object_get(verdict, "answer"));
-    bool ok = text && !strcmp(text, answer->text);
+    bool ok = !answer || (text && !strcmp(text, answer->text));
     for (int i = 0; ok && i < shown->count; i++) ok = fits(&shown->phrases[i], answer);
     return ok || error_set(error, "the verdict about item %s is not about the stored answer",
                            id ? id : "?");
@@ -61,7 +71,7 @@ bool verdict_show(const Task *task, const void *data, int64_t index,
                             .figure = (double)NAN};
     for (size_t i = 0; i < count; i++)
         shown->phrases[shown->count++] = phrase_of(json_array_get(phrases, i), num_tokens);
-    bool ok = (!answer || is_about(verdict, shown, answer, error)) &&
+    bool ok = is_about(verdict, shown, answer, error) &&
               (!task->show || task->show(data, index, options, answer, verdict, shown, error));
     if (!ok) shown_verdict_free(shown);
     return ok;

@@ -507,6 +507,11 @@ static void a_verdict_about_another_answer_is_not_shown(void **state) {
     json_object_set_new(phrase, "end", json_integer(11));
     assert_false(verdict_show(&TASK_RES, referring.data, 0, &referring.options, &answer, verdict,
                               &shown, &error));
+    // nor one that points to where no picture is
+    json_object_set_new(phrase, "end", json_integer(10));
+    json_object_set_new(phrase, "point", json_pack("[i, i]", 0, -1));
+    assert_false(verdict_show(&TASK_RES, referring.data, 0, &referring.options, NULL, verdict,
+                              &shown, &error));
     answer_free(&answer);
     json_decref(verdict);
     close_referring(&referring);
