@@ -72,8 +72,10 @@ static const CommandLine LINE = {
 static bool find_shares(const SweepArguments *arguments, const SweepSection *section, SweepRun *run,
                         Error *error) {
     const bool is_launching = section->launch.count > 0;
-    int processes = arguments->processes ? (int)arguments->processes : 1,
-        at_once = arguments->at_once ? (int)arguments->at_once : processes;
+    int at_once = (int)(arguments->at_once     ? arguments->at_once
+                        : arguments->processes ? arguments->processes
+                                               : 1),
+        processes = arguments->processes ? (int)arguments->processes : at_once;
     if (is_launching) processes = at_once; // as many as its words say, of each
     LaunchedPlace place = {0, 0, 1};
     const bool is_launched = process_group_is_launched();

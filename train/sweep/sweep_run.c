@@ -108,10 +108,16 @@ static void fail(Runner *runner, SweepJob *job, const char *reason) {
                    job->name, reason, job->folder);
 }
 
+/// A training that was told to stop ends without a failure as well, and where its steps follow from
+/// the epochs its checkpoints do not tell whether it was at its end.
+static bool may_be_cut_short(const SweepJob *job) {
+    return stop_requested() && job->kind == SWEEP_TRAIN && job->config->training.max_steps < 0;
+}
+
 static void conclude(Runner *runner, SweepChild *child, int status) {
     SweepJob *job = child->job;
     Error error;
-    const bool is_done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    const bool is_done = WIFEXITED(status) && WEXITSTATUS(status) == 0 && !may_be_cut_short(job);
     job->state = SWEEP_PENDING;
     if (is_done && sweep_job_has_result(job, &error)) {
         if (!sweep_job_note_done(job, clock_seconds() - child->started, &error))
@@ -255,7 +261,7 @@ bool sweep_run(SweepJobs *jobs, const SweepRun *run, Error *error) {
     }
     show(&runner);
     progress_end(runner.progress);
-    sweep_child_pass_on_signals(NULL, 0, false);
+    stop_request_listen(); // there are no children any more
     free(runner.children);
     return !stop_requested() ||
            error_set(error, "stopped on request: what is done is kept, and the same command goes "
