@@ -79,8 +79,11 @@ static bool sample_error(const Scan *scan, int64_t offset, int64_t number,
                          (long long)number, MOST_SAMPLE_BYTES >> 20);
     if (reader->has_failed) return error_set(error, "%s", reader->failure.message);
     const bool is_cut = json_error_code(json_error) == json_error_premature_end_of_input;
+    const bool is_nul = json_error_code(json_error) == json_error_null_character;
     return error_set(error, "%s:%lld: not valid JSON, in sample %lld: %s%s", scan->file->path,
-                     line + json_error->line - 1, (long long)number, json_error->text,
+                     line + json_error->line - 1, (long long)number,
+                     is_nul ? "a NUL character (\\u0000), which texts do not have"
+                            : json_error->text,
                      is_cut ? ": the file ends within it (cut off?)" : "");
 }
 

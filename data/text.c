@@ -40,14 +40,13 @@ size_t strip_space(const char **text, size_t length) {
 
 int word_count(const char *text) {
     int count = 0;
+    bool in_word = false;
     while (*text) {
-        size_t space = space_length(text);
-        if (space) {
-            text += space;
-            continue;
-        }
-        count++;
-        while (*text && !space_length(text)) text++;
+        const unsigned char c = (unsigned char)*text;
+        const size_t space = c < 0x80 ? is_ascii_space(c) : space_length(text);
+        count += !space && !in_word;
+        in_word = !space;
+        text += space ? space : 1;
     }
     return count;
 }

@@ -6,8 +6,10 @@
 
 #include <cmocka.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/instruction_sample.h"
 
@@ -19,7 +21,7 @@
 #define MESSAGES(turns) "\"messages\": [" turns "]"
 #define ASKED CONVERSATIONS(HUMAN("What <image>is it?") ", " GPT("A ring."))
 
-static bool read(const char *text, Sample *sample, Error *error) {
+static bool read_text(const char *text, Sample *sample, Error *error) {
     json_t *json = json_loads(text, 0, NULL);
     if (!json) fail_msg("no JSON: %s", text);
     return sample_read(json, "images", sample, error);
@@ -29,7 +31,7 @@ static bool read(const char *text, Sample *sample, Error *error) {
 static Sample valid(const char *text) {
     Error error = {0};
     Sample sample;
-    if (!read(text, &sample, &error)) fail_msg("%s: %s", text, error.message);
+    if (!read_text(text, &sample, &error)) fail_msg("%s: %s", text, error.message);
     return sample;
 }
 
@@ -145,10 +147,40 @@ static void what_would_be_lost_is_refused(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         Error error = {0};
         Sample sample;
-        if (read(cases[i].text, &sample, &error)) fail_msg("accepted: %s", cases[i].text);
+        if (read_text(cases[i].text, &sample, &error)) fail_msg("accepted: %s", cases[i].text);
         if (!strstr(error.message, cases[i].message)) fail_msg("case %zu: %s", i, error.message);
         sample_free(&sample);
     }
+}
+
+static void llama_factory_s_own_samples_are_read_or_say_why_not(void **state) {
+    (void)state;
+    const char *shared = getenv("DIFFLMM_SHARED_DATA");
+    char path[512];
+    snprintf(path, sizeof path, "%s/public/llama_factory_demo/mllm_demo.json",
+             shared ? shared : SOURCE_DIR "/../shared/data");
+    if (access(path, F_OK) != 0) {
+        print_message("skipped: there is no %s\n", path);
+        skip();
+    }
+    Error error = {0};
+    json_t *samples = json_load_file(path, 0, NULL), *json;
+    size_t i;
+    int refused = 0;
+    json_array_foreach(samples, i, json) {
+        Sample sample;
+        const size_t images = json_array_size(json_object_get(json, "images"));
+        if (sample_read(json_incref(json), "images", &sample, &error)) {
+            assert_int_equal(images, 1);
+            assert_true(sample.image_in_place);
+        } else {
+            assert_non_null(strstr(error.message, "\"images\" is a list of 2"));
+            refused++;
+        }
+        sample_free(&sample);
+    }
+    assert_true(i == 6 && refused == 2);
+    json_decref(samples);
 }
 
 // ---- tokens
@@ -211,6 +243,7 @@ int main(void) {
         cmocka_unit_test(turns_are_named_by_either_pair_of_keys),
         cmocka_unit_test(a_system_turn_comes_before_the_key_and_is_no_turn),
         cmocka_unit_test(what_would_be_lost_is_refused),
+        cmocka_unit_test(llama_factory_s_own_samples_are_read_or_say_why_not),
         cmocka_unit_test(the_mark_is_moved_in_llava_s_form_and_stays_in_the_other),
         cmocka_unit_test(a_sample_s_system_message_goes_before_the_configured_one),
     };

@@ -278,6 +278,8 @@ static const Bad bad[] = {
      "data.json:3: not valid JSON, in sample 1"},
     {"[{\"id\": \"a\", \"id\": \"b\", " TEXT_TURNS "}]", "duplicate"},
     {"[{\"id\": \"a\xff\", " TEXT_TURNS "}]", "unable to decode"},
+    {"[{\"id\": \"a\\u0000\", " TEXT_TURNS "}]", "a NUL character (\\u0000)"},
+    {"[{\"id\": \"a\\ud83d\", " TEXT_TURNS "}]", "invalid Unicode"},
     {"[{\"id\": \"a\"}]", "sample 0 (id 'a', line 1): \"conversations\" is missing"},
     {"[{\"image\": [\"a\", \"b\"], " TURNS "}]",
      "is a list of 2; expected the name of one image file"},

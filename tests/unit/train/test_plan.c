@@ -444,7 +444,12 @@ static void missing_images_are_counted_and_the_first_is_named(void **state) {
 
 static void data_that_cannot_teach_are_a_reason(void **state) {
     (void)state;
-    static char data[300], captions[300];
+    static char data[300], captions[300], system[300];
+    snprintf(system, sizeof system, "data.train=%s", in_folder("system.jsonl"));
+    write_text("system.jsonl",
+               "{\"image\": \"images/000000000000.jpg\", \"system\": \"Be brief.\", "
+               "\"conversations\": [{\"from\": \"human\", \"value\": \"<image>\"}, "
+               "{\"from\": \"gpt\", \"value\": \"a ring\"}]}\n");
     snprintf(captions, sizeof captions, "data.train=%s",
              in_folder("world/train/blip_laion_cc_sbu_558k.json"));
     write_text("text.json", "[{\"conversations\": [{\"from\": \"human\", \"value\": \"b\"}, "
@@ -455,6 +460,8 @@ static void data_that_cannot_teach_are_a_reason(void **state) {
     } cases[] = {
         {data, NULL, "data.train", "no sample has an image"},
         {"data.version=plain", NULL, "data.version", "for one question and one answer"},
+        {system, "data.version=plain", "data.version",
+         "system.jsonl: sample 0 (id '', line 1): a system message; the template 'plain'"},
         {"data.model_max_length=65", NULL, "data.model_max_length", "an image alone takes 64"},
         {captions, "data.model_max_length=80", "data.train", "no token of any of the"},
     };
