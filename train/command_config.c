@@ -47,6 +47,12 @@ static bool print_resolved(const char *path, const ArgumentList *settings, Error
     return true;
 }
 
+/// The section, or a key of it: they are explained together.
+static bool is_of_sweep(const char *name) {
+    static const size_t LENGTH = sizeof CONFIG_SWEEP_SECTION - 1;
+    return !strncmp(name, CONFIG_SWEEP_SECTION, LENGTH) && (!name[LENGTH] || name[LENGTH] == '.');
+}
+
 static bool print(const ArgumentList *names, const ArgumentList *settings, Error *error) {
     const bool has_file = names->count && is_file(names->values[0]);
     if (has_file && names->count > 1)
@@ -57,7 +63,7 @@ static bool print(const ArgumentList *names, const ArgumentList *settings, Error
                          settings->values[0]);
     if (!names->count) config_document(stdout);
     for (int i = 0; i < names->count; i++)
-        if (!strcmp(names->values[i], CONFIG_SWEEP_SECTION))
+        if (is_of_sweep(names->values[i]))
             sweep_section_document(stdout);
         else if (!config_document_key(stdout, names->values[i], error))
             return false;

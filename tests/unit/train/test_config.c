@@ -448,6 +448,30 @@ static void a_later_refusal_knows_where_the_value_came_from(void **state) {
     config_free(config);
 }
 
+static void a_section_of_sweeps_is_passed_over(void **state) {
+    (void)state;
+    Config *config = load("sweep:\n  grid: {a: [[1], {b: c}]}\ntraining: {seed: 3}\n", NULL, 0);
+    assert_int_equal(config->training.seed, 3);
+    config_free(config);
+    config = load("training: {seed: 3}\nsweep:\n", NULL, 0);
+    assert_int_equal(config->training.seed, 3);
+    config_free(config);
+    refused("sweep: {a: [}\n", "1:13", "not valid YAML");
+}
+
+static void keys_that_are_set_read_back_as_those_alone(void **state) {
+    (void)state;
+    const char *override = "eval.prompt=null";
+    Config *config = load("training: {learning_rate: 3e-3}\n", &override, 1);
+    char *yaml = config_set_keys_to_yaml(config);
+    assert_string_equal(yaml, "training:\n  learning_rate: 0.003\n\neval:\n  prompt: null\n");
+    Config *again = load(yaml, NULL, 0);
+    assert_true(again->training.mm_projector_lr == 3e-3);
+    free(yaml);
+    config_free(again);
+    config_free(config);
+}
+
 static void the_resolved_configuration_reads_back_to_the_same(void **state) {
     (void)state;
     const char *const overrides[] = {
@@ -605,6 +629,8 @@ int main(void) {
         IN_FOLDER(damaged_files_are_read_or_refused),
         IN_FOLDER(required_keys_are_named_with_their_meaning),
         IN_FOLDER(a_later_refusal_knows_where_the_value_came_from),
+        IN_FOLDER(a_section_of_sweeps_is_passed_over),
+        IN_FOLDER(keys_that_are_set_read_back_as_those_alone),
         IN_FOLDER(the_resolved_configuration_reads_back_to_the_same),
         IN_FOLDER(the_documentation_is_a_configuration_of_defaults),
         IN_FOLDER(a_key_can_be_asked_about),
