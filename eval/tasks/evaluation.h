@@ -101,7 +101,8 @@ typedef struct Task {
     bool looks;
     /// chunks are looked for in answers
     bool finds_phrases;
-    /// Reads annotations. NULL on failure.
+    /// Reads annotations. NULL on failure. Of the options only annotations, masks, segments, split,
+    /// sentences and wordnet may matter: evaluations that have them in common share what is read.
     void *(*open)(const EvaluationOptions *options, Error *error);
     void (*close)(void *data);
     int64_t (*count)(const void *data);

@@ -49,7 +49,7 @@ static inline void write_evaluation(const char *folder, const char *annotations,
     write_text(name, text);
     MeasuredEvaluation measured;
     Error error = {0};
-    if (!measured_evaluation_open(&measured, in_folder(folder), &error))
+    if (!measured_evaluation_open(&measured, in_folder(folder), NULL, &error))
         fail_msg("%s", error.message);
     json_t *results = figures_describe(&measured.figures, (uint64_t)measured.config->eval.seed);
     json_object_set_new(results, "task", json_string("points"));

@@ -59,8 +59,8 @@ void evaluated_free(Evaluated *evaluated) {
 static bool measure(Evaluated *evaluated, Error *error) {
     Error *reason = &evaluated->unmeasurable;
     if (evaluated->measured.has_figures) return true;
-    if (!*reason->message &&
-        measured_evaluation_open(&evaluated->measured, evaluated->folder, reason))
+    if (!*reason->message && measured_evaluation_open(&evaluated->measured, evaluated->folder,
+                                                      evaluated->shared, reason))
         return true;
     measured_evaluation_close(&evaluated->measured);
     return error_set(error, "%s", reason->message);

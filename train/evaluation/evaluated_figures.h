@@ -11,6 +11,8 @@ typedef struct Evaluated {
     char *folder;
     /// results.json; owned
     json_t *results;
+    /// where its annotations are shared with others, or NULL; not owned
+    SharedAnnotations *shared;
     /// measured again when that is asked for first
     MeasuredEvaluation measured;
     /// why it cannot be, or empty

@@ -30,9 +30,10 @@ static void print_table(FILE *out, const json_t *compared) {
 
 bool evaluation_compare(const char *a, const char *b, bool as_json, FILE *out, Error *error) {
     MeasuredEvaluation of_a = {0}, of_b = {0};
+    SharedAnnotations *shared = shared_annotations_new();
     json_t *compared = NULL;
-    bool ok = measured_evaluation_open(&of_a, a, error) &&
-              measured_evaluation_open(&of_b, b, error) &&
+    bool ok = measured_evaluation_open(&of_a, a, shared, error) &&
+              measured_evaluation_open(&of_b, b, shared, error) &&
               (of_a.task == of_b.task || error_set(error, "%s is an evaluation of %s, %s one of %s",
                                                    a, of_a.task->name, b, of_b.task->name));
     if (ok)
@@ -47,5 +48,6 @@ bool evaluation_compare(const char *a, const char *b, bool as_json, FILE *out, E
     json_decref(compared);
     measured_evaluation_close(&of_a);
     measured_evaluation_close(&of_b);
+    shared_annotations_free(shared);
     return compared != NULL;
 }

@@ -31,6 +31,7 @@ typedef struct ComparedTask {
     int num_figures;
     ComparedEvaluation *items;
     int count;
+    SharedAnnotations *annotations;
 } ComparedTask;
 
 // ---- what there is
@@ -68,7 +69,8 @@ static void add_item(ComparedTask *task, const ReportEvaluation *evaluation, int
         (ComparedEvaluation){.evaluation = evaluation,
                              .number = run,
                              .evaluated = {.folder = checked_strdup(evaluation->folder),
-                                           .results = json_incref(evaluation->results)},
+                                           .results = json_incref(evaluation->results),
+                                           .shared = task->annotations},
                              .name = report_numbered(run, run_name),
                              .name_in_chart = format_string("%s, %d", evaluation->name, run + 1)};
 }
@@ -93,7 +95,7 @@ static bool is_named_before(const ReportRun *runs, int run, int index) {
 /// "trained" first: what a run came to; the others show how it got there.
 static ComparedTask gather(const ReportRun *runs, const char *const *names, int count,
                            const char *name) {
-    ComparedTask task = {.name = name};
+    ComparedTask task = {.name = name, .annotations = shared_annotations_new()};
     add_named(&task, runs, names, count, "trained");
     for (int i = 0; i < count; i++)
         for (int k = 0; k < runs[i].num_evaluations; k++)
@@ -238,6 +240,7 @@ static void free_task(ComparedTask *task) {
         free(item->name_in_chart);
         free(item->remark);
     }
+    shared_annotations_free(task->annotations);
     report_names_free(task->figures, task->num_figures);
     free(task->items);
 }

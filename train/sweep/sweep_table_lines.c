@@ -234,10 +234,12 @@ bool table_read(TableContent *content, const SweepTable *table, const char *fold
     *content = (TableContent){.table = table,
                               .is_seed = checked_calloc(num_keys + 1, sizeof(bool)),
                               .varies = checked_calloc(num_keys + 1, sizeof(bool)),
-                              .cells = checked_calloc(num_cells + 1, sizeof(TableCell))};
+                              .cells = checked_calloc(num_cells + 1, sizeof(TableCell)),
+                              .annotations = shared_annotations_new()};
     find_what_varies(content);
     for (int c = 0; c < table->num_cells; c++) {
         read_cell(&content->cells[c], &table->cells[c], folder);
+        content->cells[c].evaluated.shared = content->annotations;
         if (!content->cells[c].failure) add_cell(content, &content->cells[c]);
     }
     for (int c = 0; c < table->num_cells; c++)
@@ -270,6 +272,7 @@ void table_free(TableContent *content) {
         evaluated_free(&content->cells[c].evaluated);
     }
     for (int t = 0; t < content->num_tasks; t++) free_task(&content->tasks[t]);
+    shared_annotations_free(content->annotations);
     free(content->cells);
     free(content->tasks);
     free(content->is_seed);

@@ -52,6 +52,7 @@ typedef struct TableContent {
     /// whether the base is known
     bool has_base;
     TableCell *cells;
+    SharedAnnotations *annotations;
     TableTask *tasks;
     int num_tasks, num_failed;
 } TableContent;
