@@ -46,10 +46,11 @@ double average_recall(const void *context, const uint32_t *times) {
 }
 
 /// How wide the rectangles are, together, in which a phrase of that IoU counts as found: those
-/// whose left threshold is at most the IoU. The last threshold only ends the last rectangle.
-static double published_width(double iou) {
+/// whose left threshold is at most the IoU. The last threshold only ends the last rectangle. A file
+/// may say what is no IoU.
+static double published_width(double iou_as_read) {
     enum { THRESHOLDS = 100000 };
-    const double step = 0.00001;
+    const double step = 0.00001, iou = fmax(0, fmin(1, iou_as_read));
     int last = (int)(iou / step);
     while (last > 0 && last * step > iou) last--;
     while ((last + 1) * step <= iou) last++;

@@ -249,6 +249,13 @@ bool results_write(const ResultsOptions *options, json_t *const *verdicts, int64
     return ok;
 }
 
+/// It has what every verdict has.
+static bool is_verdict(const json_t *value) {
+    return json_is_string(json_object_get(value, "id")) &&
+           json_is_string(json_object_get(value, "image_id")) &&
+           json_is_string(json_object_get(value, "answer"));
+}
+
 json_t **results_read_verdicts(const char *folder, int64_t *count, Error *error) {
     char *path = format_string("%s/items.jsonl", folder);
     FILE *file = fopen(path, "r");
@@ -261,7 +268,7 @@ json_t **results_read_verdicts(const char *folder, int64_t *count, Error *error)
     for (ssize_t length; ok && (length = getline(&line, &size, file)) >= 0;) {
         json_error_t reason;
         json_t *verdict = json_loadb(line, (size_t)length, 0, &reason);
-        ok = json_is_object(verdict) ||
+        ok = is_verdict(verdict) ||
              error_set(error, "%s:%lld: is no verdict", path, (long long)*count + 1);
         if (*count == capacity) {
             capacity = capacity ? 2 * capacity : 256;

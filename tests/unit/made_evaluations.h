@@ -42,7 +42,8 @@ static inline void write_evaluation(const char *folder, const char *annotations,
     *text = 0;
     for (int i = 0; i < IMAGES; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text),
-                 "{\"id\": \"%d\", \"image_id\": \"%d\", \"phrases\": [{\"present\": true, "
+                 "{\"id\": \"%d\", \"image_id\": \"%d\", \"answer\": \"a dog\", \"phrases\": "
+                 "[{\"present\": true, "
                  "\"hit\": %s, \"random_hit\": 0.25, \"centre_hit\": false, \"iou\": 0.%d}]}\n",
                  i + 1, i + 1, hits[i] == 'x' ? "true" : "false", i + 1);
     snprintf(name, sizeof name, "%s/items.jsonl", folder);

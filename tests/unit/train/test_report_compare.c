@@ -299,7 +299,7 @@ static void evaluations_of_other_images_or_tasks_are_not_paired(void **state) {
     write_text("run1/eval/task/results.json",
                "{\"task\": \"gcg\", \"ap50\": 0.5, \"intervals\": {\"ap50\": [0.25, 0.75]}}");
     write_text("run1/eval/some/items.jsonl",
-               "{\"id\": \"1\", \"image_id\": \"1\", \"phrases\": []}\n");
+               "{\"id\": \"1\", \"image_id\": \"1\", \"answer\": \"\", \"phrases\": []}\n");
     ReportRun runs[] = {read_run("run0"), read_run("run1")};
     const char *const names[] = {"run0", "run1"};
     char *page = compared(runs, names, 2);
