@@ -48,7 +48,7 @@ static char *find_folder(const char *parent, const char *hash) {
 static char *new_folder(const char *parent, const SweepJob *job) {
     ByteBuffer path = {0};
     byte_buffer_print(&path, "%s/", parent);
-    for (int i = 0; job->name[i] && i < LONGEST_NAME; i++) {
+    for (int i = 0; i < LONGEST_NAME && job->name[i]; i++) {
         unsigned char c = (unsigned char)job->name[i];
         bool is_plain = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
         byte_buffer_put_byte(&path, is_plain || strchr("._=,+-", c) ? c : '_');

@@ -4,6 +4,7 @@
 #include "autograd/file_content.h"
 #include "autograd/home_path.h"
 #include "autograd/text/nearest_name.h"
+#include "autograd/text/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -143,7 +144,8 @@ static bool override(SweepSection *section, const char *setting, Error *error) {
                                              : NULL;
     if (text) {
         free(*text);
-        *text = checked_strdup(equals + 1);
+        *text = text == &section->output_dir ? home_path(equals + 1, error)
+                                             : checked_strdup(equals + 1);
         section->base_place = text == &section->base ? command_line : section->base_place;
     } else if (find_key(key, command_line, error) >= 0) {
         config_refuse_at(command_line, error,
@@ -152,7 +154,16 @@ static bool override(SweepSection *section, const char *setting, Error *error) {
                          key);
     }
     free(key);
-    return text != NULL;
+    return text && *text;
+}
+
+static bool check_folder(const SweepSection *section, Error *error) {
+    const char *folder = section->output_dir;
+    if (!folder || !*folder)
+        return error_set(error, "%s: sweep.output_dir is missing: the folder for all of the sweep",
+                         section->path);
+    return is_utf8(folder, strlen(folder)) ||
+           error_set(error, "sweep.output_dir: %s is not UTF-8, which configurations are", folder);
 }
 
 SweepSection *sweep_section_read(const char *path, const char *const *settings, int num_settings,
@@ -161,9 +172,7 @@ SweepSection *sweep_section_read(const char *path, const char *const *settings, 
     section->path = checked_strdup(path);
     bool ok = read_file(section, error);
     for (int i = 0; ok && i < num_settings; i++) ok = override(section, settings[i], error);
-    if (ok && !section->output_dir)
-        ok = error_set(error, "%s: sweep.output_dir is missing: the folder for all of the sweep",
-                       path);
+    ok = ok && check_folder(section, error);
     if (ok) return section;
     error->is_configuration = true;
     sweep_section_free(section);

@@ -158,6 +158,13 @@ static void the_command_line_says_where_it_goes(void **state) {
     SweepSection *section = sweep_section_read(path, settings, 2, &error);
     assert_string_equal(section->output_dir, "there");
     sweep_section_free(section);
+    static const char *const BAD[][2] = {{"sweep.output_dir=", "is missing"},
+                                         {"sweep.output_dir=\xff", "is not UTF-8"},
+                                         {"sweep.output_dir=~nobody-of-that-name/x", "no"}};
+    for (int i = 0; i < 3; i++) {
+        assert_null(sweep_section_read(path, &BAD[i][0], 1, &error));
+        assert_non_null(strstr(error.message, BAD[i][1]));
+    }
     settings[0] = "sweep.grid={}";
     assert_null(sweep_section_read(path, settings, 1, &error));
     assert_non_null(strstr(error.message, "command line: sweep.grid is set in the file"));
