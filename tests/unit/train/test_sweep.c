@@ -4,6 +4,7 @@
 #include "train/sweep/sweep_jobs.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -340,8 +341,56 @@ static void trainings_are_shared_and_go_on_from_each_other(void **state) {
     free((char *)first);
 }
 
+/// Of a training on that data alone.
+static void hash_of_data(const char *data, char hash[17]) {
+    Error error = {0};
+    char *setting = format_string("data.train=%s", data);
+    Config *config = config_load(NULL, (const char *[]){setting}, 1, &error);
+    SweepKnown known = {0};
+    json_t *identity = config ? sweep_training_identity(&known, config, NULL, &error) : NULL;
+    if (!identity) fail_msg("%s", error.message);
+    sweep_hash(identity, hash);
+    json_decref(identity);
+    sweep_known_free(&known);
+    config_free(config);
+    free(setting);
+}
+
+static void a_list_of_data_files_counts_by_contents_folders_and_weights(void **state) {
+    (void)state;
+    char *a = format_string("%s", write("a.json", "[1]")),
+         *b = format_string("%s", write("b.json", "[1]")),
+         *c = format_string("%s", write("c.json", "[2]"));
+    const struct {
+        const char *format, *first, *second;
+        bool is_same;
+    } cases[] = {
+        {"[{path: %s, image_folder: i, weight: 2}, %s]", a, b, true},
+        {"[{path: %s, image_folder: i, weight: 2}, %s]", b, a, true},
+        {"[{path: %s, image_folder: i, weight: 2}, %s]", a, c, false},
+        {"[{path: %s, image_folder: i, weight: 3}, %s]", a, b, false},
+        {"[{path: %s, image_folder: k, weight: 2}, %s]", a, b, false},
+    };
+    char usual[17], hash[17];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char data[1024];
+        snprintf(data, sizeof data, cases[i].format, cases[i].first, cases[i].second);
+        hash_of_data(data, i ? hash : usual);
+        if (i) assert_int_equal(!strcmp(hash, usual), cases[i].is_same);
+    }
+    hash_of_data(a, usual);
+    hash_of_data(b, hash);
+    assert_string_equal(hash, usual);
+    hash_of_data(c, hash);
+    assert_string_not_equal(hash, usual);
+    free(a);
+    free(b);
+    free(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        IN_FOLDER(a_list_of_data_files_counts_by_contents_folders_and_weights),
         IN_FOLDER(every_combination_is_a_cell_the_last_key_moving_first),
         IN_FOLDER(values_of_keys_that_are_lists_are_lists),
         IN_FOLDER(keys_of_one_name_are_told_apart_and_paths_are_short),
