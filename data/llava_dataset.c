@@ -1,14 +1,14 @@
 #include "data/llava_dataset.h"
 #include "autograd/fnv.h"
+#include "data/archive/archive_path.h"
 #include "data/sample_file.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 typedef struct Record {
     /// in its file; of a pack the sample's index
@@ -28,6 +28,8 @@ typedef struct DataFile {
     Pack *pack;
     char *path;
     char *image_folder;
+    /// part.skipped_because
+    char *skipped_because;
     /// the number of its first sample among those of all files
     int64_t first_position;
     DatasetPart part;
@@ -49,6 +51,10 @@ struct Dataset {
 typedef struct Opening {
     Dataset *dataset;
     DataFile *file;
+    /// of JSON
+    ImageCheck *images;
+    /// of each of the file's samples, a byte
+    ByteBuffer beyond_plain;
 } Opening;
 
 static const char *describe(const DataFile *file, const Record *record, const char *id,
@@ -78,6 +84,7 @@ static void keep_record(Opening *opening, Record record, bool beyond_plain) {
     if (beyond_plain && dataset->first_beyond_plain < 0)
         dataset->first_beyond_plain = dataset->count;
     opening->file->part.with_image += record.words > 0;
+    byte_buffer_put_byte(&opening->beyond_plain, beyond_plain);
     keep(dataset, record);
 }
 
@@ -86,17 +93,7 @@ static void keep_sample(Opening *opening, Record record, const Sample *sample) {
     keep_record(opening, record, sample_is_beyond_plain(sample));
 }
 
-/// Whether the image is there; an error unless those that are not are skipped.
-static bool find_image(const Dataset *dataset, const Sample *sample, bool *found, Error *error) {
-    *found = !sample->image_path || access(sample->image_path, R_OK) == 0;
-    return *found || dataset->missing_image == MISSING_IMAGE_SKIP ||
-           error_set(error,
-                     "its image %s cannot be read: %s. Put the file there, correct the image "
-                     "folder, or set missing_image to skip",
-                     sample->image_path, strerror(errno));
-}
-
-/// Checks one sample and keeps it, or counts it as skipped.
+/// Checks one sample and keeps it; its image is looked at meanwhile (judge_images()).
 static bool add_sample(void *context, const SamplePlace *place, int64_t number, json_t *json,
                        Error *error) {
     Opening *opening = context;
@@ -106,19 +103,77 @@ static bool add_sample(void *context, const SamplePlace *place, int64_t number, 
                            .checksum = place->checksum,
                            .bytes = place->bytes,
                            .position = file->first_position + number};
-    bool found = false;
-    bool valid = sample_read(json, file->image_folder, &sample, error) &&
-                 find_image(opening->dataset, &sample, &found, error);
+    bool valid = sample_read(json, file->image_folder, &sample, error);
     if (valid && record.position >= INT32_MAX) valid = error_set(error, "too many samples");
     char where[1024];
-    if (!valid)
+    if (!valid) {
         error_context(error, "%s", describe(file, &record, sample.id, where, sizeof where));
-    else if (found)
+    } else {
+        if (sample.image_path)
+            image_check_put(opening->images, opening->dataset->count, sample.image_path);
         keep_sample(opening, record, &sample);
-    else
-        file->part.skipped++;
+    }
     sample_free(&sample);
     return valid;
+}
+
+// ---- samples whose image cannot be read
+
+/// Says which is the first, and how many there are.
+static bool refuse_images(const DataFile *file, const Record *record, const ImageFindings *findings,
+                          Error *error) {
+    Error unused = {0};
+    Sample sample = {0};
+    char where[1024], others[64] = "";
+    const SamplePlace place = {record->offset, record->bytes, record->checksum};
+    json_t *json =
+        sample_file_read(file->file, &place, record->position - file->first_position, &unused);
+    if (json) sample_read(json, file->image_folder, &sample, &unused);
+    if (findings->problem_count > 1)
+        snprintf(others, sizeof others, " (and %lld more samples' images)",
+                 (long long)findings->problem_count - 1);
+    error_set(error,
+              "its image %s%s. Put the file there, correct the image folder, or set missing_image "
+              "to skip",
+              findings->problems[0].message, others);
+    error_context(error, "%s", describe(file, record, sample.id, where, sizeof where));
+    sample_free(&sample);
+    return false;
+}
+
+/// Takes the samples with those images out again.
+static void leave_out(Opening *opening, const ImageFindings *findings) {
+    Dataset *dataset = opening->dataset;
+    DataFile *file = opening->file;
+    int64_t kept = file->part.first, next = 0;
+    bool found_beyond = dataset->first_beyond_plain >= 0 && dataset->first_beyond_plain < kept;
+    for (int64_t i = kept; i < dataset->count; i++) {
+        const bool is_out =
+            next < findings->problem_count && findings->problems[next].key == i && ++next;
+        if (is_out) continue;
+        if (!found_beyond && opening->beyond_plain.data[i - file->part.first]) {
+            dataset->first_beyond_plain = kept;
+            found_beyond = true;
+        }
+        dataset->records[kept++] = dataset->records[i];
+    }
+    if (!found_beyond) dataset->first_beyond_plain = -1;
+    dataset->count = kept;
+    file->part.with_image -= findings->problem_count;
+    file->part.skipped = findings->problem_count;
+    file->skipped_because = checked_strdup(findings->problems[0].message);
+    file->part.skipped_because = file->skipped_because;
+}
+
+static bool judge_images(Opening *opening, const ImageFindings *findings, Error *error) {
+    Dataset *dataset = opening->dataset;
+    memcpy(opening->file->part.formats, findings->formats, sizeof findings->formats);
+    if (findings->problem_count == 0) return true;
+    if (dataset->missing_image == MISSING_IMAGE_FAIL)
+        return refuse_images(opening->file, &dataset->records[findings->problems[0].key], findings,
+                             error);
+    leave_out(opening, findings);
+    return true;
 }
 
 static bool check_not_empty(const DataFile *file, Error *error) {
@@ -129,15 +184,32 @@ static bool check_not_empty(const DataFile *file, Error *error) {
                          file->path, (long long)part->count, part->weight);
     if (part->skipped > 0)
         return error_set(
-            error, "%s: the images of all %lld samples are missing; is %s the right image folder?",
-            file->path, (long long)part->skipped, file->image_folder);
+            error,
+            "%s: the images of all %lld samples are missing (the first: %s); is %s the right image "
+            "folder?",
+            file->path, (long long)part->skipped,
+            part->skipped_because ? part->skipped_because : "", file->image_folder);
     return error_set(error, "%s: the data set has no samples", file->path);
+}
+
+/// An image folder that is a file must be an archive, whatever is done about missing images.
+static bool check_archive(const char *image_folder, Error *error) {
+    struct stat status;
+    return stat(image_folder, &status) != 0 || archive_path_is_folder(image_folder, error);
 }
 
 static bool open_json(Opening *opening, Error *error) {
     DataFile *file = opening->file;
+    ImageFindings findings;
     file->file = sample_file_open(file->path, error);
-    return file->file && sample_file_scan(file->file, add_sample, opening, error);
+    if (!file->file || !check_archive(file->image_folder, error)) return false;
+    opening->images = image_check_start();
+    bool ok = sample_file_scan(file->file, add_sample, opening, error);
+    image_check_finish(opening->images, &findings);
+    ok = ok && judge_images(opening, &findings, error);
+    image_findings_free(&findings);
+    byte_buffer_free(&opening->beyond_plain);
+    return ok;
 }
 
 /// What is in a pack was looked at when it was made.
@@ -158,6 +230,7 @@ static bool open_pack(Opening *opening, Error *error) {
             return error_set(error, "%s: too many samples", file->path);
         keep_record(opening, record, sample.beyond_plain);
     }
+    byte_buffer_free(&opening->beyond_plain);
     file->part.skipped = pack_number_count(file->pack) - count;
     return true;
 }
@@ -170,7 +243,7 @@ static bool open_file(Dataset *dataset, const DatasetFile *options, int64_t firs
     file->first_position = first_position;
     file->part =
         (DatasetPart){.path = file->path, .weight = options->weight, .first = dataset->count};
-    Opening opening = {dataset, file};
+    Opening opening = {.dataset = dataset, .file = file};
     if (pack_is_at(options->path) ? !open_pack(&opening, error) : !open_json(&opening, error))
         return false;
     file->part.count = dataset->count - file->part.first;
@@ -210,6 +283,7 @@ void dataset_close(Dataset *dataset) {
         pack_close(dataset->files[i].pack);
         free(dataset->files[i].path);
         free(dataset->files[i].image_folder);
+        free(dataset->files[i].skipped_because);
     }
     free(dataset->files);
     free(dataset->records);

@@ -5,14 +5,16 @@
 /// asked for: a file that was changed in between is an error. A data set may be read by several
 /// threads.
 #pragma once
+#include "data/images/image_check.h"
 #include "data/instruction_sample.h"
 
-/// What to do about a sample whose image file does not exist or cannot be decoded.
+/// What to do about a sample whose image file does not exist, is no image, or cannot be decoded.
 typedef enum MissingImage { MISSING_IMAGE_FAIL, MISSING_IMAGE_SKIP } MissingImage;
 
 typedef struct DatasetFile {
     char *path;
-    /// what relative image names are relative to; NULL: the current folder
+    /// what relative image names are relative to: a folder, or a zip or tar archive; NULL: the
+    /// current folder
     char *image_folder;
     /// how often an epoch has a sample of it (data/sampler.h)
     double weight;
@@ -23,7 +25,8 @@ typedef struct DatasetOptions {
     const char *annotations;
     /// what relative image names are relative to
     const char *image_folder;
-    /// For files that do not exist; they are looked for when the data set is opened.
+    /// Files are looked for when the data set is opened, and their first bytes at: those that are
+    /// not there or no images fail, or their samples are left out.
     MissingImage missing_image;
 } DatasetOptions;
 
@@ -52,8 +55,12 @@ typedef struct DatasetPart {
     double weight;
     int64_t first, count;
     int64_t with_image;
-    /// left out because their image does not exist
+    /// left out because their image does not exist or is none, and what is wrong with the first,
+    /// NULL for none and for a pack's
     int64_t skipped;
+    const char *skipped_because;
+    /// how many images are of each format (not of a pack's)
+    int64_t formats[IMAGE_FORMAT_COUNT];
 } DatasetPart;
 
 int dataset_part_count(const Dataset *dataset);
@@ -64,7 +71,7 @@ int64_t dataset_count(const Dataset *dataset);
 /// The first sample that the template `plain` has no place for: with more, or fewer, turns than a
 /// question and an answer, or with a system message; -1 if there is none.
 int64_t dataset_first_beyond_plain(const Dataset *dataset);
-/// Samples left out because their image does not exist.
+/// Samples left out because their image does not exist or is none.
 int64_t dataset_skipped(const Dataset *dataset);
 bool dataset_has_image(const Dataset *dataset, int64_t index);
 /// Words of all turns: LLaVA's estimate of the length, for grouping.

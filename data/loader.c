@@ -63,33 +63,77 @@ static bool load_image(const LoaderOptions *options, const Sample *sample, Micro
     return true;
 }
 
-/// Appends a sample to the batch, or counts it as skipped.
-static bool load_sample(const LoaderOptions *options, int64_t index, MicroBatch *batch,
-                        Error *error) {
+typedef enum Outcome {
+    LOADED,
+    /// its image cannot be read
+    UNREADABLE,
+    FAILED
+} Outcome;
+
+/// Whether the sample has what it needs of its image; reads it if the loader does.
+static bool find_image(const LoaderOptions *options, const Sample *sample, MicroBatch *batch,
+                       LoadedSample *loaded, Error *error) {
+    if (loaded->tokens.image_position < 0) return true;
+    if (!options->without_images) return load_image(options, sample, batch, loaded, error);
+    return !options->has_features || options->has_features(options->features, loaded->index) ||
+           error_set(error, "its image could not be read");
+}
+
+/// Appends a sample to the batch.
+static Outcome load_sample(const LoaderOptions *options, int64_t index, MicroBatch *batch,
+                           Error *error) {
     Sample sample;
     char where[1024];
-    if (!dataset_sample(options->dataset, index, &sample, error)) return false;
+    if (!dataset_sample(options->dataset, index, &sample, error)) return FAILED;
     LoadedSample loaded = {.index = index,
                            .position_in_file = dataset_position_in_file(options->dataset, index)};
-    bool keep = true;
-    bool done =
-        sample_tokenize(&sample, options->tokenizer, &options->format, &loaded.tokens, error);
-    if (done && loaded.tokens.image_position >= 0 && !options->without_images) {
-        keep = load_image(options, &sample, batch, &loaded, error);
-        done = keep || options->damaged_image == MISSING_IMAGE_SKIP;
-    }
-    if (!done || !keep)
-        error_context(error, "%s",
-                      dataset_describe(options->dataset, index, sample.id, where, sizeof where));
-    if (done && keep) {
+    Outcome outcome = FAILED;
+    if (sample_tokenize(&sample, options->tokenizer, &options->format, &loaded.tokens, error))
+        outcome = find_image(options, &sample, batch, &loaded, error) ? LOADED : UNREADABLE;
+    if (outcome == LOADED) {
         batch->samples[batch->count++] = loaded;
     } else {
+        error_context(error, "%s",
+                      dataset_describe(options->dataset, index, sample.id, where, sizeof where));
         token_sequence_free(&loaded.tokens);
-        if (done && batch->skipped++ == 0)
-            snprintf(batch->skipped_because, sizeof batch->skipped_because, "%s", error->message);
     }
     sample_free(&sample);
-    return done;
+    return outcome;
+}
+
+/// The next samples with an image, in the data set's order, stand in for one whose own cannot be
+/// read: whichever process meets it, the step keeps its size, and a resumed run its samples.
+static bool load_stand_in(const LoaderOptions *options, int64_t index, MicroBatch *batch,
+                          Error *error) {
+    enum { MOST_TRIED = 16 };
+    const int64_t count = dataset_count(options->dataset);
+    int tried = 0;
+    for (int64_t i = 1; i < count && tried < MOST_TRIED; i++) {
+        const int64_t next = (index + i) % count;
+        if (!dataset_has_image(options->dataset, next)) continue;
+        Error unreadable = {0};
+        switch (load_sample(options, next, batch, &unreadable)) {
+        case LOADED:
+            return true;
+        case UNREADABLE:
+            tried++;
+            break;
+        case FAILED:
+            return error_set(error, "%s", unreadable.message);
+        }
+    }
+    return true;
+}
+
+/// Appends a sample to the batch, or counts it as skipped and, in training, appends another.
+static bool load_or_replace(const LoaderOptions *options, int64_t index, MicroBatch *batch,
+                            Error *error) {
+    const Outcome outcome = load_sample(options, index, batch, error);
+    if (outcome == LOADED) return true;
+    if (outcome == FAILED || options->damaged_image == MISSING_IMAGE_FAIL) return false;
+    if (batch->skipped++ == 0)
+        snprintf(batch->skipped_because, sizeof batch->skipped_because, "%s", error->message);
+    return !options->shuffle || load_stand_in(options, index, batch, error);
 }
 
 /// Makes the micro-batch of these samples (-1: an empty slot); NULL with the error otherwise.
@@ -105,7 +149,7 @@ static MicroBatch *make_batch(const LoaderOptions *options, const int64_t *indic
     batch->images =
         checked_malloc((size_t)(images * floats_per_image(options)) * sizeof *batch->images);
     for (int i = 0; i < options->micro_batch; i++) {
-        if (indices[i] >= 0 && !load_sample(options, indices[i], batch, error)) {
+        if (indices[i] >= 0 && !load_or_replace(options, indices[i], batch, error)) {
             micro_batch_free(batch);
             return NULL;
         }

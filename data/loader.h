@@ -21,7 +21,11 @@ typedef struct LoaderOptions {
     int image_size;
     /// do not read them: the consumer has their features (a sample's tokens say whether it has one)
     bool without_images;
-    /// an image that cannot be read: fail, or leave out its sample and count it
+    /// without images: whether it has those of a sample with one; NULL: of all
+    bool (*has_features)(const void *features, int64_t index);
+    const void *features;
+    /// an image that cannot be read: fail, or leave out its sample and count it; with `shuffle`, in
+    /// training, another sample with an image then takes its place
     MissingImage damaged_image;
     uint64_t seed;
     bool shuffle;
@@ -65,7 +69,7 @@ typedef struct MicroBatch {
     /// [image_count, S, S, 3], in the samples' order
     float *images;
     int image_count;
-    /// samples left out because of damaged images
+    /// samples left out because of damaged images, whether others are in their places or not
     int skipped;
     /// of the first of them
     char skipped_because[512];

@@ -118,7 +118,8 @@ static bool widen(const unsigned char *extra, size_t length, uint64_t *values[3]
 }
 
 /// Where the data begin according to the local header, which must name the same record.
-static bool find_data(const Archive *archive, ZipRecord *record, uint64_t header) {
+static bool find_data(const Archive *archive, ZipRecord *record) {
+    const size_t header = record->header;
     size_t limit = archive->directory, name_length = strlen(record->name);
     bool fits = header <= limit && limit - header >= LOCAL_HEADER;
     const unsigned char *local = archive->bytes + (fits ? header : 0);
@@ -128,7 +129,7 @@ static bool find_data(const Archive *archive, ZipRecord *record, uint64_t header
                          "directory says",
                          record->name);
     size_t own_name = (size_t)number(local + 26, 2), extra = (size_t)number(local + 28, 2);
-    size_t rest = limit - (size_t)header - LOCAL_HEADER;
+    size_t rest = limit - header - LOCAL_HEADER;
     if (own_name != name_length || rest < own_name + extra ||
         memcmp(local + LOCAL_HEADER, record->name, name_length) != 0)
         return error_set(archive->error,
@@ -141,7 +142,6 @@ static bool find_data(const Archive *archive, ZipRecord *record, uint64_t header
                          "the file holds. It is damaged; fetch it again",
                          record->name, record->bytes);
     record->data = local + LOCAL_HEADER + own_name + extra;
-    record->header = (size_t)header;
     return true;
 }
 
@@ -156,8 +156,8 @@ static bool read_record(const Archive *archive, size_t *at, ZipRecord *record, c
     if (left - CENTRAL_HEADER < name + extra + comment)
         return error_set(archive->error, "the zip archive's directory is damaged");
     const char *text = (const char *)central + CENTRAL_HEADER;
-    if (memchr(text, '\0', name) || !is_utf8(text, name))
-        return error_set(archive->error, "the zip archive has a record whose name is not UTF-8");
+    if (memchr(text, '\0', name))
+        return error_set(archive->error, "the zip archive has a record whose name has a zero byte");
     memcpy(*names, text, name);
     (*names)[name] = '\0';
     record->name = *names;
@@ -169,14 +169,25 @@ static bool read_record(const Archive *archive, size_t *at, ZipRecord *record, c
     if (!widen(central + CENTRAL_HEADER + name, extra, values))
         return error_set(archive->error, "record '%s' of the zip archive lacks its 64-bit sizes",
                          record->name);
-    if (number(central + 8, 2) & ENCRYPTED || number(central + 10, 2) != 0 || packed != bytes)
+    record->is_encrypted = number(central + 8, 2) & ENCRYPTED;
+    record->method = (int)number(central + 10, 2);
+    record->bytes = (size_t)bytes;
+    record->packed = (size_t)packed;
+    record->header = (size_t)header;
+    *at += CENTRAL_HEADER + name + extra + comment;
+    return true;
+}
+
+/// Finds the data of a record that must be stored.
+static bool find_stored(const Archive *archive, ZipRecord *record) {
+    if (!is_utf8(record->name, strlen(record->name)))
+        return error_set(archive->error, "the zip archive has a record whose name is not UTF-8");
+    if (record->is_encrypted || record->method != 0 || record->packed != record->bytes)
         return error_set(archive->error,
                          "record '%s' of the zip archive is compressed or "
                          "encrypted; PyTorch's are not",
                          record->name);
-    record->bytes = (size_t)bytes;
-    *at += CENTRAL_HEADER + name + extra + comment;
-    return find_data(archive, record, header);
+    return find_data(archive, record);
 }
 
 static int compare_headers(const void *a, const void *b) {
@@ -203,23 +214,38 @@ static bool check_records(ZipDirectory *directory, const Archive *archive) {
     return true;
 }
 
+static bool list_records(ZipDirectory *directory, Archive *archive) {
+    *directory = (ZipDirectory){0};
+    if (archive->size < END_RECORD)
+        return error_set(archive->error, "a zip archive without its end: cut off");
+    if (!read_end(archive)) return false;
+    directory->records = checked_calloc(archive->count + 1, sizeof *directory->records);
+    // Each name takes the place of its header of 46 bytes.
+    directory->names = checked_malloc(archive->directory_bytes + 1);
+    char *names = directory->names;
+    size_t at = archive->directory;
+    bool valid = true;
+    for (uint64_t i = 0; valid && i < archive->count; i++)
+        valid = read_record(archive, &at, &directory->records[directory->count++], &names);
+    if (valid && at != archive->directory + archive->directory_bytes)
+        valid = error_set(archive->error, "the zip archive's directory says another number of "
+                                          "records than it has");
+    if (!valid) zip_directory_free(directory);
+    return valid;
+}
+
+bool zip_directory_list(ZipDirectory *directory, const unsigned char *bytes, size_t size,
+                        Error *error) {
+    return list_records(directory, &(Archive){.bytes = bytes, .size = size, .error = error});
+}
+
 bool zip_directory_read(ZipDirectory *directory, const unsigned char *bytes, size_t size,
                         Error *error) {
     Archive archive = {.bytes = bytes, .size = size, .error = error};
-    *directory = (ZipDirectory){0};
-    if (size < END_RECORD) return error_set(error, "a zip archive without its end: cut off");
-    if (!read_end(&archive)) return false;
-    directory->records = checked_calloc(archive.count + 1, sizeof *directory->records);
-    // Each name takes the place of its header of 46 bytes.
-    directory->names = checked_malloc(archive.directory_bytes + 1);
-    char *names = directory->names;
-    size_t at = archive.directory;
+    if (!list_records(directory, &archive)) return false;
     bool valid = true;
-    for (uint64_t i = 0; valid && i < archive.count; i++)
-        valid = read_record(&archive, &at, &directory->records[directory->count++], &names);
-    if (valid && at != archive.directory + archive.directory_bytes)
-        valid = error_set(error, "the zip archive's directory says another number of records than "
-                                 "it has");
+    for (int64_t i = 0; valid && i < directory->count; i++)
+        valid = find_stored(&archive, &directory->records[i]);
     valid = valid && check_records(directory, &archive);
     if (!valid) zip_directory_free(directory);
     return valid;

@@ -2,14 +2,10 @@
 #include "autograd/file_content.h"
 #include "data/images/image_codecs.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 Image image_new(int width, int height) {
     CHECK(width > 0 && height > 0 && (int64_t)width * height <= IMAGE_MAX_PIXELS,
@@ -67,61 +63,36 @@ uint8_t image_grey_16(unsigned value, bool *is_told, const char *name) {
 
 /// What is read, by what file_content() calls it.
 static const struct {
-    const char *content;
+    const char *name, *content;
     ImageDecoder *decode;
-} formats[] = {{"a JPEG image", jpeg_decode}, {"a PNG image", png_decode},
-               {"a GIF image", gif_decode},   {"a WebP image", webp_decode},
-               {"a BMP image", bmp_decode},   {"a TIFF image", tiff_decode}};
+} formats[] = {{"JPEG", "a JPEG image", jpeg_decode}, {"PNG", "a PNG image", png_decode},
+               {"GIF", "a GIF image", gif_decode},    {"WebP", "a WebP image", webp_decode},
+               {"BMP", "a BMP image", bmp_decode},    {"TIFF", "a TIFF image", tiff_decode}};
 
-static int format_of(const char *content) {
-    for (int i = 0; content && i < (int)(sizeof formats / sizeof *formats); i++)
+_Static_assert(sizeof formats / sizeof *formats == IMAGE_FORMAT_COUNT,
+               "as many as the header says");
+
+int image_format(const void *bytes, size_t size) {
+    const char *content = size ? file_content(bytes, size) : NULL;
+    for (int i = 0; content && i < IMAGE_FORMAT_COUNT; i++)
         if (!strcmp(formats[i].content, content)) return i;
     return -1;
 }
 
+const char *image_format_name(int format) { return formats[format].name; }
+
+bool image_refuse(const void *bytes, size_t size, const char *name, Error *error) {
+    const char *content = size == 0 ? "an empty file" : file_content(bytes, size);
+    const bool is_image = content && strstr(content, " image");
+    if (!file_is_fetched(name, bytes, size, error)) return false;
+    return error_set(error, "%s: not an image that is read (" IMAGE_FORMATS ")%s%s; %s", name,
+                     content ? ", but " : "", content ? content : "",
+                     is_image ? "save it as one of them" : "fetch it again");
+}
+
 bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error) {
     *image = (Image){0};
-    const char *content = size == 0 ? "an empty file" : file_content(bytes, size);
-    const int format = format_of(content);
+    const int format = image_format(bytes, size);
     if (format >= 0) return formats[format].decode(bytes, size, name, image, error);
-    if (!file_is_fetched(name, bytes, size, error)) return false;
-    return error_set(error, "%s: not an image that is read (" IMAGE_FORMATS ")%s%s", name,
-                     content ? ", but " : "", content ? content : "");
-}
-
-static bool read_all(int descriptor, uint8_t *bytes, size_t size, size_t *done) {
-    *done = 0;
-    while (*done < size) {
-        ssize_t count = read(descriptor, bytes + *done, size - *done);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return false;
-        if (count == 0) break;
-        *done += (size_t)count;
-    }
-    return true;
-}
-
-bool image_read(const char *path, Image *image, Error *error) {
-    static const off_t MAX_FILE_BYTES = (off_t)1 << 30;
-    struct stat status;
-    uint8_t *bytes = NULL;
-    size_t size = 0;
-    bool done = false;
-    *image = (Image){0};
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0 || fstat(descriptor, &status) != 0) {
-        error_set(error, "%s: the image cannot be read: %s", path, strerror(errno));
-    } else if (!S_ISREG(status.st_mode) || status.st_size > MAX_FILE_BYTES) {
-        error_set(error, "%s: not an image file", path);
-    } else {
-        bytes = checked_malloc((size_t)status.st_size + 1);
-        done = read_all(descriptor, bytes, (size_t)status.st_size, &size);
-        if (done)
-            done = image_decode(bytes, size, path, image, error);
-        else
-            error_set(error, "%s: the image cannot be read: %s", path, strerror(errno));
-    }
-    if (descriptor >= 0) close(descriptor);
-    free(bytes);
-    return done;
+    return image_refuse(bytes, size, name, error);
 }

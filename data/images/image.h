@@ -35,10 +35,20 @@ void image_on_warning(ImageWarning *warning);
 /// The formats that are read, for messages.
 #define IMAGE_FORMATS "JPEG, PNG, GIF, WebP, BMP, TIFF"
 
-/// Reads a file. The caller frees the image.
+/// Reads a file, or a member of an archive (data/archive/archive_path.h). The caller frees the
+/// image.
 bool image_read(const char *path, Image *image, Error *error);
 /// The same from memory; `name` is for messages.
 bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error);
+
+/// The number of a file's format by its first bytes (IMAGE_START of them, or all that it has); -1
+/// for what is not read.
+int image_format(const void *bytes, size_t size);
+/// "JPEG", "PNG", ...; format: 0 to IMAGE_FORMAT_COUNT - 1.
+const char *image_format_name(int format);
+enum { IMAGE_START = 512, IMAGE_FORMAT_COUNT = 6 };
+/// The message that it is not read, with what it is and what to do; returns false.
+bool image_refuse(const void *bytes, size_t size, const char *name, Error *error);
 
 /// Files appear whole or not at all. quality: 1 to 100.
 bool image_write_png(const char *path, const Image *image, Error *error);

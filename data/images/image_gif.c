@@ -94,6 +94,13 @@ static bool read_rows(GifFileType *gif, uint8_t (*palette)[3], Image *image) {
     return done;
 }
 
+static void fill(Image *image, const uint8_t *colour) {
+    const size_t row = 3 * (size_t)image->width;
+    for (int x = 0; x < image->width; x++) memcpy(image->pixels + 3 * (size_t)x, colour, 3);
+    for (int y = 1; y < image->height; y++)
+        memcpy(image->pixels + (size_t)y * row, image->pixels, row);
+}
+
 static int larger(int a, int b) { return a > b ? a : b; }
 
 static bool damaged(const GifFileType *gif, const Source *source, const char *name, Error *error) {
@@ -119,8 +126,7 @@ static bool decode(GifFileType *gif, const Source *source, const char *name, Ima
         return error_set(error, "%s: the first image of the GIF file has no pixels", name);
     fill_palette(gif, palette);
     *image = image_new(width, height);
-    const size_t pixels = (size_t)width * (size_t)height;
-    for (size_t i = 0; i < pixels; i++) memcpy(image->pixels + 3 * i, palette[transparent], 3);
+    fill(image, palette[transparent]);
     return read_rows(gif, palette, image) || damaged(gif, source, name, error);
 }
 

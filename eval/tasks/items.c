@@ -1,9 +1,8 @@
 #include "eval/tasks/items.h"
+#include "data/images/image_check.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 int64_t evaluation_items(const Task *task, const void *data, const EvaluationOptions *evaluation) {
     int64_t count = task->count(data), images = 0, last = -1;
@@ -46,9 +45,8 @@ static char *image_path(const EvaluationOptions *evaluation, const TaskItem *ite
 
 static bool is_there(const EvaluationOptions *evaluation, const TaskItem *item, Error *error) {
     char *path = image_path(evaluation, item);
-    bool ok = access(path, R_OK) == 0 ||
-              error_set(error, "%s: the picture of image %s cannot be read: %s", path,
-                        item->image_id, strerror(errno));
+    bool ok = image_look(path, error) >= 0 ||
+              error_context(error, "the picture of image %s", item->image_id);
     free(path);
     return ok;
 }

@@ -284,7 +284,7 @@ image=$(find "$folder/bad/images" -name '*.jpg' | sort | sed -n 2p) # not the fi
 bad=("eval.image_folder=$folder/bad/images")
 cp "$image" "$folder/picture.jpg"
 rm "$image"
-wrong 1 "$image: the picture of image 500001 cannot be read: No such file" missing-picture "${points[@]}" "${bad[@]}"
+wrong 1 "the picture of image 500001: $image: cannot be read: No such file" missing-picture "${points[@]}" "${bad[@]}"
 head -c 200 "$folder/picture.jpg" >"$image"
 wrong_later() { # the same, found when the picture is asked about: what was asked before stays
     local text=$1 run=$2 code=0

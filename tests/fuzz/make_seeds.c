@@ -112,15 +112,18 @@ int main(int argc, char **argv) {
          *wide = format_string("%s/llm/model.safetensors", argv[2]),
          *images = format_string("%s/tests/parity/data/images.safetensors", argv[1]),
          *formats = format_string("%s/tests/parity/data/image_formats.safetensors", argv[1]),
+         *packed = format_string("%s/tests/parity/data/image_archives.safetensors", argv[1]),
          *pictures = format_string("%s/pictures", argv[2]),
          *noise = format_string("%s/noise.safetensors", argv[2]);
     bool ok = widen_vocabulary(llm, wide, nouns, &error) &&
               write_pictures(images, "decode/%63[^/]/file", "/file", pictures, &error) &&
-              write_pictures(formats, "%63s", "", pictures, &error) && write_noise(noise, &error);
+              write_pictures(formats, "%63s", "", pictures, &error) &&
+              write_pictures(packed, "%63s", "", pictures, &error) && write_noise(noise, &error);
     free(llm);
     free(wide);
     free(images);
     free(formats);
+    free(packed);
     free(pictures);
     free(noise);
     return ok ? 0 : fail(&error);

@@ -12,7 +12,7 @@ recorded=$here/tests/parity/data
 export OMP_NUM_THREADS=1 ASAN_OPTIONS=detect_leaks=0
 
 cp -r "$recorded/difflmm/sd" "$recorded/difflmm/clip" .
-mkdir -p llm pictures/{jpeg,png,gif,webp,bmp,tiff,damaged} open archives tokenizers decoders adapters
+mkdir -p llm pictures/{jpeg,png,gif,webp,bmp,tiff,damaged,zip,tar,other} open archives tokenizers decoders adapters
 sed 's/"vocab_size": 61/"vocab_size": 640/' "$recorded/difflmm/llm/config.json" >llm/config.json
 cp "$recorded/difflmm/llm/generation_config.json" "$here/checkpoints/tiny/llm/tokenizer.model" llm
 cp "$here/checkpoints/tiny/clip/preprocessor_config.json" clip

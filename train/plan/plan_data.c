@@ -3,6 +3,8 @@
 // data set, some, from whose ratio of tokens to words the others' are taken.
 #include "train/plan/plan_parts.h"
 
+#include "data/archive/archive_path.h"
+
 #include "data/loader.h"
 #include "train/trainer/schedule.h"
 #include "train/trainer/training_check.h"
@@ -10,7 +12,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum {
     /// data sets up to this size are tokenized as a whole: a second
@@ -34,11 +35,11 @@ static void add_folders(Plan *plan, const char *key, const char *folder_key,
     const char *last = "";
     for (int i = 0; i < files->count; i++) {
         const char *folder = files->values[i].image_folder;
-        struct stat status;
+        Error error = {0};
         if (!folder || !strcmp(folder, last)) continue;
-        bool is_there = !stat(folder, &status) && S_ISDIR(status.st_mode);
+        bool is_there = archive_path_is_folder(folder, &error);
         plan_add_file(plan, files->is_list ? key : folder_key, folder, is_there,
-                      is_there ? NULL : checked_strdup("there is no such folder"));
+                      is_there ? NULL : checked_strdup(error.message));
         last = folder;
     }
 }
@@ -48,10 +49,12 @@ static void add_part(Plan *plan, const char *key, const DatasetPart *part) {
                        ? checked_strdup("")
                        : format_string(", %lld in an epoch (weight %g)",
                                        llround(part->weight * (double)part->count), part->weight);
+    char *formats = image_formats_text(part->formats);
     plan_add_file(plan, key, part->path, true,
-                  format_string("%lld samples, %lld with an image%s%s", (long long)part->count,
-                                (long long)part->with_image, weight,
+                  format_string("%lld samples, %lld with an image (%s)%s%s", (long long)part->count,
+                                (long long)part->with_image, formats, weight,
                                 part->skipped ? "; images are missing" : ""));
+    free(formats);
     free(weight);
 }
 
@@ -79,7 +82,7 @@ static void check_missing(Plan *plan, const char *key, const DatasetFiles *files
     if (!missing || plan->config->data.missing_image == MISSING_IMAGE_SKIP) return;
     Dataset *data = dataset_open_files(files->values, files->count, MISSING_IMAGE_FAIL, &error);
     dataset_close(data);
-    plan_refuse(plan, key, "the images of %lld samples are missing; the first: %s",
+    plan_refuse(plan, key, "the images of %lld samples cannot be read; the first: %s",
                 (long long)missing, error.message);
 }
 

@@ -25,11 +25,26 @@ static bool goes_on(Trainer *trainer, bool ok, Error *error) {
 
 // ---- data
 
+/// What the first bytes of the image files say.
+static void tell_of_images(const Dataset *data) {
+    for (int i = 0; i < dataset_part_count(data); i++) {
+        const DatasetPart part = dataset_part(data, i);
+        char *formats = image_formats_text(part.formats);
+        if (strcmp(formats, "none") != 0)
+            utf8_print(stderr, "%s: images: %s\n", part.path, formats);
+        if (part.skipped_because)
+            utf8_print(stderr, "%s: left out %lld sample(s) without their image; the first: %s\n",
+                       part.path, (long long)part.skipped, part.skipped_because);
+        free(formats);
+    }
+}
+
 static bool open_data(Trainer *trainer, Error *error) {
     const DataSection *data = &trainer->config->data;
     trainer->data =
         dataset_open_files(data->train.values, data->train.count, data->missing_image, error);
     if (!trainer->data) return false;
+    if (trainer->is_first) tell_of_images(trainer->data);
     if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
     if (!data->eval.count) return true;
     trainer->held_out =
@@ -92,6 +107,10 @@ LoaderOptions trainer_loader_options(const Trainer *trainer) {
                            .threads = threads > 0 ? threads : 1};
 }
 
+static bool has_features(const void *cache, int64_t index) {
+    return feature_cache_has(cache, index);
+}
+
 static LoaderOptions training_options(const Trainer *trainer) {
     const Config *config = trainer->config;
     LoaderOptions options = trainer_loader_options(trainer);
@@ -105,6 +124,8 @@ static LoaderOptions training_options(const Trainer *trainer) {
 
 static bool open_loader(Trainer *trainer, Error *error) {
     LoaderOptions options = training_options(trainer);
+    options.has_features = trainer->cache ? has_features : NULL;
+    options.features = trainer->cache;
     options.first_step = trainer->position.step;
     options.end_step = trainer->max_steps;
     trainer->loader = loader_create(&options, error);

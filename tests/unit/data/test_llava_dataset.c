@@ -178,8 +178,9 @@ static void a_file_that_would_give_nothing_is_refused(void **state) {
     assert_null(open_two("[]", 1, &error));
     assert_non_null(strstr(error.message, "b.json: the data set has no samples"));
     assert_null(open_two("{\"image\": \"there.png\", " TURNS "}", 1, &error));
-    assert_non_null(strstr(error.message, "b.json: the images of all 1 samples are missing; is "
-                                          "nowhere the right image folder?"));
+    assert_non_null(strstr(error.message, "b.json: the images of all 1 samples are missing (the "
+                                          "first: nowhere/there.png: cannot be read"));
+    assert_non_null(strstr(error.message, "is nowhere the right image folder?"));
 }
 
 static void missing_images_fail_or_are_skipped_and_counted(void **state) {
@@ -189,7 +190,7 @@ static void missing_images_fail_or_are_skipped_and_counted(void **state) {
                        "},\n{\"id\": \"y\", \"image\": \"there.png\", " TURNS "}]";
     assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
     assert_non_null(strstr(error.message, "sample 0 (id 'x', line 1): its image"));
-    assert_non_null(strstr(error.message, "absent.png cannot be read: No such file"));
+    assert_non_null(strstr(error.message, "absent.png: cannot be read: No such file"));
     Dataset *dataset = open_text(text, MISSING_IMAGE_SKIP, &error);
     assert_int_equal(dataset_count(dataset), 1);
     assert_int_equal(dataset_skipped(dataset), 1);
@@ -199,10 +200,52 @@ static void missing_images_fail_or_are_skipped_and_counted(void **state) {
     assert_non_null(strstr(error.message, "right image folder"));
 }
 
+static void files_that_are_no_images_are_found_when_the_data_set_is_opened(void **state) {
+    (void)state;
+    Error error = {0};
+    const char *text =
+        "[{\"image\": \"there.png\", " TURNS "},\n{\"id\": \"p\", \"image\": "
+        "\"page.jpg\", " TURNS "},\n{\"image\": \"empty.jpg\", " TURNS
+        "},\n{\"image\": \"pointer.jpg\", " TURNS "},\n{\"image\": \"there.png\", " TURNS "}]";
+    write_text("page.jpg", "<!DOCTYPE html><html>");
+    write_text("empty.jpg", "");
+    write_text("pointer.jpg", "version https://git-lfs.github.com/spec/v1\n");
+    assert_null(open_text(text, MISSING_IMAGE_FAIL, &error));
+    assert_non_null(strstr(error.message, "sample 1 (id 'p', line 2): its image"));
+    assert_non_null(strstr(error.message, "page.jpg: not an image that is read"));
+    assert_non_null(strstr(error.message, "but an HTML page; fetch it again (and 2 more samples'"));
+    Dataset *dataset = open_text(text, MISSING_IMAGE_SKIP, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    const DatasetPart part = dataset_part(dataset, 0);
+    char *formats = image_formats_text(part.formats);
+    assert_string_equal(formats, "2 PNG");
+    free(formats);
+    assert_int_equal(part.count, 2);
+    assert_int_equal(part.with_image, 2);
+    assert_int_equal(part.skipped, 3);
+    assert_non_null(strstr(part.skipped_because, "page.jpg: not an image"));
+    assert_int_equal(dataset_position_in_file(dataset, 1), 4);
+    dataset_close(dataset);
+}
+
+/// Of samples without a system message those are left out that come before the one that has one.
+static void samples_that_are_left_out_do_not_move_the_first_beyond_plain(void **state) {
+    (void)state;
+    Error error = {0};
+    Dataset *dataset = open_text(
+        "[{\"image\": \"absent.png\", " TURNS "}, {" TEXT_TURNS "}, {\"image\": \"absent.png\", "
+        "\"system\": \"s\", " TURNS "}, {\"system\": \"s\", " TEXT_TURNS "}]",
+        MISSING_IMAGE_SKIP, &error);
+    if (!dataset) fail_msg("%s", error.message);
+    assert_int_equal(dataset_count(dataset), 2);
+    assert_int_equal(dataset_first_beyond_plain(dataset), 1);
+    dataset_close(dataset);
+}
+
 /// The checksum where only `present` exists of the images a.png and b.png.
 static uint64_t checksum_with(const char *present) {
     Error error = {0};
-    write_text(present, "");
+    write_text(present, "GIF89a");
     Dataset *dataset =
         open_text("[{\"image\": \"a.png\", " TURNS "}, {\"image\": \"b.png\", " TURNS "}]",
                   MISSING_IMAGE_SKIP, &error);
@@ -446,7 +489,7 @@ static void the_shared_photographs_are_a_valid_data_set(void **state) {
 
 static int make_folder(void **state) {
     if (make_temporary_folder(state) != 0) return -1;
-    write_text("there.png", "");
+    write_text("there.png", "\x89PNG\r\n\x1a\n");
     return 0;
 }
 
@@ -460,6 +503,8 @@ int main(void) {
         cmocka_unit_test(the_checksum_is_of_all_files_and_weights),
         cmocka_unit_test(a_file_that_would_give_nothing_is_refused),
         cmocka_unit_test(missing_images_fail_or_are_skipped_and_counted),
+        cmocka_unit_test(files_that_are_no_images_are_found_when_the_data_set_is_opened),
+        cmocka_unit_test(samples_that_are_left_out_do_not_move_the_first_beyond_plain),
         cmocka_unit_test(machines_that_each_miss_another_image_do_not_have_the_same_data),
         cmocka_unit_test(ids_and_other_keys_mean_nothing),
         cmocka_unit_test(what_samples_hold_is_cut_in_messages),

@@ -269,6 +269,48 @@ static void a_damaged_image_can_be_skipped_and_is_counted(void **state) {
     dataset_close(damaged);
 }
 
+static bool has_no_third(const void *context, int64_t index) {
+    (void)context;
+    return index != 2;
+}
+
+/// In 40 steps over samples of which one has no image that can be read: every batch is full.
+static void check_full_batches(LoaderOptions options, int64_t missing) {
+    int skipped = 0;
+    options.shuffle = true;
+    options.damaged_image = MISSING_IMAGE_SKIP;
+    Loader *loader = create(options);
+    for (int i = 0; i < 40; i++) {
+        MicroBatch *batch = next(loader);
+        int without_image = 0;
+        for (int s = 0; s < batch->count; s++) {
+            assert_true(batch->samples[s].index != missing);
+            without_image += batch->samples[s].tokens.image_position < 0;
+        }
+        assert_int_equal(batch->count, options.micro_batch);
+        if (!options.without_images)
+            assert_int_equal(batch->image_count + without_image, batch->count);
+        skipped += batch->skipped;
+        micro_batch_free(batch);
+    }
+    assert_true(skipped > 0);
+    loader_free(loader);
+}
+
+static void in_training_another_sample_takes_the_place_of_a_damaged_one(void **state) {
+    (void)state;
+    need_tokenizer();
+    Dataset *damaged = damaged_dataset();
+    LoaderOptions options = usual();
+    options.dataset = damaged;
+    options.micro_batch = options.accumulation = 1;
+    check_full_batches(options, 1);
+    options.without_images = true;
+    options.has_features = has_no_third;
+    check_full_batches(options, 2);
+    dataset_close(damaged);
+}
+
 static void options_that_do_not_fit_name_the_data_set(void **state) {
     (void)state;
     need_tokenizer();
@@ -338,6 +380,7 @@ int main(void) {
         cmocka_unit_test(a_loader_can_be_freed_at_any_time),
         cmocka_unit_test(the_error_of_a_damaged_image_comes_in_its_turn),
         cmocka_unit_test(a_damaged_image_can_be_skipped_and_is_counted),
+        cmocka_unit_test(in_training_another_sample_takes_the_place_of_a_damaged_one),
         cmocka_unit_test(options_that_do_not_fit_name_the_data_set),
     };
     return cmocka_run_group_tests(tests, set_up, clean_up);

@@ -286,7 +286,7 @@ static void a_damaged_image_and_a_batch_without_supervision_are_timed_as_well(vo
             "{\"from\": \"gpt\", \"value\": \"a ring\"}]}]",
             question);
     assert_int_equal(mkdir(in_folder("damaged"), 0777), 0);
-    write_text("damaged/damaged.png", "no picture");
+    write_text("damaged/damaged.png", "\x89PNG\r\n\x1a\n");
     write_text("damaged/data.json", text);
     free(question);
     free(text);

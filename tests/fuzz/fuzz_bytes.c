@@ -1,0 +1,165 @@
+// Parsers of bytes by themselves, a million executions in minutes: images in memory, archives in a
+// file of memory. fuzz_verbs.c judges more, at a hundredth of the speed.
+//
+//   fuzz_bytes image|archive EXECUTIONS SEED FILE...     files to begin with
+//   fuzz_bytes image|archive NUMBER SEED --once FILE...  one execution again
+//
+// Executions run in a process of their own, BATCH at a time, within MOST_MEMORY (not under the
+// sanitizers, whose shadow is larger) and MOST_SECONDS each. What ends one is printed with its
+// number; the next begins behind it. Exit codes: 0 nothing was found, 1 something was.
+#include "data/archive/archive.h"
+#include "data/images/image.h"
+#include "tests/fuzz/mutate.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { BATCH = 20000, MOST_SECONDS = 30, MOST_FILES = 1024, MOST_MEMBERS = 64 };
+static const rlim_t MOST_MEMORY = (rlim_t)3 << 30;
+
+/// Shared by the processes.
+typedef struct Progress {
+    int64_t number;
+    int64_t read, refused;
+} Progress;
+
+typedef struct Fuzz {
+    bool (*run)(const ByteBuffer *bytes, Error *error);
+    const char *kind;
+    uint64_t seed;
+    ByteBuffer files[MOST_FILES];
+    const char *names[MOST_FILES];
+    int count;
+    Progress *progress;
+} Fuzz;
+
+static bool run_image(const ByteBuffer *bytes, Error *error) {
+    Image image;
+    // Of its own size, so that a sanitizer sees reads beyond the end.
+    void *copy = checked_malloc(bytes->size + !bytes->size);
+    if (bytes->size) memcpy(copy, bytes->data, bytes->size);
+    const bool ok = image_decode(copy, bytes->size, "file", &image, error);
+    CHECK(ok == (image.pixels != NULL), "image_decode: pixels without success, or none with it");
+    image_free(&image);
+    free(copy);
+    return ok;
+}
+
+/// Every file of the archive is read, one of them in pieces as well.
+static bool read_files(const Archive *archive, Error *error) {
+    bool ok = true;
+    const int64_t count = archive_count(archive);
+    for (int64_t i = 0; i < count && i < MOST_MEMBERS; i++) {
+        ByteBuffer content = {0}, start = {0};
+        const ArchiveMember *member = archive_member(archive, i);
+        const char *name = archive_member_name(archive, member);
+        CHECK(archive_find(archive, name), "archive_find: not the member '%s'", name);
+        Error of_start = {0};
+        ok = archive_read(archive, member, SIZE_MAX, &content, error) && ok;
+        if (archive_read(archive, member, 64, &start, &of_start))
+            CHECK(start.size <= 64, "archive_read: %zu of 64 bytes", start.size);
+        byte_buffer_free(&content);
+        byte_buffer_free(&start);
+    }
+    return ok;
+}
+
+static bool run_archive(const ByteBuffer *bytes, Error *error) {
+    char path[64];
+    const int descriptor = memfd_create("archive", MFD_CLOEXEC);
+    CHECK(descriptor >= 0, "memfd_create");
+    for (size_t done = 0; done < bytes->size;) {
+        const ssize_t count = write(descriptor, bytes->data + done, bytes->size - done);
+        CHECK(count > 0, "write to a file of memory");
+        done += (size_t)count;
+    }
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    Archive *archive = archive_open(path, error);
+    const bool ok = archive && read_files(archive, error);
+    archive_close(archive);
+    close(descriptor);
+    return ok;
+}
+
+static void execute(const Fuzz *fuzz, int64_t number) {
+    Random random = random_for(fuzz->kind, fuzz->seed, (uint64_t)number);
+    const size_t which = random_below(&random, (size_t)fuzz->count);
+    const ByteBuffer *file = &fuzz->files[which],
+                     *donor = &fuzz->files[random_below(&random, (size_t)fuzz->count)];
+    ByteBuffer bytes = bytes_copy(file->data, file->size);
+    Error error = {0};
+    mutate_file(&bytes, fuzz->names[which], donor, &random);
+    fuzz->progress->number = number;
+    alarm(MOST_SECONDS);
+    const bool ok = fuzz->run(&bytes, &error);
+    CHECK(ok || error.message[0], "refused without a message");
+    (*(ok ? &fuzz->progress->read : &fuzz->progress->refused))++;
+    byte_buffer_free(&bytes);
+}
+
+static void limit_memory(void) {
+#ifndef __SANITIZE_ADDRESS__
+    setrlimit(RLIMIT_AS, &(struct rlimit){MOST_MEMORY, MOST_MEMORY});
+#endif
+}
+
+/// Returns how many executions ended otherwise than by returning.
+static int64_t run_all(const Fuzz *fuzz, int64_t executions) {
+    int64_t found = 0;
+    for (int64_t first = 0; first < executions;) {
+        const int64_t end = first + BATCH < executions ? first + BATCH : executions;
+        int status;
+        fflush(NULL);
+        const pid_t child = fork();
+        if (child == 0) {
+            limit_memory();
+            for (int64_t i = first; i < end; i++) execute(fuzz, i);
+            exit(0);
+        }
+        if (child < 0 || waitpid(child, &status, 0) != child) return found + 1;
+        first = end;
+        if (status == 0) continue;
+        printf("%s %lld: %s %d\n", fuzz->kind, (long long)fuzz->progress->number,
+               WIFSIGNALED(status) ? "signal" : "exit code",
+               WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        first = fuzz->progress->number + 1;
+        found++;
+    }
+    printf("%s: %lld executions, seed %llu: %lld read, %lld refused, %lld found\n", fuzz->kind,
+           (long long)executions, (unsigned long long)fuzz->seed, (long long)fuzz->progress->read,
+           (long long)fuzz->progress->refused, (long long)found);
+    return found;
+}
+
+int main(int argc, char **argv) {
+    static Fuzz fuzz;
+    const bool once = argc > 4 && !strcmp(argv[4], "--once");
+    if (argc < 5 + once || (strcmp(argv[1], "image") && strcmp(argv[1], "archive"))) {
+        fputs("usage: fuzz_bytes image|archive EXECUTIONS SEED [--once] FILE...\n", stderr);
+        return 2;
+    }
+    fuzz.kind = argv[1];
+    fuzz.run = strcmp(argv[1], "image") ? run_archive : run_image;
+    fuzz.seed = strtoull(argv[3], NULL, 10);
+    for (int i = 4 + once; i < argc && fuzz.count < MOST_FILES; i++) {
+        fuzz.names[fuzz.count] = argv[i];
+        if (bytes_read(&fuzz.files[fuzz.count], argv[i])) fuzz.count++;
+    }
+    if (!fuzz.count) return 2;
+    fuzz.progress = mmap(NULL, sizeof *fuzz.progress, PROT_READ | PROT_WRITE,
+                         MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    const int64_t number = strtoll(argv[2], NULL, 10);
+    bool found = false;
+    if (once)
+        execute(&fuzz, number);
+    else
+        found = run_all(&fuzz, number) > 0;
+    for (int i = 0; i < fuzz.count; i++) byte_buffer_free(&fuzz.files[i]);
+    return found;
+}
