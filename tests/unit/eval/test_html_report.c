@@ -413,8 +413,21 @@ static void a_sortable_table_has_its_values_and_one_script(void **state) {
     html_report_free(report);
 }
 
+static void a_link_leads_to_the_file_whatever_its_name(void **state) {
+    (void)state;
+    HtmlReport *report = html_report_new("t", NULL);
+    html_report_link(report, "explorer-a b?\"<\xc3\xa9#%.html", "a & b");
+    char *page = html_report_page(report);
+    assert_non_null(
+        strstr(page, "<a href=\"explorer-a%20b%3F%22%3C%C3%A9%23%25.html\">a &amp; b</a>"));
+    expect_well_formed(page);
+    free(page);
+    html_report_free(report);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_link_leads_to_the_file_whatever_its_name),
         cmocka_unit_test(text_is_escaped),
         cmocka_unit_test(base64_is_that_of_rfc_4648),
         cmocka_unit_test(ticks_are_round_and_in_range),
