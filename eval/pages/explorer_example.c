@@ -15,8 +15,6 @@
 
 /// of the picture; the second where the first leaves too little
 static const size_t PICTURE_BYTES[] = {27000, 13000};
-/// Of larger pictures no PNG is as short as a JPEG, but for drawings.
-enum { PNG_PIXELS = 256 * 256 };
 
 // ---- the picture
 
@@ -37,22 +35,15 @@ static Image fit(const Image *picture, int side) {
     return image_resize(picture, width > 1 ? width : 1, height > 1 ? height : 1, RESIZE_BICUBIC);
 }
 
-/// The shorter one of JPEG and, of small pictures, PNG as a URL; the caller frees it.
+/// As a URL; the caller frees it.
 static char *encode_picture(const Image *shown, int quality, Error *error) {
-    void *jpeg, *png = NULL;
-    size_t jpeg_size, png_size = 0;
-    if (!image_encode_jpeg(shown, quality, &jpeg, &jpeg_size, error)) return NULL;
-    bool is_small = (int64_t)shown->width * shown->height <= PNG_PIXELS;
-    if (is_small && !image_encode_png(shown, &png, &png_size, error)) {
-        free(jpeg);
-        return NULL;
-    }
-    bool is_png = png && png_size <= jpeg_size;
-    char *base64 = base64_encode(is_png ? png : jpeg, is_png ? png_size : jpeg_size);
-    char *url = format_string("data:image/%s;base64,%s", is_png ? "png" : "jpeg", base64);
+    void *jpeg;
+    size_t size;
+    if (!image_encode_jpeg(shown, quality, &jpeg, &size, error)) return NULL;
+    char *base64 = base64_encode(jpeg, size),
+         *url = format_string("data:image/jpeg;base64,%s", base64);
     free(base64);
     free(jpeg);
-    free(png);
     return url;
 }
 
@@ -75,6 +66,7 @@ static char *picture_url(const Image *picture, size_t most_bytes, int *width, in
 /// The mask in `height` x `width` pixels, each what lies at its centre.
 static json_t *mask_of(const CocoMask *mask, int height, int width) {
     if (!mask) return json_null();
+    if (mask->height == height && mask->width == width) return coco_runs_write(mask);
     uint8_t *large = checked_malloc((size_t)mask->height * (size_t)mask->width),
             *small = checked_malloc((size_t)height * (size_t)width);
     coco_mask_to_bitmap(mask, large);
