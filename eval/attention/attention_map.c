@@ -30,12 +30,15 @@ void attention_normalise(float *maps, int num_tokens, int num_cells) {
     }
 }
 
-void attention_remove_corners(float *map, CellGrid grid) {
-    int cells = grid.rows * grid.columns;
-    const int corners[] = {0, grid.columns - 1, cells - grid.columns, cells - 1};
+float attention_smallest(const float *map, CellGrid grid) {
     float smallest = FLT_MAX;
-    for (int c = 0; c < cells; c++) smallest = fminf(smallest, map[c]);
-    for (int i = 0; i < 4; i++) map[corners[i]] = smallest;
+    for (int c = 0; c < grid.rows * grid.columns; c++) smallest = fminf(smallest, map[c]);
+    return smallest;
+}
+
+void attention_set_corners(float *map, CellGrid grid, float value) {
+    int cells = grid.rows * grid.columns;
+    map[0] = map[grid.columns - 1] = map[cells - grid.columns] = map[cells - 1] = value;
 }
 
 void attention_group(const float *maps, int num_cells, const int *tokens, int num_listed,

@@ -35,9 +35,10 @@ typedef struct CellGrid {
 /// A_i - mean over j of A_j, j over all output tokens: maps [num_tokens][num_cells] in place.
 void attention_normalise(float *maps, int num_tokens, int num_cells);
 
-/// Sets the four corner cells of a map to its smallest value, in place: attention sinks there
-/// (groundLMM's early `remove_corner`, which took the smallest of all maps of an image).
-void attention_remove_corners(float *map, CellGrid grid);
+/// The smallest value of a map.
+float attention_smallest(const float *map, CellGrid grid);
+/// Sets the four corner cells of a map, where attention sinks, to this value, in place.
+void attention_set_corners(float *map, CellGrid grid, float value);
 
 /// Reduces the maps of the listed tokens to one: mean, maximum per cell, or the first's. num_listed
 /// >= 1.

@@ -3,6 +3,8 @@
 #include "eval/phrases/token_spans.h"
 #include "eval/segmenters/region_growing.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 
 static int cells_of(const Answer *answer) { return answer->grid.rows * answer->grid.columns; }
@@ -10,7 +12,8 @@ static int cells_of(const Answer *answer) { return answer->grid.rows * answer->g
 ReadAnswer answer_read(const Answer *answer, const GroundingOptions *options) {
     ReadAnswer read = {answer, *options,
                        answer_mean_maps(answer, options->layers, options->num_layers,
-                                        options->heads, options->num_heads)};
+                                        options->heads, options->num_heads),
+                       FLT_MAX};
     if (options->normalise && answer->num_tokens)
         attention_normalise(read.maps, answer->num_tokens, cells_of(answer));
     return read;
@@ -21,6 +24,15 @@ void read_answer_free(ReadAnswer *read) {
     *read = (ReadAnswer){0};
 }
 
+void read_answer_note_group(ReadAnswer *read, const int *tokens, int num_tokens) {
+    const Answer *answer = read->answer;
+    if (!read->options.remove_corner) return;
+    float *map = checked_malloc((size_t)cells_of(answer) * sizeof *map);
+    attention_group(read->maps, cells_of(answer), tokens, num_tokens, read->options.reduction, map);
+    read->smallest = fminf(read->smallest, attention_smallest(map, answer->grid));
+    free(map);
+}
+
 Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_tokens) {
     const Answer *answer = read->answer;
     int cells = cells_of(answer), height = answer->image_height, width = answer->image_width;
@@ -28,7 +40,10 @@ Pointing point_of_tokens(const ReadAnswer *read, const int *tokens, int num_toke
                          checked_malloc((size_t)height * (size_t)width * sizeof(float)),
                          {0, 0}};
     attention_group(read->maps, cells, tokens, num_tokens, read->options.reduction, pointing.map);
-    if (read->options.remove_corner) attention_remove_corners(pointing.map, answer->grid);
+    if (read->options.remove_corner)
+        attention_set_corners(
+            pointing.map, answer->grid,
+            fminf(read->smallest, attention_smallest(pointing.map, answer->grid)));
     attention_to_pixels(pointing.map, answer->grid, answer->frame, height, width, pointing.heat);
     pointing.point = attention_argmax(pointing.heat, height, width);
     return pointing;
@@ -62,6 +77,11 @@ Grounding ground_phrases(const Answer *answer, const PhraseList *phrases,
     ReadAnswer read = answer_read(answer, options);
     int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens);
     Grounding grounding = {checked_calloc((size_t)phrases->count + 1, sizeof *grounding.items), 0};
+    for (int i = 0; i < phrases->count; i++) {
+        const Phrase *phrase = &phrases->items[i];
+        int count = tokens_overlapping(answer, phrase->noun_begin, phrase->noun_end, tokens);
+        if (count) read_answer_note_group(&read, tokens, count);
+    }
     for (int i = 0; i < phrases->count; i++) {
         const Phrase *phrase = &phrases->items[i];
         int count = tokens_overlapping(answer, phrase->noun_begin, phrase->noun_end, tokens);

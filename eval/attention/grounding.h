@@ -10,7 +10,8 @@ typedef struct GroundingOptions {
     GroupReduction reduction;
     /// the answer's mean map is subtracted from every map
     bool normalise;
-    /// the corner cells do not count
+    /// the corner cells get the smallest value of all maps of the answer's groups (groundLMM's
+    /// `remove_corner`)
     bool remove_corner;
     /// which of the answer's layers and heads are averaged; NULL: all
     const int *layers, *heads;
@@ -23,10 +24,16 @@ typedef struct ReadAnswer {
     GroundingOptions options;
     /// [num_tokens][cells], owned
     float *maps;
+    /// of the maps of groups that were noted
+    float smallest;
 } ReadAnswer;
 
 ReadAnswer answer_read(const Answer *answer, const GroundingOptions *options);
 void read_answer_free(ReadAnswer *read);
+/// With remove_corner: lets the group's map count for what the corner cells become. Every group of
+/// an answer is to be noted before the first one points; a group's own map counts in any case.
+/// tokens: indices, at least one.
+void read_answer_note_group(ReadAnswer *read, const int *tokens, int num_tokens);
 
 /// Where a group of tokens looks.
 typedef struct Pointing {

@@ -153,13 +153,19 @@ void judged_group_free(JudgedGroup *group);
 /// {"phrase", "begin", "end", "point", "mask"} of bytes [begin, end) of the answer; the mask is the
 /// first segment's, null without one.
 json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGroup *group);
+/// What a task does with the noun chunks of an answer.
+typedef struct ChunkRules {
+    /// whether a chunk is judged; NULL: all are
+    bool (*takes)(void *context, const NounChunk *chunk, const Answer *answer);
+    /// says more about one that was taken just now, in its verdict `phrase`; NULL: nothing
+    void (*describe)(void *context, const JudgedGroup *group, json_t *phrase);
+    void *context;
+} ChunkRules;
+
 /// The verdicts of an answer's noun chunks, in order: of each the tokens of its root word point.
-/// describe (NULL: nothing) says more about a chunk, in its verdict `phrase`, which it may drop by
-/// returning false. NULL on failure.
-typedef bool AddToChunk(void *context, const NounChunk *chunk, const Answer *answer,
-                        const JudgedGroup *group, json_t *phrase);
+/// NULL on failure.
 json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *truth, int num_truth,
-                     AddToChunk *describe, void *context, Error *error);
+                     const ChunkRules *rules, Error *error);
 /// A number of a verdict, 0 if it is not there.
 double verdict_number(const json_t *object, const char *key);
 /// The mask of a verdict's phrase; false if it has none.

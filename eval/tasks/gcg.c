@@ -53,7 +53,7 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
                             const Answer *answer, Error *error) {
     const GroundedCaption *truth = &((const GcgItems *)data)->truths.items[index];
     json_t *phrases =
-        judge_chunks(judge, answer, truth->masks, truth->num_masks, NULL, NULL, error);
+        judge_chunks(judge, answer, truth->masks, truth->num_masks, &(ChunkRules){0}, error);
     return phrases ? json_pack("{s:o, s:[i, i]}", "phrases", phrases, "size", answer->image_height,
                                answer->image_width)
                    : NULL;

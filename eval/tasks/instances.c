@@ -75,6 +75,8 @@ typedef struct Judging {
     int image;
     /// [num_categories]
     bool *present;
+    /// of the chunk that was taken last
+    CategoryMatch match;
     Error *error;
     bool has_failed;
 } Judging;
@@ -91,32 +93,36 @@ static json_t *describe_segments(const JudgedGroup *group, bool more_masks) {
     return segments;
 }
 
-/// Whether the chunk names a category of the image; then what that is and whether its point lies in
-/// it.
-static bool add_category(void *context, const NounChunk *chunk, const Answer *answer,
-                         const JudgedGroup *group, json_t *phrase) {
+/// Whether the chunk names a category of the image.
+static bool names_category(void *context, const NounChunk *chunk, const Answer *answer) {
     Judging *judging = context;
-    const CocoAnnotations *annotations = &judging->items->annotations;
     const EvaluationOptions *options = judging->judge->options;
-    CategoryMatch match;
+    CategoryMatch *match = &judging->match;
     if (judging->has_failed) return false;
     if (!phrase_finder_category(judging->judge->phrases, judging->items->matcher, answer->text,
-                                chunk, judging->present, &match, judging->error)) {
+                                chunk, judging->present, match, judging->error)) {
         judging->has_failed = true;
         return false;
     }
-    if (match.category < 0 || match.score < options->category_threshold) return false;
+    return match->category >= 0 && match->score >= options->category_threshold;
+}
+
+/// What that is and whether the chunk's point lies in it.
+static void add_category(void *context, const JudgedGroup *group, json_t *phrase) {
+    const Judging *judging = context;
+    const CocoAnnotations *annotations = &judging->items->annotations;
+    const EvaluationOptions *options = judging->judge->options;
+    const CategoryMatch *match = &judging->match;
     CocoMask truth;
-    coco_category_truth(annotations, judging->image, match.category, &truth);
+    coco_category_truth(annotations, judging->image, match->category, &truth);
     verdict_add_point(phrase, &truth, &group->pointing.point);
     coco_mask_free(&truth);
     json_t *more =
-        json_pack("{s:i, s:s, s:f, s:s, s:o}", "category_index", match.category, "category",
-                  annotations->category_names[match.category], "similarity", (double)match.score,
-                  "rule", match.rule, "segments", describe_segments(group, options->more_masks));
+        json_pack("{s:i, s:s, s:f, s:s, s:o}", "category_index", match->category, "category",
+                  annotations->category_names[match->category], "similarity", (double)match->score,
+                  "rule", match->rule, "segments", describe_segments(group, options->more_masks));
     json_object_update(phrase, more);
     json_decref(more);
-    return true;
 }
 
 static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
@@ -134,8 +140,8 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
         masks[a] = annotation->mask;
         judging.present[annotation->category] = true;
     }
-    json_t *phrases =
-        judge_chunks(judge, answer, masks, image->num_annotations, add_category, &judging, error);
+    const ChunkRules rules = {names_category, add_category, &judging};
+    json_t *phrases = judge_chunks(judge, answer, masks, image->num_annotations, &rules, error);
     free(judging.present);
     free(masks);
     if (phrases && !judging.has_failed) return json_pack("{s:o}", "phrases", phrases);

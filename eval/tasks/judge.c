@@ -47,27 +47,37 @@ json_t *verdict_phrase(const Answer *answer, int begin, int end, const JudgedGro
                      "end", end, "point", point.column, point.row, "mask", mask);
 }
 
+/// The tokens of the chunk's root, if the task takes the chunk and it has any.
+static int tokens_of_chunk(const ChunkRules *rules, const NounChunk *chunk, const Answer *answer,
+                           int *tokens) {
+    int count = tokens_overlapping(answer, (int)chunk->root_begin, (int)chunk->root_end, tokens);
+    return count && rules->takes && !rules->takes(rules->context, chunk, answer) ? 0 : count;
+}
+
 json_t *judge_chunks(const Judge *judge, const Answer *answer, const CocoMask *truth, int num_truth,
-                     AddToChunk *describe, void *context, Error *error) {
+                     const ChunkRules *rules, Error *error) {
     NounChunkList chunks;
     if (!phrase_finder_find(judge->phrases, answer->text, &chunks, error)) return NULL;
     ReadAnswer read = answer_read(answer, &judge->options->grounding);
     int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens);
     json_t *phrases = json_array();
     bool ok = true;
+    for (int i = 0; read.options.remove_corner && i < chunks.count; i++) {
+        int count = tokens_of_chunk(rules, &chunks.items[i], answer, tokens);
+        if (count) read_answer_note_group(&read, tokens, count);
+    }
     for (int i = 0; ok && i < chunks.count; i++) {
         const NounChunk *chunk = &chunks.items[i];
-        int begin = (int)chunk->root_begin, end = (int)chunk->root_end;
-        int count = tokens_overlapping(answer, begin, end, tokens);
+        int count = tokens_of_chunk(rules, chunk, answer, tokens);
         JudgedGroup group;
         if (!count) continue;
         ok = judge_tokens(judge, &read, tokens, count, truth, num_truth, &group, error);
         if (!ok) break;
         json_t *phrase = verdict_phrase(answer, (int)chunk->begin, (int)chunk->end, &group);
-        json_object_set_new(phrase, "root", json_pack("[i, i]", begin, end));
-        if (!describe || describe(context, chunk, answer, &group, phrase))
-            json_array_append(phrases, phrase);
-        json_decref(phrase);
+        json_object_set_new(phrase, "root",
+                            json_pack("[i, i]", (int)chunk->root_begin, (int)chunk->root_end));
+        if (rules->describe) rules->describe(rules->context, &group, phrase);
+        json_array_append_new(phrases, phrase);
         judged_group_free(&group);
     }
     free(tokens);

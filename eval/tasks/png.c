@@ -102,6 +102,15 @@ static json_t *judge_utterance(const NarrativeItems *items, const Narrative *nar
     return verdict;
 }
 
+/// The tokens of an utterance that is judged; none of one that names no segment.
+static int tokens_of_utterance(const Narrative *narrative, const Answer *answer, int utterance,
+                               int *tokens) {
+    TokenRange range = answer->utterances[utterance];
+    if (!narrative->utterances[utterance].num_segments) return 0;
+    for (int t = range.begin; t < range.end; t++) tokens[t - range.begin] = t;
+    return range.end - range.begin;
+}
+
 static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
                             const Answer *answer, Error *error) {
     const NarrativeItems *items = data;
@@ -119,12 +128,15 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     int *tokens = checked_malloc(((size_t)answer->num_tokens + 1) * sizeof *tokens);
     json_t *phrases = json_array();
     bool ok = true;
+    for (int u = 0; u < narrative->num_utterances; u++) {
+        int count = tokens_of_utterance(narrative, answer, u, tokens);
+        if (count) read_answer_note_group(&read, tokens, count);
+    }
     for (int u = 0; ok && u < narrative->num_utterances; u++) {
         TokenRange range = answer->utterances[u];
-        int count = range.end - range.begin;
+        int count = tokens_of_utterance(narrative, answer, u, tokens);
         JudgedGroup group;
-        if (!narrative->utterances[u].num_segments || !count) continue;
-        for (int t = 0; t < count; t++) tokens[t] = range.begin + t;
+        if (!count) continue;
         ok = judge_tokens(judge, &read, tokens, count, masks, image->num_segments, &group, error);
         if (!ok) break;
         json_t *phrase = judge_utterance(items, narrative, &narrative->utterances[u], answer, range,

@@ -77,6 +77,11 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
     CocoMask *truth = masks_of(annotations, (int)index, &num_truth);
     json_t *phrases = json_array();
     bool ok = true;
+    for (int i = 0; i < found.count; i++) {
+        const Phrase *phrase = &found.items[i];
+        int count = tokens_overlapping(answer, phrase->noun_begin, phrase->noun_end, tokens);
+        if (count) read_answer_note_group(&read, tokens, count);
+    }
     for (int i = 0; ok && i < found.count; i++) {
         const Phrase *phrase = &found.items[i];
         int count = tokens_overlapping(answer, phrase->noun_begin, phrase->noun_end, tokens);

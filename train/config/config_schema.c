@@ -254,7 +254,7 @@ const ConfigField CONFIG_FIELDS[] = {
     {"eval", "normalise", FIELD_BOOL, AT(eval.normalise), "true", NO_RANGE,
      "the mean map of an answer is subtracted from its tokens' maps", MAY_CHANGE},
     {"eval", "remove_corner", FIELD_BOOL, AT(eval.remove_corner), "false", NO_RANGE,
-     "the four corner cells of maps do not count", MAY_CHANGE},
+     "the four corner cells of a phrase's map get the smallest value of all phrases' maps of the answer, so that they do not count", MAY_CHANGE},
     {"eval", "aggregate", FIELD_ENUM, AT(eval.aggregate), "auto", ONE_OF(AGGREGATES),
      "how the maps of a phrase's tokens become one; auto: first in png, else mean", MAY_CHANGE},
     {"eval", "referring_tokens", FIELD_ENUM, AT(eval.referring_tokens), "behind_verb", ONE_OF(REFERRING_TOKENS),

@@ -110,7 +110,8 @@ static int expect_points(const MadeExample *made, const json_t *example) {
               *mean = map_of_strip(strip_in(example, "phrases"), made->num_phrases, &mean_level);
         for (int c = 0; !made->how.normalise && c < answer->grid.rows * answer->grid.columns; c++)
             map[c] += mean[c];
-        if (made->how.remove_corner) attention_remove_corners(map, answer->grid);
+        if (made->how.remove_corner)
+            attention_set_corners(map, answer->grid, attention_smallest(map, answer->grid));
         attention_to_pixels(map, answer->grid, answer->frame, height, width, pixels);
         Point point = attention_argmax(pixels, height, width);
         Pointing judged = point_of_tokens(&read, phrase->tokens, phrase->num_tokens);

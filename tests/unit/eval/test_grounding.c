@@ -109,6 +109,51 @@ static void attention_points_at_the_cell_that_gains_most_against_the_mean(void *
     phrases_free(&phrases);
 }
 
+/// groundLMM's remove_corner: the smallest value of all groups of the answer, not of the map's own.
+static void corner_cells_get_the_smallest_value_of_all_phrases_of_the_answer(void **state) {
+    (void)state;
+    enum { GRID = 3, CELLS = 9, TOKENS = 4 };
+    float maps[TOKENS * CELLS];
+    for (int i = 0; i < TOKENS * CELLS; i++) maps[i] = 0.25f + 0.01f * (float)(i % CELLS);
+    maps[0 * CELLS + 4] = -0.125f; // belongs to no phrase
+    maps[1 * CELLS + 0] = 0.9f;    // a sink in a corner
+    maps[3 * CELLS + 4] = 0.0625f;
+    char text[] = "a ring, a star";
+    int begin[TOKENS] = {0, 2, 6, 10}, end[TOKENS] = {1, 6, 7, 14};
+    Answer answer = {.text = text,
+                     .num_tokens = TOKENS,
+                     .token_begin = begin,
+                     .token_end = end,
+                     .grid = {GRID, GRID},
+                     .layers = 1,
+                     .heads = 1,
+                     .maps = maps,
+                     .frame = {GRID, GRID, 0, 0},
+                     .image_height = GRID,
+                     .image_width = GRID};
+    GroundingOptions how = {.reduction = REDUCE_MEAN, .remove_corner = true};
+    ReadAnswer read = answer_read(&answer, &how);
+    const int ring = 1, star = 3;
+    Pointing alone = point_of_tokens(&read, &ring, 1);
+    assert_true(alone.map[0] == 0.26f && alone.map[8] == 0.26f);
+    read_answer_note_group(&read, &ring, 1);
+    read_answer_note_group(&read, &star, 1);
+    Pointing pointing = point_of_tokens(&read, &ring, 1);
+    for (int c = 0; c < CELLS; c++) {
+        bool is_corner = c == 0 || c == 2 || c == 6 || c == 8;
+        assert_true(pointing.map[c] == (is_corner ? 0.0625f : maps[CELLS + c]));
+    }
+    PhraseList phrases = phrases_find(text, NAMES, NUM_NAMES);
+    Grounding grounding = ground_phrases(&answer, &phrases, &how);
+    assert_int_equal(grounding.count, 2);
+    assert_memory_equal(grounding.items[0].heat, pointing.heat, CELLS * sizeof(float));
+    grounding_free(&grounding);
+    phrases_free(&phrases);
+    pointing_free(&alone);
+    pointing_free(&pointing);
+    read_answer_free(&read);
+}
+
 static void reductions_do_what_they_say(void **state) {
     (void)state;
     float maps[] = {1, 5, 2, 3, 9, 1}, out[2];
@@ -129,6 +174,7 @@ int main(void) {
         cmocka_unit_test(nouns_are_found_with_the_phrase_around_them),
         cmocka_unit_test(a_region_grows_to_the_object_and_no_further),
         cmocka_unit_test(attention_points_at_the_cell_that_gains_most_against_the_mean),
+        cmocka_unit_test(corner_cells_get_the_smallest_value_of_all_phrases_of_the_answer),
         cmocka_unit_test(reductions_do_what_they_say),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
