@@ -89,7 +89,7 @@ bool error_set(Error *error, const char *format, ...) {
     va_start(arguments, format);
     set_message(error, format, arguments);
     va_end(arguments);
-    error->is_configuration = false;
+    error->is_configuration = error->is_stop = false;
     return false;
 }
 
@@ -109,10 +109,11 @@ bool error_context(Error *error, const char *format, ...) {
     set_message(&context, format, arguments);
     va_end(arguments);
     if (is_said(context.message, error->message)) return false;
-    const bool is_configuration = error->is_configuration;
+    const bool is_configuration = error->is_configuration, is_stop = error->is_stop;
     error_set(&whole, "%s: %s", context.message, error->message);
     *error = whole;
     error->is_configuration = is_configuration;
+    error->is_stop = is_stop;
     return false;
 }
 

@@ -16,6 +16,8 @@ typedef struct Error {
     char message[2048];
     /// what is wrong is what was asked for, not what was met: the program exits with 2, not 1
     bool is_configuration;
+    /// nothing is wrong: the program was asked to stop (autograd/stop_request.h)
+    bool is_stop;
 } Error;
 
 /// Writes the message (printf style) and returns false, so that a failing function can `return

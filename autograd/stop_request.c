@@ -44,4 +44,8 @@ void stop_request_listen(void) { stop_request_handle(take_note); }
 
 bool stop_requested(void) { return requested; }
 
-bool stop_request_error(Error *error) { return error_set(error, "stopped on request"); }
+bool stop_request_error(Error *error) {
+    error_set(error, "stopped on request");
+    if (error) error->is_stop = true;
+    return false;
+}

@@ -15,7 +15,8 @@ void stop_request_listen(void);
 /// Whether this process was asked to stop.
 bool stop_requested(void);
 
-/// "stopped on request": for loops that end as if they had failed. Returns false.
+/// "stopped on request", with error->is_stop: for loops that end as if they had failed. Returns
+/// false.
 bool stop_request_error(Error *error);
 
 /// What a signal means, for handlers of one's own; may be called in them, with the three signals

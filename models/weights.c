@@ -339,11 +339,18 @@ bool weights_are_equal(const Weights *weights, const char *name, const char *oth
     return equal;
 }
 
+static void stop(Weights *weights) {
+    if (weights->failed) return;
+    weights->failed = true;
+    stop_request_error(&weights->failure);
+    error_context(&weights->failure, "%s", model_directory_path(weights->directory));
+}
+
 /// The stored tensor of that shape; NULL, and a failure remembered, if there is none. Once one is
 /// missing nothing is read any more, but the others are still looked for.
 static const StoredTensor *expect(Weights *weights, const char *name, int rank,
                                   const int64_t *shape) {
-    if (stop_requested()) weights_fail(weights, "stopped on request");
+    if (stop_requested()) stop(weights);
     if (weights->failed) return NULL;
     const StoredTensor *entry = NULL;
     Key full = full_name(weights, name);

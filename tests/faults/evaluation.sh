@@ -166,21 +166,34 @@ refused 1 otherwise "the configuration of rank 1 differs from rank 0's"
 
 # --- signals
 
-# The answer that is under way is finished or forgotten; one that is stored is not asked again.
-hurt term answers-000-000.journal 4 1 stopped "${res[@]}" && fail "stopped: exit code 0"
-code=1 && refused 1 stopped "stopped on request.*the same command goes on"
+# stopped RUN: it was asked to, and has failed at nothing, as in training.
+stopped() {
+    [ "$code" -eq 0 ] || fail "$1: exit code $code"
+    says "$1" 'stopped on request: what was answered and judged is kept, and the same command goes on with the rest' || fail "$1: it does not say so"
+    ! says "$1" '^difflmm eval:' || fail "$1: an error"
+    [ ! -e "$folder/$1/results.json" ] || fail "$1: has results"
+}
+
+# Answers that are under way are forgotten; those that are stored are not asked again.
+code=0 && hurt term answers-000-000.journal 4 1 stopped "${res[@]}" || code=$?
+stopped stopped
 evaluate 1 stopped "${res[@]}" || fail "stopped: exit code $?"
 [ "$(asked stopped)" = $((items - 2)) ] || fail "stopped: $(asked stopped) were asked again"
 same_results res stopped
-hurt term verdicts-000.journal 4 1 stopped-judging "${res[@]}" && fail "stopped-judging: exit code 0"
-refused 1 stopped-judging "stopped on request.*the same command goes on"
+code=0 && hurt term verdicts-000.journal 4 1 stopped-judging "${res[@]}" || code=$?
+stopped stopped-judging
 evaluate 2 stopped-judging "${res[@]}" || fail "stopped-judging: exit code $?"
 ! says stopped-judging asking || fail "stopped-judging: asks again"
 same_results res stopped-judging
+code=0 && hurt term answers-000-000.journal 4 1 stopped-at-once "${res[@]}" eval.batch_size=16 || code=$?
+stopped stopped-at-once
+evaluate 1 stopped-at-once "${res[@]}" || fail "stopped-at-once: exit code $?"
+same_results res stopped-at-once
 
 # To one of two ranks, and to the program that has started both.
-hurt term answers-000-001.journal 4 2 one-stopped "${res[@]}" && fail "one-stopped: exit code 0"
-says one-stopped '^difflmm eval: .*rank 1.*stopped on request' || fail "one-stopped: it does not say who"
+code=0 && hurt term answers-000-001.journal 4 2 one-stopped "${res[@]}" || code=$?
+says one-stopped '^rank 1: stopped on request' || fail "one-stopped: it does not say who"
+stopped one-stopped
 evaluate 1 one-stopped "${res[@]}" || fail "one-stopped: exit code $?"
 [ "$(asked one-stopped)" -lt $((items - 2)) ] || fail "one-stopped: asks again"
 same_results res one-stopped
@@ -190,7 +203,7 @@ wait_for 20 "loading: does not begin" says loading 'computing on'
 kill -TERM "$(pgrep -P $pid)"
 code=0
 wait $pid || code=$?
-refused 1 loading "stopped on request"
+stopped loading
 [ ! -e "$folder/loading" ] || fail "loading: something is left"
 
 # --- full disks

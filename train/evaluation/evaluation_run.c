@@ -2,8 +2,8 @@
 
 #include "autograd/clock.h"
 #include "autograd/output/output_file.h"
-#include "autograd/stop_request.h"
 #include "autograd/tape.h"
+#include "autograd/text/utf8.h"
 #include "eval/tasks/judging.h"
 #include "eval/tasks/results.h"
 #include "ops/kernels.h"
@@ -51,13 +51,6 @@ static bool agree_patiently(const Evaluation *evaluation, bool ok, Error *error)
     process_group_set_timeout(evaluation->group,
                               (double)evaluation->config->training.distributed_timeout);
     return ok;
-}
-
-/// What may have been cut short by a request to stop.
-static bool unless_stopped(bool ok, Error *error) {
-    if (ok || !stop_requested()) return ok;
-    return error_set(error, "stopped on request: what was answered and judged is kept, and the "
-                            "same command goes on with the rest");
 }
 
 // ---- progress
@@ -112,7 +105,7 @@ static bool ask_items(Evaluation *evaluation, AskingOptions *options, const int6
     if (!evaluation->task->looks) options->answers.generation.attention = NULL;
     Bar bar = bar_begin(evaluation, "asking", count);
     options->progress = (EvaluationProgress){show, &bar};
-    ok = unless_stopped(asking_run(options, items, count, error), error);
+    ok = asking_run(options, items, count, error);
     bar_end(&bar);
     return ok;
 }
@@ -247,7 +240,7 @@ static bool judge(Evaluation *evaluation, Error *error) {
             bar_begin(evaluation, "judging",
                       evaluation_items(evaluation->task, evaluation->data, &evaluation->options));
         options.progress = (EvaluationProgress){show, &bar};
-        ok = agree(evaluation, unless_stopped(judging_run(&options, error), error), error);
+        ok = agree(evaluation, judging_run(&options, error), error);
         bar_end(&bar);
     }
     evaluation_tools_close(&options);
@@ -299,6 +292,17 @@ static bool evaluate(Evaluation *evaluation, Error *error) {
     return ok;
 }
 
+/// As in training: an evaluation that was asked to stop has failed at nothing, and lost nothing.
+static bool was_stopped(const Evaluation *evaluation, const Error *error) {
+    if (!error->is_stop || process_group_is_broken(evaluation->group)) return false;
+    if (is_first(evaluation))
+        utf8_print(stderr,
+                   "%s: what was answered and judged is kept, and the same command goes on with "
+                   "the rest\n",
+                   error->message);
+    return true;
+}
+
 bool evaluation_run(Config *config, ProcessGroup *group, Error *error) {
     Evaluation evaluation = {.config = config,
                              .group = group,
@@ -308,5 +312,5 @@ bool evaluation_run(Config *config, ProcessGroup *group, Error *error) {
     bool ok = evaluate(&evaluation, error);
     tape_on_op(NULL, NULL);
     close_all(&evaluation);
-    return ok;
+    return ok || was_stopped(&evaluation, error);
 }

@@ -16,5 +16,6 @@
 #include "train/config/config.h"
 #include "train/group/process_group.h"
 
-/// Every rank calls it; fails alike on every rank. The first prints the figures to stdout.
+/// Every rank calls it; fails alike on every rank. The first prints the figures to stdout. Stopped
+/// on request, it says so and has not failed: what was done is kept, and there are no results.
 bool evaluation_run(Config *config, ProcessGroup *group, Error *error);

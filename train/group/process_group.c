@@ -290,6 +290,7 @@ bool process_group_agree(ProcessGroup *group, bool ok, Error *error) {
         error) {
         error_set(error, "rank %d: %.1900s", failed, theirs.message);
         error->is_configuration = theirs.is_configuration;
+        error->is_stop = theirs.is_stop;
     }
     return false;
 }
