@@ -1,4 +1,5 @@
 #include "eval/metrics/text/pattern_automaton.h"
+#include "eval/metrics/text/pattern_dead_ends.h"
 #include "eval/metrics/text/pattern_states.h"
 
 #include <stdlib.h>
@@ -41,6 +42,8 @@ struct PatternAutomaton {
     int found_count;
     /// Per state: the search that came by last
     int32_t *seen, search;
+    /// of the present text
+    DeadEnds dead_ends;
 };
 
 PatternAutomaton *pattern_automaton_new(const NamedPattern *named, int count) {
@@ -64,6 +67,7 @@ void pattern_automaton_free(PatternAutomaton *automaton) {
     free(automaton->stack);
     free(automaton->found);
     free(automaton->seen);
+    pattern_dead_ends_free(&automaton->dead_ends);
     free(automaton);
 }
 
@@ -290,18 +294,39 @@ static int32_t next_subset(PatternAutomaton *automaton, int32_t from, uint16_t u
 
 // ---- matching
 
+void pattern_automaton_begin_text(PatternAutomaton *automaton) {
+    pattern_dead_ends_clear(&automaton->dead_ends);
+}
+
+/// Behind its longest match a search went on from subset `at` in vain, over text[begin, end).
+static void note_dead_ends(PatternAutomaton *automaton, int32_t at, const uint16_t *text,
+                           size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++) {
+        at = next_subset(automaton, at, text[i]);
+        if (at == DEAD) return;
+        pattern_dead_ends_add(&automaton->dead_ends, at, i + 1);
+    }
+}
+
 size_t pattern_automaton_longest(PatternAutomaton *automaton, int machine, const uint16_t *text,
-                                 size_t length, int *rule) {
-    size_t longest = 0;
+                                 size_t length, size_t begin, int *rule) {
+    // Shorter ways in vain are gone again rather than remembered.
+    enum { SHORT = 64 };
+    size_t longest = begin, i = begin;
+    int32_t at = first_subset(automaton, machine), at_longest = at;
     *rule = -1;
-    int32_t at = first_subset(automaton, machine);
-    for (size_t i = 0; i < length && at != DEAD;) {
+    while (i < length) {
         at = next_subset(automaton, at, text[i++]);
-        if (at == DEAD || automaton->subsets[at].rule == NO_RULE) continue;
+        if (at == DEAD ||
+            (i - longest > SHORT && pattern_dead_ends_have(&automaton->dead_ends, at, i)))
+            break;
+        if (automaton->subsets[at].rule == NO_RULE) continue;
         longest = i;
+        at_longest = at;
         *rule = automaton->subsets[at].rule;
     }
-    return longest;
+    if (i - longest > SHORT) note_dead_ends(automaton, at_longest, text, longest, i);
+    return longest - begin;
 }
 
 bool pattern_automaton_covers(PatternAutomaton *automaton, int machine, const uint16_t *text,
@@ -309,4 +334,16 @@ bool pattern_automaton_covers(PatternAutomaton *automaton, int machine, const ui
     int32_t at = first_subset(automaton, machine);
     for (size_t i = 0; i < length && at != DEAD; i++) at = next_subset(automaton, at, text[i]);
     return at != DEAD && automaton->subsets[at].rule != NO_RULE;
+}
+
+size_t pattern_automaton_ends(PatternAutomaton *automaton, int machine, const uint16_t *text,
+                              size_t length, bool *ends) {
+    int32_t at = first_subset(automaton, machine);
+    size_t last = 0;
+    for (size_t i = 0; i < length && at != DEAD; i++) {
+        at = next_subset(automaton, at, text[i]);
+        ends[i + 1] = at != DEAD && automaton->subsets[at].rule != NO_RULE;
+        if (ends[i + 1]) last = i + 1;
+    }
+    return last;
 }

@@ -33,10 +33,19 @@ int pattern_automaton_add_machine(PatternAutomaton *automaton);
 /// be added once something has been matched.
 void pattern_automaton_add(PatternAutomaton *automaton, int machine, const char *pattern, int rule);
 
-/// Units of the longest match at the start of text[0, length), and the smallest rule that makes it.
-/// 0, with *rule -1, if there is none of at least one unit.
+/// Another text begins: what is known of the last one is forgotten.
+void pattern_automaton_begin_text(PatternAutomaton *automaton);
+/// Units of the longest match of text[0, length) that begins at `begin`, and the smallest rule that
+/// makes it. 0, with *rule -1, if there is none of at least one unit. How far a match was looked
+/// for in vain is remembered until the next text begins, so that a text is taken apart in a time
+/// that grows with its length, not with its square [Reps 1998, "Maximal munch" tokenization in
+/// linear time].
 size_t pattern_automaton_longest(PatternAutomaton *automaton, int machine, const uint16_t *text,
-                                 size_t length, int *rule);
+                                 size_t length, size_t begin, int *rule);
 /// Whether a match covers the whole of text[0, length).
 bool pattern_automaton_covers(PatternAutomaton *automaton, int machine, const uint16_t *text,
                               size_t length);
+/// Sets ends[n], n in 1..length, where text[0, n) is a match, up to the returned n behind which
+/// there is none.
+size_t pattern_automaton_ends(PatternAutomaton *automaton, int machine, const uint16_t *text,
+                              size_t length, bool *ends);

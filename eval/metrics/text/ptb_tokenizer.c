@@ -16,6 +16,9 @@ struct PtbTokenizer {
     /// The text, and what follows, in UTF-16.
     uint16_t *units;
     size_t count, capacity;
+    /// Where a rule's pattern ends within a match.
+    bool *ends;
+    size_t ends_capacity;
     /// A token on its way.
     ByteBuffer text, treated, token;
 };
@@ -50,6 +53,7 @@ void ptb_tokenizer_free(PtbTokenizer *tokenizer) {
     free(tokenizer->taken);
     free(tokenizer->ahead);
     free(tokenizer->units);
+    free(tokenizer->ends);
     byte_buffer_free(&tokenizer->text);
     byte_buffer_free(&tokenizer->treated);
     byte_buffer_free(&tokenizer->token);
@@ -102,12 +106,18 @@ static void put_utf8(ByteBuffer *to, const uint16_t *units, size_t count) {
 static size_t taken_length(PtbTokenizer *tokenizer, int rule, const uint16_t *units,
                            size_t length) {
     if (!PTB_RULES[rule].ahead) return length;
-    for (size_t taken = length; taken > 0; taken--) {
-        if (pattern_automaton_covers(tokenizer->automaton, tokenizer->ahead[rule], units + taken,
-                                     length - taken) &&
-            pattern_automaton_covers(tokenizer->automaton, tokenizer->taken[rule], units, taken))
-            return taken;
+    if (length >= tokenizer->ends_capacity) {
+        tokenizer->ends_capacity = 2 * length + 64;
+        free(tokenizer->ends);
+        tokenizer->ends = checked_malloc(tokenizer->ends_capacity * sizeof *tokenizer->ends);
     }
+    bool *ends = tokenizer->ends;
+    size_t taken =
+        pattern_automaton_ends(tokenizer->automaton, tokenizer->taken[rule], units, length, ends);
+    for (; taken > 0; taken--)
+        if (ends[taken] && pattern_automaton_covers(tokenizer->automaton, tokenizer->ahead[rule],
+                                                    units + taken, length - taken))
+            return taken;
     CHECK(false, "the tokenizer's rule %d matches as a whole and not in parts", rule);
     return length;
 }
@@ -163,10 +173,11 @@ void ptb_tokenize(PtbTokenizer *tokenizer, const char *text, size_t length, cons
     }
     const uint16_t *units = tokenizer->units;
     bool is_first = true;
+    pattern_automaton_begin_text(tokenizer->automaton);
     for (size_t i = 0; i < end;) {
         int index;
         const size_t match = pattern_automaton_longest(tokenizer->automaton, tokenizer->rules,
-                                                       units + i, tokenizer->count - i, &index);
+                                                       units, tokenizer->count, i, &index);
         CHECK(match > 0, "no rule of the tokenizer matches U+%04X", units[i]);
         const PtbRule *rule = &PTB_RULES[index];
         size_t taken = taken_length(tokenizer, index, units + i, match);

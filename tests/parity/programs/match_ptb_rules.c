@@ -26,7 +26,8 @@ int main(void) {
             continue;
         }
         int rule;
-        const size_t length = pattern_automaton_longest(automaton, rules, units, count, &rule);
+        pattern_automaton_begin_text(automaton);
+        const size_t length = pattern_automaton_longest(automaton, rules, units, count, 0, &rule);
         printf("%zu %d\n", length, rule);
         count = 0;
     }

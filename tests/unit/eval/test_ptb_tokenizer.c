@@ -3,6 +3,8 @@
 #include "eval/metrics/text/ptb_tokenizer.h"
 #include "tests/unit/eval/coco_captions.h"
 
+#include <time.h>
+
 static const char *tokens_of(const char *text, const char *following, PtbPunctuation punctuation) {
     static ByteBuffer tokens;
     static PtbTokenizer *tokenizer;
@@ -40,6 +42,38 @@ static void hard_lines_give_the_tokens_of_the_original(void **state) {
             fail_msg("line %zu, '%s': '%s' and not '%s'", i, line, found, expected);
     }
     json_decref(recorded);
+}
+
+/// Processor seconds of the tokens of a line of so many bytes.
+static double seconds_of(const char *start, const char *piece, size_t bytes) {
+    const size_t length = strlen(piece);
+    char *line = malloc(bytes + strlen(start) + length + 1), *end = stpcpy(line, start);
+    while ((size_t)(end - line) < bytes) end = stpcpy(end, piece);
+    const clock_t before = clock();
+    tokens_of(line, "The end", PTB_KEEP_PUNCTUATION);
+    free(line);
+    return (double)(clock() - before) / CLOCKS_PER_SEC;
+}
+
+/// Lines in which some rule looks for its end in vain.
+static void a_line_takes_a_time_that_grows_with_its_length(void **state) {
+    (void)state;
+    static const char *const hard[][2] = {
+        {"", "a."},    {"", "'"},      {"", "7"},     {"", "7,"},        {"", "-"},
+        {"", "<"},     {"", "<a "},    {"", "<a b="}, {"", "<a b='x' "}, {"", "."},
+        {"", ". "},    {"", "a-"},     {"", "A"},     {"", "A+"},        {"", "@"},
+        {"", "a@"},    {"", "http:/"}, {"", "www."},  {"", "www.a."},    {"", "a/"},
+        {"", "&lt;"},  {"", "+"},      {"", "$A"},    {"", "o'"},        {"A.", " "},
+        {"Inc.", " "}, {"", "A. "},    {"", "Inc. "}, {"", "Inc. <a "},  {"", "(12) "},
+        {"", "12-"},   {"", "?"},      {"", "x.a.b"}, {"", "\xc2\xad"},  {"", "<!a"},
+    };
+    for (size_t i = 0; i < sizeof hard / sizeof *hard; i++) {
+        const double small = seconds_of(hard[i][0], hard[i][1], 30000),
+                     large = seconds_of(hard[i][0], hard[i][1], 240000);
+        if (large > 24 * small + 0.1)
+            fail_msg("'%s%s': %.3f s, and %.3f s of eight times as much", hard[i][0], hard[i][1],
+                     small, large);
+    }
 }
 
 static void punctuation_is_dropped_as_caption_evaluation_drops_it(void **state) {
@@ -134,6 +168,7 @@ static void captions_of_coco_give_the_tokens_of_the_original(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hard_lines_give_the_tokens_of_the_original),
+        cmocka_unit_test(a_line_takes_a_time_that_grows_with_its_length),
         cmocka_unit_test(punctuation_is_dropped_as_caption_evaluation_drops_it),
         cmocka_unit_test(what_follows_decides_about_a_last_period),
         cmocka_unit_test(a_text_is_one_line),
