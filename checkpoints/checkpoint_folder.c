@@ -128,6 +128,12 @@ static bool link_best(const char *folder, int64_t step, Error *error) {
     return ok;
 }
 
+static void remove_link_to_nothing(const char *folder) {
+    char *link = format_string("%s/%s", folder, BEST);
+    if (access(link, F_OK) != 0) unlink(link);
+    free(link);
+}
+
 static bool stays(const CheckpointRetention *retention, int64_t step, int64_t newer) {
     return retention->newest <= 0 || newer < retention->newest ||
            (retention->every > 0 && step % retention->every == 0) || step == retention->best_step;
@@ -147,6 +153,7 @@ bool checkpoint_retain(const char *folder, int64_t step, const CheckpointRetenti
         free(path);
     }
     free(steps);
+    remove_link_to_nothing(folder);
     return removed;
 }
 
@@ -168,12 +175,6 @@ static bool move_aside(const char *folder, const char *where, int64_t step, Erro
     free(from);
     free(to);
     return moved;
-}
-
-static void remove_link_to_nothing(const char *folder) {
-    char *link = format_string("%s/%s", folder, BEST);
-    if (access(link, F_OK) != 0) unlink(link);
-    free(link);
 }
 
 bool checkpoint_set_aside(const char *folder, int64_t step, char **where, int *count,

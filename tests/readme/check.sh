@@ -39,7 +39,7 @@ check_difflmm() { # VERB ARGUMENT...
     [[ $verb =~ ^[a-z-]+$ ]] || return 0 # VERB
     help=$("$difflmm" "$verb" --help 2>/dev/null) || { complain "there is no verb '$verb'" && return; }
     for word in "${@:2}"; do
-        word=${word#[} word=${word%]}
+        [[ $word != \[* ]] || { word=${word#[} && word=${word%]}; } # of a list, as eval.tasks=[points], it is the value's
         case $word in
         section.key=*) ;;
         --*) is_option_in <<<"$help" || complain "$verb has no option '$word'" ;;

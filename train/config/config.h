@@ -105,7 +105,9 @@ typedef struct TrainingSection {
     int64_t save_steps, save_total_limit, eval_steps, eval_samples, logging_steps;
     /// 0: none
     int64_t save_keep_steps;
-    bool save_best, save_in_background;
+    /// "false", "true" (the loss on data.eval), or a figure of eval.tasks
+    char *save_best;
+    bool save_in_background;
     /// 0: no detector
     double outlier_zscore;
     OutlierAction outlier_action;
@@ -124,6 +126,8 @@ typedef struct TrainingSection {
 
 typedef struct EvalSection {
     EvaluationTask task;
+    /// in training: names of tasks, and YAML files
+    StringList tasks;
     char *annotations, *masks, *segments, *image_folder, *split;
     SentenceChoice sentences;
     /// NULL: adapters as initialised

@@ -110,8 +110,10 @@ char *config_format_value(const void *object, const ConfigField *field) {
     case FIELD_ENUM:
         return checked_strdup(field->names[*(const int *)value]);
     case FIELD_STRING:
-    case FIELD_PATH:
-        return format_text(*(char *const *)value);
+    case FIELD_PATH: {
+        const char *text = *(char *const *)value, *name = config_name_of_text(field, text);
+        return name ? checked_strdup(name) : format_text(text);
+    }
     case FIELD_DATASET_FILES:
         return config_format_files(value);
     case FIELD_INT_LIST:

@@ -30,6 +30,7 @@ static const char *const REFERRING_TOKENS[] = {"behind_verb", "behind_verb_piece
 static const char *const GEOMETRIES[] = {"pad", "original", NULL};
 static const char *const PLURALS[] = {"segments", "flag", NULL};
 static const char *const SAM_PROMPTS[] = {"point", "mask", NULL};
+static const char *const SAVE_BEST[] = {"false", "true", NULL};
 static const char *const TASK_DEFAULT[] = {"auto", NULL};
 
 const ConfigSectionDoc CONFIG_SECTIONS[] = {
@@ -175,13 +176,13 @@ const ConfigField CONFIG_FIELDS[] = {
      "newest checkpoints that are kept; 0: all", MAY_CHANGE},
     {"training", "save_keep_steps", FIELD_INT, AT(training.save_keep_steps), "0", AT_LEAST(0),
      "checkpoints at multiples of this many steps are kept for good; 0: none", MAY_CHANGE},
-    {"training", "save_best", FIELD_BOOL, AT(training.save_best), "false", NO_RANGE,
-     "save and keep the checkpoint with the lowest loss on data.eval, as checkpoint-best.h5", MAY_CHANGE},
+    {"training", "save_best", FIELD_STRING, AT(training.save_best), "false", ONE_OF(SAVE_BEST),
+     "save and keep the best checkpoint, as checkpoint-best.h5: true: that with the lowest loss on data.eval; a figure of eval.tasks, as points.point_accuracy: that where it was highest", MAY_CHANGE},
     {"training", "save_in_background", FIELD_BOOL, AT(training.save_in_background), "true", NO_RANGE,
      "training goes on while a checkpoint is written, from a copy of weights and moments; false: it waits, and on "
      "processors no copy is made (unless the moments are shared out)", MAY_CHANGE},
     {"training", "eval_steps", FIELD_INT, AT(training.eval_steps), "0", AT_LEAST(0),
-     "steps between measurements of the loss on data.eval; 0: only at the end", MAY_CHANGE},
+     "steps between measurements of the loss on data.eval and of the figures of eval.tasks; 0: only at the end", MAY_CHANGE},
     {"training", "eval_samples", FIELD_INT, AT(training.eval_samples), "-1", AT_LEAST(-1),
      "samples of data.eval that are used, from the first; -1: all", MAY_CHANGE},
     {"training", "logging_steps", FIELD_INT, AT(training.logging_steps), "10", AT_LEAST(1),
@@ -209,6 +210,8 @@ const ConfigField CONFIG_FIELDS[] = {
 
     {"eval", "task", FIELD_ENUM, AT(eval.task), "points", ONE_OF(TASK_NAMES),
      "what is measured: points (attention alone), gcg (grounded conversations), res (referring expressions), png (panoptic narratives), instances (COCO), caption; 'difflmm eval --help' says which files each reads", MAY_CHANGE},
+    {"eval", "tasks", FIELD_STRING_LIST, AT(eval.tasks), "[]", NO_RANGE,
+     "in training: what is measured every training.eval_steps and at the end, beside the loss: names of tasks, with the files of this section, or YAML files (.yaml, .yml) whose section eval is taken, and nothing else of them: the model is the one that is trained; of each the first eval.samples images, 16 where that is -1", MAY_CHANGE},
     {"eval", "annotations", FIELD_PATH, AT(eval.annotations), NULL, NO_RANGE,
      "what is true of the images, in the task's published form", MAY_CHANGE},
     {"eval", "masks", FIELD_PATH, AT(eval.masks), NULL, NO_RANGE,
@@ -286,7 +289,7 @@ const ConfigField CONFIG_FIELDS[] = {
     {"eval", "as_published", FIELD_BOOL, AT(eval.as_published), "false", NO_RANGE,
      "where a task's published script departs from its description, do as the script does", MAY_CHANGE},
     {"eval", "samples", FIELD_INT, AT(eval.samples), "-1", AT_LEAST(-1),
-     "images that are evaluated, from the first; -1: all", MAY_CHANGE},
+     "images that are evaluated, from the first; -1: all (by eval.tasks 16)", MAY_CHANGE},
     {"eval", "pictures", FIELD_INT, AT(eval.pictures), "8", BETWEEN(0, 10000),
      "images for which a picture with coloured phrases is written", MAY_CHANGE},
     {"eval", "seed", FIELD_INT, AT(eval.seed), "42", SEED,

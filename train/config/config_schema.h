@@ -48,7 +48,8 @@ typedef struct ConfigField {
     const char *fallback;
     /// of numbers and of list elements, both included
     double minimum, maximum;
-    /// FIELD_ENUM: of all values; FIELD_INT: of 0, 1, ...; ends with NULL
+    /// FIELD_ENUM: of all values; FIELD_INT: of 0, 1, ...; FIELD_STRING: texts that are written as
+    /// they are, in any case of letters; ends with NULL
     const char *const *names;
     const char *doc;
     ConfigOnResume on_resume;
@@ -106,6 +107,9 @@ typedef struct ConfigScalar {
 } ConfigScalar;
 
 // What a field is a member of is the Config, or the element of a list.
+
+/// The text's name among the field's, in any case of letters; NULL if it is none of them.
+const char *config_name_of_text(const ConfigField *field, const char *text);
 
 /// Replaces the value of a field that is no list of scalars.
 bool config_set_scalar(void *object, const ConfigField *field, const ConfigScalar *scalar,

@@ -113,7 +113,7 @@ char *config_expected(const ConfigField *field) {
         words = checked_strdup("true or false");
         break;
     case FIELD_STRING:
-        words = checked_strdup("a string");
+        words = names ? format_string("%s, or a string", names) : checked_strdup("a string");
         break;
     case FIELD_PATH:
         words = checked_strdup("a path");

@@ -112,6 +112,12 @@ static bool parse_enum(const ConfigField *field, const ConfigScalar *scalar, int
     return false;
 }
 
+const char *config_name_of_text(const ConfigField *field, const char *text) {
+    for (int i = 0; field->names && field->names[i]; i++)
+        if (!strcasecmp(text, field->names[i])) return field->names[i];
+    return NULL;
+}
+
 static bool set_text(char **value, const ConfigField *field, const ConfigScalar *scalar,
                      Error *error) {
     const bool is_path = field->type != FIELD_STRING;
@@ -122,9 +128,10 @@ static bool set_text(char **value, const ConfigField *field, const ConfigScalar 
                                 field->section ? field->section : "", field->section ? "." : "",
                                 field->name);
     Error reason;
+    const char *name = config_name_of_text(field, scalar->text);
     char *text = is_null   ? NULL
                  : is_path ? home_path(scalar->text, &reason)
-                           : checked_strdup(scalar->text);
+                           : checked_strdup(name ? name : scalar->text);
     if (text && !is_utf8(text, strlen(text))) {
         error_set(&reason, "%s is not UTF-8, which a configuration is", text);
         free(text);

@@ -145,6 +145,12 @@ json_t *evaluation_grounded_with(const Config *config, Error *error) {
     return with;
 }
 
+bool evaluation_is_asked_with(const char *key) {
+    for (size_t i = 0; i < sizeof ASKING_KEYS / sizeof *ASKING_KEYS; i++)
+        if (!strcmp(ASKING_KEYS[i], key)) return true;
+    return false;
+}
+
 json_t *evaluation_judged_with(const Config *config, const json_t *asked_with) {
     json_t *with = json_object();
     for (size_t i = 0; i < sizeof JUDGING_KEYS / sizeof *JUDGING_KEYS; i++)

@@ -42,6 +42,8 @@ json_t *evaluation_asked_with(const Config *config, const Task *task, const void
 /// The same but for eval.checkpoint, which need not be there yet.
 json_t *evaluation_asked_of_any(const Config *config, const Task *task, const void *data,
                                 Error *error);
+/// Whether answers depend on this key of the configuration.
+bool evaluation_is_asked_with(const char *key);
 /// What an answer to any question about any picture depends on, and what is made of it. NULL on
 /// failure. The caller has the reference.
 json_t *evaluation_grounded_with(const Config *config, Error *error);

@@ -202,15 +202,37 @@ void metrics_log_free(MetricsLog *log) {
     free(log);
 }
 
+static bool is_of_kind(const json_t *line, const char *kind) {
+    return !strcmp(json_string_value(json_object_get(line, "kind")), kind);
+}
+
+const char **metrics_names(const MetricsLog *log, const char *kind, int *count) {
+    json_t *seen = json_object();
+    const char **names = NULL, *name;
+    size_t i;
+    json_t *line, *value;
+    *count = 0;
+    json_array_foreach(log->lines, i, line) {
+        if (!is_of_kind(line, kind)) continue;
+        json_object_foreach(line, name, value) {
+            if (!strcmp(name, "step") || !strcmp(name, "kind") || json_object_get(seen, name))
+                continue;
+            json_object_set_new(seen, name, json_true());
+            names = checked_realloc(names, (size_t)(*count + 1) * sizeof *names);
+            names[(*count)++] = name;
+        }
+    }
+    json_decref(seen);
+    return names;
+}
+
 MetricSeries metrics_series(const MetricsLog *log, const char *kind, const char *name) {
     unsigned long lines = json_array_size(log->lines);
     MetricSeries series = {checked_malloc((lines + 1) * sizeof(double)),
                            checked_malloc((lines + 1) * sizeof(double)), 0};
     for (unsigned long i = 0; i < lines; i++) {
         const json_t *line = json_array_get(log->lines, i), *value = json_object_get(line, name);
-        if (!json_is_number(value) ||
-            strcmp(json_string_value(json_object_get(line, "kind")), kind) != 0)
-            continue;
+        if (!json_is_number(value) || !is_of_kind(line, kind)) continue;
         series.steps[series.count] = (double)json_integer_value(json_object_get(line, "step"));
         series.values[series.count++] = json_number_value(value);
     }

@@ -37,6 +37,10 @@ typedef struct MetricsLog MetricsLog;
 MetricsLog *metrics_load(const char *path, Error *error);
 void metrics_log_free(MetricsLog *log);
 
+/// The names of what lines of that kind hold, but for step and kind, as they come first; the log's
+/// own, in an array that the caller frees.
+const char **metrics_names(const MetricsLog *log, const char *kind, int *count);
+
 typedef struct MetricSeries {
     double *steps, *values;
     int count;

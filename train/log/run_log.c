@@ -9,7 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { MAX_METRICS = 32 };
+enum { MAX_METRICS = 128 };
 
 struct RunLog {
     MetricsWriter *metrics;

@@ -7,6 +7,7 @@
 #include "train/saved/trained_normalization.h"
 #include "train/saved/trained_weights.h"
 #include "train/saved/training_checkpoint.h"
+#include "train/trainer/best_checkpoint.h"
 #include "train/trainer/model_setup.h"
 
 #include <dirent.h>
@@ -123,7 +124,7 @@ static void count_checkpoints(Plan *plan) {
     int64_t newest = training->save_total_limit ? training->save_total_limit : disk->written;
     if (newest > disk->written) newest = disk->written;
     int64_t older = disk->written - newest;
-    disk->kept = newest + (training->save_best && training->eval_steps ? 1 : 0);
+    disk->kept = newest + (best_is_kept(training) && training->eval_steps ? 1 : 0);
     if (every == 0 || training->save_keep_steps == 0) return;
     for (int64_t i = 1; i <= older; i++) disk->kept += i * every % training->save_keep_steps == 0;
 }

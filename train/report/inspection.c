@@ -180,21 +180,26 @@ static void add_attributes(json_t *metadata, const StateFile *file) {
     static const char *const integers[] = {
         "position/step",         "position/position",  "position/tokens", "position/seed",
         "position/global_batch", "position/best_step", "optimizer/steps"};
+    static const char *const texts[] = {"training/format", "position/best_figure"};
+    // the second in older checkpoints
+    static const char *const numbers[] = {"position/best_value", "position/best_loss"};
     int64_t integer;
     double number;
     char *text;
-    if (state_has_attribute(file, "training/format") &&
-        state_read_attribute_string(file, "training/format", &text, NULL)) {
-        json_object_set_new(metadata, "training/format", json_text(text));
-        free(text);
-    }
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (state_has_attribute(file, texts[i]) &&
+            state_read_attribute_string(file, texts[i], &text, NULL)) {
+            json_object_set_new(metadata, texts[i], json_text(text));
+            free(text);
+        }
     for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
         if (state_has_attribute(file, integers[i]) &&
             state_read_attribute_int(file, integers[i], &integer, NULL))
             json_object_set_new(metadata, integers[i], json_integer(integer));
-    if (state_has_attribute(file, "position/best_loss") &&
-        state_read_attribute_double(file, "position/best_loss", &number, NULL))
-        json_object_set_new(metadata, "position/best_loss", json_real(number));
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (state_has_attribute(file, numbers[i]) &&
+            state_read_attribute_double(file, numbers[i], &number, NULL))
+            json_object_set_new(metadata, numbers[i], json_real(number));
 }
 
 static bool inspect_state(json_t *inspection, const char *path, bool checksums, Error *error) {

@@ -153,6 +153,48 @@ static void add_chart(HtmlReport *page, const ChartKind *kind, Plot plot, PlotSe
     for (int s = 0; s < plot.num_series; s++) free((double *)series[s].y);
 }
 
+// ---- figures of eval.tasks
+
+/// "points: point_accuracy" of "points.point_accuracy"; the caller frees it.
+static char *caption_of(const char *figure) {
+    int task = (int)strcspn(figure, ".");
+    return format_string("%.*s: %s", task, figure, figure + task + 1);
+}
+
+/// One figure, of each of the trainings that has it.
+static void add_figure(HtmlReport *page, const char *figure, const ReportTraining *const *trainings,
+                       const char *const *names, int count) {
+    PlotSeries *series = checked_malloc((unsigned long)count * sizeof *series);
+    int *numbers = checked_malloc((unsigned long)count * sizeof *numbers);
+    char *caption = caption_of(figure);
+    const char *name = strchr(figure, '.') + 1;
+    ChartKind kind = {NUM_QUANTITIES, caption, name, false, UNIT_AS_IT_IS, NUM_QUANTITIES};
+    Plot plot = {.numbers = names ? numbers : NULL};
+    for (int i = 0; i < count; i++) {
+        const MetricSeries *of = report_run_figure(trainings[i], figure);
+        if (!of) continue;
+        numbers[plot.num_series] = i;
+        series[plot.num_series++] = line_of(names ? names[i] : name, of, false);
+    }
+    add_chart(page, &kind, plot, series);
+    free(caption);
+    free(series);
+    free(numbers);
+}
+
+/// names NULL: there is one training, alone.
+static void add_figures(HtmlReport *page, const ReportTraining *const *trainings,
+                        const char *const *names, int count) {
+    for (int i = 0; i < count; i++)
+        for (int f = 0; trainings[i] && f < trainings[i]->num_figures; f++) {
+            const char *figure = trainings[i]->figures[f].name;
+            bool is_there = false;
+            for (int k = 0; k < i; k++)
+                is_there = is_there || report_run_figure(trainings[k], figure);
+            if (!is_there) add_figure(page, figure, trainings, names, count);
+        }
+}
+
 void report_training_charts(HtmlReport *page, const ReportTraining *training) {
     for (int k = 0; k < NUM_KINDS; k++) {
         const ChartKind *kind = &KINDS[k];
@@ -168,6 +210,7 @@ void report_training_charts(HtmlReport *page, const ReportTraining *training) {
         add_chart(page, kind, plot, series);
         free_marks(marks, plot.num_marks);
     }
+    add_figures(page, &training, NULL, 1);
 }
 
 void report_compared_charts(HtmlReport *page, const ReportTraining *const *trainings,
@@ -184,6 +227,7 @@ void report_compared_charts(HtmlReport *page, const ReportTraining *const *train
         }
         add_chart(page, &KINDS[k], plot, series);
     }
+    add_figures(page, trainings, names, count);
     free(series);
     free(numbers);
 }

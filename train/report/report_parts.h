@@ -5,11 +5,12 @@
 #include "train/report/report_run.h"
 
 /// One training, alone: its held-out loss lies in the chart of the loss, and steps that were out of
-/// line or left out are marked.
+/// line or left out are marked. Behind them a chart for each figure of eval.tasks.
 void report_training_charts(HtmlReport *page, const ReportTraining *training);
 
 /// The trainings that are not NULL, over each other; training i has the number i in the legend that
-/// the page shows with plot_legend_html(). Quantities that none of them logged are left out.
+/// the page shows with plot_legend_html(). Quantities and figures of eval.tasks that none of them
+/// logged are left out.
 void report_compared_charts(HtmlReport *page, const ReportTraining *const *trainings,
                             const char *const *names, int count);
 

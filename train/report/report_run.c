@@ -102,6 +102,19 @@ static void read_rates(ReportTraining *training, const MetricsLog *log) {
     metric_series_free(&seconds);
 }
 
+/// All of the kind "eval" but the loss.
+static void read_figures(ReportTraining *training, const MetricsLog *log) {
+    int count;
+    const char **names = metrics_names(log, "eval", &count);
+    training->figures = checked_calloc((unsigned long)count + 1, sizeof *training->figures);
+    for (int i = 0; i < count; i++) {
+        if (!strchr(names[i], '.')) continue;
+        training->figures[training->num_figures++] =
+            (ReportFigure){checked_strdup(names[i]), metrics_series(log, "eval", names[i])};
+    }
+    free(names);
+}
+
 static bool read_training(ReportRun *run, const char *name, const char *folder, const char *path,
                           Error *error) {
     MetricsLog *log = metrics_load(path, error);
@@ -116,6 +129,7 @@ static bool read_training(ReportRun *run, const char *name, const char *folder, 
         if (series.count) training->steps = fmax(training->steps, series.steps[series.count - 1]);
     }
     read_rates(training, log);
+    read_figures(training, log);
     training->device_peak_memory = highest(&training->series[QUANTITY_DEVICE_PEAK]);
     training->peak_memory = highest(&training->series[QUANTITY_PEAK_MEMORY]);
     training->configuration = read_text(folder, "config.yaml");
@@ -209,6 +223,11 @@ void report_run_free(ReportRun *run) {
     for (int i = 0; i < run->num_trainings; i++) {
         ReportTraining *training = &run->trainings[i];
         for (int q = 0; q < NUM_QUANTITIES; q++) metric_series_free(&training->series[q]);
+        for (int f = 0; f < training->num_figures; f++) {
+            free(training->figures[f].name);
+            metric_series_free(&training->figures[f].series);
+        }
+        free(training->figures);
         free(training->name);
         free(training->folder);
         free(training->configuration);
@@ -236,6 +255,12 @@ const ReportTraining *report_run_training(const ReportRun *run, const char *name
 const ReportEvaluation *report_run_evaluation(const ReportRun *run, const char *name) {
     for (int i = 0; i < run->num_evaluations; i++)
         if (!strcmp(run->evaluations[i].name, name)) return &run->evaluations[i];
+    return NULL;
+}
+
+const MetricSeries *report_run_figure(const ReportTraining *training, const char *name) {
+    for (int f = 0; training && f < training->num_figures; f++)
+        if (!strcmp(training->figures[f].name, name)) return &training->figures[f].series;
     return NULL;
 }
 

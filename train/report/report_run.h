@@ -29,9 +29,19 @@ typedef enum ReportQuantity {
     NUM_QUANTITIES
 } ReportQuantity;
 
+/// A figure that was measured while training went on, of the kind "eval".
+typedef struct ReportFigure {
+    /// "points.point_accuracy"
+    char *name;
+    MetricSeries series;
+} ReportFigure;
+
 typedef struct ReportTraining {
     char *name, *folder;
     MetricSeries series[NUM_QUANTITIES];
+    /// of eval.tasks, a task's behind each other
+    ReportFigure *figures;
+    int num_figures;
     /// the last one logged
     double steps;
     /// of all parts of a run that was resumed
@@ -76,6 +86,9 @@ void report_run_free(ReportRun *run);
 /// NULL if the run has none of that name.
 const ReportTraining *report_run_training(const ReportRun *run, const char *name);
 const ReportEvaluation *report_run_evaluation(const ReportRun *run, const char *name);
+
+/// A figure's series; NULL if it was not measured. `training` may be NULL.
+const MetricSeries *report_run_figure(const ReportTraining *training, const char *name);
 
 /// Names that differ, for runs whose folders' last parts may not: as many of the last parts as it
 /// takes ("a/tiny", "b/tiny"). Fails if two are the same folder. The caller frees them with

@@ -169,6 +169,13 @@ static bool write_data(StateWriter *writer, const char *name, const DataIdentity
     return ok;
 }
 
+static bool write_best(StateWriter *writer, const BestSoFar *best, Error *error) {
+    return state_write_attribute_string(writer, "position/best_figure", best->figure, error) &&
+           state_write_attribute_int(writer, "position/best_basis", best->basis, error) &&
+           state_write_attribute_double(writer, "position/best_value", best->value, error) &&
+           state_write_attribute_int(writer, "position/best_step", best->step, error);
+}
+
 static bool write_position(StateWriter *writer, const TrainingPosition *position, Error *error) {
     return state_write_attribute_int(writer, "position/step", position->step, error) &&
            state_write_attribute_int(writer, "position/position", position->position, error) &&
@@ -176,8 +183,7 @@ static bool write_position(StateWriter *writer, const TrainingPosition *position
            state_write_attribute_int(writer, "position/seed", position->seed, error) &&
            state_write_attribute_int(writer, "position/global_batch", position->global_batch,
                                      error) &&
-           state_write_attribute_double(writer, "position/best_loss", position->best_loss, error) &&
-           state_write_attribute_int(writer, "position/best_step", position->best_step, error) &&
+           write_best(writer, &position->best, error) &&
            write_data(writer, "train", &position->train, error) &&
            write_data(writer, "eval", &position->eval, error) &&
            write_detector(writer, "loss", &position->loss_detector, error) &&
@@ -335,6 +341,22 @@ static bool read_data(const StateFile *file, const char *name, DataIdentity *dat
     return ok;
 }
 
+/// Files that say no figure are of a time when it was always the loss.
+static bool read_best(const StateFile *file, BestSoFar *best, Error *error) {
+    *best = (BestSoFar){.figure = "loss"};
+    if (!state_read_attribute_int(file, "position/best_step", &best->step, error)) return false;
+    if (!state_has_attribute(file, "position/best_figure"))
+        return state_read_attribute_double(file, "position/best_loss", &best->value, error);
+    char *figure = NULL;
+    if (!state_read_attribute_string(file, "position/best_figure", &figure, error)) return false;
+    bool fits = strlen(figure) < sizeof best->figure;
+    if (fits) strcpy(best->figure, figure);
+    free(figure);
+    return (fits || error_set(error, "'position/best_figure' is longer than a figure's name")) &&
+           state_read_attribute_int(file, "position/best_basis", &best->basis, error) &&
+           state_read_attribute_double(file, "position/best_value", &best->value, error);
+}
+
 static bool read_position(const StateFile *file, TrainingPosition *position, Error *error) {
     return state_read_attribute_int(file, "position/step", &position->step, error) &&
            state_read_attribute_int(file, "position/position", &position->position, error) &&
@@ -342,8 +364,7 @@ static bool read_position(const StateFile *file, TrainingPosition *position, Err
            state_read_attribute_int(file, "position/seed", &position->seed, error) &&
            state_read_attribute_int(file, "position/global_batch", &position->global_batch,
                                     error) &&
-           state_read_attribute_double(file, "position/best_loss", &position->best_loss, error) &&
-           state_read_attribute_int(file, "position/best_step", &position->best_step, error) &&
+           read_best(file, &position->best, error) &&
            read_data(file, "train", &position->train, error) &&
            read_data(file, "eval", &position->eval, error) &&
            read_detector(file, "loss", &position->loss_detector, error) &&

@@ -14,6 +14,18 @@ typedef struct DataIdentity {
     uint64_t checksum;
 } DataIdentity;
 
+/// The best so far of what training.save_best names.
+typedef struct BestSoFar {
+    /// "loss" (on held-out data, where less is better), or a figure of eval.tasks
+    char figure[128];
+    /// a checksum of what the figure depends on beside the weights; 0 of the loss
+    int64_t basis;
+    /// NAN before the first
+    double value;
+    /// where that was; -1 before the first
+    int64_t step;
+} BestSoFar;
+
 typedef struct TrainingPosition {
     /// steps done
     int64_t step;
@@ -24,10 +36,7 @@ typedef struct TrainingPosition {
     int64_t seed;
     /// samples of a step, of all processes
     int64_t global_batch;
-    /// lowest loss on held-out data so far; NAN before the first
-    double best_loss;
-    /// where that was; -1 before the first
-    int64_t best_step;
+    BestSoFar best;
     /// data.train, data.eval
     DataIdentity train, eval;
     DetectorState loss_detector, norm_detector;

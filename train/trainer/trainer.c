@@ -2,18 +2,12 @@
 
 #include "autograd/stop_request.h"
 #include "autograd/text/utf8.h"
-#include "train/trainer/batch_loss.h"
-#include "train/trainer/run_samples.h"
 #include "train/trainer/trainer_parts.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-
-/// Seconds that ranks wait for rank 0 to ask the model about one picture, unless the time limit is
-/// longer.
-static const double ANSWER_PATIENCE = 300;
 
 static int64_t peak_memory_bytes(void) {
     struct rusage usage;
@@ -68,92 +62,6 @@ static void log_step(Trainer *trainer, const StepResult *result) {
 
 // ---- between steps
 
-/// Adds this rank's next micro-batch of held-out samples to totals.
-static bool add_held_out_batch(Trainer *trainer, Loader *loader, int64_t count, double totals[2],
-                               Error *error) {
-    MicroBatch *batch;
-    if (!loader_next(loader, &batch, error)) return false;
-    while (batch->count > 0 && batch->samples[batch->count - 1].index >= count)
-        token_sequence_free(&batch->samples[--batch->count].tokens);
-    scope_begin();
-    DiffLMMLoss loss =
-        batch_loss(trainer->setup.model, trainer->held_out_cache, batch, EVALUATION_STEP, false);
-    if (loss.sum) totals[0] += tensor_item(loss.sum);
-    totals[1] += (double)loss.num_supervised;
-    scope_end();
-    micro_batch_free(batch);
-    return true;
-}
-
-/// Sum and number of the held-out samples' losses, of all ranks. False on failure, or when the run
-/// is to stop.
-static bool held_out_loss(Trainer *trainer, const LoaderOptions *options, int64_t count,
-                          double totals[2], Error *error) {
-    ProcessGroup *group = trainer->group;
-    bool *stopping = &trainer->stopping;
-    Loader *loader = loader_create(options, error);
-    bool ok = ranks_go_on(group, loader != NULL, stopping, error);
-    for (int64_t i = 0; ok && i < options->end_step; i++)
-        ok = ranks_go_on(group, add_held_out_batch(trainer, loader, count, totals, error), stopping,
-                         error);
-    loader_free(loader);
-    return ok && process_group_sum(group, totals, 2, error);
-}
-
-/// Rank 0 asks the model about a few pictures; the others wait patiently.
-static bool log_samples(Trainer *trainer, Error *error) {
-    const TrainingSection *training = &trainer->config->training;
-    if (!training->tensorboard || training->log_samples <= 0) return true;
-    process_group_set_timeout(trainer->group,
-                              fmax(ANSWER_PATIENCE, (double)training->distributed_timeout));
-    if (trainer->is_first)
-        run_samples_log(trainer->config, &trainer->setup, trainer->held_out, trainer->position.step,
-                        trainer->log, trainer->group);
-    bool ok = ranks_go_on(trainer->group, true, &trainer->stopping, error) || trainer->stopping;
-    process_group_set_timeout(trainer->group, (double)training->distributed_timeout);
-    return ok;
-}
-
-/// The loss per supervised token on held-out samples, the same ones with the same noise every time,
-/// shared out over the ranks. What a request to stop cuts short counts for nothing.
-static bool evaluate(Trainer *trainer, Error *error) {
-    const TrainingSection *training = &trainer->config->training;
-    int64_t count = dataset_count(trainer->held_out);
-    if (training->eval_samples >= 0 && training->eval_samples < count)
-        count = training->eval_samples;
-    LoaderOptions options = trainer_loader_options(trainer);
-    int64_t global_batch = training->per_device_eval_batch_size * options.world_size;
-    options.dataset = trainer->held_out;
-    options.micro_batch = (int)training->per_device_eval_batch_size;
-    options.end_step = (count + global_batch - 1) / global_batch;
-    TrainingPosition *position = &trainer->position;
-    double totals[2] = {0};
-    if (!held_out_loss(trainer, &options, count, totals, error)) {
-        if (trainer->stopping)
-            progress_print(trainer->progress,
-                           "step %lld: the loss on held-out data is left out: stopped on request",
-                           (long long)position->step);
-        return trainer->stopping;
-    }
-    if (totals[1] == 0) {
-        progress_print(trainer->progress,
-                       "warning: step %lld: no token of the held-out data is supervised: there is "
-                       "no loss on them",
-                       (long long)position->step);
-        return log_samples(trainer, error);
-    }
-    double loss = totals[0] / totals[1];
-    if (isfinite(loss) && !(loss >= position->best_loss)) {
-        position->best_loss = loss;
-        position->best_step = position->step;
-    }
-    progress_print(trainer->progress, "step %lld: loss %.4f on held-out data",
-                   (long long)position->step, loss);
-    if (trainer->is_first)
-        run_log_metrics(trainer->log, "eval", position->step, &(Metric){"loss", loss}, 1);
-    return log_samples(trainer, error);
-}
-
 /// Hands the state over to be written. A write that failed before (a full disk) is a warning:
 /// training goes on.
 static bool save(Trainer *trainer, Error *error) {
@@ -171,7 +79,7 @@ static bool save(Trainer *trainer, Error *error) {
     CheckpointRetention retention = {.newest = (int)training->save_total_limit,
                                      .every = training->save_keep_steps,
                                      .best_step =
-                                         training->save_best ? trainer->position.best_step : -1};
+                                         best_is_kept(training) ? trainer->position.best.step : -1};
     checkpoint_writer_submit(trainer->checkpoints, snapshot, trainer->position.step, &retention);
     if (!training->save_in_background) checkpoint_writer_wait(trainer->checkpoints);
     return true;
@@ -206,8 +114,8 @@ static void save_before_ending(Trainer *trainer) {
 static bool is_due(int64_t step, int64_t every) { return every > 0 && step % every == 0; }
 
 static bool is_best(const Trainer *trainer) {
-    return trainer->config->training.save_best &&
-           trainer->position.best_step == trainer->position.step;
+    return best_is_kept(&trainer->config->training) &&
+           trainer->position.best.step == trainer->position.step;
 }
 
 static bool train(Trainer *trainer, Error *error) {
@@ -222,9 +130,9 @@ static bool train(Trainer *trainer, Error *error) {
         bool is_unread = result.is_unread;
         int64_t step = trainer->position.step;
         bool last = step == trainer->max_steps;
-        if (ok && trainer->held_out && (last || is_due(step, training->eval_steps)) &&
+        if (ok && trainer_is_evaluated(trainer) && (last || is_due(step, training->eval_steps)) &&
             !trainer->stopping) {
-            ok = evaluate(trainer, error);
+            ok = trainer_evaluate(trainer, error);
             is_unread = !ok && !process_group_is_broken(trainer->group);
         }
         saved = ok && (last || trainer->stopping || is_due(step, training->save_steps) ||

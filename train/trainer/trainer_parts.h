@@ -1,5 +1,5 @@
-/// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins) and
-/// trainer_step.c (one step) share.
+/// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins),
+/// trainer_step.c (one step) and trainer_evaluate.c (what is measured between two) share.
 #pragma once
 #include "autograd/clock.h"
 #include "autograd/output/output_folder.h"
@@ -9,6 +9,7 @@
 #include "train/log/progress.h"
 #include "train/log/run_log.h"
 #include "train/saved/checkpoint_writer.h"
+#include "train/trainer/best_checkpoint.h"
 #include "train/trainer/feature_cache.h"
 #include "train/trainer/gradient_buckets.h"
 #include "train/trainer/model_setup.h"
@@ -25,6 +26,8 @@ typedef struct Trainer {
     ModelSetup setup;
     Dataset *data, *held_out;
     FeatureCache *cache, *held_out_cache;
+    /// NULL: none
+    TrainingTasks *tasks;
     Loader *loader;
     /// [batch_count], this rank's of the step that is under way
     MicroBatch **batches;
@@ -84,3 +87,9 @@ LoaderOptions trainer_loader_options(const Trainer *trainer);
 /// One step: all micro-batches of this rank, the sum over ranks, the update. `stop` asks all ranks
 /// to stop after it. Fails alike on every rank.
 bool trainer_step(Trainer *trainer, bool stop, StepResult *result, Error *error);
+
+/// Whether anything is measured between steps.
+bool trainer_is_evaluated(const Trainer *trainer);
+/// Measures and logs, and takes note of the best. What a request to stop cuts short counts for
+/// nothing. Fails alike on every rank.
+bool trainer_evaluate(Trainer *trainer, Error *error);

@@ -171,6 +171,7 @@ static bool load_checkpoint(Trainer *trainer, const char *path, Error *error) {
     position->global_batch = now.global_batch;
     position->train = now.train;
     position->eval = now.eval;
+    position->best = best_go_on(&now.best, &position->best, trainer->is_first ? stderr : NULL);
     if (trainer->is_first)
         utf8_print(stderr, "going on from %s, step %lld\n", path, (long long)position->step);
     return detector_restore(&trainer->loss_detector, &position->loss_detector, error) &&
@@ -207,8 +208,7 @@ static void new_position(Trainer *trainer) {
                                            .global_batch = training->per_device_train_batch_size *
                                                            training->gradient_accumulation_steps *
                                                            process_count(trainer->group),
-                                           .best_loss = NAN,
-                                           .best_step = -1,
+                                           .best = best_begin(trainer->config, trainer->tasks),
                                            .train = identify(trainer->data),
                                            .eval = identify(trainer->held_out)};
 }
@@ -305,8 +305,19 @@ static bool take_folder(Trainer *trainer, Error *error) {
 
 static bool read_everything(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
-    return model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
-           open_data(trainer, error) && check_data(trainer, error) && count_steps(trainer, error);
+    return training_tasks_open(config, &trainer->tasks, error) &&
+           model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
+           open_data(trainer, error) && check_data(trainer, error) && count_steps(trainer, error) &&
+           (!trainer->tasks || training_tasks_use(trainer->tasks, &trainer->setup, error)) &&
+           best_check(config, trainer->tasks, error);
+}
+
+static bool have_same_tasks(Trainer *trainer, Error *error) {
+    char *basis = training_tasks_describe(trainer->tasks, NULL);
+    bool same =
+        process_group_same(trainer->group, "what eval.tasks measures", basis, strlen(basis), error);
+    free(basis);
+    return same;
 }
 
 /// Settings and data must be the same on every rank; what is about this machine alone may differ.
@@ -317,7 +328,8 @@ static bool is_one_job(Trainer *trainer, Error *error) {
            process_group_same(trainer->group, "the training data (data.train)", &position->train,
                               sizeof position->train, error) &&
            process_group_same(trainer->group, "the held-out data (data.eval)", &position->eval,
-                              sizeof position->eval, error);
+                              sizeof position->eval, error) &&
+           have_same_tasks(trainer, error);
 }
 
 bool trainer_prepare(Trainer *trainer, Error *error) {
@@ -356,6 +368,7 @@ void trainer_clean_up(Trainer *trainer) {
     feature_cache_free(trainer->held_out_cache);
     dataset_close(trainer->data);
     dataset_close(trainer->held_out);
+    training_tasks_close(trainer->tasks);
     run_log_close(trainer->log);
     optimizer_free(&trainer->optimizer);
     model_setup_close(&trainer->setup);

@@ -425,6 +425,11 @@ static void retention_keeps_the_newest_every_nth_and_the_best(void **state) {
     char target[64] = {0};
     assert_true(readlink(in_folder("checkpoint-best.h5"), target, sizeof target - 1) > 0);
     assert_string_equal(target, "checkpoint-9.h5");
+    // Where nothing is the best any more, it goes, and the link with it.
+    CheckpointRetention none = {.newest = 2, .best_step = -1};
+    assert_true(checkpoint_retain(temporary_folder, 12, &none, &error));
+    assert_int_not_equal(access(in_folder("checkpoint-9.h5"), F_OK), 0);
+    assert_true(readlink(in_folder("checkpoint-best.h5"), target, sizeof target - 1) < 0);
 }
 
 static void later_checkpoints_are_set_aside_and_the_link_to_one_of_them_removed(void **state) {

@@ -61,7 +61,7 @@ static void every_key_decides_about_answers_or_verdicts_or_about_neither(void **
         // figures and pictures, made anew of the verdicts
         "eval.plurals", "eval.meteor", "eval.bert", "eval.pictures",
         // of training
-        "model.adapters", "model.recompute", "lora.lora_dropout"};
+        "model.adapters", "model.recompute", "lora.lora_dropout", "eval.tasks"};
     json_t *depends = depends_on("eval.temperature=1");
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++) {
         char key[128];

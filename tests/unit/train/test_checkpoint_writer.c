@@ -24,7 +24,7 @@ static const CheckpointRetention ALL = {.best_step = -1};
 static TrainingSnapshot *snapshot_of(ProcessGroup *alone) {
     ParameterSet none = {0};
     Optimizer optimizer = optimizer_new(&none, NULL, 0);
-    TrainingPosition position = {.best_step = -1};
+    TrainingPosition position = {.best = {.step = -1}};
     TrainingSnapshot *snapshot = NULL;
     Error error = {0};
     if (!training_snapshot_take(&optimizer, false, true, &position, "model: {}\n", alone, &snapshot,

@@ -149,6 +149,26 @@ static void a_series_holds_the_finite_values_of_one_kind(void **state) {
     metrics_log_free(log);
 }
 
+static void the_names_of_a_kind_come_once_each_in_their_order(void **state) {
+    (void)state;
+    write_text(LOG, "{\"step\": 1, \"kind\": \"train\", \"loss\": 1}\n"
+                    "{\"step\": 1, \"kind\": \"eval\", \"loss\": 1}\n"
+                    "{\"step\": 1, \"kind\": \"eval\", \"res.giou\": 1, \"res.ciou\": 1}\n"
+                    "{\"step\": 2, \"kind\": \"eval\", \"res.ciou\": 1, \"png.recall\": 1}\n");
+    static const char *const EXPECTED[] = {"loss", "res.giou", "res.ciou", "png.recall"};
+    Error error = {0};
+    int count;
+    MetricsLog *log = metrics_load(in_folder(LOG), &error);
+    assert_non_null(log);
+    const char **names = metrics_names(log, "eval", &count);
+    assert_int_equal(count, 4);
+    for (int i = 0; i < count; i++) assert_string_equal(names[i], EXPECTED[i]);
+    free(names);
+    free(metrics_names(log, "nothing", &count));
+    assert_int_equal(count, 0);
+    metrics_log_free(log);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(each_measurement_is_a_line_that_is_there_at_once),
@@ -159,6 +179,7 @@ int main(void) {
         IN_FOLDER(a_folder_that_is_not_there_is_named),
         IN_FOLDER(a_line_that_does_not_fit_on_the_disk_is_reported_and_written_later),
         IN_FOLDER(a_series_holds_the_finite_values_of_one_kind),
+        IN_FOLDER(the_names_of_a_kind_come_once_each_in_their_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -339,6 +339,53 @@ static void outliers_and_left_out_steps_are_marked(void **state) {
     report_run_free(&run);
 }
 
+/// A training with a loss and a figure of each name, in a folder of that name.
+static void write_figures(const char *folder, const char *one, const char *other) {
+    char name[64], text[512];
+    make_folder(folder);
+    snprintf(name, sizeof name, "%s/metrics.jsonl", folder);
+    snprintf(text, sizeof text,
+             "{\"step\": 2, \"kind\": \"train\", \"loss\": 1}\n"
+             "{\"step\": 2, \"kind\": \"eval\", \"loss\": 1}\n"
+             "{\"step\": 2, \"kind\": \"eval\", \"%s\": 0.25, \"%s\": 0.5}\n"
+             "{\"step\": 4, \"kind\": \"eval\", \"%s\": 0.75, \"%s\": 0.5}\n",
+             one, other, one, other);
+    write_text(name, text);
+}
+
+static void figures_of_tasks_in_training_have_a_chart_each(void **state) {
+    (void)state;
+    write_figures("a", "res.giou", "points.mean_iou");
+    write_figures("b", "points.mean_iou", "res.precision_at_0.5");
+    ReportRun runs[] = {read_run("a"), read_run("b")};
+    assert_int_equal(runs[0].trainings[0].num_figures, 2);
+    const MetricSeries *series = report_run_figure(&runs[0].trainings[0], "res.giou");
+    assert_non_null(series);
+    assert_true(series->count == 2 && series->steps[1] == 4 && series->values[1] == 0.75);
+    assert_null(report_run_figure(&runs[1].trainings[0], "res.giou"));
+
+    HtmlReport *report = html_report_new("t", NULL);
+    report_training_charts(report, &runs[0].trainings[0]);
+    char *page = html_report_page(report);
+    expect_well_formed(page);
+    assert_int_equal(count_of(page, "<figcaption>res: giou</figcaption>"), 1);
+    assert_int_equal(count_of(page, "<figcaption>points: mean_iou</figcaption>"), 1);
+    free(page);
+    html_report_free(report);
+
+    static const char *const NAMES[] = {"a", "b"};
+    char *html;
+    report = report_compare(runs, NAMES, 2);
+    html = html_report_page(report);
+    expect_well_formed(html);
+    assert_int_equal(count_of(html, "<figcaption>res: giou</figcaption>"), 1);
+    assert_int_equal(count_of(html, "<figcaption>points: mean_iou</figcaption>"), 1);
+    assert_int_equal(count_of(html, "<figcaption>res: precision_at_0.5</figcaption>"), 1);
+    free(html);
+    html_report_free(report);
+    for (int i = 0; i < 2; i++) report_run_free(&runs[i]);
+}
+
 static void numbered_lines_keep_their_look_and_their_numbers_apart(void **state) {
     (void)state;
     const double x[] = {0, 1}, y[] = {0, 1};
@@ -418,6 +465,7 @@ int main(void) {
         IN_FOLDER(evaluations_of_the_same_images_are_paired),
         IN_FOLDER(evaluations_of_other_images_or_tasks_are_not_paired),
         IN_FOLDER(outliers_and_left_out_steps_are_marked),
+        IN_FOLDER(figures_of_tasks_in_training_have_a_chart_each),
         cmocka_unit_test(numbered_lines_keep_their_look_and_their_numbers_apart),
         IN_FOLDER(the_command_writes_its_page_where_it_is_told),
     };
