@@ -1,15 +1,16 @@
-// Parsers of bytes by themselves, a million executions in minutes: images in memory, archives in a
-// file of memory. fuzz_verbs.c judges more, at a hundredth of the speed.
+// Parsers of bytes by themselves, a million executions in minutes: images and configurations in
+// memory, archives and samples of conversations in a file of memory. fuzz_verbs.c judges more, at a
+// hundredth of the speed.
 //
-//   fuzz_bytes image|archive EXECUTIONS SEED FILE...     files to begin with
-//   fuzz_bytes image|archive NUMBER SEED --once FILE...  one execution again
+//   fuzz_bytes KIND EXECUTIONS SEED FILE...      KIND: image, archive, samples, config; files to
+//                                                begin with
+//   fuzz_bytes KIND NUMBER SEED --once FILE...   one execution again
 //
 // Executions run in a process of their own, BATCH at a time, within MOST_MEMORY (not under the
 // sanitizers, whose shadow is larger) and MOST_SECONDS each. What ends one is printed with its
 // number; the next begins behind it. Exit codes: 0 nothing was found, 1 something was.
-#include "data/archive/archive.h"
-#include "data/images/image.h"
 #include "tests/fuzz/mutate.h"
+#include "tests/fuzz/parsers_of_bytes.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { BATCH = 20000, MOST_SECONDS = 30, MOST_FILES = 1024, MOST_MEMBERS = 64 };
+enum { BATCH = 20000, MOST_SECONDS = 30, MOST_FILES = 1024 };
 static const rlim_t MOST_MEMORY = (rlim_t)3 << 30;
 
 /// Shared by the processes.
@@ -30,7 +31,7 @@ typedef struct Progress {
 } Progress;
 
 typedef struct Fuzz {
-    bool (*run)(const ByteBuffer *bytes, Error *error);
+    ByteParser *run;
     const char *kind;
     uint64_t seed;
     ByteBuffer files[MOST_FILES];
@@ -38,54 +39,6 @@ typedef struct Fuzz {
     int count;
     Progress *progress;
 } Fuzz;
-
-static bool run_image(const ByteBuffer *bytes, Error *error) {
-    Image image;
-    // Of its own size, so that a sanitizer sees reads beyond the end.
-    void *copy = checked_malloc(bytes->size + !bytes->size);
-    if (bytes->size) memcpy(copy, bytes->data, bytes->size);
-    const bool ok = image_decode(copy, bytes->size, "file", &image, error);
-    CHECK(ok == (image.pixels != NULL), "image_decode: pixels without success, or none with it");
-    image_free(&image);
-    free(copy);
-    return ok;
-}
-
-/// Every file of the archive is read, one of them in pieces as well.
-static bool read_files(const Archive *archive, Error *error) {
-    bool ok = true;
-    const int64_t count = archive_count(archive);
-    for (int64_t i = 0; i < count && i < MOST_MEMBERS; i++) {
-        ByteBuffer content = {0}, start = {0};
-        const ArchiveMember *member = archive_member(archive, i);
-        const char *name = archive_member_name(archive, member);
-        CHECK(archive_find(archive, name), "archive_find: not the member '%s'", name);
-        Error of_start = {0};
-        ok = archive_read(archive, member, SIZE_MAX, &content, error) && ok;
-        if (archive_read(archive, member, 64, &start, &of_start))
-            CHECK(start.size <= 64, "archive_read: %zu of 64 bytes", start.size);
-        byte_buffer_free(&content);
-        byte_buffer_free(&start);
-    }
-    return ok;
-}
-
-static bool run_archive(const ByteBuffer *bytes, Error *error) {
-    char path[64];
-    const int descriptor = memfd_create("archive", MFD_CLOEXEC);
-    CHECK(descriptor >= 0, "memfd_create");
-    for (size_t done = 0; done < bytes->size;) {
-        const ssize_t count = write(descriptor, bytes->data + done, bytes->size - done);
-        CHECK(count > 0, "write to a file of memory");
-        done += (size_t)count;
-    }
-    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
-    Archive *archive = archive_open(path, error);
-    const bool ok = archive && read_files(archive, error);
-    archive_close(archive);
-    close(descriptor);
-    return ok;
-}
 
 static void execute(const Fuzz *fuzz, int64_t number) {
     Random random = random_for(fuzz->kind, fuzz->seed, (uint64_t)number);
@@ -140,12 +93,13 @@ static int64_t run_all(const Fuzz *fuzz, int64_t executions) {
 int main(int argc, char **argv) {
     static Fuzz fuzz;
     const bool once = argc > 4 && !strcmp(argv[4], "--once");
-    if (argc < 5 + once || (strcmp(argv[1], "image") && strcmp(argv[1], "archive"))) {
-        fputs("usage: fuzz_bytes image|archive EXECUTIONS SEED [--once] FILE...\n", stderr);
+    fuzz.run = argc < 5 + once ? NULL : byte_parser_named(argv[1]);
+    if (!fuzz.run) {
+        fputs("usage: fuzz_bytes image|archive|samples|config EXECUTIONS SEED [--once] FILE...\n",
+              stderr);
         return 2;
     }
     fuzz.kind = argv[1];
-    fuzz.run = strcmp(argv[1], "image") ? run_archive : run_image;
     fuzz.seed = strtoull(argv[3], NULL, 10);
     for (int i = 4 + once; i < argc && fuzz.count < MOST_FILES; i++) {
         fuzz.names[fuzz.count] = argv[i];
