@@ -15,7 +15,7 @@ enum { MOST_PROCESSES = 4096 };
 typedef struct SweepArguments {
     const char *config;
     int64_t processes, at_once;
-    bool is_dry;
+    bool is_dry, is_table;
     ArgumentList settings;
 } SweepArguments;
 
@@ -29,6 +29,8 @@ static const Argument ARGUMENTS[] = {
     {"--dry-run", NULL,
      "runs nothing: lists the cells, what they share, what is done, disk and time", ARGUMENT_FLAG,
      INTO(SweepArguments, is_dry)},
+    {"--table", NULL, "runs nothing: writes and prints the table of what is done so far",
+     ARGUMENT_FLAG, INTO(SweepArguments, is_table)},
     {0}};
 
 static const CommandLine LINE = {
@@ -97,20 +99,31 @@ static bool find_shares(const SweepArguments *arguments, const SweepSection *sec
     return true;
 }
 
+static bool write_table(const SweepJobs *jobs, Error *error) {
+    int missing = 0;
+    return sweep_result_write(jobs, stdout, &missing, error) &&
+           (!missing ||
+            error_set(error,
+                      "%d of %d cells have no result (see above, and the logs in %s/jobs); the "
+                      "same command tries them again",
+                      missing, jobs->cells->count, jobs->section->output_dir));
+}
+
 /// Everything that is not done; then, in the first of several processes, the table.
 static int run_jobs(SweepJobs *jobs, const SweepRun *run, Error *error) {
     OutputFolder folder = {0};
-    int missing = 0;
     bool ok = output_folder_make(&folder, jobs->section->output_dir, error) &&
-              sweep_run(jobs, run, error);
-    if (ok && run->out) ok = sweep_result_write(jobs, stdout, &missing, error);
+              sweep_run(jobs, run, error) && (!run->out || write_table(jobs, error));
     output_folder_close(&folder, !ok);
-    if (ok && missing)
-        ok = error_set(error,
-                       "%d of %d cells have no result (see above, and the logs in %s/jobs); the "
-                       "same command tries them again",
-                       missing, jobs->cells->count, jobs->section->output_dir);
     return ok ? EXIT_DONE : command_refuse("sweep", error, EXIT_FAILED);
+}
+
+/// Of what is done, which others may be adding to.
+static int show_table(const SweepJobs *jobs, Error *error) {
+    int missing = 0;
+    if (!sweep_result_write(jobs, stdout, &missing, error))
+        return command_refuse("sweep", error, EXIT_FAILED);
+    return EXIT_DONE;
 }
 
 /// What is wrong with the configuration, and so in every process; the first one says it.
@@ -128,6 +141,7 @@ static int sweep(const SweepArguments *arguments, SweepJobs *jobs, SweepSection 
     if (!*cells || !find_shares(arguments, *section, &run, error) ||
         !sweep_jobs_make(jobs, *section, *cells, settings->values, settings->count, error))
         return refuse(error);
+    if (arguments->is_table) return show_table(jobs, error);
     if (!arguments->is_dry) return run_jobs(jobs, &run, error);
     sweep_print(jobs, run.slots, stdout);
     return EXIT_DONE;

@@ -144,6 +144,8 @@ wait $pid || code=$?
 says stopped '^difflmm sweep: stopped on request.*the same command goes on' || fail "stopped: it does not say so"
 is_quiet || fail "stopped: processes are left behind"
 [ ! -e "$folder/stopped/table.csv" ] || fail "stopped: has a table"
+sweep three stopped --table || fail "stopped: exit code $? of --table"
+says stopped '^as_is,seed=1: is not done yet' || fail "stopped: the table does not say what is not done"
 sweep three stopped || fail "stopped: exit code $?"
 same_table whole stopped
 echo "told to stop: its processes have ended with it, and the same command goes on"

@@ -25,7 +25,7 @@ static SweepCell cell_of(const SweepJobs *jobs, int c) {
     const SweepCombination *combination = &jobs->cells->list[c];
     const SweepJob *job = jobs->of_cell[c] < 0 ? NULL : &jobs->list[jobs->of_cell[c]];
     const char *failure = sweep_cell_failure(jobs, c);
-    if (!failure && job && job->state != SWEEP_DONE) failure = "was not run";
+    if (!failure && job && job->state != SWEEP_DONE) failure = "is not done yet";
     return (SweepCell){.name = combination->name,
                        .line = combination->line,
                        .values = (const char *const *)combination->values,
