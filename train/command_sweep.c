@@ -59,6 +59,8 @@ static const CommandLine LINE = {
     "  mpirun -n 8 difflmm sweep CONFIG                   8 cells at a time\n"
     "  srun -n 8 difflmm sweep CONFIG                     the same, on any machines that share the "
     "folder\n"
+    "  difflmm sweep CONFIG                               started once more beside one that runs: "
+    "they share the rest\n"
     "  sweep.launch: [srun, -n, 8, --mpi=pmix, --exact]   each cell as such a step, --at-once K of "
     "them\n"
     "\n"
