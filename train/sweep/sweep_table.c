@@ -21,7 +21,7 @@ bool sweep_table_write(const SweepTable *table, const char *folder, FILE *out, E
     TableContent content;
     bool ok = table_read(&content, table, folder, error);
     if (ok) {
-        table_estimate(&content);
+        table_estimate(&content, out ? stderr : NULL);
         ok = write_text(folder, "table.json", table_json(&content), error) &&
              write_text(folder, "table.csv", table_csv(&content), error);
         HtmlReport *page = sweep_page(&content);

@@ -1,10 +1,13 @@
 // Verdicts are read and measured again for what is paired or joined, and only then: a line at a
 // time, beside those of the base, which are kept.
+#include "train/log/progress.h"
 #include "train/sweep/sweep_table_parts.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { MANY_LINES = 16 };
 
 /// What `line` is compared with: the base of the same task and images, else of the same task, whose
 /// images then turn out to be others. NULL: the base failed.
@@ -119,10 +122,23 @@ static void sort_lines(TableTask *task) {
     }
 }
 
-void table_estimate(TableContent *content) {
+/// Lines without seeds and without a base are estimated at once.
+static Progress *begin_progress(const TableContent *content, FILE *out) {
+    int64_t lines = 0;
+    for (int t = 0; t < content->num_tasks; t++) lines += content->tasks[t].num_lines;
+    bool is_long = (content->has_base || content->has_seeds) && lines >= MANY_LINES;
+    return progress_begin(is_long ? out : NULL, "comparing", 0, lines, MANY_LINES);
+}
+
+void table_estimate(TableContent *content, FILE *progress_out) {
+    Progress *progress = begin_progress(content, progress_out);
+    int64_t done = 0;
     for (int t = 0; t < content->num_tasks; t++) {
         TableTask *task = &content->tasks[t];
-        for (int l = 0; l < task->num_lines; l++) estimate_line(content, task, &task->lines[l]);
+        for (int l = 0; l < task->num_lines; l++) {
+            estimate_line(content, task, &task->lines[l]);
+            progress_update(progress, ++done, "%s", task->name);
+        }
         for (int l = 0; l < task->num_lines; l++)
             for (int i = 0; i < task->lines[l].count; i++)
                 evaluated_forget(&task->lines[l].cells[i]->evaluated);
@@ -130,4 +146,5 @@ void table_estimate(TableContent *content) {
         task->sorted_by = wanted < 0 ? 0 : wanted;
         if (task->num_figures) sort_lines(task);
     }
+    progress_end(progress);
 }

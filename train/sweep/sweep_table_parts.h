@@ -61,8 +61,9 @@ typedef struct TableContent {
 /// failure.
 bool table_read(TableContent *content, const SweepTable *table, const char *folder, Error *error);
 void table_free(TableContent *content);
-/// Fills in the lines' figures and sorts the lines.
-void table_estimate(TableContent *content);
+/// Fills in the lines' figures and sorts the lines. progress: where it is said how far that is,
+/// where verdicts are measured again; NULL: nowhere.
+void table_estimate(TableContent *content, FILE *progress);
 
 /// Both NULL, or the same text.
 bool table_same_value(const char *a, const char *b);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_NAME = 12, MOST_NAME = 56, VALUE_WIDTH = 9 };
+enum { LEAST_NAME = 12, MOST_NAME = 56, VALUE_WIDTH = 9, MOST_LINES = 60 };
 
 static int letters_of(const char *text) {
     int letters = 0;
@@ -27,6 +27,11 @@ static void print_padded(FILE *out, const char *text, int width) {
         fprintf(out, "%s%*s", shown, width - letters, "");
     }
     free(shown);
+}
+
+/// The first lines, and the base wherever it is.
+static bool is_printed(const TableTask *task, int line) {
+    return line < MOST_LINES || task->lines[line].is_base;
 }
 
 static int name_width(const TableTask *task) {
@@ -79,6 +84,7 @@ static void print_others(FILE *out, const TableTask *task, int width) {
     }
     fprintf(out, "\n");
     for (int l = 0; l < task->num_lines; l++) {
+        if (!is_printed(task, l)) continue;
         print_padded(out, task->lines[l].name, width);
         for (int f = 0; f < task->num_figures; f++) {
             const FigureEstimate *figure = &task->lines[l].figures[f];
@@ -104,9 +110,12 @@ static void print_task(FILE *out, const TableContent *content, const TableTask *
     fprintf(out, "  %-29s%s\n", name, content->has_base ? "  difference to the base" : "");
     if (!task->num_figures) return;
     for (int l = 0; l < task->num_lines; l++)
-        print_line(out, content, task, &task->lines[l], width);
+        if (is_printed(task, l)) print_line(out, content, task, &task->lines[l], width);
     fprintf(out, "\n");
     if (task->num_figures > 1) print_others(out, task, width);
+    if (task->num_lines > MOST_LINES)
+        fprintf(out, "\nand so on: all %d lines are in table.csv and index.html\n",
+                task->num_lines);
 }
 
 /// Each reason once, with the first line that it holds for.
