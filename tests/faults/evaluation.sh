@@ -87,7 +87,11 @@ done
 evaluate 3 points-on-3 "${points[@]}" eval.samples=2 || fail "points-on-3: exit code $?" # one of them has nothing to do
 evaluate 1 points-on-1 "${points[@]}" eval.samples=2 || fail "points-on-1: exit code $?"
 same_results points-on-1 points-on-3
-echo "the same bits on 1, 2 and 3 processes, with 1, 3 and 16 questions at once"
+evaluate 1 drawn "${res[@]}" eval.temperature=1 eval.top_p=0.9 || fail "drawn: exit code $?"
+evaluate 2 drawn-on-2 "${res[@]}" eval.temperature=1 eval.top_p=0.9 eval.batch_size=3 || fail "drawn-on-2: exit code $?"
+same_results drawn drawn-on-2
+! cmp -s "$folder/res/items.jsonl" "$folder/drawn/items.jsonl" || fail "drawn: the answers are the greedy ones"
+echo "the same bits on 1, 2 and 3 processes, with 1, 3 and 16 questions at once, also of answers that are drawn"
 
 # --- kills
 

@@ -51,6 +51,7 @@ phrases=$(grep -c '"phrase":' "$folder/one/answer.json")
 for file in overlay.png explorer.html "mask-$phrases.png" "attention-$phrases.png"; do
     [ -s "$folder/one/$file" ] || fail "one: no $file"
 done
+grep -qF "\"answer\": \"$(head -n 1 "$folder/one.out")\"" "$folder/one/answer.json" || fail "one: another text was printed than is written"
 cp -r "$folder/one" "$folder/again"
 ground again "${images[1]}" --out "$folder/again" --words nothing || fail "again: exit code $?"
 [ "$(ls "$folder/again")" = "$(printf 'answer.json\noverlay.png')" ] || fail "again: files of the earlier answer are left"
@@ -79,16 +80,23 @@ ground drawn-8 "${images[0]}" --temperature 1 --top_p 0.9 --seed 8 || fail "draw
 ground cold "${images[0]}" --temperature 1e-6 || fail "cold: exit code $?"
 cmp -s "$folder/cold.out" "$folder/one.out" || fail "near temperature 0 the answer is not the greedy one"
 
+# An answer ends with the tokenizer's </s> where the model's files name another token.
+cp -r "$here/checkpoints/tiny/llm" "$folder/llm"
+sed -i 's/"eos_token_id": 2/"eos_token_id": 639/' "$folder/llm"/*.json
+ground unnamed "${images[0]}" "model.llm=$folder/llm" || fail "unnamed: exit code $?"
+cmp -s "$folder/unnamed.out" "$folder/one.out" || fail "unnamed: the answer does not end where it did"
+
 # --- a conversation
 
 # talk RUN IMAGE [ARGUMENT ...] < lines
 talk() { ground "$@" --interactive; }
 first=$(head -n 1 "$folder/one.out")
-talk talk "${images[0]}" <<END || fail "talk: exit code $?"
+HOME=$folder talk talk "${images[0]}" <<END || fail "talk: exit code $?"
 /save $folder/saved-early
 
 Describe the image in detail.
 /image $folder/nowhere.png
+/image ~nobody-of-that-name/x.png
 /hlp
 /words , ,
 /save
@@ -98,13 +106,13 @@ Describe the image in detail.
 /save $folder/saved
 /words disc,square,bar
 /words
-/image ${images[1]}
+/image ~/pictures/$(basename "${images[1]}")
 Describe the image in detail.
 /help
 /quit
 What is never read?
 END
-for text in "there is no answer yet" "nowhere.png: the image cannot be read" "'/hlp' is no command; did you mean '/help'?" "no word in ', ,'" "/save DIR"; do
+for text in "nobody-of-that-name" "there is no answer yet" "nowhere.png: the image cannot be read" "'/hlp' is no command; did you mean '/help'?" "no word in ', ,'" "/save DIR"; do
     says talk "$text" || fail "talk: it does not say: $text"
 done
 [ "$(grep -cxF -- "$first" "$folder/talk.out")" = 2 ] || fail "talk: the first question is not answered alike before and after /new"

@@ -1,5 +1,6 @@
 #include "train/ground/ground_talk.h"
 
+#include "autograd/home_path.h"
 #include "autograd/stop_request.h"
 #include "autograd/text/nearest_name.h"
 #include "autograd/text/utf8.h"
@@ -85,16 +86,20 @@ static bool ask(Talk *talk, const char *text, Error *error) {
 
 // ---- commands
 
-static bool take_picture(Talk *talk, const char *path, Error *error) {
+static bool take_picture(Talk *talk, const char *argument, Error *error) {
     Image picture;
-    if (!path) return error_set(error, "/image needs a file: /image FILE");
-    if (!image_read(path, &picture, error)) return false;
+    if (!argument) return error_set(error, "/image needs a file: /image FILE");
+    char *path = home_path(argument, error);
+    if (!path || !image_read(path, &picture, error)) {
+        free(path);
+        return false;
+    }
     forget_turns(talk);
     forget_answer(talk);
     image_free(&talk->picture);
     free(talk->picture_path);
     talk->picture = picture;
-    talk->picture_path = checked_strdup(path);
+    talk->picture_path = path;
     utf8_print(stdout, "%s, %d x %d\n", path, picture.width, picture.height);
     return true;
 }
@@ -118,14 +123,16 @@ static const char *segmenter_of(const Grounder *grounder) {
     return grounder->segmenter ? grounder->segmenter->name : NULL;
 }
 
-static bool save(Talk *talk, const char *folder, Error *error) {
-    if (!folder) return error_set(error, "/save needs a folder: /save DIR");
+static bool save(Talk *talk, const char *argument, Error *error) {
+    if (!argument) return error_set(error, "/save needs a folder: /save DIR");
     if (!talk->last.question) return error_set(error, "there is no answer yet to be saved");
+    char *folder = home_path(argument, error);
     GroundFiles files = {&talk->last, talk->picture_path, segmenter_of(talk->grounder),
                          talk->grounder->how, talk->page};
-    if (!ground_files_replace(&files, folder, error)) return false;
-    utf8_print(stdout, "the last answer is in %s\n", folder);
-    return true;
+    bool ok = folder && ground_files_replace(&files, folder, error);
+    if (ok) utf8_print(stdout, "the last answer is in %s\n", folder);
+    free(folder);
+    return ok;
 }
 
 static bool quit(Talk *talk, const char *argument, Error *error) {

@@ -20,6 +20,7 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
     // what is kept apart can be chosen later
     if (eval->keep != KEEP_MEAN) out->selection.layers = NULL;
     if (eval->keep == KEEP_HEADS) out->selection.heads = NULL;
+    int num_ends = end_tokens_find(setup->tokenizer, setup->format.kind, out->end_tokens);
     out->options = (AnswerOptions){
         .model = setup->model,
         .tokenizer = setup->tokenizer,
@@ -28,6 +29,8 @@ bool answer_setup(const Config *config, const ModelSetup *setup, AnswerSetup *ou
         .image_normalization = config->data.image_normalization,
         .generation = {.max_new_tokens = evaluation_max_new_tokens(config),
                        .sampling = {eval->temperature, eval->top_p, (uint64_t)eval->seed},
+                       .end_tokens = out->end_tokens,
+                       .num_end_tokens = num_ends,
                        .attention = &out->selection},
         .row = evaluation_row(config)};
     return true;
