@@ -25,6 +25,13 @@ png=(eval.task=png "eval.annotations=$world/png/png_coco_val2017.json" "eval.seg
 gcg=(eval.task=gcg "eval.annotations=$world/gcg/test_gcg_coco_caption_gt.json" "eval.masks=$world/gcg/test_gcg_coco_mask_gt.json" eval.samples=3)
 # shellcheck disable=SC2034
 instances=(eval.task=instances "eval.annotations=$world/instances.json" eval.samples=3)
+cat >"$folder/captions.json" <<'END'
+{"images": [{"id": 500000, "file_name": "000000500000.jpg"}, {"id": 500001, "file_name": "000000500001.jpg"}, {"id": 500002, "file_name": "000000500002.jpg"}],
+ "annotations": [{"id": 1, "image_id": 500000, "caption": "A ring."}, {"id": 2, "image_id": 500001, "caption": "A red star and a ring."},
+  {"id": 3, "image_id": 500001, "caption": "Two things."}, {"id": 4, "image_id": 500002, "caption": "A cross."}]}
+END
+# shellcheck disable=SC2034
+caption=(eval.task=caption "eval.annotations=$folder/captions.json")
 fault=$build/tests/faults/libdisk_fault.so
 
 # evaluate PROCESSES RUN [SETTING ...]: evaluates into $folder/RUN; the exit code is its own.
@@ -70,7 +77,7 @@ refused() {
 
 # --- the same bits on any number of processes, with any number of questions at once
 
-for task in points res png gcg instances; do
+for task in points res png gcg instances caption; do
     declare -n of=$task
     evaluate 1 $task "${of[@]}" || fail "$task: exit code $?"
     evaluate 1 $task-by-16 "${of[@]}" eval.batch_size=16 || fail "$task-by-16: exit code $?"
@@ -87,6 +94,19 @@ done
 evaluate 3 points-on-3 "${points[@]}" eval.samples=2 || fail "points-on-3: exit code $?" # one of them has nothing to do
 evaluate 1 points-on-1 "${points[@]}" eval.samples=2 || fail "points-on-1: exit code $?"
 same_results points-on-1 points-on-3
+evaluate 3 caption-on-3 "${caption[@]}" || fail "caption-on-3: exit code $?"
+same_results caption caption-on-3
+# Files of groundLMM's scripts are read by any number of processes alike.
+dumps=$here/tests/parity/data/official_dumps
+dumped=(eval.task=res "eval.annotations=$dumps/refs(unc).p" "eval.answers=$dumps/res" "eval.image_folder=$dumps/images")
+evaluate 1 dumped "${dumped[@]}" || fail "dumped: exit code $?"
+for processes in 2 3; do
+    evaluate $processes dumped-on-$processes "${dumped[@]}" || fail "dumped-on-$processes: exit code $?"
+    same_results dumped dumped-on-$processes
+done
+! hurt kill verdicts-001.journal 3 2 dumped-again "${dumped[@]}" || fail "dumped-again was not killed"
+evaluate 3 dumped-again "${dumped[@]}" || fail "dumped-again: exit code $?"
+same_results dumped dumped-again
 evaluate 1 drawn "${res[@]}" eval.temperature=1 eval.top_p=0.9 || fail "drawn: exit code $?"
 evaluate 2 drawn-on-2 "${res[@]}" eval.temperature=1 eval.top_p=0.9 eval.batch_size=3 || fail "drawn-on-2: exit code $?"
 same_results drawn drawn-on-2
