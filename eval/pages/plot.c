@@ -17,6 +17,7 @@ enum {
     TOP_OF_NUMBERS = 12,   // no legend
     BOTTOM = 46,
     X_TICKS = 6,
+    FEW_DECADES = 2,
     Y_TICKS = 5,
     MOST_TICKS = 24,
     MOST_BUCKETS = 600, // more points than a chart has pixels only make the file larger
@@ -24,9 +25,13 @@ enum {
     MOST_DOTS = 24      // a line of few points shows each of them
 };
 
+double plot_x_on_axis(const Frame *frame, double x) {
+    return frame->x_is_logarithmic ? log10(x) : x;
+}
+
 double plot_x_pixel(const Frame *frame, double x) {
-    return frame->left +
-           (x - frame->x_low) / (frame->x_high - frame->x_low) * (frame->right - frame->left);
+    return frame->left + (plot_x_on_axis(frame, x) - frame->x_low) /
+                             (frame->x_high - frame->x_low) * (frame->right - frame->left);
 }
 
 double plot_y_pixel(const Frame *frame, double y) {
@@ -57,8 +62,8 @@ static bool data_range(const Plot *plot, Frame *frame) {
         const PlotSeries *series = &plot->series[s];
         for (int i = 0; i < series->count; i++) {
             if (!plot_is_point(series, i)) continue;
-            frame->x_low = fmin(frame->x_low, series->x[i]);
-            frame->x_high = fmax(frame->x_high, series->x[i]);
+            frame->x_low = fmin(frame->x_low, plot_x_on_axis(frame, series->x[i]));
+            frame->x_high = fmax(frame->x_high, plot_x_on_axis(frame, series->x[i]));
             // fmin() and fmax() pass over an end that is NaN.
             frame->y_low = fmin(frame->y_low, series->y[i]);
             frame->y_high = fmax(frame->y_high, series->y[i]);
@@ -91,6 +96,18 @@ static void widen(Frame *frame, bool has_intervals) {
     frame->y_high += air;
 }
 
+/// Powers of ten, with twice and five times these where they are few.
+static int logarithmic_ticks(const Frame *frame, double *ticks, int capacity) {
+    const double factors[] = {1, 2, 5};
+    int each = frame->x_high - frame->x_low > FEW_DECADES ? 1 : 3, count = 0;
+    for (double power = floor(frame->x_low); power <= frame->x_high; power++)
+        for (int f = 0; f < each && count < capacity; f++) {
+            double tick = factors[f] * pow(10, power), place = log10(tick);
+            if (place >= frame->x_low && place <= frame->x_high) ticks[count++] = tick;
+        }
+    return count;
+}
+
 static void draw_axes(FILE *out, const Plot *plot, const Frame *frame) {
     double ticks[MOST_TICKS];
     fputs("<g class=\"axis\" fill=\"currentColor\" font-size=\"12\">\n", out);
@@ -103,7 +120,9 @@ static void draw_axes(FILE *out, const Plot *plot, const Frame *frame) {
             "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"end\" fill-opacity=\".75\">%.6g</text>\n",
             frame->left, y, frame->right, frame->left - 8, y + 4, ticks[i]);
     }
-    count = plot_ticks(frame->x_low, frame->x_high, X_TICKS, ticks, MOST_TICKS);
+    count = frame->x_is_logarithmic
+                ? logarithmic_ticks(frame, ticks, MOST_TICKS)
+                : plot_ticks(frame->x_low, frame->x_high, X_TICKS, ticks, MOST_TICKS);
     for (int i = 0; i < count; i++)
         fprintf(out,
                 "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" "
@@ -262,7 +281,8 @@ char *plot_svg(const Plot *plot) {
     CHECK(width > LEFT + right && height > TOP + BOTTOM, "plot_svg: %d x %d pixels", width, height);
     Svg svg;
     FILE *out = plot_begin(&svg, plot->title, width, height);
-    Frame frame = {.left = LEFT,
+    Frame frame = {.x_is_logarithmic = plot->x_is_logarithmic,
+                   .left = LEFT,
                    .right = width - right,
                    .top = has_legend(plot) ? TOP : TOP_OF_NUMBERS,
                    .bottom = height - BOTTOM};

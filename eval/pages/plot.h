@@ -30,6 +30,8 @@ typedef struct Plot {
     /// for readers that cannot see it
     const char *title;
     const char *x_label, *y_label;
+    /// every x is above zero then
+    bool x_is_logarithmic;
     const PlotSeries *series;
     int num_series;
     const PlotMark *marks;

@@ -98,7 +98,8 @@ void plot_draw_marks(FILE *out, const Plot *plot, const Frame *frame) {
           out);
     for (int i = 0; i < plot->num_marks; i++) {
         const PlotMark *mark = &plot->marks[i];
-        bool is_in_range = mark->x >= frame->x_low && mark->x <= frame->x_high;
+        double x = plot_x_on_axis(frame, mark->x);
+        bool is_in_range = x >= frame->x_low && x <= frame->x_high;
         if (!is_in_range) continue;
         char *text = html_escape(mark->text);
         fprintf(out, "<g><title>%s</title>", text);

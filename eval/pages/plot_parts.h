@@ -28,9 +28,13 @@ void plot_say_empty(FILE *out, int width, int height);
 /// Data coordinates and the rectangle of pixels that they fill.
 typedef struct Frame {
     double x_low, x_high, y_low, y_high;
+    /// x_low and x_high are logarithms then
+    bool x_is_logarithmic;
     double left, right, top, bottom;
 } Frame;
 
+/// x, or its logarithm, as the axis has it.
+double plot_x_on_axis(const Frame *frame, double x);
 double plot_x_pixel(const Frame *frame, double x);
 double plot_y_pixel(const Frame *frame, double y);
 /// Both coordinates are finite.

@@ -8,7 +8,8 @@
 
 enum {
     MOST_CURVES = 8, // of one chart; more are one curve, their mean
-    MOST_MAPS = 4    // of one figure, likewise
+    MOST_MAPS = 4,   // of one figure, likewise
+    FAR_APART = 50   // the greatest by the least on a logarithmic axis
 };
 
 /// Places in the order of their values.
@@ -95,6 +96,16 @@ static bool varies(const TableTask *task, int figure) {
 
 // ---- one key: curves
 
+/// Learning rates and the like: far apart, and all above zero.
+static bool is_logarithmic(const Places *places, int count) {
+    double low = INFINITY, high = -INFINITY;
+    for (int s = 0; s < count; s++) {
+        low = fmin(low, places[s].at[0]);
+        high = fmax(high, places[s].at[places[s].count - 1]);
+    }
+    return low > 0 && high / low >= FAR_APART;
+}
+
 /// A curve for every group, or one for all.
 static void add_curve_chart(HtmlReport *page, const TableTask *task, int figure,
                             const ChartGroups *groups, const char *key) {
@@ -128,6 +139,7 @@ static void add_curve_chart(HtmlReport *page, const TableTask *task, int figure,
     Plot plot = {.title = caption,
                  .x_label = key,
                  .y_label = task->figures[figure],
+                 .x_is_logarithmic = is_logarithmic(places, count),
                  .series = series,
                  .num_series = count,
                  .numbers = count > 1 ? numbers : NULL};

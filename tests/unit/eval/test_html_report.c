@@ -308,6 +308,22 @@ static void intervals_are_bars_beside_each_other(void **state) {
     free(svg);
 }
 
+static void a_logarithmic_axis_has_powers_of_ten(void **state) {
+    (void)state;
+    const double x[] = {1e-5, 1e-4, 1e-2}, y[] = {0, 1, 0};
+    const PlotSeries series = {.label = "", .x = x, .y = y, .count = 3};
+    Plot plot = loss_plot(&series, 1);
+    plot.x_is_logarithmic = true;
+    char *svg = plot_svg(&plot);
+    expect_well_formed(svg);
+    // A third of the way from 76 to 464.
+    assert_non_null(strstr(svg, "M76.0 234.0L205.3 "));
+    assert_non_null(strstr(svg, "x=\"205.3\" y=\"252.0\" text-anchor=\"middle\" "
+                                "fill-opacity=\".75\">0.0001</text>"));
+    assert_int_equal(count_of(svg, "y=\"252.0\""), 4);
+    free(svg);
+}
+
 static void rows_of_intervals_have_a_dot_and_a_line(void **state) {
     (void)state;
     const PlotInterval rows[] = {
@@ -442,6 +458,7 @@ int main(void) {
         cmocka_unit_test(overlays_of_any_size_stay_within_the_picture),
         cmocka_unit_test(a_caption_colours_its_phrases),
         cmocka_unit_test(intervals_are_bars_beside_each_other),
+        cmocka_unit_test(a_logarithmic_axis_has_powers_of_ten),
         cmocka_unit_test(rows_of_intervals_have_a_dot_and_a_line),
         cmocka_unit_test(bars_stand_on_zero),
         cmocka_unit_test(the_highest_place_of_a_heat_map_is_framed),
