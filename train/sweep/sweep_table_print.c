@@ -129,8 +129,19 @@ static void print_remarks(FILE *out, const TableTask *task) {
     }
 }
 
+/// A figure that no task has was misspelt.
+static void say_unknown_figure(FILE *out, const TableContent *content) {
+    const char *wanted = content->table->sort_by;
+    bool is_known = !wanted || !content->num_tasks;
+    for (int t = 0; t < content->num_tasks; t++)
+        is_known |= table_figure(&content->tasks[t], wanted) >= 0;
+    if (!is_known)
+        utf8_print(out, "\nno figure is called '%s': lines are sorted by the first\n", wanted);
+}
+
 void table_print(const TableContent *content, FILE *out) {
     bool has_mark = false;
+    say_unknown_figure(out, content);
     for (int t = 0; t < content->num_tasks; t++) {
         const TableTask *task = &content->tasks[t];
         print_task(out, content, task);

@@ -376,6 +376,7 @@ static void what_is_printed_names_lines_figures_and_failures(void **state) {
     Sweep sweep;
     make_full_sweep(&sweep, "annotations.json");
     sweep.cells[4].failure = "no\x1b such checkpoint";
+    sweep.table.sort_by = "poit_accuracy";
     char *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
