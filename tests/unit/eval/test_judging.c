@@ -221,7 +221,9 @@ static void write_file(const char *name, const char *text) {
 static bool write_results(double number) {
     Error error = {0};
     Numbers numbers = {0};
-    json_t *verdict = json_pack("{s:s, s:f}", "id", "0", "square", number), *none = json_object();
+    json_t *verdict = json_pack("{s:s, s:s, s:s, s:f}", "id", "0", "image_id", "0", "answer", "",
+                                "square", number),
+           *none = json_object();
     ResultsOptions options = {.task = &NUMBERS,
                               .data = &numbers,
                               .evaluation = &EVERY,
@@ -258,7 +260,7 @@ static void results_take_the_place_of_others_together(void **state) {
     struct rlimit before, full;
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     full = before;
-    full.rlim_cur = 64;
+    full.rlim_cur = 96;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &full), 0);
     bool written = write_results(9);
@@ -288,7 +290,8 @@ static void a_line_that_is_no_verdict_is_named(void **state) {
     (void)state;
     Error error = {0};
     int64_t count;
-    write_file("items.jsonl", "{\"id\": \"1\"}\n[2]\n");
+    write_file("items.jsonl", "{\"id\": \"1\", \"image_id\": \"1\", \"answer\": \"\"}\n"
+                              "{\"id\": \"2\"}\n");
     assert_null(results_read_verdicts(temporary_folder, &count, &error));
     assert_non_null(strstr(error.message, "items.jsonl:2: is no verdict"));
     assert_null(results_read_verdicts(in_folder("nowhere"), &count, &error));
