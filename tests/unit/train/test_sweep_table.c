@@ -383,9 +383,13 @@ static void what_is_printed_names_lines_figures_and_failures(void **state) {
     Error error = {0};
     assert_true(sweep_table_write(&sweep.table, in_folder("."), out, &error));
     fclose(out);
-    static const char *const PARTS[] = {
-        "points",  "point_accuracy", "the base", "0.3750 (", "c1: no\\x1b such checkpoint",
-        "mean_iou"};
+    static const char *const PARTS[] = {"points",
+                                        "point_accuracy",
+                                        "the base",
+                                        "0.3750 (",
+                                        "no figure is called 'poit_accuracy'",
+                                        "c1: no\\x1b such checkpoint",
+                                        "mean_iou"};
     for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
         if (!strstr(text, PARTS[i])) fail_msg("'%s' is not in:\n%s", PARTS[i], text);
     free(text);
