@@ -56,7 +56,8 @@ bar 3 7 "Stage 1: adapters between frozen networks"
 $difflmm train configs/${prefix}_stage1.yaml "${settings[@]}" "training.output_dir=$run/stage1"
 
 bar 4 7 "Stage 2: adapters and LoRA"
-$difflmm train configs/${prefix}_stage2.yaml "${settings[@]}" "training.output_dir=$run/stage2" "model.adapters=$run/stage1"
+$difflmm train configs/${prefix}_stage2.yaml "${settings[@]}" "training.output_dir=$run/stage2" "model.adapters=$run/stage1" \
+    "eval.tasks=[configs/${prefix}_eval.yaml]"
 
 bar 5 7 "Evaluation: where does it look when it names something?"
 evaluate() { # evaluate NAME CHECKPOINT SETTING...: points, and the published tasks, with region growing and with the true mask

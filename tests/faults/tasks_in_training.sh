@@ -95,15 +95,23 @@ done
 
 # While it asks: a picture that never comes holds it up.
 cp -r "$world/images" "$folder/images"
-picture=$(find "$folder/images" -name '*.jpg' | sort | sed -n 2p)
+picture=$(find "$folder/images" -name '*.jpg' | sort | head -n 1) # of two ranks the first asks about it
+is_stopped() {
+    local all
+    all=$(running | paste -sd,)
+    [ -n "$all" ] && ps -o stat= -p "$all" | grep -q '^T'
+}
 hold_up() { # PROCESSES RUN: a run that waits for the picture in its first evaluation
     cp "$picture" "$folder/picture.jpg"
     prepare "$1" "$2" "$few" "eval.image_folder=$folder/images"
-    # The picture is there while the run begins, and replaced when it has trained a step.
-    rm "$picture" && mkfifo "$picture"
-    "${command[@]}" >"$folder/$2.log" 2>&1 &
+    # It stops itself when it has trained two steps, so that the picture can be taken away.
+    DISK_FAULT=hang DISK_FAULT_PATH=$2/metrics.jsonl DISK_FAULT_AT=2 LD_PRELOAD=$fault "${command[@]}" >"$folder/$2.log" 2>&1 &
     pid=$!
-    wait_for 60 "$2 does not train" has_losses "$2" 2
+    wait_for 120 "$2 does not stop itself" is_stopped
+    rm "$picture" && mkfifo "$picture"
+    # shellcheck disable=SC2046
+    kill -CONT $(running)
+    wait_for 60 "$2 does not go on" has_losses "$2" 2
     sleep 0.3
     kill -0 $pid || fail "$2 is not held up"
 }

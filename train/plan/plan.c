@@ -62,6 +62,7 @@ static void plan_training(Plan *plan, PlanModel *model) {
     plan_memory(plan, model, &batches);
     plan_disk(plan, model);
     plan_answers(plan, model);
+    plan_tasks(plan);
     plan_batches_free(&batches);
 }
 

@@ -56,6 +56,8 @@ void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches);
 void plan_batches_free(PlanBatches *batches);
 
 /// Of a training.
+/// Looks for what eval.tasks names; what is wrong with it is a problem.
+void plan_tasks(Plan *plan);
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches);
 /// Notes the device's peak as one of this phase. Whether it is the highest so far.
 bool plan_note_peak(PlanMemory *memory, PlanPhase phase, const Device *device);

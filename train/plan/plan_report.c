@@ -210,7 +210,8 @@ static void print_time(const Plan *plan, FILE *out) {
     if (time->features_seconds > 0) row(out, "feature cache", "%12s", text);
     free(text);
     text = format_duration(time->seconds);
-    row(out, "what is left of the run", "%12s  without evaluation and saving%s", text,
+    row(out, "what is left of the run", "%12s  without evaluation%s and saving%s", text,
+        plan->config->eval.tasks.count ? " (eval.tasks as well)" : "",
         plan->options.processes > 1 ? ", if it scales perfectly over the processes" : "");
     free(text);
 }

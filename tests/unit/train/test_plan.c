@@ -384,6 +384,18 @@ static void every_reason_is_named_with_its_key(void **state) {
     config_free(config);
 }
 
+static void tasks_in_training_whose_files_are_missing_are_a_reason(void **state) {
+    (void)state;
+    Config *config = configure(SETTINGS("eval.tasks=[points]", "eval.image_folder=/nowhere",
+                                        "eval.annotations=/nowhere/instances.json"));
+    Plan *plan = plan_make(config, &(PlanOptions){.processes = 1});
+    assert_int_equal(plan->problem_count, 1);
+    assert_non_null(strstr(problem_with(plan, "eval.tasks")->message,
+                           "eval.tasks: 'points': /nowhere/instances.json: cannot be read"));
+    plan_free(plan);
+    config_free(config);
+}
+
 static void a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another(void **state) {
     (void)state;
     static char named[320];
@@ -666,6 +678,7 @@ int main(void) {
         cmocka_unit_test(every_activation_of_a_vision_tower_can_be_planned),
         cmocka_unit_test(a_sharded_optimizer_takes_a_share_of_the_memory),
         cmocka_unit_test(every_reason_is_named_with_its_key),
+        cmocka_unit_test(tasks_in_training_whose_files_are_missing_are_a_reason),
         cmocka_unit_test(a_resumed_run_says_what_changed_and_is_refused_if_it_would_be_another),
         cmocka_unit_test(missing_images_are_counted_and_the_first_is_named),
         cmocka_unit_test(data_that_cannot_teach_are_a_reason),
