@@ -93,45 +93,36 @@ for ((line = 0, kills = 0; ; line++)); do # every change that a run makes to met
 done
 [ $kills -ge 3 ] || fail "only $kills kills"
 
-# While it asks: a picture that never comes holds it up.
-cp -r "$world/images" "$folder/images"
-picture=$(find "$folder/images" -name '*.jpg' | sort | head -n 1) # of two ranks the first asks about it
+# While it asks and judges: it stops itself before its first evaluation, goes on, and is killed a moment later.
 is_stopped() {
     local all
     all=$(running | paste -sd,)
     [ -n "$all" ] && ps -o stat= -p "$all" | grep -q '^T'
 }
-hold_up() { # PROCESSES RUN: a run that waits for the picture in its first evaluation
-    cp "$picture" "$folder/picture.jpg"
-    prepare "$1" "$2" "$few" "eval.image_folder=$folder/images"
-    # It stops itself when it has trained two steps, so that the picture can be taken away.
+stop_before_evaluation() { # PROCESSES RUN [SETTING ...]
+    prepare "$1" "$2" "$few" "${@:3}"
     DISK_FAULT=hang DISK_FAULT_PATH=$2/metrics.jsonl DISK_FAULT_AT=2 LD_PRELOAD=$fault "${command[@]}" >"$folder/$2.log" 2>&1 &
     pid=$!
     wait_for 120 "$2 does not stop itself" is_stopped
-    rm "$picture" && mkfifo "$picture"
+}
+go_on() {
     # shellcheck disable=SC2046
     kill -CONT $(running)
-    wait_for 60 "$2 does not go on" has_losses "$2" 2
-    sleep 0.3
-    kill -0 $pid || fail "$2 is not held up"
 }
-bring_back() {
-    rm -f "$picture"
-    cp "$folder/picture.jpg" "$picture"
-}
-hold_up 1 asking
+stop_before_evaluation 1 asking
+go_on
+sleep 0.1
 kill -KILL $pid
 wait $pid 2>/dev/null || true
-bring_back
-finish 1 asking "$few" "eval.image_folder=$folder/images"
+finish 1 asking "$few"
 same plain asking
-hold_up 2 rank
+stop_before_evaluation 2 rank
 kill -KILL "$(pgrep -P "$(pgrep -P $pid)" | tail -n 1)"
-wait $pid 2>/dev/null && fail "rank: exit code 0"
+go_on
+! wait $pid 2>/dev/null || fail "rank: exit code 0"
 wait_for 10 "rank: processes are left behind" is_quiet
-bring_back
-finish 2 rank "$few" "eval.image_folder=$folder/images"
-finish 2 rank-reference "$few" "eval.image_folder=$folder/images"
+finish 2 rank "$few"
+finish 2 rank-reference "$few"
 same rank-reference rank
 same_figures rank-reference rank
 echo "killed at $kills changes to metrics.jsonl, and while it asks: the same losses, figures and best checkpoint"
@@ -152,14 +143,17 @@ for change in 3 4 5; do
     tail -c 1 "$folder/full-$change/metrics.jsonl" | cmp -s - <(echo) || fail "full-$change: half a line is left"
 done
 
-hold_up 1 gone
-: >"$picture" # wakes the run, which finds no image
+cp -r "$world/images" "$folder/images"
+picture=$(find "$folder/images" -name '*.jpg' | sort | sed -n 2p)
+stop_before_evaluation 1 gone "eval.image_folder=$folder/images"
+rm "$picture"
+go_on
 code=0
 wait $pid || code=$?
 [ $code = 1 ] || fail "gone: exit code $code"
 says gone "eval.tasks: narratives: .*$picture\|eval.tasks: points: .*$picture" || fail "gone: it does not say which picture"
 says gone '^step 2 is saved' || fail "gone: step 2 is not saved"
-bring_back
+cp "$world/images/${picture##*/}" "$picture"
 finish 1 gone "$few" "eval.image_folder=$folder/images"
 same plain gone
 echo "told to stop, a full disk, a picture that is gone: nothing that was learned is lost"
