@@ -5,6 +5,8 @@
 const about = JSON.parse(document.getElementById("about").textContent);
 const examples = JSON.parse(document.getElementById("examples").textContent);
 const numSides = about.sides.length;
+const allPhrases = examples.flatMap((one) => one.answers.flatMap((answer) => answer ? answer.phrases : []));
+const isKnown = (key) => allPhrases.some((phrase) => phrase[key] !== null);
 
 // `side`, `kind` ("word", "phrase", "token") and `number` in it; the other side follows.
 const chosen = {list: examples, at: 0, side: 0, kind: null, number: 0};
@@ -185,11 +187,13 @@ function phrasesIn(answer, side) {
     button.setAttribute("aria-label", `Phrase ${number + 1}, ${phrase.text ?? ""}: ${describePhrase(phrase)}`);
     const result = phrase.hit === null ? "\u2013" : phrase.hit ? "\u2713 hit" : "\u2717 miss";
     return element("tr", {className: matches(phrase) ? "" : "other"}, element("td", {}, button),
-      element("td", {className: phrase.hit ? "hit" : "miss"}, result),
-      element("td", {className: "number"}, decimals(phrase.iou)), element("td", {}, phrase.truth_name ?? "\u2013"));
+      isKnown("hit") ? element("td", {className: phrase.hit ? "hit" : "miss"}, result) : null,
+      isKnown("iou") ? element("td", {className: "number"}, decimals(phrase.iou)) : null,
+      isKnown("truth_name") ? element("td", {}, phrase.truth_name ?? "\u2013") : null);
   });
-  const head = ["phrase", "point", "IoU", "truth"].map((name) => element("th", {scope: "col",
-    className: name === "IoU" ? "number" : ""}, name));
+  const head = [["phrase", true], ["point", isKnown("hit")], ["IoU", isKnown("iou")], ["truth", isKnown("truth_name")]]
+    .filter(([, isThere]) => isThere).map(([name]) =>
+      element("th", {scope: "col", className: name === "IoU" ? "number" : ""}, name));
   return element("div", {className: "scroll"}, element("table", {className: "ranked"},
     element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...rows)));
 }
@@ -302,7 +306,7 @@ function list() {
 
 function showExample() {
   const one = example();
-  page.heading.textContent = `${chosen.at + 1} of ${chosen.list.length}: ${one.id}`;
+  page.heading.textContent = examples.length > 1 ? `${chosen.at + 1} of ${chosen.list.length}: ${one.id}` : one.id;
   page.question.textContent = one.question ?? "";
   const image = new Image();
   image.src = one.picture;
@@ -347,8 +351,7 @@ function filters() {
     ["ahead 1", `${b} ahead`], ["worst 0", `worst of ${a}`], ["worst 1", `worst of ${b}`]]
     : [["worst 0", "worst first"], ["best 0", "best first"]];
   orders.push(["number 0", "as evaluated"]);
-  const categories = new Set(examples.flatMap((one) => one.answers.flatMap((answer) =>
-    answer ? answer.phrases.map((phrase) => phrase.category) : [])));
+  const categories = new Set(allPhrases.map((phrase) => phrase.category));
   categories.delete(null);
   page.count = element("output");
   const results = [["any", "all"], ["true", "hit"], ["false", "miss"], ["null", "not known"]];
@@ -357,7 +360,8 @@ function filters() {
   const box = element("div", {className: "controls", role: "group", "aria-label": "Which examples"},
     select("order", "order", orders), select("point", "result", results), select("IoU", "iou", ious),
     select("category", "category", [["", "all"], ...[...categories].sort().map((name) => [name, name])]), page.count);
-  page.category.parentElement.hidden = !categories.size;
+  for (const [name, isThere] of [["category", categories.size > 0], ["result", isKnown("hit")], ["iou", isKnown("iou")]])
+    page[name].parentElement.hidden = !isThere;
   return box;
 }
 
@@ -371,6 +375,8 @@ function views() {
   const box = element("div", {className: "controls", role: "group", "aria-label": "What is drawn"},
     toggle("normalised", "normalised", "radio", asJudged), toggle("raw", "raw", "radio", !asJudged), page.layers,
     toggle("map", "showMap"), toggle("point", "showPoint"), toggle("mask", "showMask"), toggle("truth", "showTruth"));
+  page.showMask.parentElement.hidden = !isKnown("mask");
+  page.showTruth.parentElement.hidden = !isKnown("truth");
   return box;
 }
 
@@ -386,7 +392,8 @@ function sideView(name, side) {
     view.words,
     element("div", {className: "shown"},
       element("figure", {}, view.map, element("figcaption", {}, "where it looks")),
-      element("figure", {hidden: !hasMasks}, view.masks, element("figcaption", {}, "mask: filled; truth: white line")),
+      element("figure", {hidden: !hasMasks}, view.masks, element("figcaption", {},
+        isKnown("truth") ? "mask: filled; truth: white line" : "mask")),
       element("div", {className: "told"}, view.text,
         element("div", {className: "tokens"}, element("span", {className: "note"}, "tokens "), view.pieces), view.phrases)));
 }
@@ -415,6 +422,9 @@ function build() {
     element("details", {}, element("summary", {}, "How to read this page"), element("p", {}, HELP),
       element("p", {}, about.explanation)),
     controls, page.list, page.example);
+  const isAlone = examples.length === 1;
+  controls.hidden = page.list.hidden = isAlone;
+  for (const button of page.example.querySelectorAll(".step")) button.hidden = isAlone;
   document.addEventListener("keydown", (event) => {
     const isTyped = event.target.closest?.("input, select");
     if (isTyped || event.ctrlKey || event.metaKey || event.altKey || page.example.hidden) return;
