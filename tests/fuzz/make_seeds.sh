@@ -19,6 +19,10 @@ cp "$here/checkpoints/tiny/clip/preprocessor_config.json" clip
 cp "$here"/checkpoints/tiny/sd/tokenizer/merges.txt sd/tokenizer
 cp -r "$recorded"/clip_open "$recorded"/clip_openai "$recorded"/clip_shards open
 cp "$recorded"/archives/*.{pt,p} archives
+mkdir dumps
+cp "$recorded"/official_dumps/points/000000000001.pth dumps/conversation.pth
+cp "$recorded"/official_dumps/res/101.pth dumps/expression.pth
+cp "$recorded"/official_dumps/png/000000000000.pth dumps/narrative.pth
 cp -r "$recorded"/tokenizers/{gpt_2,llama_2,llama_3,mistral,qwen_2,smollm2,bert} tokenizers
 rm -f tokenizers/*/{expected,conversations}.json
 cp -r "$recorded"/decoders/{linear,dynamic,llama3,mistral,qwen2,yarn} decoders
@@ -159,6 +163,7 @@ quietly "$build/difflmm" train stage1.yaml
 quietly "$build/difflmm" train stage2.yaml
 quietly "$build/difflmm" eval stage2.yaml eval.output_dir=runs/eval/trained
 quietly "$build/difflmm" export runs/stage2 published
+quietly "$build/difflmm" prepare stage2.yaml --images --out packs
 rm log
 # No file's name depends on when or by whom it was made.
 for stage in 1 2; do

@@ -26,3 +26,5 @@ int parse_grounded_prediction(int argc, char **argv);
 int parse_narratives(int argc, char **argv);
 /// argv[2]: the file of images.
 int parse_regions(int argc, char **argv);
+/// An answer of groundLMM's scripts; argv[2]: the tokenizer of the model that answered.
+int parse_dump(int argc, char **argv);

@@ -2,6 +2,8 @@
 #include "eval/annotations/narratives.h"
 #include "eval/annotations/referring.h"
 #include "eval/annotations/regions.h"
+#include "eval/attention/grounding.h"
+#include "eval/attention/official_dump.h"
 #include "tests/fuzz/parsers.h"
 #include "train/command.h"
 
@@ -60,5 +62,21 @@ int parse_regions(int argc, char **argv) {
     bool ok = regions_read(argv[1], argc > 2 ? argv[2] : NULL, &regions, &error);
     for (int i = 0; ok && i < regions.num_images; i++) regions_at(&regions.images[i], 3, 4);
     if (ok) regions_free(&regions);
+    return ended(ok, argv[0], &error);
+}
+
+int parse_dump(int argc, char **argv) {
+    Error error = {0};
+    Answer answer = {0};
+    Tokenizer *tokenizer = argc > 2 ? tokenizer_open(argv[2], &error) : NULL;
+    bool ok = tokenizer && official_dump_read(argv[1], tokenizer, 3, NULL, &answer, &error);
+    if (ok) {
+        GroundingOptions how = {.normalise = true};
+        ReadAnswer read = answer_read(&answer, &how);
+        read_answer_free(&read);
+    }
+    answer_free(&answer);
+    if (argc <= 2) error_set(&error, "a tokenizer is missing");
+    tokenizer_close(tokenizer);
     return ended(ok, argv[0], &error);
 }
