@@ -26,18 +26,12 @@ typedef struct SettingColumns {
     bool *has_column;
 } SettingColumns;
 
-static bool varies_in(const TableTask *task, int key) {
-    for (int l = 1; l < task->num_lines; l++)
-        if (!table_same_value(task->lines[l].values[key], task->lines[0].values[key])) return true;
-    return false;
-}
-
 static SettingColumns columns_of(const TableContent *content, const TableTask *task) {
     int num_keys = content->table->num_keys;
     SettingColumns columns = {checked_calloc((size_t)num_keys + 1, sizeof *columns.keys), 0, false,
                               checked_calloc((size_t)num_keys + 1, sizeof *columns.has_column)};
     for (int k = 0; k < num_keys; k++) {
-        if (content->is_seed[k] || !varies_in(task, k)) continue;
+        if (content->is_seed[k] || !table_varies_in(task, k)) continue;
         int set = 0;
         for (int l = 0; l < task->num_lines; l++) set += task->lines[l].values[k] != NULL;
         columns.has_column[k] = 2 * set > task->num_lines;
@@ -55,7 +49,7 @@ static char *other_settings(const TableContent *content, const TableTask *task,
     ByteBuffer text = {0};
     for (int k = 0; k < content->table->num_keys; k++) {
         if (content->is_seed[k] || columns->has_column[k] || !line->values[k]) continue;
-        if (!varies_in(task, k)) continue;
+        if (!table_varies_in(task, k)) continue;
         byte_buffer_print(&text, "%s%s: %s", text.size ? ", " : "", content->table->keys[k],
                           line->values[k]);
     }

@@ -1,5 +1,6 @@
 // Verdicts are read and measured again for what is paired or joined, and only then: a line at a
 // time, beside those of the base, which are kept.
+#include "autograd/text/nearest_name.h"
 #include "train/log/progress.h"
 #include "train/sweep/sweep_table_parts.h"
 
@@ -8,6 +9,65 @@
 #include <string.h>
 
 enum { MANY_LINES = 16 };
+
+// ---- the base
+
+/// The same task, and the same images.
+static bool are_about_the_same(const TableContent *content, const char *const *a,
+                               const char *const *b) {
+    for (int k = 0; k < content->table->num_keys; k++)
+        if (table_is_about(content->table->keys[k]) && !table_same_value(a[k], b[k])) return false;
+    return true;
+}
+
+static bool is_task_of(const TableContent *content, const TableTask *task, const SweepCell *base) {
+    for (int l = 0; l < task->num_lines; l++)
+        if (are_about_the_same(content, task->lines[l].values, base->values)) return true;
+    return false;
+}
+
+/// In another task than the base's own, what all lines have in common (a prompt of the task's) does
+/// not tell its base from others.
+static void mark_base(TableContent *content, const SweepCell *base) {
+    const SweepTable *table = content->table;
+    content->has_base = true;
+    for (int t = 0; t < content->num_tasks; t++) {
+        TableTask *task = &content->tasks[t];
+        bool is_own = is_task_of(content, task, base);
+        for (int l = 0; l < task->num_lines; l++) task->lines[l].is_base = true;
+        for (int k = 0; k < table->num_keys; k++) {
+            if (content->is_seed[k] || table_is_about(table->keys[k])) continue;
+            if (!is_own && !table_varies_in(task, k)) continue;
+            for (int l = 0; l < task->num_lines; l++)
+                if (!table_same_value(task->lines[l].values[k], base->values[k]))
+                    task->lines[l].is_base = false;
+        }
+    }
+}
+
+bool table_find_base(TableContent *content, Error *error) {
+    const SweepTable *table = content->table;
+    const char **names = checked_calloc((size_t)table->num_cells * 2 + 1, sizeof *names);
+    int count = 0, found = -1;
+    for (int c = 0; c < table->num_cells; c++) {
+        names[count++] = table->cells[c].name;
+        if (table->cells[c].line) names[count++] = table->cells[c].line;
+        bool is_it = !strcmp(table->cells[c].name, table->base) ||
+                     (table->cells[c].line && !strcmp(table->cells[c].line, table->base));
+        if (is_it && found < 0) found = c;
+    }
+    int nearest = found < 0 ? nearest_name(table->base, names, count) : -1;
+    if (found >= 0)
+        mark_base(content, &table->cells[found]);
+    else
+        error_set(error, "no cell of the sweep is called '%s'%s%s%s", quote(table->base).text,
+                  nearest < 0 ? "" : "; did you mean '", nearest < 0 ? "" : names[nearest],
+                  nearest < 0 ? "" : "'?");
+    free(names);
+    return found >= 0;
+}
+
+// ---- pairs
 
 /// What `line` is compared with: the base of the same task and images, else of the same task, whose
 /// images then turn out to be others. NULL: the base failed.
@@ -18,11 +78,7 @@ static const TableLine *base_of(const TableContent *content, const TableTask *ta
         const TableLine *base = &task->lines[l];
         if (!base->is_base) continue;
         if (!first) first = base;
-        bool same = true;
-        for (int k = 0; k < content->table->num_keys && same; k++)
-            same = !table_is_about(content->table->keys[k]) ||
-                   table_same_value(line->values[k], base->values[k]);
-        if (same) return base;
+        if (are_about_the_same(content, line->values, base->values)) return base;
     }
     return first;
 }

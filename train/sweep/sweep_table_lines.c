@@ -2,7 +2,6 @@
 #include "train/sweep/sweep_table_parts.h"
 
 #include "autograd/text/byte_buffer.h"
-#include "autograd/text/nearest_name.h"
 
 #include <limits.h>
 #include <stdlib.h>
@@ -14,6 +13,21 @@ int table_figure(const TableTask *task, const char *name) {
     for (int f = 0; name && f < task->num_figures; f++)
         if (!strcmp(task->figures[f], name)) return f;
     return -1;
+}
+
+bool table_varies_in(const TableTask *task, int key) {
+    for (int l = 1; l < task->num_lines; l++)
+        if (!table_same_value(task->lines[l].values[key], task->lines[0].values[key])) return true;
+    return false;
+}
+
+bool table_is_about(const char *key) {
+    static const char *const KEYS[] = {"eval.task",     "eval.annotations",  "eval.masks",
+                                       "eval.segments", "eval.image_folder", "eval.split",
+                                       "eval.samples"};
+    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
+        if (!strcmp(key, KEYS[i])) return true;
+    return false;
 }
 
 // ---- names of folders
@@ -181,52 +195,6 @@ static void name_figures(TableTask *task) {
     json_decref(names);
 }
 
-// ---- the base
-
-bool table_is_about(const char *key) {
-    static const char *const KEYS[] = {"eval.task",     "eval.annotations",  "eval.masks",
-                                       "eval.segments", "eval.image_folder", "eval.split",
-                                       "eval.samples"};
-    for (size_t i = 0; i < sizeof KEYS / sizeof *KEYS; i++)
-        if (!strcmp(key, KEYS[i])) return true;
-    return false;
-}
-
-static void mark_base(TableContent *content, const SweepCell *base) {
-    const SweepTable *table = content->table;
-    content->has_base = true;
-    for (int t = 0; t < content->num_tasks; t++)
-        for (int l = 0; l < content->tasks[t].num_lines; l++) {
-            TableLine *line = &content->tasks[t].lines[l];
-            line->is_base = true;
-            for (int k = 0; k < table->num_keys && line->is_base; k++)
-                line->is_base = content->is_seed[k] || table_is_about(table->keys[k]) ||
-                                table_same_value(line->values[k], base->values[k]);
-        }
-}
-
-static bool find_base(TableContent *content, Error *error) {
-    const SweepTable *table = content->table;
-    const char **names = checked_calloc((size_t)table->num_cells * 2 + 1, sizeof *names);
-    int count = 0, found = -1;
-    for (int c = 0; c < table->num_cells; c++) {
-        names[count++] = table->cells[c].name;
-        if (table->cells[c].line) names[count++] = table->cells[c].line;
-        bool is_it = !strcmp(table->cells[c].name, table->base) ||
-                     (table->cells[c].line && !strcmp(table->cells[c].line, table->base));
-        if (is_it && found < 0) found = c;
-    }
-    int nearest = found < 0 ? nearest_name(table->base, names, count) : -1;
-    if (found >= 0)
-        mark_base(content, &table->cells[found]);
-    else
-        error_set(error, "no cell of the sweep is called '%s'%s%s%s", quote(table->base).text,
-                  nearest < 0 ? "" : "; did you mean '", nearest < 0 ? "" : names[nearest],
-                  nearest < 0 ? "" : "'?");
-    free(names);
-    return found >= 0;
-}
-
 // ---- all of it
 
 bool table_read(TableContent *content, const SweepTable *table, const char *folder, Error *error) {
@@ -249,7 +217,7 @@ bool table_read(TableContent *content, const SweepTable *table, const char *fold
         for (int l = 0; l < content->tasks[t].num_lines; l++)
             name_line(content, &content->tasks[t].lines[l]);
     }
-    return !table->base || find_base(content, error);
+    return !table->base || table_find_base(content, error);
 }
 
 static void free_task(TableTask *task) {

@@ -61,12 +61,17 @@ typedef struct TableContent {
 /// failure.
 bool table_read(TableContent *content, const SweepTable *table, const char *folder, Error *error);
 void table_free(TableContent *content);
+/// Marks the lines that others are compared with. Fails where the sweep has no cell or line of the
+/// base's name.
+bool table_find_base(TableContent *content, Error *error);
 /// Fills in the lines' figures and sorts the lines. progress: where it is said how far that is,
 /// where verdicts are measured again; NULL: nowhere.
 void table_estimate(TableContent *content, FILE *progress);
 
 /// Both NULL, or the same text.
 bool table_same_value(const char *a, const char *b);
+/// Whether lines of the task differ in the key.
+bool table_varies_in(const TableTask *task, int key);
 /// A key that says what an evaluation is about rather than how it is done (the task, the images):
 /// lines that differ from the base in such keys have the base's other settings there as their base.
 bool table_is_about(const char *key);

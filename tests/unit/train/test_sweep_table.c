@@ -218,6 +218,47 @@ static void an_evaluation_without_seeds_is_paired_with_each(void **state) {
     json_decref(table);
 }
 
+/// Puts results under another task.
+static void set_task(const char *folder, const char *task) {
+    char name[64];
+    snprintf(name, sizeof name, "%s/results.json", folder);
+    json_t *results = json_load_file(in_folder(name), 0, NULL);
+    json_object_set_new(results, "task", json_string(task));
+    json_dump_file(results, in_folder(name), 0);
+    json_decref(results);
+}
+
+static void every_task_has_the_settings_of_the_base_as_its_base(void **state) {
+    (void)state;
+    static const char *const TASK_KEYS[] = {"eval.task", "eval.layers", "eval.prompt"};
+    static const char *const VALUES[][3] = {{"points", "[0]", NULL},
+                                            {"points", "[1]", NULL},
+                                            {"res", "[0]", "Where is {}?"},
+                                            {"res", "[1]", "Where is {}?"}};
+    static const char *const NAMES[] = {"points0", "points1", "res0", "res1"};
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    sweep.table.keys = TASK_KEYS;
+    sweep.table.num_keys = 3;
+    for (int c = 0; c < 4; c++) {
+        add_cell(&sweep, NAMES[c], NULL, NULL, c % 2 ? "xxxx...." : "xxxxxx..")->values = VALUES[c];
+        if (c > 1) set_task(NAMES[c], "res");
+    }
+    sweep.table.base = "points0";
+    json_t *table = written(&sweep);
+    const json_t *tasks = json_object_get(table, "tasks");
+    assert_int_equal(json_array_size(tasks), 2);
+    for (size_t t = 0; t < 2; t++) {
+        const json_t *lines = json_object_get(json_array_get(tasks, t), "lines"),
+                     *base = json_array_get(lines, 0), *other = json_array_get(lines, 1);
+        assert_true(json_is_true(json_object_get(base, "is_base")));
+        assert_true(json_is_false(json_object_get(other, "is_base")));
+        assert_true(number(figure_of(other, "point_accuracy"), "difference") == -0.25);
+    }
+    json_decref(table);
+}
+
 static void failed_cells_are_said_and_the_rest_goes_on(void **state) {
     (void)state;
     write_annotations("annotations.json");
@@ -484,6 +525,7 @@ int main(void) {
         IN_FOLDER(differences_are_those_of_a_comparison_of_two),
         IN_FOLDER(seeds_are_one_line_and_paired_with_the_same_seeds),
         IN_FOLDER(an_evaluation_without_seeds_is_paired_with_each),
+        IN_FOLDER(every_task_has_the_settings_of_the_base_as_its_base),
         IN_FOLDER(failed_cells_are_said_and_the_rest_goes_on),
         IN_FOLDER(what_cannot_be_measured_again_has_no_difference),
         IN_FOLDER(a_base_that_is_none_is_refused_and_one_that_failed_is_said),
