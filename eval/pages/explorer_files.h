@@ -1,7 +1,7 @@
-/// What the explorer's page adds to the look of a report, and what moves it: eval/pages/explorer.css
-/// and explorer_maps.js, explorer_pictures.js and explorer.js, put into the program at build time,
-/// with the SHA-256 of their bytes: the page's policy names these, so that nothing else in it is
-/// run.
+/// What the explorer's page adds to the look of a report, and what moves it:
+/// eval/pages/explorer.css and explorer_maps.js, explorer_pictures.js and explorer.js, put into the
+/// program at build time, with the SHA-256 of their bytes: the page's policy names these, so that
+/// nothing else in it is run.
 #pragma once
 
 extern const char EXPLORER_STYLE[], EXPLORER_MAPS_SCRIPT[], EXPLORER_PICTURES_SCRIPT[],

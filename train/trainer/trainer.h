@@ -11,7 +11,7 @@
 /// checkpoint-<step>.h5, and shows progress on stderr. SIGINT, SIGTERM and SIGUSR1 at any rank let
 /// all finish the step, save and return true: stop_request_listen() is called here, and earlier by
 /// a program that has things to do before. While the run is prepared they end it as it is; held-out
-/// loss, figures of eval.tasks and samples are then left out. Fails alike on every rank, unless a rank is gone: one that
-/// hangs is noticed after training.distributed_timeout, before the first step (reading networks
-/// takes ranks unequally long) after the group's own.
+/// loss, figures of eval.tasks and samples are then left out. Fails alike on every rank, unless a
+/// rank is gone: one that hangs is noticed after training.distributed_timeout, before the first
+/// step (reading networks takes ranks unequally long) after the group's own.
 bool trainer_run(const Config *config, ProcessGroup *group, Error *error);
