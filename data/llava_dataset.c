@@ -109,7 +109,7 @@ static bool add_sample(void *context, const SamplePlace *place, int64_t number, 
     if (!valid) {
         error_context(error, "%s", describe(file, &record, sample.id, where, sizeof where));
     } else {
-        if (sample.image_path)
+        if (sample.image_path && opening->images)
             image_check_put(opening->images, opening->dataset->count, sample.image_path);
         keep_sample(opening, record, &sample);
     }
@@ -200,12 +200,13 @@ static bool check_archive(const char *image_folder, Error *error) {
 
 static bool open_json(Opening *opening, Error *error) {
     DataFile *file = opening->file;
-    ImageFindings findings;
+    ImageFindings findings = {0};
     file->file = sample_file_open(file->path, error);
     if (!file->file || !check_archive(file->image_folder, error)) return false;
-    opening->images = image_check_start();
+    if (opening->dataset->missing_image != MISSING_IMAGE_UNCHECKED)
+        opening->images = image_check_start();
     bool ok = sample_file_scan(file->file, add_sample, opening, error);
-    image_check_finish(opening->images, &findings);
+    if (opening->images) image_check_finish(opening->images, &findings);
     ok = ok && judge_images(opening, &findings, error);
     image_findings_free(&findings);
     byte_buffer_free(&opening->beyond_plain);

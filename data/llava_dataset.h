@@ -9,7 +9,12 @@
 #include "data/instruction_sample.h"
 
 /// What to do about a sample whose image file does not exist, is no image, or cannot be decoded.
-typedef enum MissingImage { MISSING_IMAGE_FAIL, MISSING_IMAGE_SKIP } MissingImage;
+typedef enum MissingImage {
+    MISSING_IMAGE_FAIL,
+    MISSING_IMAGE_SKIP,
+    /// not looked for: every sample is there
+    MISSING_IMAGE_UNCHECKED
+} MissingImage;
 
 typedef struct DatasetFile {
     char *path;

@@ -71,10 +71,15 @@ static bool read_member(const char *path, size_t most, ByteBuffer *bytes, Error 
     const size_t length = file_within(path);
     if (!length) return error_set(error, "%s: cannot be read: %s", path, strerror(ENOTDIR));
     const Archive *archive = archive_in(path, length, error);
+    errno = 0;
     if (!archive) return false;
     const ArchiveMember *member = archive_find(archive, path + length + 1);
-    if (!member)
-        return error_set(error, "%s: cannot be read: there is no such file in the archive", path);
+    if (!member) {
+        error_set(error, "%s: cannot be read: there is no such file in the archive", path);
+        errno = ENOENT;
+        return false;
+    }
+    errno = 0;
     return archive_read(archive, member, most, bytes, error);
 }
 

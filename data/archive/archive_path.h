@@ -7,7 +7,8 @@
 #include "data/archive/archive.h"
 
 /// Reads a file or a member, or its first `most` bytes, into an empty buffer; more than
-/// ARCHIVE_MOST_BYTES are refused. Messages begin with the path or the archive's.
+/// ARCHIVE_MOST_BYTES are refused. Messages begin with the path or the
+/// archive's. errno is ENOENT or ENOTDIR where there is no such file.
 bool archive_path_read(const char *path, size_t most, ByteBuffer *bytes, Error *error);
 
 /// Whether the path is a folder, or an archive that is read. Opens it.

@@ -1,6 +1,7 @@
 #include "train/prepare/prepare_image.h"
 
 #include "autograd/file_content.h"
+#include "data/archive/archive_path.h"
 #include "data/images/image.h"
 
 #include <errno.h>
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 
 /// The picture that this thread reads, for warnings about it.
 static _Thread_local PreparedImage *being_read;
@@ -19,21 +19,17 @@ static void hear_warning(const char *message) {
 }
 
 static bool read_file(const char *path, PreparedImage *image) {
-    struct stat status;
-    FILE *file = fopen(path, "rb");
-    bool ok = file && fstat(fileno(file), &status) == 0 &&
-              (S_ISREG(status.st_mode) || (errno = EISDIR, false));
-    if (ok) {
-        image->size = (size_t)status.st_size;
-        image->bytes = checked_malloc(image->size + 1);
-        ok = fread(image->bytes, 1, image->size, file) == image->size;
-    }
-    if (!ok) {
+    ByteBuffer bytes = {0};
+    Error error = {0};
+    if (!archive_path_read(path, SIZE_MAX, &bytes, &error)) {
         image->is_missing = errno == ENOENT || errno == ENOTDIR;
-        snprintf(image->problem, sizeof image->problem, "%s: %s", path, strerror(errno));
+        snprintf(image->problem, sizeof image->problem, "%s", error.message);
+        byte_buffer_free(&bytes);
+        return false;
     }
-    if (file) fclose(file);
-    return ok;
+    image->size = bytes.size;
+    image->bytes = byte_buffer_take(&bytes);
+    return true;
 }
 
 /// Names that go with what a file holds, by its first bytes; NULL: not known here.
