@@ -112,7 +112,7 @@ Describe the image in detail.
 /quit
 What is never read?
 END
-for text in "nobody-of-that-name" "there is no answer yet" "nowhere.png: the image cannot be read" "'/hlp' is no command; did you mean '/help'?" "no word in ', ,'" "/save DIR"; do
+for text in "nobody-of-that-name" "there is no answer yet" "nowhere.png: cannot be read" "'/hlp' is no command; did you mean '/help'?" "no word in ', ,'" "/save DIR"; do
     says talk "$text" || fail "talk: it does not say: $text"
 done
 [ "$(grep -cxF -- "$first" "$folder/talk.out")" = 2 ] || fail "talk: the first question is not answered alike before and after /new"
@@ -226,7 +226,7 @@ wrong 2 "eval.seed is '-1'" "$image" --seed -1
 wrong 2 "eval.segmenter is 'samm', expected one of" "$image" --segmenter samm
 wrong 2 "eval.sam is missing" "$image" --segmenter sam
 wrong 2 "eval.segmenter: takes its masks from annotations" "$image" --segmenter truth
-wrong 1 "nowhere: the image cannot be read" "$folder/nowhere"
+wrong 1 "nowhere: cannot be read" "$folder/nowhere"
 wrong 1 "scenes: there is no picture in it" "$folder/scenes" --out "$folder/wrong"
 wrong 1 'was asked with --words = "square,cross", now it is "ring"; the answers do not go together' "$pictures" --out "$folder/folder" --segmenter none
 [ ! -e "$folder/wrong" ] || fail "something is left of a run that was refused"

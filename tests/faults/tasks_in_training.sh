@@ -202,7 +202,7 @@ wrong "eval.tasks: 'png': .*: eval.masks is missing" 'eval.tasks=[png]'
 wrong "eval.tasks: 'points': /no/such.json: cannot be read: No such file" 'eval.tasks=[points]' eval.annotations=/no/such.json
 wrong "eval.tasks: 'points': .*cut.json:1: not valid JSON" 'eval.tasks=[points]' "eval.annotations=$folder/cut.json"
 wrong "eval.tasks: '.*no-json.yaml': .*cut.json" "eval.tasks=[$folder/no-json.yaml]"
-wrong "eval.tasks: 'points': .*the picture of image 500000 cannot be read" 'eval.tasks=[points]' eval.image_folder=/no/such
+wrong "eval.tasks: 'points': .*the picture of image 500000: .*cannot be read" 'eval.tasks=[points]' eval.image_folder=/no/such
 wrong "eval.tasks: '.*layers.yaml': .*layers.yaml:6:11: eval.layers: layers: 99 is none of the model's 0..3" "eval.tasks=[$folder/layers.yaml]"
 wrong "eval.tasks: '.*phrases.yaml': command '/no/such/program'" "eval.tasks=[$folder/phrases.yaml]"
 wrong "eval.tasks: '.*refer.yml': its figures would be called 'refer' as those of '.*refer.yaml'" "eval.tasks=[$folder/refer.yaml, $folder/refer.yml]"
