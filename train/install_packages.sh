@@ -3,7 +3,7 @@
 #   install_packages NAME...    root or sudo; elsewhere says what to install and returns 1
 
 BUILD_PACKAGES="gcc g++ cmake ninja-build pkg-config libdnnl-dev libhdf5-dev libyaml-dev libjansson-dev libjpeg-dev libpng-dev libgif-dev libwebp-dev libtiff-dev zlib1g-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev libstemmer-dev libopenmpi-dev openmpi-bin"
-TEST_PACKAGES="libcmocka-dev clang-format git"
+TEST_PACKAGES="libcmocka-dev clang-format git chromium"
 
 install_packages() {
     local missing=() name

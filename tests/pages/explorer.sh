@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The explorer of attention in a browser: explorer.sh BUILD [FOLDER]. Pages of made-up examples are opened in headless Chromium; a
 # script in a copy of each points at words, presses keys, filters, and looks at what comes of it. With FOLDER the pages and
-# screenshots (wide, narrow, dark) stay there. Exit code 77 (skipped) where there is no Chromium.
+# screenshots (wide, narrow, dark) stay there. Exit code 77 (skipped) where there is no Chromium, or where it does not start.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=$1
@@ -54,6 +54,13 @@ in_frame() {
 });</script>
 PAGE
 }
+
+echo '<!DOCTYPE html><p id="plain">a page</p>' >"$scratch/plain.html"
+: >"$scratch/log"
+if ! chromium --dump-dom "file://$scratch/plain.html" | grep -q 'id="plain"'; then
+    echo "skipped: chromium does not start here: $(tail -n 3 "$scratch/log")"
+    exit 77
+fi
 
 "$build/tests/pages/make_explorer" "$folder"
 for page in one two; do
