@@ -50,7 +50,7 @@ pack bad "${bad[@]}"
 expected='1 sample
 2 image_missing
 3 image_unreadable
-4 image_unreadable
+4 image_none
 5 image_name
 6 answer_cut
 7 sample'
@@ -65,7 +65,16 @@ pack left "${bad[@]}" --leave-out
 [ $code -eq 0 ] || fail "exit code $code with --leave-out"
 says left "9 samples, 5 of them can be used" || fail "other samples are left out"
 pack skip "${bad[@]}" --leave-out data.missing_image=skip
-says skip "9 samples, 7 of them can be used" || fail "skip means something else"
+says skip "9 samples, 6 of them can be used" || fail "skip means something else"
+
+# Where bad images are passed over, a pack has the samples that the JSON file has.
+grep -vE '"(no-mark|roles)"' "$folder/bad.json" >"$folder/images.json"
+skipping=("data.train=$folder/images.json" data.missing_image=skip)
+pack skipping "${skipping[@]}" data.eval=null
+[ $code -eq 0 ] || fail "exit code $code where bad images are passed over"
+finish 1 skip-json "${skipping[@]}"
+finish 1 skip-pack "${skipping[@]}" "data.train=$folder/skipping/images.pack.h5"
+same skip-json skip-pack
 
 cp "$world/train/good.jpg" "$world/train/absent.jpg"
 cp "$world/train/good.jpg" "$world/train/cut.jpg"

@@ -130,11 +130,12 @@ static bool look_at_image(Looking *looking, BlockImage *image) {
     image_prepare(sample->image_path, &found);
     bool ok = true;
     if (found.problem[0]) {
-        const ProblemKind kind =
-            found.is_missing ? PROBLEM_IMAGE_MISSING : PROBLEM_IMAGE_UNREADABLE;
+        const ProblemKind kind = found.is_missing ? PROBLEM_IMAGE_MISSING
+                                 : found.is_none  ? PROBLEM_IMAGE_NONE
+                                                  : PROBLEM_IMAGE_UNREADABLE;
         note(looking, kind, found.problem);
-        // A picture that is there and cannot be read is noticed again when it is to be trained on.
-        ok = is_taken(looking, kind) && !found.is_missing;
+        // What begins as a picture and is none is noticed again when it is to be trained on.
+        ok = is_taken(looking, kind) && kind == PROBLEM_IMAGE_UNREADABLE;
     }
     if (found.name_note[0]) note(looking, NOTE_IMAGE_NAME, found.name_note);
     if (found.warning[0]) note(looking, NOTE_IMAGE_WARNING, found.warning);

@@ -21,6 +21,7 @@ static void hear_warning(const char *message) {
 static bool read_file(const char *path, PreparedImage *image) {
     ByteBuffer bytes = {0};
     Error error = {0};
+    errno = 0;
     if (!archive_path_read(path, SIZE_MAX, &bytes, &error)) {
         image->is_missing = errno == ENOENT || errno == ENOTDIR;
         snprintf(image->problem, sizeof image->problem, "%s", error.message);
@@ -60,6 +61,8 @@ void image_prepare(const char *path, PreparedImage *image) {
     Error error = {0};
     *image = (PreparedImage){0};
     if (!read_file(path, image)) return;
+    const size_t start = image->size < IMAGE_START ? image->size : IMAGE_START;
+    image->is_none = image_format(image->bytes, start) < 0;
     image_on_warning(hear_warning);
     being_read = image;
     const bool is_read = image_decode(image->bytes, image->size, path, &pixels, &error);

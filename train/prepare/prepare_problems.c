@@ -16,6 +16,7 @@ static const struct {
     [PROBLEM_SAMPLE] = {"sample", "are no samples as expected", true, true},
     [PROBLEM_TOKENS] = {"tokens", "cannot be made tokens of", true, true},
     [PROBLEM_IMAGE_MISSING] = {"image_missing", "have an image that is missing", true, false},
+    [PROBLEM_IMAGE_NONE] = {"image_none", "have a file that is no image", true, false},
     [PROBLEM_IMAGE_UNREADABLE] = {"image_unreadable", "have an image that cannot be read", true,
                                   false},
     [NOTE_IMAGE_NAME] = {"image_name",

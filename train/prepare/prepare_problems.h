@@ -11,6 +11,7 @@ typedef enum ProblemKind {
     PROBLEM_SAMPLE,
     PROBLEM_TOKENS,
     PROBLEM_IMAGE_MISSING,
+    PROBLEM_IMAGE_NONE,
     PROBLEM_IMAGE_UNREADABLE,
     /// training takes these as they are
     NOTE_IMAGE_NAME,
