@@ -56,9 +56,8 @@ function meanOf(strip, numbers) {
   return mean.map((value) => value / numbers.length);
 }
 
-function removeCorners(map, columns) {
-  const lowest = Math.min(...map);
-  for (const corner of [0, columns - 1, map.length - columns, map.length - 1]) map[corner] = lowest;
+function setCorners(map, columns, value) {
+  for (const corner of [0, columns - 1, map.length - columns, map.length - 1]) map[corner] = value;
 }
 
 // What is looked at: {phrase} a phrase's number, or {tokens} numbers of tokens; layer 0: those that
@@ -66,20 +65,33 @@ function removeCorners(map, columns) {
 async function mapOf(answer, what, layer, normalised) {
   const maps = await openMaps(answer), phrases = answer.phrases.length;
   if (layer && !maps.layers) return null;
-  const strip = layer ? maps.layers : what.phrase !== undefined ? maps.phrases : maps.tokens;
-  if (!strip) return null;
-  const perLayer = layer ? maps.layers.count / answer.layers : 0, first = (layer - 1) * perLayer;
-  const hasTokens = layer ? perLayer > phrases + 1 : true;
+  const ofPhrases = layer ? maps.layers : maps.phrases, ofTokens = layer ? maps.layers : maps.tokens;
+  const perLayer = layer ? maps.layers.count / answer.layers : phrases + 1;
+  const first = layer ? (layer - 1) * perLayer : 0, tokensAt = layer ? first + phrases : 0;
+  const hasTokens = layer ? perLayer > phrases + 1 : maps.tokens;
   if (what.phrase === undefined && !hasTokens) return null;
-  const tokensAt = layer ? first + phrases : 0;
-  const map = what.phrase !== undefined ? strip.map((layer ? first : 0) + what.phrase)
-    : meanOf(strip, what.tokens.map((token) => tokensAt + token));
-  if (!normalised) {
-    const mean = layer ? strip.map(first + perLayer - 1) : maps.phrases.map(phrases);
-    addTo(map, mean.length === map.length ? mean : averaged(mean, maps.phrases.grid, strip.grid));
-  }
-  if (answer.corners) removeCorners(map, strip.grid[1]);
+  const mean = ofPhrases.map(first + perLayer - 1);
+  const shown = (map, {grid}) => {
+    const isWhole = map.length === mean.length;
+    if (!normalised) addTo(map, isWhole ? mean : averaged(mean, ofPhrases.grid, grid));
+    return map;
+  };
+  const ofPhrase = (number) => shown(ofPhrases.map(first + number), ofPhrases);
+  const strip = what.phrase === undefined ? ofTokens : ofPhrases;
+  const map = what.phrase !== undefined ? ofPhrase(what.phrase)
+    : shown(meanOf(strip, what.tokens.map((token) => tokensAt + token)), strip);
+  if (answer.corners) setCorners(map, strip.grid[1], lowestOf(answer, map, ofPhrase));
   return {map, grid: strip.grid};
+}
+
+// What corner cells get, as eval/attention/grounding.h has it: the smallest value of the map and of
+// those of all phrases that point.
+function lowestOf(answer, map, ofPhrase) {
+  let lowest = Math.min(...map);
+  answer.phrases.forEach(({tokens}, number) => {
+    if (tokens.length) lowest = Math.min(lowest, ...ofPhrase(number));
+  });
+  return lowest;
 }
 
 // A map in fewer cells, as the page's maker averages them.

@@ -56,6 +56,24 @@ async function checkPeaks() {
   }
 }
 
+// Where corners are removed, all phrases' maps have the same there: the smallest value of them all.
+async function checkCorners() {
+  byId("picture-4");
+  await drawn();
+  const answer = example().answers[0];
+  expect(answer.corners && answer.phrases.length > 1, "the fifth example is to have its corners removed");
+  for (const [layer, normalised] of [[0, true], [0, false], [2, true], [2, false]]) {
+    const shown = await Promise.all(answer.phrases.map((_, phrase) => mapOf(answer, {phrase}, layer, normalised)));
+    const lowest = Math.min(...shown.flatMap(({map}) => [...map]));
+    expect(new Set(shown.map(({map}) => Math.min(...map))).size === 1, `layer ${layer}: phrases' smallest values differ`);
+    expect(shown.every(({map, grid: [rows, columns]}) =>
+      [0, columns - 1, (rows - 1) * columns, rows * columns - 1].every((corner) => map[corner] === lowest)),
+    `layer ${layer}: a corner is not the smallest value of all phrases`);
+    const token = await mapOf(answer, {tokens: answer.phrases[0].tokens}, layer, normalised);
+    expect(!token || token.map[0] === Math.min(lowest, ...token.map), `layer ${layer}: the corner of tokens`);
+  }
+}
+
 async function checkPointing() {
   byId("picture-2");
   await drawn();
@@ -198,7 +216,7 @@ addEventListener("load", async () => {
   try {
     await drawn();
     checkPage();
-    const checks = numSides === 2 ? [checkSideBySide] : [checkFilters, checkPointing, checkLayers, checkKeys, checkHostileText];
+    const checks = numSides === 2 ? [checkSideBySide] : [checkFilters, checkPointing, checkLayers, checkCorners, checkKeys, checkHostileText];
     if (parent === self) checks.push(checkPeaks); // the width of a page changes nothing about these
     for (const check of checks) await check();
     checkPage();

@@ -110,14 +110,17 @@ static inline void made_phrase(MadeExample *made, int i, int begin, int first, u
                                         .iou = NAN};
 }
 
-/// Points and masks, as judging makes them.
+/// Points and masks, as judging makes them; anew where there are some.
 static inline void made_judge(MadeExample *made) {
     const Answer *answer = &made->answer;
     ReadAnswer read = answer_read(answer, &made->how);
+    for (int i = 0; i < made->num_phrases; i++)
+        read_answer_note_group(&read, made->phrases[i].tokens, made->phrases[i].num_tokens);
     for (int i = 0; i < made->num_phrases; i++) {
         ExplorerPhrase *phrase = &made->phrases[i];
         Pointing pointing = point_of_tokens(&read, phrase->tokens, phrase->num_tokens);
         phrase->point = pointing.point;
+        coco_mask_free(&made->masks[i]);
         made->masks[i] = made_disc(answer->image_height, answer->image_width, phrase->point.row,
                                    phrase->point.column, answer->image_height / 8.0);
         phrase->mask = &made->masks[i];

@@ -1,6 +1,6 @@
 // Explorers for the test in a browser: make_explorer FOLDER writes one.html (six examples of one
-// answer each, with layers, the last with hostile text and nothing said) and two.html (three
-// examples, two answers each).
+// answer each, with layers, the fifth read without corners, the last with hostile text and nothing
+// said) and two.html (three examples, two answers each).
 #include "tests/pages/made_example.h"
 
 #include <stdio.h>
@@ -44,6 +44,10 @@ static void make_one(const char *folder) {
                                     .num_phrases = 2 + i,
                                     .seed = (uint32_t)i + 1},
                      &made);
+        if (i == 4) {
+            made.how.remove_corner = true;
+            made_judge(&made);
+        }
         ExplorerAnswer answer = made_answer(&made);
         add(explorer, i, &answer, NULL, &made.picture);
         made_example_free(&made);

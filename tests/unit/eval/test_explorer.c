@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <float.h>
 #include <jansson.h>
 
 #include "tests/pages/made_example.h"
@@ -96,33 +97,59 @@ static const json_t *strip_in(const json_t *example, const char *name) {
 /// size along either side.
 static const double CUBIC = 1.375 * 1.375;
 
+/// The page's map of phrase i, corners as they are, as its script reads it, and half a level of
+/// it; the caller frees it.
+static float *map_on_page(const MadeExample *made, const json_t *example, int i, double *half) {
+    double level, mean_level;
+    const json_t *strip = strip_in(example, "phrases");
+    float *map = map_of_strip(strip, i, &level),
+          *mean = map_of_strip(strip, made->num_phrases, &mean_level);
+    int cells = made->answer.grid.rows * made->answer.grid.columns;
+    for (int c = 0; !made->how.normalise && c < cells; c++) map[c] += mean[c];
+    *half = 0.5 * (level + (made->how.normalise ? 0 : mean_level));
+    free(mean);
+    return map;
+}
+
+static float smallest_on_page(const MadeExample *made, const json_t *example, double *half) {
+    float smallest = FLT_MAX;
+    for (int i = 0; i < made->num_phrases; i++) {
+        double own_half;
+        float *map = map_on_page(made, example, i, &own_half);
+        smallest = fminf(smallest, attention_smallest(map, made->answer.grid));
+        if (!i || own_half > *half) *half = own_half;
+        free(map);
+    }
+    return smallest;
+}
+
 /// The page's map of every phrase is highest where the judged map is, but for half a level of each
-/// of the two pixels compared. Returns how many phrases have the very point.
+/// of the two pixels compared, and its corners are as low. Returns how many phrases have the very
+/// point.
 static int expect_points(const MadeExample *made, const json_t *example) {
     const Answer *answer = &made->answer;
     int height = answer->image_height, width = answer->image_width, exact = 0;
     float *pixels = checked_malloc((size_t)height * (size_t)width * sizeof *pixels);
     ReadAnswer read = answer_read(answer, &made->how);
+    for (int i = 0; i < made->num_phrases; i++)
+        read_answer_note_group(&read, made->phrases[i].tokens, made->phrases[i].num_tokens);
     for (int i = 0; i < made->num_phrases; i++) {
-        double level, mean_level;
+        double half, corner_half = 0;
         const ExplorerPhrase *phrase = &made->phrases[i];
-        float *map = map_of_strip(strip_in(example, "phrases"), i, &level),
-              *mean = map_of_strip(strip_in(example, "phrases"), made->num_phrases, &mean_level);
-        for (int c = 0; !made->how.normalise && c < answer->grid.rows * answer->grid.columns; c++)
-            map[c] += mean[c];
-        if (made->how.remove_corner)
-            attention_set_corners(map, answer->grid, attention_smallest(map, answer->grid));
+        float *map = map_on_page(made, example, i, &half);
+        Pointing judged = point_of_tokens(&read, phrase->tokens, phrase->num_tokens);
+        if (made->how.remove_corner) {
+            attention_set_corners(map, answer->grid, smallest_on_page(made, example, &corner_half));
+            assert_true(fabs(map[0] - judged.map[0]) <= corner_half);
+        }
         attention_to_pixels(map, answer->grid, answer->frame, height, width, pixels);
         Point point = attention_argmax(pixels, height, width);
-        Pointing judged = point_of_tokens(&read, phrase->tokens, phrase->num_tokens);
-        double half = 0.5 * (level + (made->how.normalise ? 0 : mean_level));
         float there = judged.heat[point.row * width + point.column],
               highest = judged.heat[judged.point.row * width + judged.point.column];
-        assert_true(there >= highest - 2 * half * CUBIC);
+        assert_true(there >= highest - 2 * fmax(half, corner_half) * CUBIC);
         exact += point.row == phrase->point.row && point.column == phrase->point.column;
         pointing_free(&judged);
         free(map);
-        free(mean);
     }
     read_answer_free(&read);
     free(pixels);
