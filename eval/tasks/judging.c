@@ -184,7 +184,7 @@ bool judging_check_answers(const JudgingOptions *options, Error *error) {
 
 // ---- judging
 
-static bool see(const JudgingOptions *options, const TaskItem *item, SeenPicture *seen,
+static bool see(const JudgingOptions *options, const TaskItem *item, JudgedPicture *seen,
                 Error *error) {
     if (!options->task->looks || seen->image == item->image) return true;
     image_free(&seen->picture);
@@ -270,7 +270,7 @@ static json_t *judge_answer(const JudgingOptions *options, const TaskItem *item,
 }
 
 json_t *judging_verdict(const JudgingOptions *options, int64_t index, const Answer *answer,
-                        SeenPicture *seen, Error *error) {
+                        JudgedPicture *seen, Error *error) {
     TaskItem item = {0};
     options->task->item(options->data, index, &item);
     if (!see(options, &item, seen, error)) return NULL;
@@ -287,7 +287,7 @@ bool judging_read_answer(const Task *task, const EvaluationOptions *evaluation,
 }
 
 /// By its answer in the store.
-static json_t *judge_item(const JudgingOptions *options, int64_t index, SeenPicture *seen,
+static json_t *judge_item(const JudgingOptions *options, int64_t index, JudgedPicture *seen,
                           Error *error) {
     TaskItem item = {0};
     Answer answer;
@@ -336,7 +336,7 @@ static void close_journal(OwnJournal *own) {
 
 bool judging_run(const JudgingOptions *options, Error *error) {
     Collected done;
-    SeenPicture seen = {.image = -1};
+    JudgedPicture seen = {.image = -1};
     if (!collect(options, &done, error)) return false;
     OwnJournal journal = {0};
     bool ok = true;

@@ -20,17 +20,17 @@ typedef struct JudgingOptions {
 } JudgingOptions;
 
 /// The picture under judgement, kept from one item to the next.
-typedef struct SeenPicture {
+typedef struct JudgedPicture {
     /// to be freed behind the last item
     Image picture;
     /// the items' image; -1: none yet
     int64_t image;
-} SeenPicture;
+} JudgedPicture;
 
 /// The verdict about an answer to an item, whether or not it is stored; the caller has the
 /// reference. NULL on failure. Of the options store, folder and progress are not looked at.
 json_t *judging_verdict(const JudgingOptions *options, int64_t index, const Answer *answer,
-                        SeenPicture *seen, Error *error);
+                        JudgedPicture *seen, Error *error);
 
 /// Every item has an answer in the store.
 bool judging_check_answers(const JudgingOptions *options, Error *error);

@@ -14,7 +14,7 @@
 
 /// Adds [item, verdict] of items [count], asked at once, to `judged`.
 static bool judge_batch(const TrainingTask *task, const AskingOptions *asking, const int64_t *items,
-                        int count, SeenPicture *seen, json_t *judged, Error *error) {
+                        int count, JudgedPicture *seen, json_t *judged, Error *error) {
     Answer *answers = checked_calloc((size_t)count, sizeof *answers);
     bool ok = asking_answers(asking, items, count, answers, error);
     for (int i = 0; ok && i < count; i++) {
@@ -37,7 +37,7 @@ static bool judge_share(const TrainingTask *task, ProcessGroup *group, json_t *j
                             .batch_size = (int)task->config.eval.batch_size,
                             .process = process_rank(group),
                             .num_processes = process_count(group)};
-    SeenPicture seen = {.image = -1};
+    JudgedPicture seen = {.image = -1};
     int64_t count, *items = asking_missing(&asking, NULL, &count);
     bool ok = true;
     for (int64_t done = 0; ok && done < count; done += asking.batch_size) {
