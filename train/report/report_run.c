@@ -2,8 +2,6 @@
 
 #include "autograd/json_file.h"
 #include "autograd/text/utf8.h"
-#include "train/log/json_text.h"
-#include "train/report/report_evaluations.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -12,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static const double SHARE_OF_ENDS =
-    0.05; // loss_first and loss_last are means over the first and last twentieth
 
 static const char *const METRIC_NAMES[NUM_QUANTITIES] = {"loss",
                                                          "loss",
@@ -262,149 +257,6 @@ const MetricSeries *report_run_figure(const ReportTraining *training, const char
     for (int f = 0; training && f < training->num_figures; f++)
         if (!strcmp(training->figures[f].name, name)) return &training->figures[f].series;
     return NULL;
-}
-
-// ---- names
-
-/// The last `parts` parts of a path without double slashes.
-static const char *last_parts(const char *path, int parts) {
-    const char *at = path + strlen(path);
-    for (; at > path; at--)
-        if (at[-1] == '/' && parts-- == 1) break;
-    return at;
-}
-
-static bool are_different(const char *const *names, int count) {
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < i; k++)
-            if (!strcmp(names[i], names[k])) return false;
-    return true;
-}
-
-void report_names_free(char **names, int count) {
-    for (int i = 0; names && i < count; i++) free(names[i]);
-    free(names);
-}
-
-static bool refuse_twice(const ReportRun *runs, char *const *paths, int count, Error *error) {
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < i; k++)
-            if (!strcmp(paths[i], paths[k]))
-                return error_set(error, "%s and %s are the same folder", runs[k].folder,
-                                 runs[i].folder);
-    return true;
-}
-
-char **report_names(const ReportRun *runs, int count, Error *error) {
-    char **paths = checked_calloc((unsigned long)count, sizeof *paths),
-         **names = checked_calloc((unsigned long)count, sizeof *names);
-    const char **parts = checked_calloc((unsigned long)count, sizeof *parts);
-    for (int i = 0; i < count; i++) {
-        paths[i] = realpath(runs[i].folder, NULL);
-        if (!paths[i]) paths[i] = checked_strdup(runs[i].folder);
-    }
-    bool ok = refuse_twice(runs, paths, count, error);
-    for (int length = 1; ok; length++) {
-        for (int i = 0; i < count; i++) parts[i] = last_parts(paths[i], length);
-        if (are_different(parts, count)) break;
-    }
-    for (int i = 0; ok && i < count; i++) names[i] = checked_strdup(parts[i]);
-    report_names_free(paths, count);
-    free(parts);
-    if (ok) return names;
-    free(names);
-    return NULL;
-}
-
-// ---- figures
-
-double report_run_peak_memory(const ReportRun *run) {
-    double peak = 0;
-    for (int i = 0; i < run->num_trainings; i++) peak = fmax(peak, run->trainings[i].peak_memory);
-    for (int i = 0; i < run->num_evaluations; i++)
-        peak = fmax(peak, run->evaluations[i].peak_memory);
-    return peak;
-}
-
-double report_run_seconds(const ReportRun *run) {
-    double sum = 0;
-    for (int i = 0; i < run->num_trainings; i++) sum += run->trainings[i].seconds;
-    for (int i = 0; i < run->num_evaluations; i++) sum += run->evaluations[i].seconds;
-    return sum;
-}
-
-double report_mean_of_end(const MetricSeries *series, bool first) {
-    int n = (int)(SHARE_OF_ENDS * series->count);
-    if (n < 1) n = 1;
-    if (!series->count) return NAN;
-    double sum = 0;
-    for (int i = 0; i < n; i++) sum += series->values[first ? i : series->count - 1 - i];
-    return sum / n;
-}
-
-double report_lowest(const MetricSeries *series, double *step) {
-    int lowest = 0;
-    for (int i = 1; i < series->count; i++)
-        if (series->values[i] < series->values[lowest]) lowest = i;
-    if (!series->count) return NAN;
-    if (step) *step = series->steps[lowest];
-    return series->values[lowest];
-}
-
-double report_last(const MetricSeries *series) {
-    return series->count ? series->values[series->count - 1] : NAN;
-}
-
-/// One figure per evaluation; the one named "trained" goes by its architecture and brings the
-/// baselines that need no model (which have no words of their own, and so only a point accuracy).
-static json_t *accuracies(const ReportRun *run, const char *key) {
-    json_t *figures = json_object();
-    bool is_point_accuracy = !strcmp(key, "point_accuracy");
-    for (int i = 0; i < run->num_evaluations; i++) {
-        const ReportEvaluation *evaluation = &run->evaluations[i];
-        const json_t *results = evaluation->results;
-        bool is_trained = !strcmp(evaluation->name, "trained");
-        if (!report_is_of_task(results, "points")) continue;
-        const char *name = is_trained ? json_string_value(json_object_get(results, "architecture"))
-                                      : evaluation->name;
-        if (is_trained && is_point_accuracy) {
-            json_object_set(figures, "random_point", json_object_get(results, "random_point"));
-            json_object_set(figures, "centre", json_object_get(results, "centre"));
-        }
-        if (name) json_set_outside(figures, name, json_incref(json_object_get(results, key)));
-    }
-    return figures;
-}
-
-static void set_figure(json_t *object, const char *key, double value) {
-    json_object_set_new(object, key, isfinite(value) ? json_real(value) : json_null());
-}
-
-static json_t *summarise_training(const ReportTraining *training) {
-    json_t *summary = json_object();
-    const MetricSeries *loss = &training->series[QUANTITY_LOSS],
-                       *held_out = &training->series[QUANTITY_HELD_OUT_LOSS];
-    set_figure(summary, "loss_first", report_mean_of_end(loss, true));
-    set_figure(summary, "loss_last", report_mean_of_end(loss, false));
-    if (held_out->count) {
-        set_figure(summary, "held_out_loss_last", report_last(held_out));
-        set_figure(summary, "held_out_loss_best", report_lowest(held_out, NULL));
-    }
-    set_figure(summary, "seconds", training->seconds);
-    return summary;
-}
-
-json_t *report_run_summary(const ReportRun *run, double seconds_total) {
-    double seconds = seconds_total >= 0 ? seconds_total : report_run_seconds(run);
-    json_t *summary = json_pack("{s:f, s:I}", "seconds_total", seconds, "peak_memory_bytes",
-                                (json_int_t)report_run_peak_memory(run));
-    for (int i = 0; i < run->num_trainings; i++)
-        json_set_outside(summary, run->trainings[i].name, summarise_training(&run->trainings[i]));
-    static const char *const KEYS[] = {"point_accuracy", "point_accuracy_of_all_nouns",
-                                       "noun_precision"};
-    for (int i = 0; i < 3; i++) json_object_set_new(summary, KEYS[i], accuracies(run, KEYS[i]));
-    json_object_set_new(summary, "evaluations", report_task_summary(run));
-    return summary;
 }
 
 // ---- settings and starts
