@@ -10,6 +10,7 @@
 #include "autograd/fnv.h"
 #include "ops/collectives.h"
 #include "train/group/launched.h"
+#include "train/group/rank_gpu.h"
 #include "train/group/rank_watch.h"
 
 #include <mpi.h>
@@ -295,58 +296,14 @@ bool process_group_agree(ProcessGroup *group, bool ok, Error *error) {
     return false;
 }
 
-/// What a rank computes on.
-typedef struct Gpu {
-    int machine;
-    char bus_id[32], host[64];
-} Gpu;
-
-static bool is_same_gpu(const Gpu *a, const Gpu *b) {
-    return a->machine == b->machine && a->bus_id[0] && !strcmp(a->bus_id, b->bus_id);
-}
-
-/// How many GPUs the ranks of a machine have between them.
-static int count_gpus(const Gpu *gpus, int count, int machine) {
-    int found = 0;
-    for (int r = 0; r < count; r++) {
-        bool counts = gpus[r].machine == machine && gpus[r].bus_id[0];
-        for (int earlier = 0; earlier < r; earlier++)
-            counts = counts && !is_same_gpu(&gpus[earlier], &gpus[r]);
-        found += counts;
-    }
-    return found;
-}
-
-/// Names the ranks that share the first GPU that is shared.
-static bool refuse_shared_gpu(const Gpu *gpus, int count, Error *error) {
-    bool *sharing = checked_calloc((unsigned long)count, sizeof *sharing);
-    char ranks[128];
-    bool shared = false;
-    for (int r = 0; r < count && !shared; r++) {
-        for (int other = 0; other < count; other++)
-            sharing[other] = is_same_gpu(&gpus[r], &gpus[other]);
-        shared = rank_names(ranks, sizeof ranks, sharing, count) > 1;
-        if (!shared) continue;
-        int there = count_gpus(gpus, count, gpus[r].machine);
-        error_set(error,
-                  "%s would compute on the same GPU, %s of %s, where the processes see %d GPU%s in "
-                  "all; start one process for each GPU (--processes %d), or set training.device: "
-                  "cpu",
-                  ranks, gpus[r].bus_id, gpus[r].host, there, there == 1 ? "" : "s", there);
-        error->is_configuration = true;
-    }
-    free(sharing);
-    return !shared;
-}
-
 bool process_group_distinct_gpus(ProcessGroup *group, const char *bus_id, Error *error) {
     if (group->count == 1) return true;
-    Gpu mine = {.machine = group->machine};
+    RankGpu mine = {.machine = group->machine};
     snprintf(mine.bus_id, sizeof mine.bus_id, "%s", bus_id);
     gethostname(mine.host, sizeof mine.host - 1);
-    Gpu *gpus;
+    RankGpu *gpus;
     bool ok = gather_all(group, &mine, sizeof mine, (void **)&gpus, "the ranks' GPUs", error) &&
-              refuse_shared_gpu(gpus, group->count, error);
+              gpus_are_distinct(gpus, group->count, error);
     free(gpus);
     return ok;
 }
