@@ -2,8 +2,6 @@
 #include "data/images/image_codecs.h"
 #include "data/images/resize.h"
 
-#include <string.h>
-
 enum { CHANNELS = 3, LEVELS = 256 };
 
 /// Of u = pixel / 255.
@@ -18,15 +16,6 @@ static const ChannelStatistics STATISTICS[] = {
                                         {0.26862954f, 0.26130258f, 0.27577711f}},
 };
 
-static Image crop(const Image *image, int left, int top, int width, int height) {
-    Image result = image_new(width, height);
-    for (int y = 0; y < height; y++)
-        memcpy(result.pixels + (size_t)y * (size_t)width * 3,
-               image->pixels + ((size_t)(y + top) * (size_t)image->width + (size_t)left) * 3,
-               (size_t)width * 3);
-    return result;
-}
-
 static bool center_crop(const Image *image, int size, Image *square, ImageGeometry *geometry,
                         Error *error) {
     // The long edge is cut to an integer, as the reference does, so the two scales may differ
@@ -40,24 +29,14 @@ static bool center_crop(const Image *image, int size, Image *square, ImageGeomet
         return error_context(error, "a picture of %d x %d pixels", image->width, image->height);
     const int width = wide ? (int)resized : size, height = wide ? size : (int)resized;
     const int left = (width - size) / 2, top = (height - size) / 2;
-    Image scaled = image_resize(image, width, height, RESIZE_BICUBIC);
-    *square = crop(&scaled, left, top, size, size);
-    image_free(&scaled);
+    const ResizeCanvas canvas = {.width = image->width, .height = image->height};
+    *square = image_resize_part(image, &canvas, width, height, &(ResizePart){left, top, size, size},
+                                RESIZE_BICUBIC);
     geometry->scale_x = (double)width / image->width;
     geometry->scale_y = (double)height / image->height;
     geometry->offset_x = -left;
     geometry->offset_y = -top;
     return true;
-}
-
-/// In one colour, the one that the mean stands for.
-static Image image_of_mean(int side, ImageNormalization normalization) {
-    Image image = image_new(side, side);
-    const size_t row = (size_t)side * CHANNELS;
-    for (size_t i = 0; i < row; i++)
-        image.pixels[i] = (uint8_t)(255 * STATISTICS[normalization].mean[i % CHANNELS]);
-    for (size_t y = 1; y < (size_t)side; y++) memcpy(image.pixels + y * row, image.pixels, row);
-    return image;
 }
 
 static bool pad(const Image *image, ImageNormalization normalization, int size, Image *square,
@@ -66,12 +45,11 @@ static bool pad(const Image *image, ImageNormalization normalization, int size, 
     if (!image_check_size((uint64_t)side, (uint64_t)side, "after padding to a square", error))
         return error_context(error, "a picture of %d x %d pixels", image->width, image->height);
     const int left = (side - image->width) / 2, top = (side - image->height) / 2;
-    Image padded = image_of_mean(side, normalization);
-    for (int y = 0; y < image->height; y++)
-        memcpy(padded.pixels + ((size_t)(y + top) * (size_t)side + (size_t)left) * 3,
-               image->pixels + (size_t)y * (size_t)image->width * 3, (size_t)image->width * 3);
-    *square = image_resize(&padded, size, size, RESIZE_BICUBIC);
-    image_free(&padded);
+    ResizeCanvas canvas = {side, side, left, top, {0}};
+    for (int c = 0; c < CHANNELS; c++)
+        canvas.colour[c] = (uint8_t)(255 * STATISTICS[normalization].mean[c]);
+    *square = image_resize_part(image, &canvas, size, size, &(ResizePart){0, 0, size, size},
+                                RESIZE_BICUBIC);
     geometry->scale_x = geometry->scale_y = (double)size / side;
     geometry->offset_x = left * geometry->scale_x;
     geometry->offset_y = top * geometry->scale_y;

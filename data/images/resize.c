@@ -1,23 +1,16 @@
 // Both follow their reference's arithmetic to the letter, because a picture that differs by a
 // rounding is another input. Pillow: coefficients in double, normalised, then fixed point with 22
 // fractional bits [src/libImaging/Resample.c].
+//
+// The picture goes through once: RESIZE_ROWS of its rows are resized horizontally into a ring that
+// holds as many as one output row needs, and every output row is made as soon as its rows are
+// there. What is not wanted of either direction is not made.
 #include "data/images/resize.h"
+#include "data/images/resize_sums.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-/// 8 bits of value and 2 of headroom beside the fraction in a 32-bit sum.
-enum { PRECISION_BITS = 32 - 8 - 2 };
-
-/// For every output position: the first input it reads, how many, and their weights.
-typedef struct Coefficients {
-    /// weights per output position
-    int window;
-    int *first;
-    int *count;
-    int32_t *weights;
-} Coefficients;
 
 static double bilinear(double x) {
     x = fabs(x);
@@ -33,15 +26,15 @@ static double bicubic(double x) {
 }
 
 static int32_t to_fixed_point(double weight) {
-    return (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << PRECISION_BITS));
+    return (int32_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << RESIZE_PRECISION_BITS));
 }
 
-static Coefficients make_coefficients(int input, int output, ResizeFilter filter) {
+static ResizeWeights make_weights(int input, int output, ResizeFilter filter) {
     double (*const function)(double) = filter == RESIZE_BICUBIC ? bicubic : bilinear;
     const double scale = (double)input / output;
     const double filter_scale = scale < 1 ? 1 : scale;
     const double support = (filter == RESIZE_BICUBIC ? 2.0 : 1.0) * filter_scale;
-    Coefficients c = {.window = (int)ceil(support) * 2 + 1};
+    ResizeWeights c = {.window = (int)ceil(support) * 2 + 1};
     c.first = checked_malloc((size_t)output * sizeof *c.first);
     c.count = checked_malloc((size_t)output * sizeof *c.count);
     c.weights = checked_calloc((size_t)output * (size_t)c.window, sizeof *c.weights);
@@ -66,77 +59,117 @@ static Coefficients make_coefficients(int input, int output, ResizeFilter filter
     return c;
 }
 
-static void coefficients_free(Coefficients *c) {
+static void weights_free(ResizeWeights *c) {
     free(c->first);
     free(c->count);
     free(c->weights);
 }
 
-static inline uint8_t round_and_clip(int32_t sum) {
-    sum >>= PRECISION_BITS;
-    return (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+/// What is on its way through.
+typedef struct Passage {
+    const Image *image;
+    const ResizeCanvas *canvas;
+    const ResizePart *part;
+    ResizeWeights columns, rows;
+    /// [canvas width, RESIZE_ROWS, 4]: rows of the canvas, side by side
+    int16_t *packed;
+    /// resized horizontally: rows_in_ring of the picture's, and behind them one beside the picture
+    int16_t *ring;
+    int rows_in_ring;
+    /// values from one row of the ring to the next
+    size_t stride;
+    /// the picture's rows below it have been in the ring; a multiple of RESIZE_ROWS
+    int made;
+} Passage;
+
+static int16_t *ring_row(const Passage *passage, int index) {
+    return passage->ring + (size_t)index * passage->stride;
 }
 
-static Image resize_rows(const Image *image, int width, ResizeFilter filter) {
-    Coefficients c = make_coefficients(image->width, width, filter);
-    Image result = image_new(width, image->height);
-    for (int y = 0; y < image->height; y++) {
-        const uint8_t *source = image->pixels + (int64_t)y * image->width * 3;
-        uint8_t *target = result.pixels + (int64_t)y * width * 3;
-        for (int x = 0; x < width; x++) {
-            const int32_t *weights = c.weights + (int64_t)x * c.window;
-            const uint8_t *pixel = source + (int64_t)c.first[x] * 3;
-            int32_t red = 1 << (PRECISION_BITS - 1), green = red, blue = red;
-            for (int k = 0; k < c.count[x]; k++, pixel += 3) {
-                red += pixel[0] * weights[k];
-                green += pixel[1] * weights[k];
-                blue += pixel[2] * weights[k];
-            }
-            *target++ = round_and_clip(red);
-            *target++ = round_and_clip(green);
-            *target++ = round_and_clip(blue);
-        }
-    }
-    coefficients_free(&c);
-    return result;
+static void pack_pixels(const uint8_t *pixels, int count, int16_t *packed) {
+    for (int x = 0; x < count; x++)
+        for (int c = 0; c < 3; c++) packed[4 * RESIZE_ROWS * x + c] = pixels[3 * x + c];
 }
 
-static Image resize_columns(const Image *image, int height, ResizeFilter filter) {
-    Coefficients c = make_coefficients(image->height, height, filter);
-    Image result = image_new(image->width, height);
-    const int64_t row = (int64_t)image->width * 3;
-    int32_t *sums = checked_malloc((size_t)row * sizeof *sums);
-    for (int y = 0; y < height; y++) {
-        for (int64_t i = 0; i < row; i++) sums[i] = 1 << (PRECISION_BITS - 1);
-        for (int k = 0; k < c.count[y]; k++) {
-            const uint8_t *source = image->pixels + (c.first[y] + k) * row;
-            const int32_t weight = c.weights[(int64_t)y * c.window + k];
-            for (int64_t i = 0; i < row; i++) sums[i] += source[i] * weight;
-        }
-        uint8_t *target = result.pixels + y * row;
-        for (int64_t i = 0; i < row; i++) target[i] = round_and_clip(sums[i]);
+static void pack_colour(const uint8_t *colour, int count, int16_t *packed) {
+    for (int x = 0; x < count; x++) pack_pixels(colour, 1, packed + 4 * RESIZE_ROWS * x);
+}
+
+/// The canvas without the picture, and its row beside the picture.
+static void make_row_of_colour(Passage *passage) {
+    const ResizePart *part = passage->part;
+    int16_t *const row = ring_row(passage, passage->rows_in_ring);
+    int16_t *const rows[RESIZE_ROWS] = {row, row, row, row};
+    for (int r = 0; r < RESIZE_ROWS; r++)
+        pack_colour(passage->canvas->colour, passage->canvas->width, passage->packed + 4 * r);
+    resize_packed_rows(passage->packed, &passage->columns, part->left, part->left + part->width,
+                       rows);
+}
+
+/// Brings the picture's next RESIZE_ROWS rows into the ring; below its last row, that one again.
+static void make_rows(Passage *passage) {
+    const Image *image = passage->image;
+    const ResizePart *part = passage->part;
+    int16_t *rows[RESIZE_ROWS];
+    for (int r = 0; r < RESIZE_ROWS; r++) {
+        const int y = passage->made + r < image->height ? passage->made + r : image->height - 1;
+        pack_pixels(image->pixels + (size_t)y * (size_t)image->width * 3, image->width,
+                    passage->packed + 4 * (RESIZE_ROWS * (size_t)passage->canvas->left + r));
+        rows[r] = ring_row(passage, (passage->made + r) % passage->rows_in_ring);
     }
-    free(sums);
-    coefficients_free(&c);
+    resize_packed_rows(passage->packed, &passage->columns, part->left, part->left + part->width,
+                       rows);
+    passage->made += RESIZE_ROWS;
+}
+
+static void make_output_row(Passage *passage, int y, const int16_t **inputs, uint8_t *out) {
+    const ResizeWeights *rows = &passage->rows;
+    const int first = rows->first[y] - passage->canvas->top, count = rows->count[y];
+    const int height = passage->image->height;
+    // rows above the first that is needed are passed over
+    if (first > passage->made) passage->made = first / RESIZE_ROWS * RESIZE_ROWS;
+    while (passage->made < first + count && passage->made < height) make_rows(passage);
+    for (int k = 0; k < count; k++) {
+        const int row = first + k;
+        const bool beside = row < 0 || row >= height;
+        inputs[k] = ring_row(passage, beside ? passage->rows_in_ring : row % passage->rows_in_ring);
+    }
+    resize_sum_of_rows(inputs, rows->weights + (size_t)y * (size_t)rows->window, count,
+                       passage->part->width * 3, out);
+}
+
+Image image_resize_part(const Image *image, const ResizeCanvas *canvas, int width, int height,
+                        const ResizePart *part, ResizeFilter filter) {
+    Passage passage = {.image = image,
+                       .canvas = canvas,
+                       .part = part,
+                       .columns = make_weights(canvas->width, width, filter),
+                       .rows = make_weights(canvas->height, height, filter)};
+    const size_t row = (size_t)part->width * 3;
+    // and one value, which resize_packed_rows() writes, to a whole block
+    passage.stride = (row + RESIZE_BLOCK) / RESIZE_BLOCK * RESIZE_BLOCK;
+    // neither the first row nor the last needs to be the first or the last of RESIZE_ROWS
+    passage.rows_in_ring = (passage.rows.window / RESIZE_ROWS + 3) * RESIZE_ROWS;
+    passage.ring =
+        checked_calloc(((size_t)passage.rows_in_ring + 1) * passage.stride, sizeof *passage.ring);
+    passage.packed =
+        checked_calloc((size_t)canvas->width * RESIZE_ROWS * 4, sizeof *passage.packed);
+    const int16_t **inputs = checked_malloc((size_t)passage.rows.window * sizeof *inputs);
+    Image result = image_new(part->width, part->height);
+    make_row_of_colour(&passage);
+    for (int y = 0; y < part->height; y++)
+        make_output_row(&passage, part->top + y, inputs, result.pixels + (size_t)y * row);
+    free(inputs);
+    free(passage.packed);
+    free(passage.ring);
+    weights_free(&passage.columns);
+    weights_free(&passage.rows);
     return result;
 }
 
 Image image_resize(const Image *image, int width, int height, ResizeFilter filter) {
-    Image rows = {0};
-    const Image *source = image;
-    if (width != image->width) {
-        rows = resize_rows(image, width, filter);
-        source = &rows;
-    }
-    if (height != image->height) {
-        Image result = resize_columns(source, height, filter);
-        image_free(&rows);
-        return result;
-    }
-    if (source == &rows) return rows;
-    Image copy = image_new(width, height);
-    memcpy(copy.pixels, image->pixels, (size_t)width * (size_t)height * 3);
-    return copy;
+    return image_resize_part(image, &(ResizeCanvas){.width = image->width, .height = image->height},
+                             width, height, &(ResizePart){0, 0, width, height}, filter);
 }
 
 /// The four taps around an output position: clamped input indices and weights.

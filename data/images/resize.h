@@ -10,6 +10,25 @@ typedef enum ResizeFilter { RESIZE_BILINEAR, RESIZE_BICUBIC } ResizeFilter;
 /// caller frees.
 Image image_resize(const Image *image, int width, int height, ResizeFilter filter);
 
+/// One colour of `width` x `height` pixels, on which the picture lies, whole, with its corner at
+/// `left`, `top`.
+typedef struct ResizeCanvas {
+    int width, height;
+    int left, top;
+    uint8_t colour[3];
+} ResizeCanvas;
+
+/// Of what an image was resized to.
+typedef struct ResizePart {
+    int left, top;
+    int width, height;
+} ResizePart;
+
+/// The same pixels as making the canvas, resizing it to `width` x `height` with image_resize() and
+/// cutting out the part, without the rest of the work.
+Image image_resize_part(const Image *image, const ResizeCanvas *canvas, int width, int height,
+                        const ResizePart *part, ResizeFilter filter);
+
 /// PyTorch's interpolate(mode="bicubic", align_corners=False): a = -0.75, no antialias, borders
 /// repeated. x: [height, width], out: [out_height, out_width].
 void resize_bicubic_float(const float *x, int height, int width, float *out, int out_height,
