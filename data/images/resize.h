@@ -5,8 +5,10 @@
 typedef enum ResizeFilter { RESIZE_BILINEAR, RESIZE_BICUBIC } ResizeFilter;
 
 /// Pillow's Image.resize: the filter's support grows with the reduction (antialias), bicubic with a
-/// = -0.5, and 8-bit rounding between the horizontal and the vertical pass. Equal to Pillow byte
-/// for byte. Returns a new image of `width` x `height` (positive, within image.h's limit) that the
+/// = -0.5, and 8-bit rounding between the horizontal and the vertical pass, which is the second, as
+/// in every Pillow up to 12.3: equal to those byte for byte. Pillow 13.0 begins with the vertical
+/// pass for some sizes (most of them taller than wide), and some values then differ by its
+/// rounding. Returns a new image of `width` x `height` (positive, within image.h's limit) that the
 /// caller frees.
 Image image_resize(const Image *image, int width, int height, ResizeFilter filter);
 
