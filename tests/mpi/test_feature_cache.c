@@ -33,14 +33,19 @@ static FeatureCacheOptions options_of(ProcessGroup *of, MissingImage damaged) {
                                  .group = of};
 }
 
-static FeatureCache *fill(ProcessGroup *of, MissingImage damaged) {
+static FeatureCache *fill_with(ProcessGroup *of, MissingImage damaged, FeatureFolder *folder) {
     Error error = {0};
     bool stopping = false;
     FeatureCacheOptions options = options_of(of, damaged);
+    options.folder = folder;
     FeatureCache *cache = feature_cache_new(&options, &stopping, NULL, &error);
     if (!cache) fail_msg("rank %d: %s", rank, error.message);
     assert_false(stopping);
     return cache;
+}
+
+static FeatureCache *fill(ProcessGroup *of, MissingImage damaged) {
+    return fill_with(of, damaged, NULL);
 }
 
 /// In the share of the last rank.
@@ -126,6 +131,29 @@ static void a_copy_that_another_rank_reads_does_not_matter(void **state) {
     feature_cache_free(expected);
 }
 
+/// Each its own folder, of which only rank 0's is full: the others compute, and so say all.
+static void ranks_that_find_their_features_and_ranks_that_do_not_go_together(void **state) {
+    (void)state;
+    Error error = {0};
+    OutputFolder made = {0};
+    check_ok(feature_folder_make(config, &made, &error), &error);
+    output_folder_close(&made, false);
+    FeatureFolder *folder = feature_folder_open(config, setup.model, &error);
+    check_ok(folder != NULL, &error);
+    FeatureCache *expected = fill_with(alone, MISSING_IMAGE_FAIL, rank == 0 ? folder : NULL),
+                 *cache = fill_with(group, MISSING_IMAGE_FAIL, folder),
+                 *again = fill_with(group, MISSING_IMAGE_FAIL, folder);
+    assert_same_features(cache, expected, -1);
+    assert_same_features(again, expected, -1);
+    // of three blocks rank 0 has the first, and of two ranks the third
+    assert_int_equal(feature_cache_count_found(cache), count == 2 ? IMAGES - BLOCK : BLOCK);
+    assert_int_equal(feature_cache_count_found(again), IMAGES);
+    feature_cache_free(cache);
+    feature_cache_free(again);
+    feature_cache_free(expected);
+    feature_folder_close(folder);
+}
+
 static void where_damage_is_a_failure_every_rank_hears_of_it(void **state) {
     (void)state;
     Error error = {0};
@@ -156,15 +184,18 @@ static void a_request_to_stop_to_one_rank_ends_it_on_all(void **state) {
 // ---- the program
 
 static bool open_all(Error *error) {
-    static char data_path[128], image_folder[128];
+    static char data_path[128], image_folder[128], feature_folder[128];
     snprintf(data_path, sizeof data_path, "%s",
              in_folder("world/train/blip_laion_cc_sbu_558k.json"));
     snprintf(image_folder, sizeof image_folder, "%s", in_folder("world/train"));
-    const char *settings[] = {"model.sd=" TINY "/sd",   "model.vision_tower=" TINY "/clip",
+    snprintf(feature_folder, sizeof feature_folder, "data.feature_folder=%s",
+             in_folder("features"));
+    const char *settings[] = {feature_folder,           "data.cache_features=true",
+                              "model.sd=" TINY "/sd",   "model.vision_tower=" TINY "/clip",
                               "model.llm=" TINY "/llm", "data.image_size=128",
                               "training.device=cpu",    "training.threads=1"};
     WorldOptions world = {.seed = 5, .num_train = IMAGES, .num_test = 2};
-    config = config_load(NULL, settings, 6, error);
+    config = config_load(NULL, settings, 8, error);
     bool ok = config && world_write(in_folder("world"), &world, error) &&
               model_setup_open(config, 0, group, &setup, error);
     if (ok)
@@ -178,6 +209,7 @@ int main(void) {
         cmocka_unit_test(
             an_image_that_its_rank_cannot_read_is_left_out_everywhere_and_no_other_changes),
         cmocka_unit_test(a_copy_that_another_rank_reads_does_not_matter),
+        cmocka_unit_test(ranks_that_find_their_features_and_ranks_that_do_not_go_together),
         cmocka_unit_test(where_damage_is_a_failure_every_rank_hears_of_it),
         cmocka_unit_test(a_request_to_stop_to_one_rank_ends_it_on_all),
     };

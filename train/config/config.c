@@ -84,6 +84,10 @@ static bool check(const Config *config, Error *error) {
                                  "whole: expected no weights",
                                  file->path, file->weight);
     }
+    if (config->data.feature_folder && !config->data.cache_features)
+        return config_refuse(config, "data.feature_folder", error,
+                             "keeps what data.cache_features computes, which is false: set that to "
+                             "true as well, or this to null");
     return true;
 }
 

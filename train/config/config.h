@@ -85,6 +85,8 @@ typedef struct DataSection {
     bool group_by_modality_length;
     MissingImage missing_image;
     bool cache_features;
+    /// NULL: none; only with cache_features
+    char *feature_folder;
     int64_t dataloader_num_workers, dataloader_prefetch_factor;
 } DataSection;
 

@@ -7,12 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/// What decides the bits of an update: "cpu v4", "cuda NVIDIA H200".
-typedef struct KernelsName {
-    char text[128];
-} KernelsName;
-
-static KernelsName name_of(const Device *device) {
+KernelsName replicas_kernels_name(const Device *device) {
     KernelsName name = {{0}};
     const char *model = strchr(device->name, ' '); // of "cuda:3 NVIDIA H200"
     bool is_gpu = !device->shares_host_memory;
@@ -22,7 +17,7 @@ static KernelsName name_of(const Device *device) {
 }
 
 bool replicas_compare_kernels(ProcessGroup *group, const Device *device, Error *error) {
-    KernelsName own = name_of(device), other = own;
+    KernelsName own = replicas_kernels_name(device), other = own;
     RankNames differing;
     if (!process_group_compare(group, "the kernels", &own, sizeof own, &differing, error))
         return false;

@@ -6,6 +6,13 @@
 #include "autograd/parameters.h"
 #include "train/group/process_group.h"
 
+/// What decides how results are rounded: "cpu v4", "cuda NVIDIA H200".
+typedef struct KernelsName {
+    char text[128];
+} KernelsName;
+
+KernelsName replicas_kernels_name(const Device *device);
+
 /// Warns, on rank 0, where ranks compute with other kernels, or GPUs of another model, than rank 0.
 /// False if the group is broken.
 bool replicas_compare_kernels(ProcessGroup *group, const Device *device, Error *error);

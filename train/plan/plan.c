@@ -60,7 +60,7 @@ static void plan_training(Plan *plan, PlanModel *model) {
     plan_data(plan, model, &batches);
     plan_resume(plan, model);
     plan_memory(plan, model, &batches);
-    plan_disk(plan, model);
+    plan_disk(plan, model, &batches);
     plan_answers(plan, model);
     plan_tasks(plan);
     plan_batches_free(&batches);

@@ -119,6 +119,11 @@ typedef struct PlanDisk {
     int64_t needed;
     /// -1: not known
     int64_t free;
+    /// images of data.feature_folder, bytes of one, and of their files, if none is there yet; 0
+    /// without
+    int64_t feature_images, feature_bytes, features;
+    /// likewise, of that folder
+    int64_t features_free;
 } PlanDisk;
 
 /// Of the `eval` section, where its annotations can be read.

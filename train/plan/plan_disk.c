@@ -1,4 +1,4 @@
-// Checkpoints: those that are there, and those that will be.
+// Checkpoints, those that are there and those that will be, and features that are kept.
 #include "train/plan/plan_parts.h"
 
 #include "checkpoints/checkpoint_folder.h"
@@ -8,6 +8,7 @@
 #include "train/saved/trained_weights.h"
 #include "train/saved/training_checkpoint.h"
 #include "train/trainer/best_checkpoint.h"
+#include "train/trainer/feature_folder.h"
 #include "train/trainer/model_setup.h"
 
 #include <dirent.h>
@@ -166,25 +167,39 @@ static int64_t bytes_of_checkpoints(const char *folder) {
     return bytes;
 }
 
-static void check_folder(Plan *plan, const char *folder) {
-    const char *output = plan->config->training.output_dir;
+/// A folder that will be made, or is there. Returns the bytes that are free in it, -1: not known.
+static int64_t check_folder(Plan *plan, const char *key, const char *path) {
+    char *folder = existing_folder(path);
     struct stat status;
     if (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode) || access(folder, W_OK | X_OK) != 0)
-        plan_add_file(plan, "training.output_dir", output, false,
+        plan_add_file(plan, key, path, false,
                       format_string("%s is not a folder that can be written to", folder));
     else
-        plan_add_file(plan, "training.output_dir", output, true,
-                      checked_strdup(strcmp(folder, output) != 0 ? "will be made" : ""));
-    plan->disk.free = plan_free_bytes(output);
+        plan_add_file(plan, key, path, true,
+                      checked_strdup(strcmp(folder, path) != 0 ? "will be made" : ""));
+    free(folder);
+    return plan_free_bytes(path);
 }
 
-void plan_disk(Plan *plan, const PlanModel *model) {
+/// A full disk costs a run its features there and nothing else, so that it is no problem.
+static void count_features(Plan *plan, const PlanModel *model, const PlanBatches *batches) {
+    const char *path = plan->config->data.feature_folder;
+    PlanDisk *disk = &plan->disk;
+    if (!path) return;
+    disk->features_free = check_folder(plan, "data.feature_folder", path);
+    if (!model->model) return;
+    const FeatureShape shape = feature_shape(model->model);
+    disk->feature_images = batches->cached_images;
+    disk->feature_bytes = (int64_t)(feature_clip_bytes(&shape) + feature_moments_bytes(&shape));
+    disk->features = feature_folder_bytes(&shape, disk->feature_images);
+}
+
+void plan_disk(Plan *plan, const PlanModel *model, const PlanBatches *batches) {
     const char *output = plan->config->training.output_dir;
     PlanDisk *disk = &plan->disk;
+    count_features(plan, model, batches);
     if (!output) return;
-    char *folder = existing_folder(output);
-    check_folder(plan, folder);
-    free(folder);
+    disk->free = check_folder(plan, "training.output_dir", output);
     if (!model->model) return;
     disk->known = true;
     disk->checkpoint_bytes = checkpoint_bytes(&model->parameters);

@@ -149,6 +149,10 @@ static json_t *disk_to_json(const PlanDisk *disk) {
     put(item, "kept", disk->kept);
     put(item, "needed", disk->needed);
     put(item, "free", disk->free);
+    if (!disk->features) return item;
+    put(item, "features", disk->features);
+    put(item, "features_per_image", disk->feature_bytes);
+    put(item, "features_free", disk->features_free);
     return item;
 }
 

@@ -2,13 +2,11 @@
 #include "train/plan/plan_parts.h"
 
 #include "autograd/tape.h"
+#include "train/trainer/feature_block.h"
 #include "train/trainer/gradient_buckets.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-/// images that train/trainer/feature_cache.c computes at a time
-enum { FEATURE_BATCH = 32 };
 
 // ---- what stays: gradients and moments
 
@@ -34,14 +32,12 @@ static FrozenFeatures encode(const DiffLMM *model, int64_t images) {
 
 /// Features as the cache hands them out.
 static FrozenFeatures cached(const DiffLMM *model, int64_t images) {
+    const FeatureShape shape = feature_shape(model);
     FrozenFeatures features = {
-        tensor_new(model->device, model->options.dtype,
-                   SHAPE(images, model->num_visual_tokens, model->clip->encoder.hidden_size)),
-        NULL};
-    int64_t size = model->latent_size;
-    if (model->vae)
+        tensor_new(model->device, shape.dtype, SHAPE(images, shape.tokens, shape.width)), NULL};
+    if (shape.channels)
         features.moments = tensor_new(model->device, FLOAT32,
-                                      SHAPE(images, size, size, 2 * model->vae->latent_channels));
+                                      SHAPE(images, shape.side, shape.side, shape.channels));
     return features;
 }
 
@@ -72,7 +68,7 @@ static void run_loss(const Plan *plan, const DiffLMM *model, const PlanBatch *ba
 
 static void run_features(const DiffLMM *model, int64_t images) {
     scope_begin();
-    encode(model, images < FEATURE_BATCH ? images : FEATURE_BATCH);
+    encode(model, images < FEATURE_BLOCK ? images : FEATURE_BLOCK);
     scope_end();
 }
 
@@ -164,15 +160,12 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
                        const PlanBatches *batches) {
     const Config *config = plan->config;
     PlanMemory *memory = &plan->memory;
-    int64_t side = config->data.image_size, moments = 0;
+    int64_t side = config->data.image_size;
     int64_t image = 3 * side * side * (int64_t)sizeof(float);
-    int64_t clip = model->num_visual_tokens * (int64_t)model->clip->encoder.hidden_size *
-                   (int64_t)dtype_size(model->options.dtype);
-    if (model->vae)
-        moments = (int64_t)model->latent_size * model->latent_size * 2 *
-                  model->vae->latent_channels * (int64_t)sizeof(float);
+    const FeatureShape shape = feature_shape(model);
     if (config->data.cache_features)
-        memory->feature_cache = batches->cached_images * (clip + moments);
+        memory->feature_cache = batches->cached_images * (int64_t)(feature_clip_bytes(&shape) +
+                                                                   feature_moments_bytes(&shape));
     else // those that are ready, and those of the step
         memory->loader = (config->data.dataloader_prefetch_factor +
                           config->training.gradient_accumulation_steps) *

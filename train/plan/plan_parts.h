@@ -70,7 +70,7 @@ void plan_sum_memory(Plan *plan, Device *device);
 void plan_check_fit(Plan *plan, const char *device_key, const char *host_key, const char *advice);
 /// Checkpoints that would be gone on from. After plan_data(), which knows the data.
 void plan_resume(Plan *plan, PlanModel *model);
-void plan_disk(Plan *plan, const PlanModel *model);
+void plan_disk(Plan *plan, const PlanModel *model, const PlanBatches *batches);
 /// What an evaluation's answers take on the disk. Nothing where its files are not there.
 void plan_answers(Plan *plan, const PlanModel *model);
 /// The same and the memory of asking; what is missing is a problem.

@@ -167,10 +167,22 @@ static void print_memory(const Plan *plan, FILE *out) {
     free(remark);
 }
 
+static void print_features(const PlanDisk *disk, FILE *out) {
+    char *remark = format_string("at most, for %s images of %s bytes%s",
+                                 grouped(disk->feature_images), grouped(disk->feature_bytes),
+                                 disk->features_free >= 0 && disk->features > disk->features_free
+                                     ? ": MORE THAN IS FREE"
+                                     : "");
+    byte_row(out, "features in their folder", disk->features, remark);
+    free(remark);
+}
+
 static void print_disk(const Plan *plan, FILE *out) {
     const PlanDisk *disk = &plan->disk;
-    if (!disk->known) return;
+    if (!disk->known && !disk->features) return;
     fprintf(out, "\ndisk\n");
+    if (disk->features) print_features(disk, out);
+    if (!disk->known) return;
     byte_row(out, "a checkpoint", disk->checkpoint_bytes, "");
     row(out, "checkpoints written, kept", "%12s, %s", grouped(disk->written), grouped(disk->kept));
     byte_row(out, "needed", disk->needed, "beside what is there, one more while it is written");

@@ -1,34 +1,16 @@
 // Images are numbered in the order of their first samples, whether they can be read or not, which
 // all ranks do alike. 32 of them are a block, computed together; blocks are dealt out to the ranks
 // in turn. After each round of blocks, one for each rank, the ranks make sure that all is well, and
-// hand out what they have made, with a bit for each image that could be read. One that could not
-// was computed as grey, so that its block has its size.
+// hand out what they have made, with a bit for each image that could be read.
 #include "train/trainer/feature_cache.h"
 
 #include "autograd/stop_request.h"
-#include "autograd/text/utf8.h"
-#include "data/sample_image.h"
 #include "train/group/going_on.h"
+#include "train/trainer/feature_share.h"
 
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BLOCK = 32 };
-
-typedef struct Block {
-    /// Of its images, one behind the other: their bytes of FrozenFeatures.clip, and .moments (NULL
-    /// with LLaVA).
-    char *clip, *moments;
-    /// Bit i: image i could be read.
-    uint32_t readable;
-} Block;
-
-/// What a rank cannot read of its share.
-typedef struct Damage {
-    int count;
-    char first[1024];
-} Damage;
 
 struct FeatureCache {
     const DiffLMM *model;
@@ -39,12 +21,12 @@ struct FeatureCache {
     /// Per image, while the cache is filled: a sample that has it.
     int64_t *samples;
     int32_t num_images;
-    Block *blocks;
+    FeatureBlock *blocks;
     int32_t num_blocks;
-    /// Of one image; the first dimension is 1.
-    int clip_rank, moments_rank;
-    int64_t clip_shape[MAX_RANK], moments_shape[MAX_RANK];
+    FeatureShape shape;
     size_t clip_bytes, moments_bytes;
+    /// images whose features all ranks found in the folder
+    int64_t num_found;
 };
 
 // ---- numbering
@@ -91,111 +73,20 @@ static bool number_images(FeatureCache *cache, const Dataset *dataset, Error *er
         process_group_progress(cache->group);
     }
     tdestroy(known_paths, free_known);
-    cache->num_blocks = (cache->num_images + BLOCK - 1) / BLOCK;
+    cache->num_blocks = (cache->num_images + FEATURE_BLOCK - 1) / FEATURE_BLOCK;
     cache->blocks = checked_calloc((size_t)cache->num_blocks + 1, sizeof *cache->blocks);
     return ok;
 }
 
-// ---- this rank's share
-
 static int images_in(const FeatureCache *cache, int32_t block) {
-    int32_t left = cache->num_images - block * BLOCK;
-    return left < BLOCK ? left : BLOCK;
-}
-
-/// Reads an image, or notes that it cannot be read. False if that, or something else, ends the run.
-static bool take_image(FeatureCache *cache, const FeatureCacheOptions *options, int32_t image,
-                       float *out, Damage *damage, Error *error) {
-    Sample sample;
-    int64_t index = cache->samples[image];
-    if (stop_requested()) return stop_request_error(error);
-    if (!dataset_sample(options->dataset, index, &sample, error)) return false;
-    char where[1024];
-    dataset_describe(options->dataset, index, sample.id, where, sizeof where);
-    const ImageView view = {options->image_aspect, options->image_normalization,
-                            options->model->options.image_size};
-    bool readable = sample_image_to_float(&sample, &view, out, NULL, error);
-    sample_free(&sample);
-    if (readable) {
-        cache->blocks[image / BLOCK].readable |= 1u << image % BLOCK;
-        return true;
-    }
-    error_context(error, "%s", where);
-    if (options->damaged_image == MISSING_IMAGE_FAIL) return false;
-    if (!damage->count++) snprintf(damage->first, sizeof damage->first, "%s", error->message);
-    return true;
-}
-
-static void note_shape(const Tensor *x, int *rank, int64_t *shape, size_t *bytes) {
-    *rank = x->rank;
-    memcpy(shape, x->shape, sizeof x->shape);
-    shape[0] = 1;
-    *bytes = dtype_size(x->dtype) * (size_t)(tensor_numel(x) / x->shape[0]);
-}
-
-static char *copy_to_host(const Tensor *x) {
-    size_t bytes = dtype_size(x->dtype) * (size_t)tensor_numel(x);
-    char *copy = checked_malloc(bytes);
-    x->device->to_host(x->device, copy, x->data, bytes);
-    return copy;
-}
-
-/// images: [count,S,S,3].
-static void compute(FeatureCache *cache, Block *block, int count, const float *images) {
-    const DiffLMM *model = cache->model;
-    int64_t side = model->options.image_size;
-    scope_begin();
-    FrozenFeatures features = difflmm_frozen_features(
-        model, tensor_from_host(model->device, FLOAT32, SHAPE(count, side, side, 3), images));
-    note_shape(features.clip, &cache->clip_rank, cache->clip_shape, &cache->clip_bytes);
-    block->clip = copy_to_host(features.clip);
-    if (features.moments) {
-        note_shape(features.moments, &cache->moments_rank, cache->moments_shape,
-                   &cache->moments_bytes);
-        block->moments = copy_to_host(features.moments);
-    }
-    scope_end();
-}
-
-static bool make_block(FeatureCache *cache, const FeatureCacheOptions *options, int32_t index,
-                       Damage *damage, Error *error) {
-    int64_t side = cache->model->options.image_size, floats = 3 * side * side;
-    float *images = checked_calloc((size_t)(BLOCK * floats), sizeof *images);
-    bool ok = true;
-    int count = images_in(cache, index);
-    for (int i = 0; ok && i < count; i++) {
-        ok = take_image(cache, options, index * BLOCK + i, images + i * floats, damage, error);
-        process_group_progress(cache->group);
-    }
-    if (ok) compute(cache, &cache->blocks[index], count, images);
-    free(images);
-    return ok;
+    int32_t left = cache->num_images - block * FEATURE_BLOCK;
+    return left < FEATURE_BLOCK ? left : FEATURE_BLOCK;
 }
 
 // ---- handing it out
 
-/// Rank 0, which computes the first block, knows the shapes.
-static bool share_shapes(FeatureCache *cache, Error *error) {
-    struct {
-        int clip_rank, moments_rank;
-        int64_t clip_shape[MAX_RANK], moments_shape[MAX_RANK];
-        size_t clip_bytes, moments_bytes;
-    } shapes = {.clip_rank = cache->clip_rank,
-                .moments_rank = cache->moments_rank,
-                .clip_bytes = cache->clip_bytes,
-                .moments_bytes = cache->moments_bytes};
-    memcpy(shapes.clip_shape, cache->clip_shape, sizeof shapes.clip_shape);
-    memcpy(shapes.moments_shape, cache->moments_shape, sizeof shapes.moments_shape);
-    if (!process_group_broadcast(cache->group, 0, &shapes, sizeof shapes, error)) return false;
-    cache->clip_rank = shapes.clip_rank, cache->moments_rank = shapes.moments_rank;
-    cache->clip_bytes = shapes.clip_bytes, cache->moments_bytes = shapes.moments_bytes;
-    memcpy(cache->clip_shape, shapes.clip_shape, sizeof shapes.clip_shape);
-    memcpy(cache->moments_shape, shapes.moments_shape, sizeof shapes.moments_shape);
-    return true;
-}
-
 static bool share_block(FeatureCache *cache, int32_t index, int owner, Error *error) {
-    Block *block = &cache->blocks[index];
+    FeatureBlock *block = &cache->blocks[index];
     size_t count = (size_t)images_in(cache, index);
     if (owner != process_rank(cache->group)) {
         block->clip = checked_malloc(count * cache->clip_bytes);
@@ -212,37 +103,36 @@ static bool share_block(FeatureCache *cache, int32_t index, int owner, Error *er
 /// The blocks from `first` on, one of each rank.
 static bool share_round(FeatureCache *cache, int32_t first, Error *error) {
     if (process_count(cache->group) == 1) return true;
-    bool ok = first > 0 || share_shapes(cache, error);
+    bool ok = true;
     for (int r = 0; ok && r < process_count(cache->group) && first + r < cache->num_blocks; r++)
         ok = share_block(cache, first + r, r, error);
     return ok;
 }
 
+/// What all ranks have found.
+static bool sum_found(FeatureCache *cache, int64_t found, Error *error) {
+    double sum = (double)found;
+    bool ok = process_group_sum(cache->group, &sum, 1, error);
+    cache->num_found = (int64_t)sum;
+    return ok;
+}
+
 // ---- the whole
 
-static bool fill(FeatureCache *cache, const FeatureCacheOptions *options, bool *stopping,
-                 Progress *progress, Damage *damage, Error *error) {
+static bool fill(FeatureCache *cache, FeatureShare *share, bool *stopping, Progress *progress,
+                 Error *error) {
     int ranks = process_count(cache->group);
     for (int32_t first = 0; first < cache->num_blocks; first += ranks) {
-        int32_t own = first + process_rank(cache->group), end = (first + ranks) * BLOCK;
-        bool ok = own >= cache->num_blocks || make_block(cache, options, own, damage, error);
+        int32_t own = first + process_rank(cache->group), end = (first + ranks) * FEATURE_BLOCK;
+        bool ok = own >= cache->num_blocks ||
+                  feature_share_make(share, cache->samples + (int64_t)own * FEATURE_BLOCK,
+                                     images_in(cache, own), &cache->blocks[own], error);
         if (!ranks_go_on(cache->group, ok, stopping, error) || !share_round(cache, first, error))
             return false;
         progress_update(progress, end < cache->num_images ? end : cache->num_images,
                         "CLIP features and latent moments");
     }
-    return true;
-}
-
-static void report(const FeatureCache *cache, const Damage *damage) {
-    char rank[32] = "";
-    if (process_count(cache->group) > 1)
-        snprintf(rank, sizeof rank, "rank %d: ", process_rank(cache->group));
-    if (damage->count)
-        utf8_print(stderr,
-                   "warning: %s%d image(s) cannot be read and are left out with their samples; the "
-                   "first: %s\n",
-                   rank, damage->count, damage->first);
+    return !share->options->folder || sum_found(cache, share->num_found, error);
 }
 
 FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stopping,
@@ -251,21 +141,24 @@ FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stoppi
     int64_t all = dataset_count(options->dataset);
     cache->model = options->model;
     cache->group = options->group;
+    cache->shape = feature_shape(options->model);
+    cache->clip_bytes = feature_clip_bytes(&cache->shape);
+    cache->moments_bytes = feature_moments_bytes(&cache->shape);
     cache->num_samples = options->limit >= 0 && options->limit < all ? options->limit : all;
     cache->image_of = checked_malloc((size_t)(cache->num_samples + 1) * sizeof *cache->image_of);
     cache->samples = checked_malloc((size_t)(cache->num_samples + 1) * sizeof *cache->samples);
-    Damage damage = {0};
+    FeatureShare share = {.options = options};
     bool ok =
         ranks_go_on(cache->group, number_images(cache, options->dataset, error), stopping, error);
     if (ok) {
         Progress *progress =
             progress_begin(progress_out, "features", 0, cache->num_images, cache->num_images);
-        ok = fill(cache, options, stopping, progress, &damage, error);
+        ok = fill(cache, &share, stopping, progress, error);
         progress_end(progress);
     }
     free(cache->samples);
     cache->samples = NULL;
-    report(cache, &damage);
+    feature_share_report(&share);
     if (ok) return cache;
     feature_cache_free(cache);
     return NULL;
@@ -273,36 +166,36 @@ FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stoppi
 
 void feature_cache_free(FeatureCache *cache) {
     if (!cache) return;
-    for (int32_t i = 0; i < cache->num_blocks; i++) {
-        free(cache->blocks[i].clip);
-        free(cache->blocks[i].moments);
-    }
+    for (int32_t i = 0; i < cache->num_blocks; i++) feature_block_free(&cache->blocks[i]);
     free(cache->blocks);
     free(cache->image_of);
     free(cache);
 }
 
+int64_t feature_cache_count(const FeatureCache *cache) { return cache->num_images; }
+
+int64_t feature_cache_count_found(const FeatureCache *cache) { return cache->num_found; }
+
 bool feature_cache_has(const FeatureCache *cache, int64_t index) {
     int32_t image = index < cache->num_samples ? cache->image_of[index] : -1;
-    return image >= 0 && (cache->blocks[image / BLOCK].readable >> image % BLOCK & 1);
+    return image >= 0 &&
+           (cache->blocks[image / FEATURE_BLOCK].readable >> image % FEATURE_BLOCK & 1);
 }
 
 FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count) {
     const DiffLMM *model = cache->model;
-    int64_t clip_shape[MAX_RANK], moments_shape[MAX_RANK];
-    memcpy(clip_shape, cache->clip_shape, sizeof clip_shape);
-    memcpy(moments_shape, cache->moments_shape, sizeof moments_shape);
-    clip_shape[0] = moments_shape[0] = count;
+    const FeatureShape *shape = &cache->shape;
     FrozenFeatures features = {
-        tensor_new(model->device, model->options.dtype, cache->clip_rank, clip_shape), NULL};
-    if (cache->moments_bytes)
-        features.moments = tensor_new(model->device, FLOAT32, cache->moments_rank, moments_shape);
+        tensor_new(model->device, shape->dtype, SHAPE(count, shape->tokens, shape->width)), NULL};
+    if (shape->channels)
+        features.moments = tensor_new(model->device, FLOAT32,
+                                      SHAPE(count, shape->side, shape->side, shape->channels));
     for (int i = 0; i < count; i++) {
         CHECK(feature_cache_has(cache, indices[i]), "sample %lld has no features",
               (long long)indices[i]);
         int32_t image = cache->image_of[indices[i]];
-        const Block *block = &cache->blocks[image / BLOCK];
-        size_t place = (size_t)(image % BLOCK);
+        const FeatureBlock *block = &cache->blocks[image / FEATURE_BLOCK];
+        size_t place = (size_t)(image % FEATURE_BLOCK);
         Device *device = model->device;
         device->from_host(device, (char *)features.clip->data + (size_t)i * cache->clip_bytes,
                           block->clip + place * cache->clip_bytes, cache->clip_bytes);

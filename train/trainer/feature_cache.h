@@ -1,5 +1,6 @@
 /// What the frozen encoders make of each image of a data set, computed once: CLIP features and
-/// latent moments depend on nothing that is trained and on no random number. Kept in host memory.
+/// latent moments depend on nothing that is trained and on no random number. Kept in host memory,
+/// and, with a folder, on disk for other runs (train/trainer/feature_folder.h).
 ///
 /// Everything is computed in the data set's order in batches of a fixed size, before training
 /// starts, so that a resumed run, on any number of processes, sees the same bits.
@@ -9,6 +10,7 @@
 #include "models/difflmm.h"
 #include "train/group/process_group.h"
 #include "train/log/progress.h"
+#include "train/trainer/feature_folder.h"
 
 typedef struct FeatureCache FeatureCache;
 
@@ -23,6 +25,9 @@ typedef struct FeatureCacheOptions {
     MissingImage damaged_image;
     /// whose ranks compute a share each and hand it to the others; all call feature_cache_new()
     ProcessGroup *group;
+    /// where blocks that are there are read instead of computed, to the same bits, and others
+    /// added; NULL: none
+    FeatureFolder *folder;
 } FeatureCacheOptions;
 
 /// Computes the features of every image of the data set (an image that several samples share once).
@@ -34,6 +39,10 @@ typedef struct FeatureCacheOptions {
 FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stopping,
                                 FILE *progress_out, Error *error);
 void feature_cache_free(FeatureCache *cache);
+
+/// How many images there are, and of how many all ranks found the features in the folder.
+int64_t feature_cache_count(const FeatureCache *cache);
+int64_t feature_cache_count_found(const FeatureCache *cache);
 
 /// Whether sample `index` of the data set has features; false for text and for images that could
 /// not be read.

@@ -216,5 +216,6 @@ bool trainer_run(const Config *config, ProcessGroup *group, Error *error) {
     tape_on_op(NULL, NULL);
     trainer_clean_up(&trainer);
     output_folder_close(&trainer.folder, !ok || !prepared);
+    output_folder_close(&trainer.feature_folder, !ok || !prepared);
     return ok;
 }

@@ -38,6 +38,8 @@ typedef struct Trainer {
     TrainingPosition position;
     /// The last step after which the weights are known to be the same on every rank.
     int64_t agreed_step;
+    /// data.feature_folder; of every rank
+    OutputFolder feature_folder;
     /// training.output_dir; of rank 0, as the next two
     OutputFolder folder;
     RunLock *lock;

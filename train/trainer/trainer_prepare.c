@@ -70,23 +70,45 @@ static bool check_data(const Trainer *trainer, Error *error) {
     return true;
 }
 
-static bool fill_caches(Trainer *trainer, Error *error) {
-    if (!trainer->config->data.cache_features) return true;
+/// Features of the first `limit` samples (-1: all) of the data set.
+static FeatureCache *fill_cache(Trainer *trainer, const Dataset *dataset, int64_t limit,
+                                FeatureFolder *folder, Error *error) {
+    const DataSection *data = &trainer->config->data;
     FeatureCacheOptions options = {.model = trainer->setup.model,
-                                   .dataset = trainer->data,
-                                   .image_aspect = trainer->config->data.image_aspect_ratio,
-                                   .image_normalization = trainer->config->data.image_normalization,
-                                   .limit = -1,
-                                   .damaged_image = trainer->config->data.missing_image,
-                                   .group = trainer->group};
-    FILE *out = trainer->is_first ? stderr : NULL;
-    trainer->cache = feature_cache_new(&options, &trainer->stopping, out, error);
-    if (!trainer->cache) return false;
-    if (!trainer->held_out) return true;
-    options.dataset = trainer->held_out;
-    options.limit = trainer->config->training.eval_samples;
-    trainer->held_out_cache = feature_cache_new(&options, &trainer->stopping, out, error);
-    return trainer->held_out_cache != NULL;
+                                   .dataset = dataset,
+                                   .image_aspect = data->image_aspect_ratio,
+                                   .image_normalization = data->image_normalization,
+                                   .limit = limit,
+                                   .damaged_image = data->missing_image,
+                                   .group = trainer->group,
+                                   .folder = folder};
+    FeatureCache *cache =
+        feature_cache_new(&options, &trainer->stopping, trainer->is_first ? stderr : NULL, error);
+    if (cache && folder && trainer->is_first)
+        utf8_print(stderr, "features of %lld of %lld images were read from %s\n",
+                   (long long)feature_cache_count_found(cache),
+                   (long long)feature_cache_count(cache), data->feature_folder);
+    return cache;
+}
+
+static bool fill_caches(Trainer *trainer, Error *error) {
+    const Config *config = trainer->config;
+    bool is_kept = config->data.feature_folder != NULL;
+    if (!config->data.cache_features) return true;
+    FeatureFolder *folder =
+        is_kept ? feature_folder_open(config, trainer->setup.model, error) : NULL;
+    bool ok = goes_on(trainer, folder || !is_kept, error);
+    if (ok) {
+        trainer->cache = fill_cache(trainer, trainer->data, -1, folder, error);
+        ok = trainer->cache != NULL;
+    }
+    if (ok && trainer->held_out) {
+        trainer->held_out_cache =
+            fill_cache(trainer, trainer->held_out, config->training.eval_samples, folder, error);
+        ok = trainer->held_out_cache != NULL;
+    }
+    feature_folder_close(folder);
+    return ok;
 }
 
 LoaderOptions trainer_loader_options(const Trainer *trainer) {
@@ -294,9 +316,10 @@ static bool open_device(Trainer *trainer, Error *error) {
     return process_group_distinct_gpus(trainer->group, bus_id, error);
 }
 
-/// The folder, for this run alone, before anything large is read.
+/// The folder, for this run alone, and that of features, before anything large is read.
 static bool take_folder(Trainer *trainer, Error *error) {
     const char *folder = trainer->config->training.output_dir;
+    if (!feature_folder_make(trainer->config, &trainer->feature_folder, error)) return false;
     if (!trainer->is_first) return true;
     if (output_folder_make(&trainer->folder, folder, error))
         trainer->lock = run_lock_take(folder, error);

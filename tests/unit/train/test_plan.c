@@ -182,6 +182,39 @@ static void tokens_steps_and_checkpoints_turn_out_as_planned(void **state) {
     remove_run();
 }
 
+/// Bytes of the files in <folder of the tests>/features.
+static int64_t bytes_of_features(void) {
+    int64_t bytes = 0;
+    DIR *directory = opendir(in_folder("features"));
+    assert_non_null(directory);
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        struct stat status;
+        assert_int_equal(fstatat(dirfd(directory), entry->d_name, &status, 0), 0);
+        if (S_ISREG(status.st_mode)) bytes += status.st_size;
+    }
+    closedir(directory);
+    return bytes;
+}
+
+static void kept_features_take_at_most_what_is_planned(void **state) {
+    (void)state;
+    char folder[320];
+    snprintf(folder, sizeof folder, "data.feature_folder=%s", in_folder("features"));
+    Config *config =
+        configure(SETTINGS("training.per_device_train_batch_size=4", "model.architecture=llava",
+                           "training.max_steps=1", "data.cache_features=true", folder));
+    Plan *plan = plan_of(config);
+    train(config);
+    int64_t bytes = bytes_of_features();
+    assert_true(bytes > 0 && bytes <= plan->disk.features);
+    assert_true((double)plan->disk.features < 1.2 * (double)bytes);
+    assert_true(plan->disk.features_free > 0);
+    assert_true(plan->disk.feature_bytes * plan->disk.feature_images < bytes);
+    plan_free(plan);
+    config_free(config);
+    remove_run();
+}
+
 /// Bytes of the files in <folder of the tests>/evaluation/answers.
 static int64_t bytes_of_answers(void) {
     int64_t bytes = 0;
@@ -669,6 +702,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_at_the_peak_is_what_a_run_needs),
         cmocka_unit_test(tokens_steps_and_checkpoints_turn_out_as_planned),
+        cmocka_unit_test(kept_features_take_at_most_what_is_planned),
         cmocka_unit_test(answers_take_at_most_what_is_planned),
         cmocka_unit_test(an_evaluation_without_its_files_is_left_out_of_the_plan),
         cmocka_unit_test(a_few_timed_steps_tell_the_duration_and_leave_nothing_behind),
