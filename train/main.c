@@ -117,14 +117,15 @@ static void keep_standard_streams(void) {
 }
 
 /// Threads that wait for each other spin for tens of milliseconds by default, which is a disaster
-/// as soon as anything else wants a core: steps become ten times slower. The OpenMP run time reads
-/// its setting when it is loaded, so the program starts once more with it. Users who set one of the
-/// two variables are left alone.
+/// as soon as anything else wants a core: steps become ten times slower. The program has them spin
+/// some tens of microseconds, about as long as waking a thread takes. The OpenMP run time reads its
+/// setting when it is loaded, so the program starts once more with it. Users who set one of the two
+/// variables are left alone.
 static void start_with_short_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     char path[4096];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (length <= 0 || setenv("GOMP_SPINCOUNT", "20000", 1)) return;
+    if (length <= 0 || setenv("GOMP_SPINCOUNT", "1000", 1)) return;
     path[length] = 0;
     execv(path, argv);
 }
