@@ -22,7 +22,9 @@
 #include <unistd.h>
 
 enum { BATCH = 20000, MOST_SECONDS = 30, MOST_FILES = 1024 };
+#ifndef __SANITIZE_ADDRESS__
 static const rlim_t MOST_MEMORY = (rlim_t)3 << 30;
+#endif
 
 /// Shared by the processes.
 typedef struct Progress {
