@@ -1,5 +1,6 @@
 /// Inside the trainer only: what trainer.c (the run), trainer_prepare.c (how it begins),
-/// trainer_step.c (one step) and trainer_evaluate.c (what is measured between two) share.
+/// trainer_data.c (what it learns from), trainer_step.c (one step) and trainer_evaluate.c (what is
+/// measured between two) share.
 #pragma once
 #include "autograd/clock.h"
 #include "autograd/output/output_folder.h"
@@ -83,6 +84,18 @@ typedef struct StepResult {
 /// cleaned up.
 bool trainer_prepare(Trainer *trainer, Error *error);
 void trainer_clean_up(Trainer *trainer);
+
+/// Opens data.train and data.eval; rank 0 tells what images there are and counts what is left out.
+bool trainer_open_data(Trainer *trainer, Error *error);
+/// Whether the data suit the configuration.
+bool trainer_check_data(const Trainer *trainer, Error *error);
+/// Counts the steps of the whole run, and those of its warmup.
+bool trainer_count_steps(Trainer *trainer, Error *error);
+/// Features of all images, where data.cache_features asks for them. Collective; to be followed by
+/// ranks_go_on().
+bool trainer_fill_caches(Trainer *trainer, Error *error);
+/// Begins to load what follows the run's position. After trainer_fill_caches().
+bool trainer_open_loader(Trainer *trainer, Error *error);
 /// The options that loaders of training and evaluation share.
 LoaderOptions trainer_loader_options(const Trainer *trainer);
 

@@ -6,9 +6,7 @@
 #include "ops/kernels.h"
 #include "train/log/run_record.h"
 #include "train/saved/resume_check.h"
-#include "train/trainer/schedule.h"
 #include "train/trainer/trainer_parts.h"
-#include "train/trainer/training_check.h"
 
 #include "autograd/output/output_file.h"
 
@@ -21,149 +19,6 @@
 /// stop.
 static bool goes_on(Trainer *trainer, bool ok, Error *error) {
     return ranks_go_on(trainer->group, ok, &trainer->stopping, error);
-}
-
-// ---- data
-
-/// What the first bytes of the image files say.
-static void tell_of_images(const Dataset *data) {
-    for (int i = 0; i < dataset_part_count(data); i++) {
-        const DatasetPart part = dataset_part(data, i);
-        char *formats = image_formats_text(part.formats);
-        if (strcmp(formats, "none") != 0)
-            utf8_print(stderr, "%s: images: %s\n", part.path, formats);
-        if (part.skipped_because)
-            utf8_print(stderr, "%s: left out %lld sample(s) without their image; the first: %s\n",
-                       part.path, (long long)part.skipped, part.skipped_because);
-        free(formats);
-    }
-}
-
-static bool open_data(Trainer *trainer, Error *error) {
-    const DataSection *data = &trainer->config->data;
-    trainer->data =
-        dataset_open_files(data->train.values, data->train.count, data->missing_image, error);
-    if (!trainer->data) return false;
-    if (trainer->is_first) tell_of_images(trainer->data);
-    if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
-    if (!data->eval.count) return true;
-    trainer->held_out =
-        dataset_open_files(data->eval.values, data->eval.count, data->missing_image, error);
-    return trainer->held_out != NULL;
-}
-
-/// Whether the data suit the configuration.
-static bool check_data(const Trainer *trainer, Error *error) {
-    const char *key;
-    TrainingFacts facts = {.config = trainer->config,
-                           .tokenizer = trainer->setup.tokenizer,
-                           .num_visual_tokens = trainer->setup.model->num_visual_tokens,
-                           .data = trainer->data};
-    for (int i = 0; i < TRAINING_CHECKS; i++) {
-        facts.data = trainer->data;
-        facts.is_held_out = false;
-        if (!training_check(i, &facts, &key, error)) return false;
-        facts.data = trainer->held_out;
-        facts.is_held_out = true;
-        if (facts.data && !training_check(i, &facts, &key, error)) return false;
-    }
-    return true;
-}
-
-/// Features of the first `limit` samples (-1: all) of the data set.
-static FeatureCache *fill_cache(Trainer *trainer, const Dataset *dataset, int64_t limit,
-                                FeatureFolder *folder, Error *error) {
-    const DataSection *data = &trainer->config->data;
-    FeatureCacheOptions options = {.model = trainer->setup.model,
-                                   .dataset = dataset,
-                                   .image_aspect = data->image_aspect_ratio,
-                                   .image_normalization = data->image_normalization,
-                                   .limit = limit,
-                                   .damaged_image = data->missing_image,
-                                   .group = trainer->group,
-                                   .folder = folder};
-    FeatureCache *cache =
-        feature_cache_new(&options, &trainer->stopping, trainer->is_first ? stderr : NULL, error);
-    if (cache && folder && trainer->is_first)
-        utf8_print(stderr, "features of %lld of %lld images were read from %s\n",
-                   (long long)feature_cache_count_found(cache),
-                   (long long)feature_cache_count(cache), data->feature_folder);
-    return cache;
-}
-
-static bool fill_caches(Trainer *trainer, Error *error) {
-    const Config *config = trainer->config;
-    bool is_kept = config->data.feature_folder != NULL;
-    if (!config->data.cache_features) return true;
-    FeatureFolder *folder =
-        is_kept ? feature_folder_open(config, trainer->setup.model, error) : NULL;
-    bool ok = goes_on(trainer, folder || !is_kept, error);
-    if (ok) {
-        trainer->cache = fill_cache(trainer, trainer->data, -1, folder, error);
-        ok = trainer->cache != NULL;
-    }
-    if (ok && trainer->held_out) {
-        trainer->held_out_cache =
-            fill_cache(trainer, trainer->held_out, config->training.eval_samples, folder, error);
-        ok = trainer->held_out_cache != NULL;
-    }
-    feature_folder_close(folder);
-    return ok;
-}
-
-LoaderOptions trainer_loader_options(const Trainer *trainer) {
-    const Config *config = trainer->config;
-    int threads = (int)config->data.dataloader_num_workers;
-    return (LoaderOptions){.tokenizer = trainer->setup.tokenizer,
-                           .format = trainer->setup.format,
-                           .image_aspect = config->data.image_aspect_ratio,
-                           .image_normalization = config->data.image_normalization,
-                           .image_size = (int)config->data.image_size,
-                           .without_images = config->data.cache_features,
-                           .damaged_image = config->data.missing_image,
-                           .seed = (uint64_t)config->training.seed,
-                           .rank = process_rank(trainer->group),
-                           .world_size = process_count(trainer->group),
-                           .accumulation = 1,
-                           .prefetch = (int)config->data.dataloader_prefetch_factor,
-                           .threads = threads > 0 ? threads : 1};
-}
-
-static bool has_features(const void *cache, int64_t index) {
-    return feature_cache_has(cache, index);
-}
-
-static LoaderOptions training_options(const Trainer *trainer) {
-    const Config *config = trainer->config;
-    LoaderOptions options = trainer_loader_options(trainer);
-    options.dataset = trainer->data;
-    options.shuffle = true;
-    options.group_by_modality_length = config->data.group_by_modality_length;
-    options.micro_batch = (int)config->training.per_device_train_batch_size;
-    options.accumulation = (int)config->training.gradient_accumulation_steps;
-    return options;
-}
-
-static bool open_loader(Trainer *trainer, Error *error) {
-    LoaderOptions options = training_options(trainer);
-    options.has_features = trainer->cache ? has_features : NULL;
-    options.features = trainer->cache;
-    options.first_step = trainer->position.step;
-    options.end_step = trainer->max_steps;
-    trainer->loader = loader_create(&options, error);
-    return trainer->loader != NULL;
-}
-
-/// Steps of the whole run.
-static bool count_steps(Trainer *trainer, Error *error) {
-    LoaderOptions options = training_options(trainer);
-    int64_t steps_per_epoch = loader_steps_per_epoch(&options, error);
-    if (steps_per_epoch < 0 ||
-        !schedule_total_steps(trainer->config, steps_per_epoch, &trainer->max_steps, error))
-        return false;
-    trainer->warmup_steps =
-        schedule_warmup_steps(trainer->config->training.warmup_ratio, trainer->max_steps);
-    return true;
 }
 
 // ---- starting anew or going on
@@ -330,7 +185,8 @@ static bool read_everything(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
     return training_tasks_open(config, &trainer->tasks, error) &&
            model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
-           open_data(trainer, error) && check_data(trainer, error) && count_steps(trainer, error) &&
+           trainer_open_data(trainer, error) && trainer_check_data(trainer, error) &&
+           trainer_count_steps(trainer, error) &&
            (!trainer->tasks || training_tasks_use(trainer->tasks, &trainer->setup, error)) &&
            best_check(config, trainer->tasks, error);
 }
@@ -381,7 +237,9 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
     trainer->peak_rate =
         flop_rate_of_products(trainer->setup.device, trainer->setup.model->options.dtype);
     return process_group_sum(group, &trainer->peak_rate, 1, error) &&
-           goes_on(trainer, fill_caches(trainer, error) && open_loader(trainer, error), error);
+           goes_on(trainer,
+                   trainer_fill_caches(trainer, error) && trainer_open_loader(trainer, error),
+                   error);
 }
 
 void trainer_clean_up(Trainer *trainer) {

@@ -1,0 +1,150 @@
+// The data of a run: files, their checks, the features that are kept of them, the loader, and how
+// many steps they make.
+#include "autograd/text/utf8.h"
+#include "train/trainer/schedule.h"
+#include "train/trainer/trainer_parts.h"
+#include "train/trainer/training_check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/// What the first bytes of the image files say.
+static void tell_of_images(const Dataset *data) {
+    for (int i = 0; i < dataset_part_count(data); i++) {
+        const DatasetPart part = dataset_part(data, i);
+        char *formats = image_formats_text(part.formats);
+        if (strcmp(formats, "none") != 0)
+            utf8_print(stderr, "%s: images: %s\n", part.path, formats);
+        if (part.skipped_because)
+            utf8_print(stderr, "%s: left out %lld sample(s) without their image; the first: %s\n",
+                       part.path, (long long)part.skipped, part.skipped_because);
+        free(formats);
+    }
+}
+
+bool trainer_open_data(Trainer *trainer, Error *error) {
+    const DataSection *data = &trainer->config->data;
+    trainer->data =
+        dataset_open_files(data->train.values, data->train.count, data->missing_image, error);
+    if (!trainer->data) return false;
+    if (trainer->is_first) tell_of_images(trainer->data);
+    if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
+    if (!data->eval.count) return true;
+    trainer->held_out =
+        dataset_open_files(data->eval.values, data->eval.count, data->missing_image, error);
+    return trainer->held_out != NULL;
+}
+
+/// Whether the data suit the configuration.
+bool trainer_check_data(const Trainer *trainer, Error *error) {
+    const char *key;
+    TrainingFacts facts = {.config = trainer->config,
+                           .tokenizer = trainer->setup.tokenizer,
+                           .num_visual_tokens = trainer->setup.model->num_visual_tokens,
+                           .data = trainer->data};
+    for (int i = 0; i < TRAINING_CHECKS; i++) {
+        facts.data = trainer->data;
+        facts.is_held_out = false;
+        if (!training_check(i, &facts, &key, error)) return false;
+        facts.data = trainer->held_out;
+        facts.is_held_out = true;
+        if (facts.data && !training_check(i, &facts, &key, error)) return false;
+    }
+    return true;
+}
+
+/// Features of the first `limit` samples (-1: all) of the data set.
+static FeatureCache *fill_cache(Trainer *trainer, const Dataset *dataset, int64_t limit,
+                                FeatureFolder *folder, Error *error) {
+    const DataSection *data = &trainer->config->data;
+    FeatureCacheOptions options = {.model = trainer->setup.model,
+                                   .dataset = dataset,
+                                   .image_aspect = data->image_aspect_ratio,
+                                   .image_normalization = data->image_normalization,
+                                   .limit = limit,
+                                   .damaged_image = data->missing_image,
+                                   .group = trainer->group,
+                                   .folder = folder};
+    FeatureCache *cache =
+        feature_cache_new(&options, &trainer->stopping, trainer->is_first ? stderr : NULL, error);
+    if (cache && folder && trainer->is_first)
+        utf8_print(stderr, "features of %lld of %lld images were read from %s\n",
+                   (long long)feature_cache_count_found(cache),
+                   (long long)feature_cache_count(cache), data->feature_folder);
+    return cache;
+}
+
+bool trainer_fill_caches(Trainer *trainer, Error *error) {
+    const Config *config = trainer->config;
+    bool is_kept = config->data.feature_folder != NULL;
+    if (!config->data.cache_features) return true;
+    FeatureFolder *folder =
+        is_kept ? feature_folder_open(config, trainer->setup.model, error) : NULL;
+    bool ok = ranks_go_on(trainer->group, folder || !is_kept, &trainer->stopping, error);
+    if (ok) {
+        trainer->cache = fill_cache(trainer, trainer->data, -1, folder, error);
+        ok = trainer->cache != NULL;
+    }
+    if (ok && trainer->held_out) {
+        trainer->held_out_cache =
+            fill_cache(trainer, trainer->held_out, config->training.eval_samples, folder, error);
+        ok = trainer->held_out_cache != NULL;
+    }
+    feature_folder_close(folder);
+    return ok;
+}
+
+LoaderOptions trainer_loader_options(const Trainer *trainer) {
+    const Config *config = trainer->config;
+    int threads = (int)config->data.dataloader_num_workers;
+    return (LoaderOptions){.tokenizer = trainer->setup.tokenizer,
+                           .format = trainer->setup.format,
+                           .image_aspect = config->data.image_aspect_ratio,
+                           .image_normalization = config->data.image_normalization,
+                           .image_size = (int)config->data.image_size,
+                           .without_images = config->data.cache_features,
+                           .damaged_image = config->data.missing_image,
+                           .seed = (uint64_t)config->training.seed,
+                           .rank = process_rank(trainer->group),
+                           .world_size = process_count(trainer->group),
+                           .accumulation = 1,
+                           .prefetch = (int)config->data.dataloader_prefetch_factor,
+                           .threads = threads > 0 ? threads : 1};
+}
+
+static bool has_features(const void *cache, int64_t index) {
+    return feature_cache_has(cache, index);
+}
+
+static LoaderOptions training_options(const Trainer *trainer) {
+    const Config *config = trainer->config;
+    LoaderOptions options = trainer_loader_options(trainer);
+    options.dataset = trainer->data;
+    options.shuffle = true;
+    options.group_by_modality_length = config->data.group_by_modality_length;
+    options.micro_batch = (int)config->training.per_device_train_batch_size;
+    options.accumulation = (int)config->training.gradient_accumulation_steps;
+    return options;
+}
+
+bool trainer_open_loader(Trainer *trainer, Error *error) {
+    LoaderOptions options = training_options(trainer);
+    options.has_features = trainer->cache ? has_features : NULL;
+    options.features = trainer->cache;
+    options.first_step = trainer->position.step;
+    options.end_step = trainer->max_steps;
+    trainer->loader = loader_create(&options, error);
+    return trainer->loader != NULL;
+}
+
+/// Steps of the whole run.
+bool trainer_count_steps(Trainer *trainer, Error *error) {
+    LoaderOptions options = training_options(trainer);
+    int64_t steps_per_epoch = loader_steps_per_epoch(&options, error);
+    if (steps_per_epoch < 0 ||
+        !schedule_total_steps(trainer->config, steps_per_epoch, &trainer->max_steps, error))
+        return false;
+    trainer->warmup_steps =
+        schedule_warmup_steps(trainer->config->training.warmup_ratio, trainer->max_steps);
+    return true;
+}
