@@ -276,9 +276,10 @@ static inline const Kernels *kernels(const Tensor *x) { return x->device->kernel
 Device *ops_cpu_open(int threads);
 
 /// Chooses the kernels of one x86-64 level ("v2", "v3", "v4", "v4_bf16", which is v4 with attention
-/// in pairs of bfloat16; "generic" elsewhere) instead of the processor's best, as the environment
-/// variable DIFFLMM_CPU_LEVEL does. False if this processor lacks the level. Call it before
-/// anything ran: the product library keeps its first choice.
+/// in pairs of bfloat16, "amx", which is that with products in tiles, "amx_plain", the same with
+/// tiles of plain C wherever v4_bf16 runs; "generic" elsewhere) instead of the processor's best, as
+/// the environment variable DIFFLMM_CPU_LEVEL does. False if this processor lacks the level. Call
+/// it before anything ran: the product library keeps its first choice.
 bool ops_cpu_use_level(const char *level);
 
 /// The GPU of that number (from 0) with its kernels. One device of the process: later calls return

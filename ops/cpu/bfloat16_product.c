@@ -226,14 +226,13 @@ static void multiply_share(const Product *p, Share *s) {
 static bool worth_its_while(const Matmul *shape, int threads) {
     return shape->type == BFLOAT16 && !shape->a_transposed && shape->m >= FEWEST_ROWS &&
            shape->n >= TILE_COLUMNS * threads &&
-           shape->m * shape->n * shape->k >= FEWEST_PRODUCTS && onednn_has_bfloat16() &&
-           !onednn_has_tiles();
+           shape->m * shape->n * shape->k >= FEWEST_PRODUCTS && onednn_has_bfloat16();
 }
 
 /// Rows are done in equal parts, so that working memory stays small, and a part of a in the caches.
 static int64_t row_parts(const Matmul *shape) { return (shape->m + MOST_ROWS - 1) / MOST_ROWS; }
 
-size_t bfloat16_product_bytes(const Matmul *shape, int threads) {
+static size_t product_bytes(const Matmul *shape, int threads) {
     if (!worth_its_while(shape, threads)) return 0;
     Matmul largest = *shape;
     largest.m = (shape->m + row_parts(shape) - 1) / row_parts(shape);
@@ -257,10 +256,10 @@ static void multiply_rows(const Matmul *shape, const uint16_t *a, const uint16_t
     }
 }
 
-bool bfloat16_product(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
-                      void *c, Device *device) {
+static bool multiply(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
+                     void *c, Device *device) {
     int threads = omp_get_max_threads();
-    size_t bytes = bfloat16_product_bytes(shape, threads);
+    size_t bytes = product_bytes(shape, threads);
     if (!bytes) return false;
     char *memory = device->allocate(device, bytes);
     int64_t parts = row_parts(shape), row_bytes = shape->n * (int64_t)dtype_size(shape->c_type);
@@ -277,15 +276,17 @@ bool bfloat16_product(const Matmul *shape, const uint16_t *a, const uint16_t *b,
 
 #else
 
-size_t bfloat16_product_bytes(const Matmul *shape, int threads) {
+static size_t product_bytes(const Matmul *shape, int threads) {
     (void)shape, (void)threads;
     return 0;
 }
 
-bool bfloat16_product(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
-                      void *c, Device *device) {
+static bool multiply(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
+                     void *c, Device *device) {
     (void)shape, (void)a, (void)b, (void)bias, (void)c, (void)device;
     return false;
 }
 
 #endif
+
+const OwnProduct bfloat16_product = {multiply, product_bytes};

@@ -8,14 +8,8 @@
 /// W, CLIP's layers 28 to 53%, the U-Net's -4 to 21%; 40 rows, which make little of a step, 6 to
 /// 15% slower with W^T and 3 to 35% faster with W.
 #pragma once
-#include "ops/cpu/onednn.h"
+#include "ops/cpu/product.h"
 
-/// c (+)= a b + bias, a and b BFLOAT16, sums in FLOAT32 whose order depends on k alone: neither on
-/// m, n nor on the number of threads. bias: FLOAT32 or NULL. Working memory comes from the device.
-/// False, and nothing done, where the library's own product is to be preferred (or the processor is
-/// another).
-bool bfloat16_product(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
-                      void *c, Device *device);
-
-/// Bytes of working memory that it takes on so many threads; 0 where it would do nothing.
-size_t bfloat16_product_bytes(const Matmul *shape, int threads);
+/// The order of sums depends on k alone: neither on m, n nor on the number of threads. Does nothing
+/// where the processor is another.
+extern const OwnProduct bfloat16_product;

@@ -58,7 +58,7 @@ bool convolution_product_is_used(const Convolution *s, bool gradient) {
 
 size_t convolution_product_bytes(const Convolution *shape, bool gradient, int threads) {
     Matmul product = product_of(shape, gradient);
-    return columns_bytes(shape, gradient) + bfloat16_product_bytes(&product, threads);
+    return columns_bytes(shape, gradient) + own_product()->bytes(&product, threads);
 }
 
 // ---- forward

@@ -1,20 +1,25 @@
 // Chooses the kernels for the processor at hand, once.
+#include "ops/cpu/amx/tiles.h"
+#include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/cpu.h"
-#include "ops/cpu/onednn.h"
 
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define FILL_OF_LEVEL(family, level) fill_##family##_##level(table);
+static Kernels table;
+static const OwnProduct *product;
+
+#define FILL_OF_LEVEL(family, level) fill_##family##_##level(to);
 
 /// Declares what fills the parts of a table for a level, and defines what fills all of it.
-#define LEVEL(level)                           \
-    KERNEL_FAMILIES(DECLARE_FAMILY, level)     \
-    static void fill_##level(Kernels *table) { \
-        KERNEL_FAMILIES(FILL_OF_LEVEL, level)  \
-        table->name = "cpu " #level;           \
+#define LEVEL(level)                          \
+    KERNEL_FAMILIES(DECLARE_FAMILY, level)    \
+    static void fill_##level(Kernels *to) {   \
+        KERNEL_FAMILIES(FILL_OF_LEVEL, level) \
+        to->name = "cpu " #level;             \
+        product = &bfloat16_product;          \
     }
 
 #ifdef __x86_64__
@@ -24,14 +29,25 @@ LEVEL(v4)
 
 KERNEL_FAMILIES(DECLARE_FAMILY, v4_bf16) // those of attention and of few rows are there
 
-static void fill_v4_bf16(Kernels *table) {
-    fill_v4(table);
-    fill_few_rows_v4_bf16(table);
-    fill_attention_v4_bf16(table);
-    fill_attention_rows_v4_bf16(table);
-    fill_attention_gradient_v4_bf16(table);
-    table->name = "cpu v4_bf16";
+static void fill_v4_bf16(Kernels *to) {
+    fill_v4(to);
+    fill_few_rows_v4_bf16(to);
+    fill_attention_v4_bf16(to);
+    fill_attention_rows_v4_bf16(to);
+    fill_attention_gradient_v4_bf16(to);
+    to->name = "cpu v4_bf16";
 }
+
+/// What tiles do better; the rest, few rows among it, is bound by memory or has no products.
+#define AMX_LEVEL(level)                    \
+    KERNEL_FAMILIES(DECLARE_FAMILY, level)  \
+    static void fill_##level(Kernels *to) { \
+        fill_v4_bf16(to);                   \
+        to->name = "cpu " #level;           \
+    }
+
+AMX_LEVEL(amx)
+AMX_LEVEL(amx_plain)
 
 static bool has_v4(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -39,47 +55,51 @@ static bool has_v4(void) {
            __builtin_cpu_supports("avx512cd");
 }
 
+static bool has_v2(void) { return true; }
+
 static bool has_v3(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("bmi2");
 }
 
-/// Whether v4_bf16 is meant: by name wherever it runs, otherwise only where it was measured, on
-/// processors without tiles.
-static bool takes_pairs(const char *level) {
-    if (level) return !strcmp(level, "v4_bf16") && has_v4() && onednn_has_bfloat16();
-    return has_v4() && onednn_has_bfloat16() && !onednn_has_tiles();
-}
+static bool has_v4_bf16(void) { return has_v4() && onednn_has_bfloat16(); }
+static bool has_amx(void) { return has_v4_bf16() && amx_is_available(); }
+
+/// From the best.
+static const struct {
+    const char *name;
+    bool (*is_there)(void);
+    void (*fill)(Kernels *table);
+    /// not taken by itself
+    bool by_name_only;
+} LEVELS[] = {
+    {"amx", has_amx, fill_amx, false},
+    {"amx_plain", has_v4_bf16, fill_amx_plain, true},
+    {"v4_bf16", has_v4_bf16, fill_v4_bf16, false},
+    {"v4", has_v4, fill_v4, false},
+    {"v3", has_v3, fill_v3, false},
+    {"v2", has_v2, fill_v2, false},
+};
 
 /// Fills the table for the level of that name, or for the processor's best (NULL).
-static bool fill(const char *level, Kernels *table) {
-    if (takes_pairs(level)) {
-        fill_v4_bf16(table);
-    } else if (!level && has_v4() && onednn_has_bfloat16()) {
-        fill_v4(table);
-        fill_few_rows_v4_bf16(table); // bound by memory, with tiles and without
-    } else if ((!level || !strcmp(level, "v4")) && has_v4()) {
-        fill_v4(table);
-    } else if ((!level || !strcmp(level, "v3")) && has_v3()) {
-        fill_v3(table);
-    } else if (!level || !strcmp(level, "v2")) {
-        fill_v2(table);
-    } else {
-        return false;
+static bool fill(const char *level, Kernels *to) {
+    for (size_t i = 0; i < sizeof LEVELS / sizeof *LEVELS; i++) {
+        if (level ? strcmp(level, LEVELS[i].name) != 0 : LEVELS[i].by_name_only) continue;
+        if (!LEVELS[i].is_there()) continue;
+        LEVELS[i].fill(to);
+        return true;
     }
-    return true;
+    return false;
 }
 #else
 LEVEL(generic)
 
-static bool fill(const char *level, Kernels *table) {
+static bool fill(const char *level, Kernels *to) {
     if (level && strcmp(level, "generic") != 0) return false;
-    fill_generic(table);
+    fill_generic(to);
     return true;
 }
 #endif
-
-static Kernels table;
 
 static void accumulate(const Tensor *x, Tensor *sum) { table.add(sum, x, sum); }
 
@@ -91,19 +111,27 @@ bool ops_cpu_use_level(const char *level) {
     return true;
 }
 
+static void choose_level(void) {
+    if (table.name) return;
+    const char *level = getenv("DIFFLMM_CPU_LEVEL");
+    if (level && !ops_cpu_use_level(level))
+        fprintf(stderr,
+                "DIFFLMM_CPU_LEVEL: no kernels of level '%s' for this processor; its best are "
+                "used\n",
+                level);
+    if (!table.name) fill(NULL, &table);
+}
+
+const OwnProduct *own_product(void) {
+    choose_level();
+    return product;
+}
+
 Device *ops_cpu_open(int threads) {
     Device *device = device_cpu();
     omp_set_dynamic(0);
     omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs());
-    if (!table.name) {
-        const char *level = getenv("DIFFLMM_CPU_LEVEL");
-        if (level && !ops_cpu_use_level(level))
-            fprintf(stderr,
-                    "DIFFLMM_CPU_LEVEL: no kernels of level '%s' for this processor; its best are "
-                    "used\n",
-                    level);
-        if (!table.name) fill(NULL, &table);
-    }
+    choose_level();
     device->kernels = &table;
     device->accumulate = accumulate;
     device->release_prepared = onednn_release_prepared;

@@ -1,9 +1,23 @@
 /// Inside the CPU kernels: a product with a matrix that is read as it is stored.
 #pragma once
-#include "ops/cpu/bfloat16_product.h"
+#include "ops/cpu/onednn.h"
 
-/// onednn_matmul(), or the processor's own product where that is faster.
+/// How a level multiplies BFLOAT16 activations with a large matrix that stays as its file has it,
+/// where it does that better than the product library.
+typedef struct OwnProduct {
+    /// c (+)= a b + bias, a and b BFLOAT16, bias FLOAT32 or NULL, sums in FLOAT32. Working memory
+    /// comes from the device. False, and nothing done, where the library is to be preferred.
+    bool (*multiply)(const Matmul *shape, const uint16_t *a, const uint16_t *b, const float *bias,
+                     void *c, Device *device);
+    /// Bytes of working memory that it takes on so many threads; 0 where it would do nothing.
+    size_t (*bytes)(const Matmul *shape, int threads);
+} OwnProduct;
+
+/// Of the level in use (open.c).
+const OwnProduct *own_product(void);
+
+/// onednn_matmul(), or the level's own product where that is faster.
 static inline void product_in_place(const Matmul *shape, const void *a, const void *b,
                                     const float *bias, void *c, Device *device) {
-    if (!bfloat16_product(shape, a, b, bias, c, device)) onednn_matmul(shape, a, b, bias, c);
+    if (!own_product()->multiply(shape, a, b, bias, c, device)) onednn_matmul(shape, a, b, bias, c);
 }

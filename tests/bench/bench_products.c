@@ -1,5 +1,5 @@
 // rooms: ops autograd
-// The processor's own product with a large BFLOAT16 matrix (ops/cpu/bfloat16_product.h) beside the
+// The level's own product with a large BFLOAT16 matrix (ops/cpu/product.h) beside the
 // product library's, in turns, each time with another matrix, so that it comes from memory as a
 // layer's does. From 616 rows of a 7B model down to the smallest product that it takes. Then
 // convolutions with a large filter as products (ops/cpu/convolution_product.h) beside the
@@ -10,8 +10,8 @@
 // Prints medians in GFLOP/s, for a W^T ("forward") and a W ("gradient"), and the ratio of the
 // medians. Nothing where the library is used.
 #include "bench.h"
-#include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/convolution_product.h"
+#include "ops/cpu/product.h"
 
 enum { MATRICES = 8, MOST_REPEATS = 1000 };
 
@@ -80,7 +80,8 @@ typedef struct Linear {
 
 static bool multiply(void *context, bool library, int which) {
     Linear *l = context;
-    if (!library) return bfloat16_product(&l->shape, l->a, l->b[which], NULL, l->c, l->device);
+    if (!library)
+        return own_product()->multiply(&l->shape, l->a, l->b[which], NULL, l->c, l->device);
     onednn_matmul(&l->shape, l->a, l->b[which], NULL, l->c);
     return true;
 }

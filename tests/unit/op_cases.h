@@ -111,7 +111,7 @@ static int case_run(CaseProgram program, const char *const *levels, size_t count
 /// The tests of kernels: every kernel level that this processor supports, and the GPU.
 static int case_run_levels(CaseProgram program) {
 #ifdef __x86_64__
-    static const char *const levels[] = {"v2", "v3", "v4", "v4_bf16"};
+    static const char *const levels[] = {"v2", "v3", "v4", "v4_bf16", "amx_plain", "amx"};
 #else
     static const char *const levels[] = {"generic"};
 #endif

@@ -3,8 +3,8 @@
 #include "train/plan/plan_device.h"
 
 #include "autograd/block_cache.h"
-#include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/convolution_product.h"
+#include "ops/cpu/product.h"
 #include "ops/kernels.h"
 
 #include <stdlib.h>
@@ -102,7 +102,7 @@ static int64_t packed_bytes(const Tensor *x, const Tensor *weight, const Tensor 
                     .k = tensor_columns(x),
                     .type = type,
                     .c_type = y->dtype};
-    return (int64_t)bfloat16_product_bytes(&shape, plan_device(x)->options.threads);
+    return (int64_t)own_product()->bytes(&shape, plan_device(x)->options.threads);
 }
 
 /// ops/cuda/cublaslt.cu: the library's workspace and a FLOAT32 weight converted (a bias is too
