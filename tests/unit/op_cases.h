@@ -108,14 +108,22 @@ static int case_run(CaseProgram program, const char *const *levels, size_t count
     return failed || !runs;
 }
 
+#ifdef __x86_64__
+static const char *const case_levels[] = {"v2", "v3", "v4", "v4_bf16", "amx_plain", "amx"};
+enum { CASE_LEVELS = sizeof case_levels / sizeof *case_levels, CASE_VECTOR_LEVELS = 4 };
+#else
+static const char *const case_levels[] = {"generic"};
+enum { CASE_LEVELS = 1, CASE_VECTOR_LEVELS = 1 };
+#endif
+
 /// The tests of kernels: every kernel level that this processor supports, and the GPU.
 static int case_run_levels(CaseProgram program) {
-#ifdef __x86_64__
-    static const char *const levels[] = {"v2", "v3", "v4", "v4_bf16", "amx_plain", "amx"};
-#else
-    static const char *const levels[] = {"generic"};
-#endif
-    return case_run(program, levels, sizeof levels / sizeof *levels);
+    return case_run(program, case_levels, CASE_LEVELS);
+}
+
+/// Those of kernels that multiply no matrices, which tiles have no part in.
+static int case_run_vector_levels(CaseProgram program) {
+    return case_run(program, case_levels, CASE_VECTOR_LEVELS);
 }
 
 /// The tests of what is built from kernels: the processor's best level, and the GPU.

@@ -512,4 +512,4 @@ static int elementwise_tests(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(elementwise_tests); }
+int main(void) { return case_run_vector_levels(elementwise_tests); }

@@ -286,4 +286,4 @@ static int loss_tests(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(loss_tests); }
+int main(void) { return case_run_vector_levels(loss_tests); }

@@ -398,4 +398,4 @@ static int norm_tests(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(norm_tests); }
+int main(void) { return case_run_vector_levels(norm_tests); }

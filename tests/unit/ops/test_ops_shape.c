@@ -319,4 +319,4 @@ static int shape_tests(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(shape_tests); }
+int main(void) { return case_run_vector_levels(shape_tests); }

@@ -184,4 +184,4 @@ static int optimizer_tests(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(optimizer_tests); }
+int main(void) { return case_run_vector_levels(optimizer_tests); }
