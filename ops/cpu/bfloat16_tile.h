@@ -1,6 +1,8 @@
 /// Inside bfloat16_product.c only: a tile of the product, and how both matrices are packed for it.
 /// Needs AVX512_BF16.
 #pragma once
+#include "ops/cpu/transpose_words.h"
+
 #include <immintrin.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -113,37 +115,6 @@ static void (*const multiply_tile_of[])(const Tile *) = {multiply_10, multiply_1
 
 // ---- packing
 
-/// x[i] lane j becomes x[j] lane i.
-static inline __attribute__((always_inline)) void transpose(__m512i x[16]) {
-    __m512i t[16];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; i++) {
-        t[2 * i] = _mm512_unpacklo_epi32(x[2 * i], x[2 * i + 1]);
-        t[2 * i + 1] = _mm512_unpackhi_epi32(x[2 * i], x[2 * i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        x[4 * i] = _mm512_unpacklo_epi64(t[4 * i], t[4 * i + 2]);
-        x[4 * i + 1] = _mm512_unpackhi_epi64(t[4 * i], t[4 * i + 2]);
-        x[4 * i + 2] = _mm512_unpacklo_epi64(t[4 * i + 1], t[4 * i + 3]);
-        x[4 * i + 3] = _mm512_unpackhi_epi64(t[4 * i + 1], t[4 * i + 3]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        t[i] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
-        t[i + 4] = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);
-        t[i + 8] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
-        t[i + 12] = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0xdd);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; i++) {
-        x[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        x[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-        x[i + 4] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0x88);
-        x[i + 12] = _mm512_shuffle_i32x4(t[i + 4], t[i + 12], 0xdd);
-    }
-}
-
 /// `rows` (up to 16) rows of up to 32 elements, side by side: pair p of row j to to[p * stride +
 /// j], for j below `lanes`.
 static inline __attribute__((always_inline)) void pack_square(const uint16_t *from, int64_t row,
@@ -155,7 +126,7 @@ static inline __attribute__((always_inline)) void pack_square(const uint16_t *fr
 #pragma GCC unroll 16
     for (int j = 0; j < 16; j++)
         x[j] = j < rows ? _mm512_maskz_loadu_epi16(there, from + j * row) : _mm512_setzero_si512();
-    transpose(x);
+    transpose_words(x);
     __mmask16 wanted = (__mmask16)first_bits(lanes);
 #pragma GCC unroll 16
     for (int p = 0; p < 16; p++)
