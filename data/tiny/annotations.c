@@ -14,11 +14,13 @@ int image_id_of(Split split, int index) {
     return split == SPLIT_TEST ? FIRST_TEST_ID + index : index;
 }
 
-static int annotation_id(int image_id, int object) { return image_id * MAX_OBJECTS + object + 1; }
+static int annotation_id(const Scene *scene, int image_id, int object) {
+    return image_id * world_max_objects(scene->kind) + object + 1;
+}
 static int segment_id(int object) { return OBJECT_SEGMENT + object * OBJECT_SEGMENT_STEP; }
 
-void annotations_begin(Annotations *annotations, uint64_t seed, Split split) {
-    *annotations = (Annotations){.seed = seed, .split = split};
+void annotations_begin(Annotations *annotations, WorldKind kind, uint64_t seed, Split split) {
+    *annotations = (Annotations){.kind = kind, .seed = seed, .split = split};
     json_t **arrays[] = {
         &annotations->pretrain,      &annotations->instruct,   &annotations->scenes,
         &annotations->images,        &annotations->instances,  &annotations->gcg_images,
@@ -108,12 +110,20 @@ static void add_text_only(Annotations *annotations, const Scene *scene, const ch
     free(text_id);
 }
 
-static json_t *instance(const Object *object, int image_id, int index, int category,
+static json_t *instance(const Scene *scene, int image_id, int index, int category,
                         json_t *segmentation) {
-    return json_pack("{s:i, s:i, s:i, s:o, s:i, s:o, s:i}", "id", annotation_id(image_id, index),
-                     "image_id", image_id, "category_id", category, "segmentation", segmentation,
-                     "area", object->area, "bbox",
+    const Object *object = &scene->objects[index];
+    return json_pack("{s:i, s:i, s:i, s:o, s:i, s:o, s:i}", "id",
+                     annotation_id(scene, image_id, index), "image_id", image_id, "category_id",
+                     category, "segmentation", segmentation, "area", object->area, "bbox",
                      mask_to_bbox(object->mask, IMAGE_SIZE, IMAGE_SIZE), "iscrowd", 0);
+}
+
+/// How much of the object is visible, and how much of the ground shows in it.
+static void add_difficulty(json_t *properties, const Object *object) {
+    double visible = (double)object->area / object->full_area;
+    json_object_set_new(properties, "visible", json_real(visible));
+    json_object_set_new(properties, "blend", json_real((double)object->appearance.blend));
 }
 
 static void add_instances(Annotations *annotations, const Scene *scene, int image_id,
@@ -126,15 +136,16 @@ static void add_instances(Annotations *annotations, const Scene *scene, int imag
         const Object *object = &scene->objects[i];
         json_array_append_new(
             annotations->instances,
-            instance(object, image_id, i, object->shape + 1,
+            instance(scene, image_id, i, object->shape + 1,
                      mask_to_compressed_rle(object->mask, IMAGE_SIZE, IMAGE_SIZE)));
-        json_array_append_new(
-            objects,
+        json_t *properties =
             json_pack("{s:s, s:s, s:s, s:s, s:f, s:f, s:f, s:i, s:i}", "shape",
                       SHAPE_NAMES[object->shape], "color", COLOR_NAMES[object->color], "size",
                       SIZE_NAMES[object->size], "material", MATERIAL_NAMES[object->material], "x",
                       (double)object->x, "y", (double)object->y, "radius", (double)object->radius,
-                      "area", object->area, "id", annotation_id(image_id, i)));
+                      "area", object->area, "id", annotation_id(scene, image_id, i));
+        if (scene->kind == WORLD_CROWDED) add_difficulty(properties, object);
+        json_array_append_new(objects, properties);
     }
     json_array_append_new(annotations->scenes,
                           json_pack("{s:i, s:s, s:s, s:o}", "image_id", image_id, "file_name",
@@ -157,7 +168,7 @@ static void add_gcg(Annotations *annotations, const Scene *scene, int image_id,
         if (segment->num_objects != 1) continue;
         const Object *object = &scene->objects[segment->objects[0]];
         json_array_append_new(labels, json_string(segment->words));
-        json_t *mask = instance(object, image_id, segment->objects[0], 1,
+        json_t *mask = instance(scene, image_id, segment->objects[0], 1,
                                 mask_to_compressed_rle(object->mask, IMAGE_SIZE, IMAGE_SIZE));
         json_object_set_new(mask, "image_id", json_string(id));
         json_array_append_new(annotations->gcg_masks, mask);
@@ -187,7 +198,7 @@ static void add_refcoco(Annotations *annotations, const Scene *scene, int image_
     for (int i = 0; i < scene->num_objects; i++) {
         const Object *object = &scene->objects[i];
         json_array_append_new(annotations->ref_instances,
-                              instance(object, image_id, i, object->shape + 1,
+                              instance(scene, image_id, i, object->shape + 1,
                                        mask_to_rle(object->mask, IMAGE_SIZE, IMAGE_SIZE)));
         char expressions[MAX_EXPRESSIONS][UTTERANCE_SIZE];
         int count = object_expressions(scene, i, expressions, MAX_EXPRESSIONS);
@@ -203,7 +214,7 @@ static void add_refcoco(Annotations *annotations, const Scene *scene, int image_
         json_array_append_new(annotations->refs,
                               json_pack("{s:o, s:s, s:i, s:i, s:i, s:s, s:o, s:i}", "sent_ids", ids,
                                         "file_name", file_name, "ann_id",
-                                        annotation_id(image_id, i), "ref_id",
+                                        annotation_id(scene, image_id, i), "ref_id",
                                         (int)json_array_size(annotations->refs), "image_id",
                                         image_id, "split", SPLITS[image_id % 3], "sentences",
                                         sentences, "category_id", object->shape + 1));

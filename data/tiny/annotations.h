@@ -4,6 +4,7 @@
 #include "data/tiny/language.h"
 
 typedef struct Annotations {
+    WorldKind kind;
     uint64_t seed;
     Split split;
     /// LLaVA, and the objects' properties
@@ -19,7 +20,7 @@ typedef struct Annotations {
     int num_sentences;
 } Annotations;
 
-void annotations_begin(Annotations *annotations, uint64_t seed, Split split);
+void annotations_begin(Annotations *annotations, WorldKind kind, uint64_t seed, Split split);
 /// What is said about a scene is drawn from a stream of the scene's own.
 void annotations_add(Annotations *annotations, const Scene *scene, int index);
 /// The panoptic PNG of a scene, rgb [IMAGE_SIZE, IMAGE_SIZE, 3]: segment id = R + 256 G + 65536 B.

@@ -51,10 +51,10 @@ static void append_turn(const Scene *scene, Draws *draws, bool positions, ByteBu
     byte_buffer_free(&answer);
 }
 
-void document_make(uint64_t seed, uint64_t index, ByteBuffer *document) {
+void document_make(WorldKind kind, uint64_t seed, uint64_t index, ByteBuffer *document) {
     Draws draws = draws_begin(seed, WORLD_DOCUMENT, SPLIT_TRAIN, index);
     Scene scene;
-    scene_sample_from(&scene, &draws, SPLIT_TRAIN);
+    scene_sample_from(&scene, kind, &draws, SPLIT_TRAIN);
     bool notes = draw_chance(&draws, 0.6f), positions = notes && draw_chance(&draws, 0.6f);
     bool conversation = draw_chance(&draws, 0.6f);
     byte_buffer_clear(document);

@@ -28,6 +28,19 @@ static int shuffled_objects(const Scene *scene, Draws *draws, int order[MAX_OBJE
     return scene->num_objects;
 }
 
+/// The objects that people would name, in random order: the MAX_COUNTED with most visible pixels.
+static int salient_objects(const Scene *scene, Draws *draws, int order[MAX_OBJECTS]) {
+    int count = 0;
+    for (int i = 0; i < scene->num_objects; i++) {
+        int larger = 0, area = scene->objects[i].area;
+        for (int k = 0; k < scene->num_objects; k++)
+            larger += scene->objects[k].area > area || (scene->objects[k].area == area && k < i);
+        if (larger < MAX_COUNTED) order[count++] = i;
+    }
+    shuffle(order, count, draws);
+    return count;
+}
+
 static const char *plural_ending(int shape) {
     return !strcmp(SHAPE_NAMES[shape], "cross") ? "es" : "s";
 }
@@ -78,7 +91,7 @@ static void add_phrase(Caption *caption, const Scene *scene, int object, bool to
 void caption_make(Caption *caption, const Scene *scene, Draws *draws, bool grouped) {
     int order[MAX_OBJECTS], phrases[MAX_OBJECTS], num_phrases = 0;
     bool together[NUM_SHAPES] = {false}, named[NUM_SHAPES] = {false};
-    int count = shuffled_objects(scene, draws, order);
+    int count = salient_objects(scene, draws, order);
     for (int shape = 0; grouped && shape < NUM_SHAPES; shape++)
         together[shape] = count_shape(scene, shape) > 1 && draw_chance(draws, 0.5f);
     for (int i = 0; i < count; i++) {
@@ -107,57 +120,8 @@ void caption_append(const Caption *caption, ByteBuffer *text) {
     }
 }
 
-/// Which properties an expression names, from the shortest on; position words come last.
-typedef struct ExpressionForm {
-    bool size, color, material, position;
-} ExpressionForm;
-
-static const ExpressionForm FORMS[] = {{0, 0, 0, 0}, {0, 1, 0, 0}, {0, 0, 1, 0},
-                                       {1, 0, 0, 0}, {1, 1, 0, 0}, {0, 0, 0, 1},
-                                       {0, 1, 1, 0}, {0, 1, 0, 1}, {1, 1, 1, 0}};
-
-static bool form_matches(ExpressionForm form, const Object *a, const Object *b) {
-    return a->shape == b->shape && (!form.size || a->size == b->size) &&
-           (!form.color || a->color == b->color) &&
-           (!form.material || a->material == b->material) &&
-           (!form.position || object_position(a) == object_position(b));
-}
-
-int object_expressions(const Scene *scene, int object, char (*expressions)[UTTERANCE_SIZE],
-                       int limit) {
-    int written = 0;
-    const Object *named = &scene->objects[object];
-    for (size_t f = 0; f < sizeof FORMS / sizeof *FORMS && written < limit; f++) {
-        ExpressionForm form = FORMS[f];
-        int matches = 0;
-        for (int i = 0; i < scene->num_objects; i++)
-            matches += form_matches(form, named, &scene->objects[i]);
-        if (matches != 1 || (form.material && !named->material)) continue;
-        snprintf(expressions[written++], UTTERANCE_SIZE, "%s%s%s%s%s%s%s%s%s",
-                 form.size ? SIZE_NAMES[named->size] : "", form.size ? " " : "",
-                 form.color ? COLOR_NAMES[named->color] : "", form.color ? " " : "",
-                 form.material ? MATERIAL_NAMES[named->material] : "", form.material ? " " : "",
-                 SHAPE_NAMES[named->shape], form.position ? " " : "",
-                 form.position ? object_position(named) : "");
-    }
-    return written;
-}
-
-/// An expression without position words for the object; false if there is none.
-static bool plain_expression(const Scene *scene, int object, Draws *draws,
-                             char words[UTTERANCE_SIZE]) {
-    char all[16][UTTERANCE_SIZE];
-    int count = object_expressions(scene, object, all, 16), kept = 0;
-    for (int i = 0; i < count; i++)
-        if (!strstr(all[i], "at the") && !strstr(all[i], "in the"))
-            memmove(all[kept++], all[i], UTTERANCE_SIZE);
-    if (!kept) return false;
-    memcpy(words, all[draw_below(draws, kept < 3 ? kept : 3)], UTTERANCE_SIZE);
-    return true;
-}
-
 static void ask_count(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer) {
-    if (draw_chance(draws, 0.4f)) {
+    if (scene->num_objects <= MAX_COUNTED && draw_chance(draws, 0.4f)) {
         bool single = scene->num_objects == 1;
         byte_buffer_print(question, "How many objects are there?");
         byte_buffer_print(answer, "There %s %s object%s.", single ? "is" : "are",
@@ -190,24 +154,19 @@ static void ask_presence(const Scene *scene, Draws *draws, ByteBuffer *question,
     byte_buffer_print(answer, "Yes, there is a %s.", phrase);
 }
 
-static const char *relation(const Object *a, const Object *b) {
-    float dx = a->x - b->x, dy = a->y - b->y;
-    if (fabsf(dx) > fabsf(dy)) return dx < 0 ? "left of" : "right of";
-    return dy < 0 ? "above" : "below";
-}
-
 /// Position or relation of objects that an expression can name; false if there are none.
 static bool ask_place(const Scene *scene, Draws *draws, ByteBuffer *question, ByteBuffer *answer) {
     int order[MAX_OBJECTS] = {0};
     char first[UTTERANCE_SIZE], second[UTTERANCE_SIZE];
     int count = shuffled_objects(scene, draws, order);
     const Object *a = &scene->objects[order[0]];
-    if (!plain_expression(scene, order[0], draws, first)) return false;
-    if (count > 1 && draw_chance(draws, 0.5f) && plain_expression(scene, order[1], draws, second)) {
+    if (!placeless_expression(scene, order[0], draws, first)) return false;
+    if (count > 1 && draw_chance(draws, 0.5f) &&
+        placeless_expression(scene, order[1], draws, second)) {
         byte_buffer_print(question, "Is the %s left of, right of, above or below the %s?", first,
                           second);
         byte_buffer_print(answer, "The %s is %s the %s.", first,
-                          relation(a, &scene->objects[order[1]]), second);
+                          object_relation(a, &scene->objects[order[1]]), second);
     } else {
         byte_buffer_print(question, "Where is the %s?", first);
         byte_buffer_print(answer, "The %s is %s of the image.", first, object_position(a));

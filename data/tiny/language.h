@@ -22,8 +22,8 @@ typedef struct Caption {
     int num_segments;
 } Caption;
 
-/// All objects in random order, each as its own phrase. With `grouped`, objects of a shape that
-/// occurs more than once may be named together ("two rings").
+/// The objects in random order, each as its own phrase; of more than MAX_COUNTED the largest. With
+/// `grouped`, objects of a shape that occurs more than once may be named together ("two rings").
 void caption_make(Caption *caption, const Scene *scene, Draws *draws, bool grouped);
 void caption_append(const Caption *caption, ByteBuffer *text);
 
@@ -34,10 +34,16 @@ void object_phrase(const Object *object, char words[UTTERANCE_SIZE]);
 const char *object_position(const Object *object);
 
 /// Expressions without article that are true of this object and of no other in the scene, among
-/// "ring", "red ring", "small red ring", "striped ring", "ring at the top left", ... Returns how
-/// many were written, at most `limit`.
+/// "ring", "red ring", "small red ring", "striped ring", "ring at the top left", ..., and in the
+/// crowded world "ring left of the star". Returns how many were written, at most `limit`.
 int object_expressions(const Scene *scene, int object, char (*expressions)[UTTERANCE_SIZE],
                        int limit);
+
+/// One of those without words of place; false if there is none.
+bool placeless_expression(const Scene *scene, int object, Draws *draws, char words[UTTERANCE_SIZE]);
+
+/// "left of", "right of", "above" or "below": where a lies, seen from b.
+const char *object_relation(const Object *a, const Object *b);
 
 /// A question about the scene and its answer. `from_words` restricts it to what a caption tells (no
 /// positions).
@@ -51,6 +57,6 @@ bool referring_make(const Scene *scene, Draws *draws, ByteBuffer *question, Byte
 /// A document in which later words follow from earlier ones: a scene told as a caption or as notes,
 /// then told again in other orders or asked about. "</s>" marks the end of an answer, as in the
 /// vicuna_v1 template.
-void document_make(uint64_t seed, uint64_t index, ByteBuffer *document);
+void document_make(WorldKind kind, uint64_t seed, uint64_t index, ByteBuffer *document);
 
 extern const char DESCRIBE_PROMPT[];

@@ -51,9 +51,9 @@ static bool write_split(const char *root, const WorldOptions *options, Split spl
     Scene *scene = checked_malloc(sizeof *scene);
     Annotations annotations;
     bool written = true;
-    annotations_begin(&annotations, options->seed, split);
+    annotations_begin(&annotations, options->kind, options->seed, split);
     for (int i = 0; written && i < count; i++) {
-        scene_sample(scene, options->seed, split, (uint64_t)i);
+        scene_sample(scene, options->kind, options->seed, split, (uint64_t)i);
         annotations_add(&annotations, scene, i);
         written = write_images(scene, folder, options, split, i, &image, error);
         if (options->progress) options->progress(options->progress_context, name, i + 1, count);
@@ -70,7 +70,7 @@ static bool write_documents(const char *root, const WorldOptions *options, Error
     json_t *documents = json_array();
     ByteBuffer text = {0};
     for (int i = 0; i < options->num_documents; i++) {
-        document_make(options->seed, (uint64_t)i, &text);
+        document_make(options->kind, options->seed, (uint64_t)i, &text);
         json_array_append_new(documents, json_string(text.data));
         if (options->progress)
             options->progress(options->progress_context, "documents", i + 1,

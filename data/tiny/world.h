@@ -17,12 +17,14 @@
 /// at 500000.
 #pragma once
 #include "autograd/error.h"
+#include "data/tiny/scene.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 enum { FIRST_TEST_ID = 500000, MAX_SCENES = 400000 };
 
 typedef struct WorldOptions {
+    WorldKind kind;
     uint64_t seed;
     int num_train, num_test;
     int num_documents;

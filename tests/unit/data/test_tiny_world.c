@@ -17,7 +17,7 @@
 
 #include <cmocka.h>
 
-enum { NUM_TRAIN = 60, NUM_TEST = 40 };
+enum { NUM_TRAIN = 60, NUM_TEST = 40, MOST_OBJECTS = 5 };
 
 static int make_world(void **state) {
     if (make_temporary_folder(state) != 0) return -1;
@@ -125,8 +125,8 @@ static void another_seed_gives_other_scenes(void **state) {
     (void)state;
     Scene *a = checked_malloc(sizeof *a), *b = checked_malloc(sizeof *b);
     for (uint64_t i = 0; i < 50; i++) {
-        scene_sample(a, 1, SPLIT_TRAIN, i);
-        scene_sample(b, 2, SPLIT_TRAIN, i);
+        scene_sample(a, WORLD_SPACED, 1, SPLIT_TRAIN, i);
+        scene_sample(b, WORLD_SPACED, 2, SPLIT_TRAIN, i);
         assert_true(a->objects[0].x != b->objects[0].x);
     }
     free(a);
@@ -139,11 +139,11 @@ static void no_test_scene_is_a_training_scene(void **state) {
     static float centres[COUNT][2];
     Scene *scene = checked_malloc(sizeof *scene);
     for (uint64_t i = 0; i < COUNT; i++) {
-        scene_sample(scene, 3, SPLIT_TRAIN, i);
+        scene_sample(scene, WORLD_SPACED, 3, SPLIT_TRAIN, i);
         centres[i][0] = scene->objects[0].x, centres[i][1] = scene->objects[0].y;
     }
     for (uint64_t i = 0; i < COUNT; i++) {
-        scene_sample(scene, 3, SPLIT_TEST, i);
+        scene_sample(scene, WORLD_SPACED, 3, SPLIT_TEST, i);
         for (int k = 0; k < COUNT; k++)
             assert_false(scene->objects[0].x == centres[k][0] &&
                          scene->objects[0].y == centres[k][1]);
@@ -155,7 +155,7 @@ static int count_held_out(Split split, int scenes) {
     Scene *scene = checked_malloc(sizeof *scene);
     int found = 0;
     for (int i = 0; i < scenes; i++) {
-        scene_sample(scene, 9, split, (uint64_t)i);
+        scene_sample(scene, WORLD_SPACED, 9, split, (uint64_t)i);
         for (int k = 0; k < scene->num_objects; k++)
             found += scene_is_held_out(scene->objects[k].color, scene->objects[k].shape);
     }
@@ -172,11 +172,11 @@ static void held_out_pairs_occur_in_test_scenes_only(void **state) {
 
 static void scenes_have_one_to_five_objects_some_repeated_some_hidden_in_part(void **state) {
     (void)state;
-    int counts[MAX_OBJECTS + 1] = {0}, repeated = 0, hidden = 0;
+    int counts[MOST_OBJECTS + 1] = {0}, repeated = 0, hidden = 0;
     Scene *scene = checked_malloc(sizeof *scene);
     for (uint64_t i = 0; i < 400; i++) {
-        scene_sample(scene, 11, SPLIT_TRAIN, i);
-        assert_in_range(scene->num_objects, 1, MAX_OBJECTS);
+        scene_sample(scene, WORLD_SPACED, 11, SPLIT_TRAIN, i);
+        assert_in_range(scene->num_objects, 1, MOST_OBJECTS);
         counts[scene->num_objects]++;
         for (int a = 0; a < scene->num_objects; a++) {
             const Object *first = &scene->objects[a];
@@ -193,7 +193,7 @@ static void scenes_have_one_to_five_objects_some_repeated_some_hidden_in_part(vo
             }
         }
     }
-    for (int n = 1; n <= MAX_OBJECTS; n++) assert_true(counts[n] > 10);
+    for (int n = 1; n <= MOST_OBJECTS; n++) assert_true(counts[n] > 10);
     assert_true(repeated > 50);
     assert_true(hidden > 2);
     free(scene);
@@ -233,7 +233,7 @@ static void masks_lie_where_the_picture_shows_the_object(void **state) {
         int id = number_of(annotation, "image_id") - FIRST_TEST_ID,
             owner = number_of(annotation, "id");
         const json_t *objects = json_object_get(json_array_get(scenes, (size_t)id), "objects");
-        const json_t *object = json_array_get(objects, (size_t)((owner - 1) % MAX_OBJECTS));
+        const json_t *object = json_array_get(objects, (size_t)((owner - 1) % MOST_OBJECTS));
         decode_rle(json_object_get(annotation, "segmentation"), mask);
         int area = 0;
         for (int i = 0; i < NUM_PIXELS; i++) area += mask[i];
@@ -368,7 +368,7 @@ static void expressions_name_exactly_one_object(void **state) {
     (void)state;
     Scene *scene = checked_malloc(sizeof *scene);
     for (uint64_t s = 0; s < 100; s++) {
-        scene_sample(scene, 21, SPLIT_TEST, s);
+        scene_sample(scene, WORLD_SPACED, 21, SPLIT_TEST, s);
         for (int i = 0; i < scene->num_objects; i++) {
             char mine[16][UTTERANCE_SIZE], theirs[16][UTTERANCE_SIZE];
             int count = object_expressions(scene, i, mine, 16);
