@@ -144,7 +144,7 @@ static void add_instances(Annotations *annotations, const Scene *scene, int imag
                       SIZE_NAMES[object->size], "material", MATERIAL_NAMES[object->material], "x",
                       (double)object->x, "y", (double)object->y, "radius", (double)object->radius,
                       "area", object->area, "id", annotation_id(scene, image_id, i));
-        if (scene->kind == WORLD_CROWDED) add_difficulty(properties, object);
+        if (scene->kind != WORLD_SPACED) add_difficulty(properties, object);
         json_array_append_new(objects, properties);
     }
     json_array_append_new(annotations->scenes,

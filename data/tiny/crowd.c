@@ -1,16 +1,24 @@
-// The crowded world's scenes. What is drawn is chosen after photographs (many small things, one
-// before another, several of a kind, some hard to tell from what they lie on), not after what any
-// model makes of it.
+// Scenes of the crowded and the iconic world. What is drawn is chosen after photographs (many small
+// things, one before another, several of a kind, some hard to tell from what they lie on), not
+// after what any model makes of it.
 #include "data/tiny/scene_layout.h"
 
 #include <math.h>
 
-enum { LEAST = 3, TRIES = 400 };
+enum { TRIES = 400 };
+
+/// Numbers of objects, and the share of small ones.
+typedef struct Crowd {
+    int least, most;
+    float small;
+} Crowd;
+
+static const Crowd CROWDS[] = {
+    [WORLD_CROWDED] = {3, MAX_OBJECTS, 0.6f}, [WORLD_ICONIC] = {1, 2, 0.2f}};
 
 /// Half extents in pixels: a small object is about one visual token (16 pixels) wide.
 static const float RADII[NUM_SIZES][2] = {{6.5f, 9.5f}, {14, 26}};
 static const Spacing CROWDED = {.distance = 0.35f, .visible = 0.4f};
-static const float SMALL = 0.6f;
 
 /// Chances that an object is of the kind of one that is there already, and then that it is its
 /// equal in all that words can say of it but its place.
@@ -39,12 +47,13 @@ static Appearance draw_appearance(Draws *draws) {
     return appearance;
 }
 
-static void draw_fresh(Object *object, int ground, Draws *draws, Split split) {
+static void draw_fresh(const Scene *scene, Object *object, Draws *draws, Split split) {
+    int ground = scene->ground;
     draw_kind_of_object(object, draws, split);
     if (draw_chance(draws, LIKE_GROUND) &&
         !(split == SPLIT_TRAIN && scene_is_held_out(LIKE[ground], object->shape)))
         object->color = LIKE[ground];
-    object->size = draw_chance(draws, SMALL) ? 0 : 1;
+    object->size = draw_chance(draws, CROWDS[scene->kind].small) ? 0 : 1;
     object->material = draw_below(draws, 2 * NUM_MATERIALS) / 2;
 }
 
@@ -59,7 +68,7 @@ static void draw_repeated(const Scene *scene, Object *object, Draws *draws, Spli
         return;
     }
     do {
-        draw_fresh(object, scene->ground, draws, split);
+        draw_fresh(scene, object, draws, split);
         object->shape = model->shape;
     } while (split == SPLIT_TRAIN && scene_is_held_out(object->color, object->shape));
 }
@@ -70,18 +79,20 @@ static bool has_too_many_of(const Scene *scene, int shape) {
     return count == MAX_COUNTED;
 }
 
-void scene_sample_crowded(Scene *scene, Draws *draws, Split split) {
-    int wanted = LEAST + draw_below(draws, MAX_OBJECTS - LEAST + 1);
+void scene_sample_photographic(Scene *scene, Draws *draws, Split split) {
+    const Crowd *crowd = &CROWDS[scene->kind];
+    int wanted = crowd->least + draw_below(draws, crowd->most - crowd->least + 1);
     scene->ground = draw_below(draws, NUM_GROUNDS);
     draw_tint(scene->ground_tint, GROUND_TINT, draws);
     scene->ground_contrast = draw_between(draws, CONTRAST[0], CONTRAST[1]);
     for (int tries = 0;
-         scene->num_objects < wanted && (tries < TRIES || scene->num_objects < LEAST); tries++) {
+         scene->num_objects < wanted && (tries < TRIES || scene->num_objects < crowd->least);
+         tries++) {
         Object *object = &scene->objects[scene->num_objects];
         if (scene->num_objects > 0 && draw_chance(draws, REPEATED))
             draw_repeated(scene, object, draws, split);
         else
-            draw_fresh(object, scene->ground, draws, split);
+            draw_fresh(scene, object, draws, split);
         object->appearance = draw_appearance(draws);
         draw_place_of_object(object, RADII[object->size], draws);
         if (!has_too_many_of(scene, object->shape)) scene_place(scene, CROWDED);

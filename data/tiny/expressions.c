@@ -84,7 +84,7 @@ static bool neighbour_expression(const Scene *scene, int object, int neighbour,
 int object_expressions(const Scene *scene, int object, char (*expressions)[UTTERANCE_SIZE],
                        int limit) {
     int written = property_expressions(scene, object, expressions, limit);
-    for (int i = 0; scene->kind == WORLD_CROWDED && i < scene->num_objects && written < limit; i++)
+    for (int i = 0; scene->kind != WORLD_SPACED && i < scene->num_objects && written < limit; i++)
         written += neighbour_expression(scene, object, i, expressions[written]);
     return written;
 }

@@ -7,7 +7,8 @@
 #include <unistd.h>
 
 static const char USAGE[] =
-    "usage: make_tiny_world OUT [--seed N] [--train N] [--test N] [--documents N] [--crowded]\n"
+    "usage: make_tiny_world OUT [--seed N] [--train N] [--test N] [--documents N] [--crowded | "
+    "--iconic]\n"
     "                       [--quiet]\n"
     "\n"
     "Draws scenes of coloured shapes (128 x 128 pixels) and writes images and annotations in the "
@@ -24,6 +25,7 @@ static const char USAGE[] =
     "  --crowded      the second world: three to nine objects, small ones, hidden ones, several "
     "of\n"
     "                 a kind, some that are hard to see\n"
+    "  --iconic       one or two objects, mostly large, that look as the second world's do\n"
     "  --quiet        no progress\n";
 
 enum { EXIT_USAGE = 2 };
@@ -49,11 +51,15 @@ static int refuse(const char *option, const char *text, long long limit) {
 }
 
 int main(int argc, char **argv) {
-    static const struct option OPTIONS[] = {
-        {"seed", required_argument, NULL, 's'}, {"train", required_argument, NULL, 't'},
-        {"test", required_argument, NULL, 'e'}, {"documents", required_argument, NULL, 'd'},
-        {"crowded", no_argument, NULL, 'c'},    {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},       {NULL, 0, NULL, 0}};
+    static const struct option OPTIONS[] = {{"seed", required_argument, NULL, 's'},
+                                            {"train", required_argument, NULL, 't'},
+                                            {"test", required_argument, NULL, 'e'},
+                                            {"documents", required_argument, NULL, 'd'},
+                                            {"crowded", no_argument, NULL, 'c'},
+                                            {"iconic", no_argument, NULL, 'i'},
+                                            {"quiet", no_argument, NULL, 'q'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
     WorldOptions world = {.num_train = 4000, .num_test = 250};
     bool quiet = !isatty(STDERR_FILENO);
     long long value = 0, max_seed = INT64_MAX, max_documents = 10000000;
@@ -80,6 +86,9 @@ int main(int argc, char **argv) {
             break;
         case 'c':
             world.kind = WORLD_CROWDED;
+            break;
+        case 'i':
+            world.kind = WORLD_ICONIC;
             break;
         case 'q':
             quiet = true;

@@ -161,17 +161,17 @@ static void sample_spaced(Scene *scene, Draws *draws, Split split) {
     }
 }
 
-int world_max_objects(WorldKind kind) { return kind == WORLD_CROWDED ? MAX_OBJECTS : MOST_SPACED; }
+int world_max_objects(WorldKind kind) { return kind == WORLD_SPACED ? MOST_SPACED : MAX_OBJECTS; }
 
 void scene_sample_from(Scene *scene, WorldKind kind, Draws *draws, Split split) {
     scene->kind = kind;
     scene->num_objects = 0;
     memset(scene->ground_tint, 0, sizeof scene->ground_tint);
     scene->ground_contrast = 1;
-    if (kind == WORLD_CROWDED)
-        scene_sample_crowded(scene, draws, split);
-    else
+    if (kind == WORLD_SPACED)
         sample_spaced(scene, draws, split);
+    else
+        scene_sample_photographic(scene, draws, split);
 }
 
 void scene_sample(Scene *scene, WorldKind kind, uint64_t seed, Split split, uint64_t index) {

@@ -26,7 +26,10 @@ extern const char *const GROUND_NAMES[NUM_GROUNDS];
 /// as small as one visual token, they cover each other, there are several of a kind and some that
 /// only their place tells apart, and some have the colour and the grain of the ground they lie on.
 /// At most MAX_COUNTED have one shape.
-typedef enum WorldKind { WORLD_SPACED, WORLD_CROWDED } WorldKind;
+///
+/// Iconic: one or two objects, mostly large, that look as the crowded world's do: what most
+/// pictures that have captions on the web are, and so what a CLIP learns from.
+typedef enum WorldKind { WORLD_SPACED, WORLD_CROWDED, WORLD_ICONIC } WorldKind;
 
 /// The largest number that the language has a word for, and how many objects a caption names.
 enum { MAX_COUNTED = 5 };

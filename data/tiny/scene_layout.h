@@ -23,5 +23,5 @@ void draw_place_of_object(Object *object, const float radii[2], Draws *draws);
 /// that breaks the spacing.
 bool scene_place(Scene *scene, Spacing spacing);
 
-/// The crowded world's layout.
-void scene_sample_crowded(Scene *scene, Draws *draws, Split split);
+/// The layout of the crowded and of the iconic world.
+void scene_sample_photographic(Scene *scene, Draws *draws, Split split);

@@ -133,6 +133,20 @@ static void objects_are_small_hidden_equal_and_like_the_ground_as_often_as_in_ph
     assert_true(blended > objects / 4 && blended < objects / 2);
 }
 
+static void iconic_scenes_have_one_or_two_objects_mostly_large(void **state) {
+    (void)state;
+    int counts[3] = {0}, large = 0;
+    for (uint64_t i = 0; i < SCENES; i++) {
+        Scene *scene = scene_of(WORLD_ICONIC, SPLIT_TRAIN, i);
+        assert_in_range(scene->num_objects, 1, 2);
+        counts[scene->num_objects]++;
+        for (int k = 0; k < scene->num_objects; k++) large += scene->objects[k].size;
+        free(scene);
+    }
+    assert_true(counts[1] > SCENES / 3 && counts[2] > SCENES / 3);
+    assert_true(large > SCENES);
+}
+
 static void held_out_pairs_occur_in_test_scenes_only(void **state) {
     (void)state;
     int found[2] = {0};
@@ -279,6 +293,7 @@ int main(void) {
         cmocka_unit_test(a_scene_has_three_to_nine_objects_and_at_most_five_of_a_shape),
         cmocka_unit_test(
             objects_are_small_hidden_equal_and_like_the_ground_as_often_as_in_photographs),
+        cmocka_unit_test(iconic_scenes_have_one_or_two_objects_mostly_large),
         cmocka_unit_test(held_out_pairs_occur_in_test_scenes_only),
         cmocka_unit_test(a_caption_names_the_five_largest_objects),
         cmocka_unit_test(an_expression_by_neighbour_is_true_of_one_object_only),
