@@ -1,8 +1,12 @@
 // Slicing by 8 [Kounavis and Berry 2005]: eight table look-ups for eight bytes, about 2 GB/s on one
 // core and no special instructions; a checkpoint is dominated by the disk.
 #include "autograd/crc32c.h"
+#include "autograd/stop_request.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const uint32_t REVERSED_POLYNOMIAL = 0x82f63b78u;
@@ -36,4 +40,18 @@ uint32_t crc32c(uint32_t crc, const void *data, size_t bytes) {
     }
     for (; bytes > 0; bytes--) crc = (crc >> 8) ^ table[0][(crc ^ *next++) & 0xff];
     return ~crc;
+}
+
+bool crc32c_add_file(uint32_t *crc, const char *path, Error *error) {
+    static const size_t PIECE = 1 << 20;
+    FILE *file = fopen(path, "rb");
+    if (!file) return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
+    char *piece = checked_malloc(PIECE);
+    for (size_t got; !stop_requested() && (got = fread(piece, 1, PIECE, file)) > 0;)
+        *crc = crc32c(*crc, piece, got);
+    const bool ok =
+        !ferror(file) || error_set(error, "%s: cannot be read: %s", path, strerror(errno));
+    fclose(file);
+    free(piece);
+    return ok && (!stop_requested() || stop_request_error(error));
 }

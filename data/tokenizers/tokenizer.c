@@ -4,8 +4,6 @@
 #include "data/tokenizers/llama_tokenizer.h"
 #include "data/tokenizers/tokenizer_json.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,24 +35,10 @@ char *tokenizer_file(const char *path) {
     return takes_json ? json : model;
 }
 
-static bool checksum_of_file(const char *path, uint64_t *checksum, Error *error) {
-    static const size_t PIECE = 1 << 20;
-    FILE *file = fopen(path, "rb");
-    if (!file) return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
-    char *piece = checked_malloc(PIECE);
-    uint32_t crc = 0;
-    for (size_t got; (got = fread(piece, 1, PIECE, file)) > 0;) crc = crc32c(crc, piece, got);
-    const bool ok = !ferror(file) || error_set(error, "%s: cannot be read", path);
-    fclose(file);
-    free(piece);
-    *checksum = crc;
-    return ok;
-}
-
 /// What files beside the tokenizer's own say (which token begins a text, which ones are special) is
 /// seen by what it came to.
-static uint64_t checksum_of_vocabulary(const Tokenizer *tokenizer) {
-    const uint64_t about[] = {tokenizer->checksum, (uint64_t)tokenizer_vocabulary_size(tokenizer),
+static uint64_t checksum_of_vocabulary(const Tokenizer *tokenizer, uint32_t checksum_of_file) {
+    const uint64_t about[] = {checksum_of_file, (uint64_t)tokenizer_vocabulary_size(tokenizer),
                               (uint64_t)tokenizer_bos(tokenizer), tokenizer_adds_bos(tokenizer)};
     uint64_t hash = fnv1a_words(about, sizeof about);
     for (int32_t i = 0; i < tokenizer_vocabulary_size(tokenizer); i++) {
@@ -69,12 +53,13 @@ uint64_t tokenizer_checksum(const Tokenizer *tokenizer) { return tokenizer->chec
 Tokenizer *tokenizer_open(const char *path, Error *error) {
     char *file = tokenizer_file(path);
     Tokenizer tokenizer = {0};
+    uint32_t checksum = 0;
     if (is_json(file))
         tokenizer.json = tokenizer_json_open(file, error);
     else
         tokenizer.llama = llama_tokenizer_open(file, error);
     const bool is_read =
-        (tokenizer.json || tokenizer.llama) && checksum_of_file(file, &tokenizer.checksum, error);
+        (tokenizer.json || tokenizer.llama) && crc32c_add_file(&checksum, file, error);
     free(file);
     if (!tokenizer.json && !tokenizer.llama) {
         if (is_folder(path) && error && strstr(error->message, "no such file"))
@@ -84,7 +69,7 @@ Tokenizer *tokenizer_open(const char *path, Error *error) {
     }
     Tokenizer *result = checked_malloc(sizeof *result);
     *result = tokenizer;
-    result->checksum = checksum_of_vocabulary(result);
+    result->checksum = checksum_of_vocabulary(result, checksum);
     if (is_read) return result;
     tokenizer_close(result);
     return NULL;

@@ -4,21 +4,9 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static bool checksum_of_file(const char *path, uint32_t *checksum, Error *error) {
-    static char bytes[1 << 20];
-    FILE *file = fopen(path, "rb");
-    if (!file) return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
-    for (size_t got; (got = fread(bytes, 1, sizeof bytes, file)) > 0;)
-        *checksum = crc32c(*checksum, bytes, got);
-    bool ok = !ferror(file) || error_set(error, "%s: cannot be read", path);
-    fclose(file);
-    return ok;
-}
 
 static bool is_weights(const char *name) {
     static const char *const ENDINGS[] = {".safetensors", ".bin", ".pt", ".pth", ".h5"};
@@ -40,7 +28,7 @@ static bool measure_weights(const char *path, int depth, int64_t *bytes, uint32_
         return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
     if (!S_ISDIR(about.st_mode)) {
         *bytes += about.st_size;
-        return !checksum || checksum_of_file(path, checksum, error);
+        return !checksum || crc32c_add_file(checksum, path, error);
     }
     int count = scandir(path, &entries, NULL, alphasort);
     bool ok = count >= 0 || error_set(error, "%s: cannot be listed: %s", path, strerror(errno));

@@ -3,14 +3,12 @@
 #include "autograd/crc32c.h"
 #include "autograd/output/output_file.h"
 #include "autograd/output/output_folder.h"
-#include "autograd/stop_request.h"
 #include "autograd/text/utf8.h"
 #include "train/group/run_lock.h"
 #include "train/log/progress.h"
 #include "train/prepare/prepare_pack.h"
 #include "train/prepare/prepare_workers.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,25 +40,11 @@ char *prepare_pack_path(const FilePreparation *file) {
     return format_string("%.*s%.*s.pack.h5", (int)(name - file->path), file->path, length, name);
 }
 
-static bool checksum_of_file(const char *path, uint32_t *checksum, Error *error) {
-    static const size_t PIECE = 1 << 20;
-    FILE *file = fopen(path, "rb");
-    if (!file) return error_set(error, "%s: cannot be opened: %s", path, strerror(errno));
-    char *piece = checked_malloc(PIECE);
-    *checksum = 0;
-    for (size_t got; (got = fread(piece, 1, PIECE, file)) > 0 && !stop_requested();)
-        *checksum = crc32c(*checksum, piece, got);
-    const bool ok = !ferror(file) || error_set(error, "%s: cannot be read", path);
-    fclose(file);
-    free(piece);
-    return ok && (!stop_requested() || stop_request_error(error));
-}
-
 static bool identify(Run *run, Error *error) {
     const FilePreparation *file = run->file;
     const char *slash = strrchr(file->path, '/');
     uint32_t checksum = 0;
-    if (!checksum_of_file(file->path, &checksum, error)) return false;
+    if (!crc32c_add_file(&checksum, file->path, error)) return false;
     run->tokens_of = conversation_identity(file->preparing.tokenizer, &file->preparing.format);
     json_t *about = json_pack(
         "{s:o, s:I, s:I, s:o, s:s, s:b, s:b, s:i, s:i}", "file",

@@ -14,7 +14,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "autograd/crc32c.h"
 #include "checkpoints/checkpoint_folder.h"
 #include "checkpoints/training_state.h"
 #include "tests/unit/temporary_folder.h"
@@ -479,15 +478,6 @@ static void a_damaged_newest_checkpoint_does_not_cost_the_intact_ones_before_it(
     assert_int_equal(files_in_folder(), 2);
 }
 
-static void the_checksum_is_crc32c(void **state) {
-    (void)state;
-    // RFC 3720, appendix B.4, and the usual check value.
-    assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283u);
-    unsigned char zeros[32] = {0};
-    assert_int_equal(crc32c(0, zeros, 32), 0x8a9136aau);
-    assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(what_was_written_is_read_back),
@@ -504,7 +494,6 @@ int main(void) {
         IN_FOLDER(hard_links_cannot_lead_in_circles),
         IN_FOLDER(links_are_counted_where_a_file_lies_about_them),
         IN_FOLDER(links_to_elsewhere_and_other_objects_are_refused),
-        cmocka_unit_test(the_checksum_is_crc32c),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
