@@ -8,6 +8,8 @@ writes tests/parity/data/images.safetensors:
     resize/FILTER/I/from  [H,W,3]                         resize/FILTER/I/to    [H',W',3] Pillow's resize
     square/ASPECT/I/from  [H,W,3]                         square/ASPECT/I/to    [S,S,3] what the networks see
     float/I/from          [H,W] float32                   float/I/to            [H',W'] PyTorch's bicubic
+
+Needs Pillow before 13: data/images/resize.h promises the horizontal pass first, as LLaVA and CLIP were trained with.
 """
 
 import io
@@ -16,10 +18,17 @@ import struct
 import zlib
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image
 from safetensors.numpy import save_file
 from transformers import CLIPImageProcessorPil
+
+if int(PIL.__version__.split(".")[0]) >= 13:
+    raise SystemExit(
+        f"Pillow {PIL.__version__} begins some resizes with the vertical pass, which rounds otherwise; "
+        "expected a version before 13: pip install 'pillow<13'"
+    )
 
 random = np.random.default_rng(7)
 tensors = {}
