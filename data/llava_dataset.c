@@ -1,6 +1,7 @@
 #include "data/llava_dataset.h"
 #include "autograd/fnv.h"
 #include "data/archive/archive_path.h"
+#include "data/pack/packed_sample.h"
 #include "data/sample_file.h"
 
 #include <jansson.h>
@@ -219,6 +220,8 @@ static bool open_pack(Opening *opening, Error *error) {
     file->pack = pack_open(file->path, error);
     if (!file->pack) return false;
     const int64_t count = pack_sample_count(file->pack);
+    if (pack_number_count(file->pack) >= INT32_MAX - file->first_position)
+        return error_set(error, "%s: too many samples", file->path);
     for (int64_t i = 0; i < count; i++) {
         PackSample sample;
         pack_describe(file->pack, i, &sample);
@@ -227,8 +230,6 @@ static bool open_pack(Opening *opening, Error *error) {
                                .bytes = sample.text_bytes,
                                .words = sample.words,
                                .position = file->first_position + sample.number};
-        if (record.position >= INT32_MAX)
-            return error_set(error, "%s: too many samples", file->path);
         keep_record(opening, record, sample.beyond_plain);
     }
     byte_buffer_free(&opening->beyond_plain);
@@ -370,41 +371,26 @@ const char *dataset_describe(const Dataset *dataset, int64_t index, const char *
     return describe(file_of(dataset, index), record_at(dataset, index), id, buffer, size);
 }
 
-/// The sample's object out of the pack, and with it the tokens.
-static json_t *read_packed(const DataFile *file, const Record *record, PackSample *packed,
+static bool read_from_json(const DataFile *file, const Record *record, Sample *sample,
                            Error *error) {
-    if (!pack_sample(file->pack, record->offset, packed, error)) return NULL;
-    json_t *json = sample_text_parse(packed->text, (size_t)packed->text_bytes, error);
-    if (!json) error_context(error, "%s: sample %lld", file->path, (long long)packed->number);
-    return json;
+    const SamplePlace place = {record->offset, record->bytes, record->checksum};
+    json_t *json =
+        sample_file_read(file->file, &place, record->position - file->first_position, error);
+    return json && sample_read(json, file->image_folder, sample, error);
 }
 
 bool dataset_sample(const Dataset *dataset, int64_t index, Sample *sample, Error *error) {
     const Record *record = record_at(dataset, index);
     const DataFile *file = file_of(dataset, index);
-    const SamplePlace place = {record->offset, record->bytes, record->checksum};
-    PackSample packed = {0};
     *sample = (Sample){0};
-    json_t *json = file->pack ? read_packed(file, record, &packed, error)
-                              : sample_file_read(file->file, &place,
-                                                 record->position - file->first_position, error);
-    if (!json) return false;
-    bool ok = sample_read(json, file->image_folder, sample, error);
-    if (ok && file->pack && sample->image_name && pack_image_count(file->pack)) {
-        Error why = {0};
-        ok = pack_image(file->pack, sample->image_name, &sample->packed_image, &why) ||
-             !why.message[0] || error_set(error, "%s", why.message);
-    }
-    if (ok) {
-        sample->tokens = packed.tokens;
-        sample->num_tokens = packed.num_tokens;
-        sample->spans = packed.spans;
-        sample->num_spans = packed.num_spans;
-        sample->tokens_of = file->pack ? pack_tokens_of(file->pack) : NULL;
+    if (file->pack
+            ? packed_sample_read(file->pack, record->offset, file->image_folder, sample, error)
+            : read_from_json(file, record, sample, error))
         return true;
-    }
     char where[1024];
-    error_context(error, "%s", describe(file, record, sample->id, where, sizeof where));
+    // What could not be read at all says itself where it was.
+    if (sample->id)
+        error_context(error, "%s", describe(file, record, sample->id, where, sizeof where));
     sample_free(sample);
     return false;
 }

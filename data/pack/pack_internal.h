@@ -2,6 +2,7 @@
 #pragma once
 #include "data/pack/pack.h"
 
+#include "checkpoints/mapped_file.h"
 #include "checkpoints/training_state.h"
 
 enum {
@@ -43,6 +44,23 @@ enum {
     PACK_IMAGE_CHECKSUM,
     PACK_IMAGE_COLUMNS
 };
+
+/// An array in the mapped file.
+typedef struct PackPart {
+    const unsigned char *bytes;
+    int64_t size;
+    uint32_t checksum;
+} PackPart;
+
+struct Pack {
+    MappedFile file;
+    char *source, *tokens_of;
+    int64_t numbers, samples, images;
+    PackPart sample_rows, texts, tokens, spans, image_rows, names, image_bytes;
+};
+
+/// Whether what is read as a whole is intact, and every row names places within the arrays.
+bool pack_check(const Pack *pack, Error *error);
 
 /// CRC-32C of a sample's tokens and spans.
 uint32_t pack_tokens_checksum(const PackSample *sample);

@@ -3,26 +3,11 @@
 // samples is read as a whole and so is checked as a whole when the pack is opened.
 #include "autograd/crc32c.h"
 #include "autograd/fnv.h"
-#include "checkpoints/mapped_file.h"
 #include "data/pack/pack_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/// An array in the mapped file.
-typedef struct Part {
-    const unsigned char *bytes;
-    int64_t size;
-    uint32_t checksum;
-} Part;
-
-struct Pack {
-    MappedFile file;
-    char *source, *tokens_of;
-    int64_t numbers, samples, images;
-    Part sample_rows, texts, tokens, spans, image_rows, names, image_bytes;
-};
 
 bool pack_is_at(const char *path) {
     static const char SIGNATURE[8] = "\211HDF\r\n\032\n";
@@ -44,7 +29,7 @@ static bool damaged(const Pack *pack, const char *what, int64_t index, Error *er
 
 /// Finds an array of this type, whose rows have `columns` elements; 0: it has one dimension.
 static bool find(Pack *pack, const StateFile *state, const char *name, StateType type, int columns,
-                 Part *part, int64_t *rows, Error *error) {
+                 PackPart *part, int64_t *rows, Error *error) {
     StateType is;
     int rank;
     int64_t shape[STATE_MAX_RANK], offset;
@@ -95,17 +80,16 @@ static const int64_t *image_row(const Pack *pack, int64_t index) {
 }
 
 /// Whether [begin, begin + count) are elements of an array.
-static bool lies_in(const Part *part, int64_t begin, int64_t count, int64_t element_bytes) {
+static bool lies_in(const PackPart *part, int64_t begin, int64_t count, int64_t element_bytes) {
     const int64_t elements = part->size / element_bytes;
     return begin >= 0 && count >= 0 && begin <= elements && count <= elements - begin;
 }
 
-static bool is_intact(const Part *part) {
+static bool is_intact(const PackPart *part) {
     return crc32c(0, part->bytes, (size_t)part->size) == part->checksum;
 }
 
-/// What has no checksums of its own: rows and names.
-static bool check_rows(const Pack *pack, Error *error) {
+bool pack_check(const Pack *pack, Error *error) {
     if (!is_intact(&pack->sample_rows) || !is_intact(&pack->image_rows) || !is_intact(&pack->names))
         return damaged(pack, "its index, of samples", pack->samples, error);
     for (int64_t i = 0; i < pack->samples; i++) {
@@ -135,7 +119,7 @@ Pack *pack_open(const char *path, Error *error) {
     if (!state) return NULL;
     Pack *pack = checked_calloc(1, sizeof *pack);
     bool ok = mapped_file_open(&pack->file, path, error) && find_parts(pack, state, error) &&
-              check_rows(pack, error);
+              pack_check(pack, error);
     state_close(state);
     if (ok) return pack;
     pack_close(pack);

@@ -1,6 +1,7 @@
 /// Changes of what a verb reads and of what it is told.
 #pragma once
 #include "tests/fuzz/bytes.h"
+#include "tests/fuzz/pack_layout.h"
 #include "tests/fuzz/random.h"
 
 /// Changes a file's content, by its name's form: JSON, YAML and safetensors by their structure or
@@ -14,6 +15,10 @@ void mutate_bytes(ByteBuffer *bytes, const ByteBuffer *donor, Random *random);
 void mutate_json(ByteBuffer *bytes, Random *random);
 /// Changes lines, keys and values of a configuration, by its schema.
 void mutate_yaml(ByteBuffer *bytes, Random *random);
+
+/// Changes what a pack's arrays hold, and numbers that HDF5 keeps about them, mostly with all
+/// checksums mended. The pack keeps its size; `layout`: of the undamaged one.
+void mutate_pack(const PackLayout *layout, ByteBuffer *bytes, Random *random);
 
 /// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its
 /// structure still stands.

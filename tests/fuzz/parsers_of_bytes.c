@@ -2,7 +2,6 @@
 
 #include "data/archive/archive.h"
 #include "data/images/image.h"
-#include "data/instruction_sample.h"
 #include "data/sample_file.h"
 #include "train/config/config.h"
 
@@ -15,20 +14,25 @@
 
 enum { MOST_MEMBERS = 64 };
 
-/// A file of memory with these bytes; `path` is where it is opened.
-static int open_in_memory(const ByteBuffer *bytes, char path[64]) {
-    const int descriptor = memfd_create("bytes", MFD_CLOEXEC);
-    CHECK(descriptor >= 0, "memfd_create");
+void put_bytes(int descriptor, const ByteBuffer *bytes) {
+    CHECK(descriptor >= 0, "a file in memory");
     for (size_t done = 0; done < bytes->size;) {
         const ssize_t count = write(descriptor, bytes->data + done, bytes->size - done);
         CHECK(count > 0, "write to a file of memory");
         done += (size_t)count;
     }
+}
+
+/// A file of memory with these bytes; `path` is where it is opened.
+static int open_in_memory(const ByteBuffer *bytes, char path[64]) {
+    const int descriptor = memfd_create("bytes", MFD_CLOEXEC);
+    put_bytes(descriptor, bytes);
     snprintf(path, 64, "/proc/self/fd/%d", descriptor);
     return descriptor;
 }
 
-static bool parse_image(const ByteBuffer *bytes, Error *error) {
+static bool parse_image(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
+    (void)layout;
     Image image;
     // Of its own size, so that a sanitizer sees reads beyond the end.
     void *copy = checked_malloc(bytes->size + !bytes->size);
@@ -59,7 +63,8 @@ static bool read_files(const Archive *archive, Error *error) {
     return ok;
 }
 
-static bool parse_archive(const ByteBuffer *bytes, Error *error) {
+static bool parse_archive(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
+    (void)layout;
     char path[64];
     const int descriptor = open_in_memory(bytes, path);
     Archive *archive = archive_open(path, error);
@@ -69,8 +74,7 @@ static bool parse_archive(const ByteBuffer *bytes, Error *error) {
     return ok;
 }
 
-/// As `plain` writes the sample where it can, and as two other templates do.
-static bool tokenize(const Sample *sample, Error *error) {
+bool tokenize_as_trained(const Sample *sample, Error *error) {
     static const ConversationTemplate kinds[] = {TEMPLATE_VICUNA_V1, TEMPLATE_LLAMA_2,
                                                  TEMPLATE_PLAIN};
     static Tokenizer *tokenizer;
@@ -92,7 +96,8 @@ static bool use_sample(void *context, const SamplePlace *place, int64_t number, 
                        Error *error) {
     const SampleFile *file = context;
     Sample sample;
-    const bool ok = sample_read(json, "images", &sample, error) && tokenize(&sample, error);
+    const bool ok =
+        sample_read(json, "images", &sample, error) && tokenize_as_trained(&sample, error);
     sample_free(&sample);
     json_t *again = ok ? sample_file_read(file, place, number, error) : NULL;
     CHECK(!ok || again, "not read again: %s", error->message);
@@ -100,7 +105,8 @@ static bool use_sample(void *context, const SamplePlace *place, int64_t number, 
     return ok;
 }
 
-static bool parse_samples(const ByteBuffer *bytes, Error *error) {
+static bool parse_samples(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
+    (void)layout;
     char path[64];
     const int descriptor = open_in_memory(bytes, path);
     SampleFile *file = sample_file_open(path, error);
@@ -110,7 +116,8 @@ static bool parse_samples(const ByteBuffer *bytes, Error *error) {
     return ok;
 }
 
-static bool parse_config(const ByteBuffer *bytes, Error *error) {
+static bool parse_config(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
+    (void)layout;
     char *text = checked_malloc(bytes->size + 1);
     if (bytes->size) memcpy(text, bytes->data, bytes->size);
     text[bytes->size] = 0;
@@ -134,10 +141,9 @@ ByteParser *byte_parser_named(const char *name) {
     static const struct {
         const char *name;
         ByteParser *parser;
-    } parsers[] = {{"image", parse_image},
-                   {"archive", parse_archive},
-                   {"samples", parse_samples},
-                   {"config", parse_config}};
+    } parsers[] = {{"image", parse_image},     {"archive", parse_archive},
+                   {"samples", parse_samples}, {"config", parse_config},
+                   {"pack", parse_pack},       {"pack_arrays", parse_pack_arrays}};
     for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++)
         if (!strcmp(name, parsers[i].name)) return parsers[i].parser;
     return NULL;

@@ -1,10 +1,25 @@
 /// Parsers of bytes, for fuzz_bytes.c.
 #pragma once
-#include "tests/fuzz/bytes.h"
+#include "data/instruction_sample.h"
+#include "tests/fuzz/pack_layout.h"
 
-/// Whether the bytes were read as a whole; else why not.
-typedef bool ByteParser(const ByteBuffer *bytes, Error *error);
+#include <sys/types.h>
 
-/// "image", "archive", "samples" (a file of conversations, whose samples are tokenized as well) or
-/// "config" (which must read back what it writes); NULL for another name.
+/// Whether the bytes were read as a whole; else why not. layout: of packs.
+typedef bool ByteParser(const ByteBuffer *bytes, const PackLayout *layout, Error *error);
+
+/// "image", "archive", "samples" (a file of conversations, whose samples are tokenized as well),
+/// "config" (which must read back what it writes), "pack" (opened by HDF5 and read as training
+/// reads it) or "pack_arrays" (the same of its arrays where they lie, without HDF5, ten times as
+/// fast); NULL for another name.
 ByteParser *byte_parser_named(const char *name);
+
+/// Removes what a process that ended within a parser may have left.
+void byte_parser_clean_up(pid_t process);
+
+/// parsers_of_packs.c
+ByteParser parse_pack, parse_pack_arrays;
+/// Tokenizes a sample as `plain` writes it where it can, and as two other templates do.
+bool tokenize_as_trained(const Sample *sample, Error *error);
+/// Into an open file.
+void put_bytes(int descriptor, const ByteBuffer *bytes);

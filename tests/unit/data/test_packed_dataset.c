@@ -79,6 +79,8 @@ typedef struct Packing {
     SampleFile *file;
     PackTotals totals;
     bool counts;
+    /// changes what is said of a sample; NULL: nothing
+    void (*lie)(PackSample *sample);
 } Packing;
 
 /// Counts a sample, or puts it.
@@ -101,17 +103,18 @@ static bool pack_one(void *context, const SamplePlace *place, int64_t number, st
     }
     char *text = sample_file_text(packing->file, place, number, error);
     assert_non_null(text);
-    const PackSample packed = {.number = number,
-                               .checksum = place->checksum,
-                               .line = sample_file_line(packing->file, place->offset),
-                               .words = sample_words(&sample),
-                               .beyond_plain = sample_is_beyond_plain(&sample),
-                               .text = text,
-                               .text_bytes = place->bytes,
-                               .tokens = tokens.ids,
-                               .num_tokens = tokens.count,
-                               .spans = spans,
-                               .num_spans = num_spans};
+    PackSample packed = {.number = number,
+                         .checksum = place->checksum,
+                         .line = sample_file_line(packing->file, place->offset),
+                         .words = sample_words(&sample),
+                         .beyond_plain = sample_is_beyond_plain(&sample),
+                         .text = text,
+                         .text_bytes = place->bytes,
+                         .tokens = tokens.ids,
+                         .num_tokens = tokens.count,
+                         .spans = spans,
+                         .num_spans = num_spans};
+    if (packing->lie) packing->lie(&packed);
     if (packing->counts)
         pack_count_sample(&packing->totals, &packed);
     else
@@ -123,10 +126,14 @@ static bool pack_one(void *context, const SamplePlace *place, int64_t number, st
     return true;
 }
 
-/// picture: its bytes are in the pack; NULL: without.
-static void pack(const char *json, const char *path, const char *picture) {
+/// picture: its bytes are in the pack; NULL: without. More samples than there are were left out.
+static void pack_with(const char *json, const char *path, const char *picture, int64_t more,
+                      void (*lie)(PackSample *sample)) {
     Error error = {0};
-    Packing packing = {.counts = true, .file = sample_file_open(json, &error)};
+    Packing packing = {.counts = true,
+                       .file = sample_file_open(json, &error),
+                       .totals = {.numbers = more},
+                       .lie = lie};
     const ConversationFormat of = format(1);
     assert_non_null(packing.file);
     assert_true(sample_file_scan(packing.file, pack_one, &packing, &error));
@@ -144,6 +151,10 @@ static void pack(const char *json, const char *path, const char *picture) {
     if (!pack_commit(packing.writer, &error)) fail_msg("%s", error.message);
     file_bytes_free(&bytes);
     sample_file_close(packing.file);
+}
+
+static void pack(const char *json, const char *path, const char *picture) {
+    pack_with(json, path, picture, 0, NULL);
 }
 
 static void compare_samples(const Dataset *json, const Dataset *packed, int64_t index,
@@ -256,10 +267,50 @@ static void another_hdf5_file_is_refused(void **state) {
     assert_non_null(strstr(error.message, "no pack"));
 }
 
+static void say_otherwise_of_pictures(PackSample *sample) { sample->words = -sample->words; }
+static void say_otherwise_of_plain(PackSample *sample) {
+    sample->beyond_plain = !sample->beyond_plain;
+}
+static void say_more_words(PackSample *sample) { sample->words += sample->words > 0 ? 1 : -1; }
+
+/// A pack whose checksums are right may have been made up.
+static void what_a_pack_says_of_a_sample_is_held_to_its_text(void **state) {
+    (void)state;
+    void (*const lies[])(PackSample *) = {say_otherwise_of_pictures, say_otherwise_of_plain,
+                                          say_more_words};
+    write_json(in_folder("a.json"));
+    for (int i = 0; i < 3; i++) {
+        pack_with(in_folder("a.json"), in_folder("a.h5"), NULL, 0, lies[i]);
+        Dataset *packed = open_set("a.h5");
+        for (int64_t s = 0; s < SAMPLES; s++) {
+            Error error = {0};
+            Sample sample;
+            assert_false(dataset_sample(packed, s, &sample, &error));
+            assert_non_null(strstr(error.message, "make the pack again with 'difflmm prepare'"));
+        }
+        dataset_close(packed);
+    }
+}
+
+static void more_samples_than_can_be_numbered_are_refused(void **state) {
+    (void)state;
+    Error error = {0};
+    write_json(in_folder("a.json"));
+    pack_with(in_folder("a.json"), in_folder("a.h5"), NULL, INT64_MAX - SAMPLES, NULL);
+    char *path = (char *)in_folder("a.h5");
+    const DatasetFile files[] = {{path, ".", 1}, {path, ".", 1}};
+    for (int count = 1; count <= 2; count++) {
+        assert_null(dataset_open_files(files, count, MISSING_IMAGE_FAIL, &error));
+        assert_non_null(strstr(error.message, "a.h5: too many samples"));
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(a_pack_is_the_data_set_that_it_was_made_of),
         IN_FOLDER(tokens_of_another_format_are_made_anew),
+        IN_FOLDER(what_a_pack_says_of_a_sample_is_held_to_its_text),
+        IN_FOLDER(more_samples_than_can_be_numbered_are_refused),
         IN_FOLDER(a_picture_of_the_pack_is_taken_before_the_file),
         IN_FOLDER(another_hdf5_file_is_refused),
     };

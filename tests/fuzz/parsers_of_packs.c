@@ -1,0 +1,113 @@
+#include "data/llava_dataset.h"
+#include "data/pack/pack_internal.h"
+#include "data/pack/packed_sample.h"
+#include "tests/fuzz/parsers_of_bytes.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// ---- through HDF5
+
+/// What the data set said of the sample when it was opened is what it is.
+static bool use_packed(const Dataset *dataset, int64_t index, Error *error) {
+    Sample sample;
+    char place[1024];
+    bool ok = dataset_sample(dataset, index, &sample, error);
+    if (ok) {
+        dataset_describe(dataset, index, sample.id, place, sizeof place);
+        CHECK(dataset_has_image(dataset, index) == (sample.image_path != NULL),
+              "%s: said to have a picture, or none", place);
+        CHECK(dataset_first_beyond_plain(dataset) >= 0 || !sample_is_beyond_plain(&sample),
+              "%s: said to be as 'plain' wants it", place);
+        ok = tokenize_as_trained(&sample, error);
+    }
+    sample_free(&sample);
+    return ok;
+}
+
+/// HDF5 opens no file without a name.
+static void name_of_pack(pid_t process, char path[64]) {
+    snprintf(path, 64, "/dev/shm/difflmm-fuzz-%d.pack.h5", (int)process);
+}
+
+void byte_parser_clean_up(pid_t process) {
+    char path[64];
+    name_of_pack(process, path);
+    unlink(path);
+}
+
+bool parse_pack(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
+    (void)layout;
+    char path[64];
+    name_of_pack(getpid(), path);
+    const int descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    put_bytes(descriptor, bytes);
+    close(descriptor);
+    // Twice: what is said of one is where the other begins.
+    const DatasetFile files[] = {{path, "images", 1}, {path, "images", 2}};
+    Dataset *dataset = dataset_open_files(files, 2, MISSING_IMAGE_FAIL, error);
+    bool ok = dataset != NULL;
+    for (int64_t i = 0; ok && i < dataset_count(dataset); i++) {
+        Error of_sample = {0};
+        CHECK(use_packed(dataset, i, &of_sample) || of_sample.message[0],
+              "refused without a message");
+        if (of_sample.message[0]) *error = of_sample;
+    }
+    ok = ok && !error->message[0];
+    dataset_close(dataset);
+    byte_parser_clean_up(getpid());
+    return ok;
+}
+
+// ---- where the arrays lie
+
+static PackPart part_of(const PackLayout *layout, const ByteBuffer *bytes, PackArrayName name) {
+    const PackArray *array = &layout->arrays[name];
+    PackPart part = {(const unsigned char *)bytes->data + array->offset, (int64_t)array->size, 0};
+    if (array->checksum)
+        memcpy(&part.checksum, bytes->data + array->checksum, sizeof part.checksum);
+    return part;
+}
+
+static Pack *pack_of(const PackLayout *layout, const ByteBuffer *bytes) {
+    Pack *pack = checked_calloc(1, sizeof *pack);
+    pack->file.path = checked_strdup("pack");
+    pack->source = checked_strdup("{}");
+    pack->tokens_of = checked_strdup(layout->tokens_of);
+    memcpy(&pack->numbers, bytes->data + layout->numbers_attribute, sizeof pack->numbers);
+    pack->sample_rows = part_of(layout, bytes, ARRAY_SAMPLES);
+    pack->texts = part_of(layout, bytes, ARRAY_TEXTS);
+    pack->tokens = part_of(layout, bytes, ARRAY_TOKENS);
+    pack->spans = part_of(layout, bytes, ARRAY_SPANS);
+    pack->image_rows = part_of(layout, bytes, ARRAY_IMAGES);
+    pack->names = part_of(layout, bytes, ARRAY_NAMES);
+    pack->image_bytes = part_of(layout, bytes, ARRAY_IMAGE_BYTES);
+    pack->samples = pack->sample_rows.size / (int64_t)(PACK_COLUMNS * sizeof(int64_t));
+    pack->images = pack->image_rows.size / (int64_t)(PACK_IMAGE_COLUMNS * sizeof(int64_t));
+    return pack;
+}
+
+bool parse_pack_arrays(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
+    // Of its own size, so that a sanitizer sees reads beyond the end.
+    ByteBuffer copy = {checked_malloc(bytes->size), .size = bytes->size};
+    memcpy(copy.data, bytes->data, bytes->size);
+    Pack *pack = pack_of(layout, &copy);
+    bool ok = pack_check(pack, error);
+    const int64_t count = ok ? pack_sample_count(pack) : 0;
+    for (int64_t i = 0; i < count; i++) {
+        Sample sample;
+        Error of_sample = {0};
+        const bool is_read = packed_sample_read(pack, i, "images", &sample, &of_sample) &&
+                             tokenize_as_trained(&sample, &of_sample);
+        CHECK(is_read || of_sample.message[0], "refused without a message");
+        if (!is_read) *error = of_sample;
+        ok = ok && is_read;
+        sample_free(&sample);
+    }
+    pack_close(pack);
+    free(copy.data);
+    return ok;
+}
