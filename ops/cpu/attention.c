@@ -56,25 +56,6 @@ static void softmax_row(Forward *f, int64_t row, KeyRange seen, int64_t columns,
     f->total[row] += exponentials(scores, whole, f->highest[row]);
 }
 
-/// Adds to a row's scores of keys key .. key+count what their places on the grid say; they lie in
-/// runs of one row of the grid.
-static void add_positions(float *scores, const Part *part, int64_t head, int64_t query, int64_t key,
-                          int64_t count) {
-    const RelativePositions *relative = &part->shape->relative;
-    int64_t height = relative->height, width = relative->width;
-    int64_t at = (part->q_row + query) * part->shape->heads + head;
-    const float *vertical = (const float *)relative->vertical->data + at * (2 * height - 1) +
-                            height - 1 - query / width;
-    const float *horizontal = (const float *)relative->horizontal->data + at * (2 * width - 1) +
-                              width - 1 - query % width;
-    for (int64_t j = 0, run; j < count; j += run) {
-        int64_t y = (key + j) / width, x = (key + j) % width;
-        run = width - x < count - j ? width - x : count - j;
-#pragma omp simd
-        for (int64_t i = 0; i < run; i++) scores[j + i] += vertical[y] + horizontal[x + i];
-    }
-}
-
 /// Queries first .. first+rows of one head against all keys that any of them sees.
 static void forward_block(Forward *f, const Part *part, int64_t member, int64_t first,
                           int64_t rows) {
@@ -113,14 +94,6 @@ static void forward_finish(const Forward *f, const Part *part, int64_t member, i
             ((float *)log_sum_exp->data)[start / part->dim] =
                 total > 0.0f ? f->highest[row] + logf(total) : -INFINITY;
     }
-}
-
-/// How many ways to cut each part's queries so that every thread gets several pieces of work.
-static int64_t query_pieces(const Attention *shape) {
-    int64_t owners = (int64_t)shape->num_segments * shape->kv_heads;
-    int64_t wanted = chunk_count(4 * (int64_t)omp_get_max_threads(), owners);
-    int64_t blocks = chunk_count(shape->max_q_length, QUERIES);
-    return wanted < blocks ? wanted : blocks;
 }
 
 // ---- row by row
@@ -167,7 +140,7 @@ static void attention(const Tensor *q, const Tensor *k, const Tensor *v, const A
     if (tensor_numel(y) == 0) return;
     zero_unless_covered(y, shape, 1);
     if (shape->max_q_length == 0) return;
-    int64_t pieces = query_pieces(shape);
+    int64_t pieces = query_pieces(shape, QUERIES);
     int threads = attention_threads(shape);
     Carver count = {0};
     forward_carve(shape, &count);

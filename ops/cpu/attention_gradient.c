@@ -137,18 +137,6 @@ static void block_gradient(Workspace *w, const Part *part, int64_t first, int64_
                  w->grad_queries, (TileStrides){KEYS, 1, KEYS, width}, true);
 }
 
-/// Writes rows [count,width] times factor to a tensor (NULL is allowed) by way of `space`.
-static void store_rows(Tensor *x, Slice slice, int64_t first, int64_t count, int64_t dim,
-                       int64_t width, float factor, const float *rows, float *space) {
-    if (!x) return;
-    for (int64_t row = 0; row < count; row++) {
-        int64_t start = slice.first + (first + row) * slice.stride;
-        float *target = chunk_target(x, start, space);
-        scale_floats(rows + row * width, dim, factor, target);
-        chunk_write(x, start, dim, target);
-    }
-}
-
 static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tensor *grad_q,
                           Tensor *grad_k, Tensor *grad_v) {
     int64_t dim = part->dim, width = part->width,
@@ -173,16 +161,6 @@ static void part_gradient(Workspace *w, const Part *part, const Inputs *in, Tens
     float factor = part->element == PAIRS ? part->shape->scale : 1.0f; // pairs have no scale yet
     store_rows(grad_k, keys, 0, part->k_length, dim, width, factor, w->grad_keys, w->space);
     store_rows(grad_v, keys, 0, part->k_length, dim, width, 1.0f, w->grad_values, w->space);
-}
-
-/// Each part's owner writes its keys' gradients, so no key may belong to two segments.
-static void check_disjoint_keys(const Attention *shape) {
-    const int32_t *s = shape->segments->data;
-    for (int64_t i = 1; i < shape->num_segments; i++)
-        CHECK(
-            s[4 * i + 2] >= s[4 * i - 2] + s[4 * i - 1],
-            "attention_gradient: the keys of segment %lld begin before those of the one before end",
-            (long long)i);
 }
 
 static void attention_gradient(const Tensor *q, const Tensor *k, const Tensor *v, const Tensor *y,

@@ -24,6 +24,8 @@ typedef struct Part {
     Element element;
     /// elements of a head's row, and from one such row to the next
     int64_t depth, row;
+    /// Keys of a block that are packed as pairs of rows: padded to a multiple of it, with zeros.
+    int64_t key_multiple;
 } Part;
 
 static inline Part part_of(const Attention *shape, DType type, int64_t owner) {
@@ -40,7 +42,8 @@ static inline Part part_of(const Attention *shape, DType type, int64_t owner) {
                   .width = width,
                   .element = pairs ? PAIRS : FLOATS,
                   .depth = pairs ? (dim + 1) / 2 : dim,
-                  .row = pairs ? width / 2 : width};
+                  .row = pairs ? width / 2 : width,
+                  .key_multiple = 2};
 }
 
 /// Query head number `member` of the part's group, as rows of x (a tensor of all heads).
@@ -114,9 +117,9 @@ static inline void pack_key_rows(const Tensor *x, const Part *part, Element elem
         int64_t width = part->width;
         if (element == PAIRS) {
             uint16_t *rows = (uint16_t *)(void *)space;
-            copy_bfloat16_rows(key_slice(x, part), key, count, part->dim, round_up(count, 2), width,
-                               rows);
-            pack_row_pairs(rows, (count + 1) / 2, width, KEYS / 2, packed + key / 2 * width);
+            int64_t padded = round_up(count, part->key_multiple);
+            copy_bfloat16_rows(key_slice(x, part), key, count, part->dim, padded, width, rows);
+            pack_row_pairs(rows, padded / 2, width, KEYS / 2, packed + key / 2 * width);
         } else {
             copy_rows(key_slice(x, part), key, count, part->dim, 1.0f, count, width, space);
             pack_rows(space, count, width, KEYS, packed + key * width);
@@ -163,6 +166,37 @@ static inline int64_t block_columns(const Part *part, int64_t key, int64_t count
     return panels < end ? panels : end;
 }
 
+/// Adds to a row's scores of keys key .. key+count what their places on the grid say; they lie in
+/// runs of one row of the grid.
+static inline void add_positions(float *scores, const Part *part, int64_t head, int64_t query,
+                                 int64_t key, int64_t count) {
+    const RelativePositions *relative = &part->shape->relative;
+    int64_t height = relative->height, width = relative->width;
+    int64_t at = (part->q_row + query) * part->shape->heads + head;
+    const float *vertical = (const float *)relative->vertical->data + at * (2 * height - 1) +
+                            height - 1 - query / width;
+    const float *horizontal = (const float *)relative->horizontal->data + at * (2 * width - 1) +
+                              width - 1 - query % width;
+    for (int64_t j = 0, run; j < count; j += run) {
+        int64_t y = (key + j) / width, x = (key + j) % width;
+        run = width - x < count - j ? width - x : count - j;
+#pragma omp simd
+        for (int64_t i = 0; i < run; i++) scores[j + i] += vertical[y] + horizontal[x + i];
+    }
+}
+
+/// Writes rows [count,width] times factor to a tensor (NULL is allowed) by way of `space`.
+static inline void store_rows(Tensor *x, Slice slice, int64_t first, int64_t count, int64_t dim,
+                              int64_t width, float factor, const float *rows, float *space) {
+    if (!x) return;
+    for (int64_t row = 0; row < count; row++) {
+        int64_t start = slice.first + (first + row) * slice.stride;
+        float *target = chunk_target(x, start, space);
+        scale_floats(rows + row * width, dim, factor, target);
+        chunk_write(x, start, dim, target);
+    }
+}
+
 /// Working memory cut into arrays; with memory NULL it only counts.
 typedef struct Carver {
     float *memory;
@@ -186,9 +220,28 @@ static inline void zero_unless_covered(Tensor *x, const Attention *shape, int wh
         x->device->fill_zero(x->device, x->data, (size_t)tensor_numel(x) * dtype_size(x->dtype));
 }
 
+/// Each part's owner writes its keys' gradients, so no key may belong to two segments.
+static inline void check_disjoint_keys(const Attention *shape) {
+    const int32_t *s = shape->segments->data;
+    for (int64_t i = 1; i < shape->num_segments; i++)
+        CHECK(
+            s[4 * i + 2] >= s[4 * i - 2] + s[4 * i - 1],
+            "attention_gradient: the keys of segment %lld begin before those of the one before end",
+            (long long)i);
+}
+
 /// Small attention is not worth waking the other threads for.
 static inline int attention_threads(const Attention *shape) {
     int64_t work = (int64_t)shape->num_segments * shape->heads * shape->max_q_length *
                    shape->max_k_length * shape->head_dim;
     return work < 16 * SERIAL_BELOW ? 1 : omp_get_max_threads();
+}
+
+/// How many ways to cut each part's queries, in blocks of `queries`, so that every thread gets
+/// several pieces of work.
+static inline int64_t query_pieces(const Attention *shape, int64_t queries) {
+    int64_t owners = (int64_t)shape->num_segments * shape->kv_heads;
+    int64_t wanted = chunk_count(4 * (int64_t)omp_get_max_threads(), owners);
+    int64_t blocks = chunk_count(shape->max_q_length, queries);
+    return wanted < blocks ? wanted : blocks;
 }

@@ -1,4 +1,5 @@
 // Chooses the kernels for the processor at hand, once.
+#include "ops/cpu/amx/attention_memory.h"
 #include "ops/cpu/amx/tiles.h"
 #include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/cpu.h"
@@ -10,16 +11,19 @@
 
 static Kernels table;
 static const OwnProduct *product;
+/// of attention in tiles and of its gradient, or NULL
+static int64_t (*attention_floats[2])(const Attention *shape);
 
 #define FILL_OF_LEVEL(family, level) fill_##family##_##level(to);
 
 /// Declares what fills the parts of a table for a level, and defines what fills all of it.
-#define LEVEL(level)                          \
-    KERNEL_FAMILIES(DECLARE_FAMILY, level)    \
-    static void fill_##level(Kernels *to) {   \
-        KERNEL_FAMILIES(FILL_OF_LEVEL, level) \
-        to->name = "cpu " #level;             \
-        product = &bfloat16_product;          \
+#define LEVEL(level)                                      \
+    KERNEL_FAMILIES(DECLARE_FAMILY, level)                \
+    static void fill_##level(Kernels *to) {               \
+        KERNEL_FAMILIES(FILL_OF_LEVEL, level)             \
+        to->name = "cpu " #level;                         \
+        product = &bfloat16_product;                      \
+        attention_floats[0] = attention_floats[1] = NULL; \
     }
 
 #ifdef __x86_64__
@@ -39,11 +43,17 @@ static void fill_v4_bf16(Kernels *to) {
 }
 
 /// What tiles do better; the rest, few rows among it, is bound by memory or has no products.
-#define AMX_LEVEL(level)                    \
-    KERNEL_FAMILIES(DECLARE_FAMILY, level)  \
-    static void fill_##level(Kernels *to) { \
-        fill_v4_bf16(to);                   \
-        to->name = "cpu " #level;           \
+#define AMX_LEVEL(level)                                               \
+    KERNEL_FAMILIES(DECLARE_FAMILY, level)                             \
+    int64_t attention_floats_##level(const Attention *shape);          \
+    int64_t attention_gradient_floats_##level(const Attention *shape); \
+    static void fill_##level(Kernels *to) {                            \
+        fill_v4_bf16(to);                                              \
+        fill_attention_##level(to);                                    \
+        fill_attention_gradient_##level(to);                           \
+        attention_floats[0] = attention_floats_##level;                \
+        attention_floats[1] = attention_gradient_floats_##level;       \
+        to->name = "cpu " #level;                                      \
     }
 
 AMX_LEVEL(amx)
@@ -125,6 +135,11 @@ static void choose_level(void) {
 const OwnProduct *own_product(void) {
     choose_level();
     return product;
+}
+
+int64_t attention_tile_floats(const Attention *shape, bool gradient) {
+    choose_level();
+    return attention_floats[gradient] ? attention_floats[gradient](shape) : 0;
 }
 
 Device *ops_cpu_open(int threads) {

@@ -3,6 +3,7 @@
 #include "train/plan/plan_device.h"
 
 #include "autograd/block_cache.h"
+#include "ops/cpu/amx/attention_memory.h"
 #include "ops/cpu/convolution_product.h"
 #include "ops/cpu/product.h"
 #include "ops/kernels.h"
@@ -192,8 +193,8 @@ static void work_of_convolution(const Tensor *x, Tensor *weight, const Conv2d *s
                        converted_bytes(y, type));
 }
 
-/// ops/cpu/attention.c and attention_gradient.c: each thread packs one head's keys and values, and
-/// has blocks of queries.
+/// ops/cpu/attention.c and attention_gradient.c, or those of tiles: each thread packs one head's
+/// keys and values, and has blocks of queries.
 static int64_t cpu_attention_bytes(const Tensor *q, const Attention *shape, bool gradient) {
     enum { LANES = 16, QUERIES = 48, KEYS = 128, SERIAL_WORK = 1 << 19 };
     int64_t width = round_up(shape->head_dim, LANES), keys = round_up(shape->max_k_length, KEYS);
@@ -201,6 +202,8 @@ static int64_t cpu_attention_bytes(const Tensor *q, const Attention *shape, bool
             squares = gradient ? 3 : 1;
     int64_t floats = key_panels * keys * width + KEYS * width + query_panels * QUERIES * width +
                      squares * QUERIES * KEYS + 2 * QUERIES;
+    int64_t in_tiles = q->dtype == BFLOAT16 ? attention_tile_floats(shape, gradient) : 0;
+    if (in_tiles) floats = in_tiles;
     int64_t work = (int64_t)shape->num_segments * shape->heads * shape->max_q_length *
                    shape->max_k_length * shape->head_dim;
     return 4 * floats * (work < SERIAL_WORK ? 1 : plan_device(q)->options.threads);
