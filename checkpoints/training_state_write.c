@@ -48,22 +48,32 @@ void state_prepare_hdf5(void) {
     H5Eset_auto2(H5E_DEFAULT, keep_failure, NULL); // of this thread
 }
 
-/// Closes a file that cannot be written to its end: what is left goes to memory, or where even that
-/// may not grow (a limit of file sizes) nowhere. HDF5 1.10 refuses the flush that follows one that
-/// failed, and does the next.
-static void give_up(hid_t file) {
+/// Flushes a file to memory or, where even that may not grow (a limit of file sizes), nowhere, and
+/// closes it. HDF5 1.10 refuses the flush that follows one that failed, and does the next. False
+/// where the file would have to be made longer, which a limit forbids and nowhere cannot.
+static bool close_elsewhere(hid_t file, int descriptor) {
     const int sinks[] = {memfd_create("checkpoint", MFD_CLOEXEC),
                          open("/dev/null", O_RDWR | O_CLOEXEC)};
-    void *handle = NULL;
-    bool flushed = H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) < 0 || !handle; // nothing to do
+    bool flushed = false;
     for (int i = 0; i < 2; i++) {
         for (int attempt = 0; attempt < 3 && !flushed; attempt++) {
-            flushed =
-                dup2(sinks[i], *(const int *)handle) >= 0 && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
+            flushed = dup2(sinks[i], descriptor) >= 0 && H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0;
             if (flushed) H5Fclose(file);
         }
         if (sinks[i] >= 0) close(sinks[i]);
     }
+    return flushed;
+}
+
+/// Closes a file that cannot be written to its end. HDF5 would take a later file of the same inode
+/// for one that it could not close: so that there is none, the inode is kept, without its content,
+/// until the program ends.
+static void give_up(hid_t file) {
+    void *handle = NULL;
+    if (H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) < 0 || !handle) return; // nothing to do
+    const int descriptor = *(const int *)handle, inode = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+    if (!close_elsewhere(file, descriptor) && inode >= 0 && ftruncate(inode, 0) == 0) return;
+    if (inode >= 0) close(inode);
 }
 
 static bool flush_and_close(hid_t file) {

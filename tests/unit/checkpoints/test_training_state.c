@@ -215,6 +215,47 @@ static void a_disk_that_fills_up_at_any_byte_loses_nothing(void **state) {
     if (!write_under_limit(path, 1000000, &error)) fail_msg("%s", error.message);
 }
 
+/// Bytes of removed files that are still open: they keep their room on the disk.
+static int64_t bytes_of_removed_files(void) {
+    int64_t bytes = 0;
+    struct stat status;
+    for (int descriptor = 0; descriptor < 256; descriptor++)
+        if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) && !status.st_nlink)
+            bytes += status.st_size;
+    return bytes;
+}
+
+static bool write_three_values(const char *path, Error *error) {
+    const int64_t shape[] = {3};
+    StateWriter *writer = state_create(path, error);
+    if (!writer) return false;
+    if (state_write_array(writer, "group/values", STATE_FLOAT32, 1, shape, weights, error))
+        return state_commit(writer, error);
+    state_abandon(writer);
+    return false;
+}
+
+/// HDF5 knows its files by their inodes, of which a file system takes the next one that is free.
+static void a_checkpoint_that_failed_is_not_in_the_way_of_the_next(void **state) {
+    (void)state;
+    struct rlimit old, limit;
+    signal(SIGXFSZ, SIG_IGN);
+    getrlimit(RLIMIT_FSIZE, &old);
+    limit = old;
+    const int64_t removed = bytes_of_removed_files();
+    for (limit.rlim_cur = 1; limit.rlim_cur < 400; limit.rlim_cur += 20) {
+        Error error = {0};
+        setrlimit(RLIMIT_FSIZE, &limit);
+        const bool written = write_three_values(in_folder("a.h5"), &error);
+        setrlimit(RLIMIT_FSIZE, &old);
+        assert_false(written);
+        assert_non_null(strstr(error.message, ": File too large"));
+        if (!write_three_values(in_folder("b.h5"), &error)) fail_msg("%s", error.message);
+        assert_int_equal(unlink(in_folder("b.h5")), 0);
+    }
+    assert_int_equal(bytes_of_removed_files(), removed);
+}
+
 static char *read_whole(const char *path, size_t *size) {
     FILE *stream = fopen(path, "rb");
     assert_non_null(stream);
@@ -485,6 +526,7 @@ int main(void) {
         IN_FOLDER(a_name_is_written_once_and_long_text_is_refused),
         IN_FOLDER(an_abandoned_checkpoint_leaves_nothing),
         IN_FOLDER(a_disk_that_fills_up_at_any_byte_loses_nothing),
+        IN_FOLDER(a_checkpoint_that_failed_is_not_in_the_way_of_the_next),
         IN_FOLDER(a_changed_byte_never_gives_other_values),
         IN_FOLDER(retention_keeps_the_newest_every_nth_and_the_best),
         IN_FOLDER(later_checkpoints_are_set_aside_and_the_link_to_one_of_them_removed),
