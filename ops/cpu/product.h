@@ -1,8 +1,8 @@
-/// Inside the CPU kernels: a product with a matrix that is read as it is stored.
+/// Inside the CPU kernels: a product whose matrices are read as they are stored.
 #pragma once
 #include "ops/cpu/onednn.h"
 
-/// How a level multiplies BFLOAT16 activations with a large matrix that stays as its file has it,
+/// How a level multiplies BFLOAT16 matrices that stay as they are, such as a large one of a file,
 /// where it does that better than the product library.
 typedef struct OwnProduct {
     /// c (+)= a b + bias, a and b BFLOAT16, bias FLOAT32 or NULL, sums in FLOAT32. Working memory

@@ -106,6 +106,19 @@ static int64_t packed_bytes(const Tensor *x, const Tensor *weight, const Tensor 
     return (int64_t)own_product()->bytes(&shape, plan_device(x)->options.threads);
 }
 
+/// The same for grad_W += grad_y^T x.
+static int64_t packed_bytes_of_gradient(const Tensor *grad_y, const Tensor *x, DType type) {
+    if (tensor_numel(x) == 0 || tensor_numel(grad_y) == 0) return 0;
+    Matmul shape = {.m = tensor_columns(grad_y),
+                    .n = tensor_columns(x),
+                    .k = tensor_rows(x),
+                    .type = type,
+                    .c_type = FLOAT32,
+                    .a_transposed = true,
+                    .accumulate = true};
+    return (int64_t)own_product()->bytes(&shape, plan_device(x)->options.threads);
+}
+
 /// ops/cuda/cublaslt.cu: the library's workspace and a FLOAT32 weight converted (a bias is too
 /// small to count).
 static void work_of_product(const Tensor *x, const Tensor *weight, const Tensor *y) {
@@ -139,11 +152,12 @@ static void prepare_matrix(Tensor *weight, bool gradient) {
 }
 
 static void work_of_weight_gradient(const Tensor *grad_y, const Tensor *x) {
+    DType type = cpu_product_type(x);
     if (plan_device(x)->options.cuda)
         work_in(x, CUBLASLT_WORKSPACE);
     else
-        work_in(x, converted_bytes(grad_y, cpu_product_type(x)) +
-                       converted_bytes(x, cpu_product_type(x)));
+        work_in(x, converted_bytes(grad_y, type) + converted_bytes(x, type) +
+                       packed_bytes_of_gradient(grad_y, x, type));
 }
 
 /// Partial sums of up to 32 blocks of rows (ops/cpu/linear.c); ops/cuda/linear.cu has no more
