@@ -371,6 +371,14 @@ const char *dataset_describe(const Dataset *dataset, int64_t index, const char *
     return describe(file_of(dataset, index), record_at(dataset, index), id, buffer, size);
 }
 
+int32_t dataset_packed_tokens(const Dataset *dataset, int64_t index, const char *identity) {
+    const DataFile *file = file_of(dataset, index);
+    PackSample packed;
+    if (!file->pack || strcmp(pack_tokens_of(file->pack), identity) != 0) return -1;
+    pack_describe(file->pack, record_at(dataset, index)->offset, &packed);
+    return packed.num_tokens;
+}
+
 static bool read_from_json(const DataFile *file, const Record *record, Sample *sample,
                            Error *error) {
     const SamplePlace place = {record->offset, record->bytes, record->checksum};

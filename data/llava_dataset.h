@@ -21,7 +21,7 @@ typedef struct DatasetFile {
     /// what relative image names are relative to: a folder, or a zip or tar archive; NULL: the
     /// current folder
     char *image_folder;
-    /// how often an epoch has a sample of it (data/sampler.h)
+    /// how often an epoch has a sample of it (data/loader/sampler.h)
     double weight;
 } DatasetFile;
 
@@ -87,6 +87,10 @@ void dataset_modality_lengths(const Dataset *dataset, int32_t *out);
 /// Number of the sample (from 0) in the files one after the other, the same whether others are
 /// skipped or not, and whatever the weights are. Below 2^31.
 int64_t dataset_position_in_file(const Dataset *dataset, int64_t index);
+
+/// How many tokens a sample has in its pack, before they are cut and with one for an image, if they
+/// depend on `identity` (conversation_identity()); -1: they are not known.
+int32_t dataset_packed_tokens(const Dataset *dataset, int64_t index, const char *identity);
 
 /// Fails only if the file was changed after it was opened. The caller frees the sample.
 bool dataset_sample(const Dataset *dataset, int64_t index, Sample *sample, Error *error);

@@ -7,7 +7,7 @@
 //
 // OUT: a file for the numbers of the first sample's picture, float32 [SIZE, SIZE, 3], so that
 // pillow_loader.py, which makes the data and runs this in turn with Pillow, compares them.
-#include "data/loader.h"
+#include "data/loader/loader.h"
 #include "data/sample_image.h"
 #include "tests/bench/bench.h"
 

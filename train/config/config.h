@@ -83,6 +83,8 @@ typedef struct DataSection {
     ImageNormalization image_normalization;
     int64_t image_size, model_max_length;
     bool group_by_modality_length;
+    /// 0: micro-batches have a fixed number of samples
+    int64_t tokens_per_batch;
     MissingImage missing_image;
     bool cache_features;
     /// NULL: none; only with cache_features

@@ -63,10 +63,13 @@ typedef struct PlanData {
     double tokens, supervised;
     double mean_length;
     int64_t longest;
+    /// of a micro-batch of the run, on average
+    double samples_per_batch, tokens_per_batch;
 } PlanData;
 
 typedef struct PlanSchedule {
     bool known;
+    /// schedule_global_batch()
     int64_t global_batch, steps_per_epoch, total_steps, warmup_steps;
     /// where the run goes on
     int64_t first_step;

@@ -5,8 +5,9 @@
 
 #include "data/archive/archive_path.h"
 
-#include "data/loader.h"
+#include "data/loader/loader.h"
 #include "train/trainer/schedule.h"
+#include "train/trainer/token_counts.h"
 #include "train/trainer/training_check.h"
 
 #include <math.h>
@@ -17,8 +18,8 @@ enum {
     /// data sets up to this size are tokenized as a whole: a second
     MOST_TOKENIZED = 10000,
     SOME_TOKENIZED = 2000,
-    /// places in the run's order of samples that are looked at
-    MOST_SLOTS = 1 << 25
+    /// samples of the run that are looked at
+    MOST_VISITED = 1 << 25
 };
 
 /// Of each sample.
@@ -123,7 +124,8 @@ static void estimate(const Plan *plan, const PlanModel *model, const Dataset *da
     int64_t words = dataset_word_count(data, index), limit = plan->config->data.model_max_length;
     int64_t visual = dataset_has_image(data, index) ? model->model->num_visual_tokens : 0;
     int64_t tokens = visual + (int64_t)(lengths->per_word * (double)words) + 1;
-    lengths->tokens[index] = (int32_t)(tokens < limit ? tokens : limit);
+    if (!plan->config->data.tokens_per_batch)
+        lengths->tokens[index] = (int32_t)(tokens < limit ? tokens : limit);
     lengths->supervised[index] = (int32_t)(lengths->supervised_per_word * (double)words);
 }
 
@@ -154,14 +156,30 @@ static bool measure(Plan *plan, const PlanModel *model, const Dataset *data, int
     return true;
 }
 
+/// Room for the tokens of each sample; where they decide how samples are packed, as the run counts
+/// them.
+static bool begin_lengths(const Plan *plan, const PlanModel *model, const Dataset *data,
+                          Lengths *lengths, Error *error) {
+    const size_t count = (size_t)dataset_count(data);
+    const ConversationFormat format =
+        model_setup_format(plan->config, model->model->num_visual_tokens);
+    const TokenCountOptions options = {
+        .config = plan->config, .dataset = data, .tokenizer = model->tokenizer, .format = &format};
+    bool stopping = false;
+    lengths->supervised = checked_calloc(count, sizeof *lengths->supervised);
+    if (plan->config->data.tokens_per_batch)
+        return token_counts(&options, &stopping, &lengths->tokens, error);
+    lengths->tokens = checked_calloc(count, sizeof *lengths->tokens);
+    return true;
+}
+
 static bool find_lengths(Plan *plan, const PlanModel *model, const Dataset *data,
                          Lengths *lengths) {
     int64_t count = dataset_count(data);
     int64_t stride = count <= MOST_TOKENIZED ? 1 : count / SOME_TOKENIZED;
-    Error error;
-    lengths->tokens = checked_calloc((size_t)count + 1, sizeof *lengths->tokens);
-    lengths->supervised = checked_calloc((size_t)count + 1, sizeof *lengths->supervised);
-    if (!measure(plan, model, data, stride, lengths, &error)) {
+    Error error = {0};
+    if (!begin_lengths(plan, model, data, lengths, &error) ||
+        !measure(plan, model, data, stride, lengths, &error)) {
         plan_refuse(plan, "data.train", "%s", error.message);
         return false;
     }
@@ -174,9 +192,12 @@ static bool find_lengths(Plan *plan, const PlanModel *model, const Dataset *data
 
 // ---- steps
 
-static Sampler *open_sampler(Plan *plan, const Dataset *data) {
+/// NULL, without a problem, where it needs lengths that are not known.
+static Sampler *open_sampler(Plan *plan, const Dataset *data, const Lengths *lengths) {
     const TrainingSection *training = &plan->config->training;
+    const int64_t tokens_per_batch = plan->config->data.tokens_per_batch;
     Error error;
+    if (tokens_per_batch && !plan->data.lengths_known) return NULL;
     const LoaderOptions options = {.dataset = data,
                                    .seed = (uint64_t)training->seed,
                                    .shuffle = true,
@@ -184,6 +205,8 @@ static Sampler *open_sampler(Plan *plan, const Dataset *data) {
                                        plan->config->data.group_by_modality_length,
                                    .world_size = (int)plan->options.processes,
                                    .micro_batch = (int)training->per_device_train_batch_size,
+                                   .token_lengths = tokens_per_batch ? lengths->tokens : NULL,
+                                   .tokens_per_batch = tokens_per_batch,
                                    .accumulation = (int)training->gradient_accumulation_steps};
     Sampler *sampler = loader_sampler(&options, &error);
     if (!sampler) plan_refuse(plan, "data.train", "%s", error.message);
@@ -206,68 +229,69 @@ static void count_steps(Plan *plan, const Sampler *sampler) {
 
 // ---- the run's micro-batches
 
+/// A micro-batch, and where it is in the run.
 typedef struct Candidate {
-    int64_t tokens, images, count;
-    /// [micro_batch]
-    int64_t *indices;
+    int64_t tokens, images, supervised, count;
+    int64_t step, chunk;
 } Candidate;
 
-/// The largest by tokens, in falling order, and in the last place the one with most images.
-typedef struct Candidates {
-    Candidate items[PLAN_BATCHES];
-    int64_t micro_batch;
-} Candidates;
+/// The largest by tokens, in falling order, and in the last places those with most images and with
+/// most to learn from (whose logits are the largest).
+enum { MOST_IMAGES = PLAN_BATCHES - 2, MOST_SUPERVISED = PLAN_BATCHES - 1 };
 
-static void put(Candidates *candidates, int place, const Candidate *candidate) {
-    Candidate *item = &candidates->items[place];
-    int64_t *indices = item->indices;
-    memcpy(indices, candidate->indices, (size_t)candidates->micro_batch * sizeof *indices);
-    *item = *candidate;
-    item->indices = indices;
+static bool is_more(int64_t a, int64_t b, const Candidate *one, const Candidate *other) {
+    return a > b || (a == b && one->tokens > other->tokens);
 }
 
-static void consider(Candidates *candidates, const Candidate *candidate) {
-    enum { MOST_IMAGES = PLAN_BATCHES - 1 };
-    const Candidate *images = &candidates->items[MOST_IMAGES];
-    if (candidate->images > images->images ||
-        (candidate->images == images->images && candidate->tokens > images->tokens))
-        put(candidates, MOST_IMAGES, candidate);
+static void consider(Candidate *candidates, const Candidate *candidate) {
+    Candidate *images = &candidates[MOST_IMAGES], *supervised = &candidates[MOST_SUPERVISED];
+    if (is_more(candidate->images, images->images, candidate, images)) *images = *candidate;
+    if (is_more(candidate->supervised, supervised->supervised, candidate, supervised))
+        *supervised = *candidate;
     int place = MOST_IMAGES;
-    while (place > 0 && candidate->tokens > candidates->items[place - 1].tokens) place--;
+    while (place > 0 && candidate->tokens > candidates[place - 1].tokens) place--;
     if (place == MOST_IMAGES) return;
-    for (int i = MOST_IMAGES - 1; i > place; i--) put(candidates, i, &candidates->items[i - 1]);
-    put(candidates, place, candidate);
+    for (int i = MOST_IMAGES - 1; i > place; i--) candidates[i] = candidates[i - 1];
+    candidates[place] = *candidate;
 }
 
-/// Goes through the run (at most MOST_SLOTS places of it): sums tokens and keeps the largest
-/// micro-batches.
+static Candidate measure_chunk(const Dataset *data, Sampler *sampler, const Lengths *lengths,
+                               int64_t step, int64_t chunk) {
+    Candidate candidate = {.step = step, .chunk = chunk};
+    const int64_t *samples = sampler_chunk(sampler, step, chunk, &candidate.count);
+    for (int64_t i = 0; i < candidate.count; i++) {
+        candidate.tokens += lengths->tokens[samples[i]];
+        candidate.images += dataset_has_image(data, samples[i]);
+        candidate.supervised += lengths->supervised[samples[i]];
+    }
+    return candidate;
+}
+
+/// Goes through the run (at most some MOST_VISITED samples of it): sums tokens and keeps the
+/// largest micro-batches.
 static void walk(Plan *plan, const Dataset *data, Sampler *sampler, const Lengths *lengths,
-                 Candidates *candidates) {
-    PlanSchedule *schedule = &plan->schedule;
-    int64_t size = candidates->micro_batch, steps = schedule->total_steps,
-            most = MOST_SLOTS / schedule->global_batch + 1;
-    Candidate batch = {.indices = checked_calloc((size_t)size, sizeof *batch.indices)};
+                 Candidate *candidates) {
+    const PlanSchedule *schedule = &plan->schedule;
+    const int64_t chunks =
+        plan->options.processes * plan->config->training.gradient_accumulation_steps;
     double tokens = 0, supervised = 0;
-    int64_t walked = steps < most ? steps : most;
-    for (int64_t step = 0; step < walked; step++)
-        for (int64_t slot = 0; slot < schedule->global_batch; slot++) {
-            if (slot % size == 0) batch.tokens = batch.images = batch.count = 0;
-            int64_t index = sampler_sample(sampler, step, slot);
-            if (index >= 0) {
-                batch.indices[batch.count++] = index;
-                batch.tokens += lengths->tokens[index];
-                batch.images += dataset_has_image(data, index);
-                supervised += lengths->supervised[index];
-            }
-            if (slot % size == size - 1) {
-                tokens += (double)batch.tokens;
-                consider(candidates, &batch);
-            }
+    int64_t step = 0, samples = 0, batches = 0;
+    for (; step < schedule->total_steps && samples <= MOST_VISITED; step++)
+        for (int64_t chunk = 0; chunk < chunks; chunk++) {
+            const Candidate batch = measure_chunk(data, sampler, lengths, step, chunk);
+            tokens += (double)batch.tokens;
+            supervised += (double)batch.supervised;
+            samples += batch.count;
+            batches += batch.count > 0;
+            consider(candidates, &batch);
         }
-    double share = walked > 0 ? (double)steps / (double)walked : 0;
+    const double share = step > 0 ? (double)schedule->total_steps / (double)step : 0;
     plan->data.tokens = tokens * share;
     plan->data.supervised = supervised * share;
-    free(batch.indices);
+    if (batches > 0) {
+        plan->data.samples_per_batch = (double)samples / (double)batches;
+        plan->data.tokens_per_batch = tokens / (double)batches;
+    }
 }
 
 static void tokenize_batch(Plan *plan, const PlanModel *model, const Dataset *data,
@@ -284,19 +308,16 @@ static void tokenize_batch(Plan *plan, const PlanModel *model, const Dataset *da
 
 static void find_batches(Plan *plan, const PlanModel *model, const Dataset *data, Sampler *sampler,
                          const Lengths *lengths, PlanBatches *batches) {
-    Candidates candidates = {.micro_batch = plan->config->training.per_device_train_batch_size};
-    for (int i = 0; i < PLAN_BATCHES; i++)
-        candidates.items[i].indices =
-            checked_calloc((size_t)candidates.micro_batch, sizeof(int64_t));
-    walk(plan, data, sampler, lengths, &candidates);
+    Candidate candidates[PLAN_BATCHES] = {0};
+    walk(plan, data, sampler, lengths, candidates);
     for (int i = 0; i < PLAN_BATCHES; i++) {
-        const Candidate *candidate = &candidates.items[i];
-        PlanBatch *batch = &batches->training[batches->training_count];
-        batches->training_count += candidate->count > 0;
-        if (candidate->count)
-            tokenize_batch(plan, model, data, candidate->indices, candidate->count, batch);
+        if (candidates[i].count == 0) continue;
+        PlanBatch *batch = &batches->training[batches->training_count++];
+        int64_t count;
+        const int64_t *samples =
+            sampler_chunk(sampler, candidates[i].step, candidates[i].chunk, &count);
+        tokenize_batch(plan, model, data, samples, count, batch);
         for (int k = 0; k < batch->count; k++) note_length(plan, batch->sequences[k].length);
-        free(candidate->indices);
     }
 }
 
@@ -361,12 +382,13 @@ static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batch
     for (int64_t i = 0; i < plan->data.samples; i++)
         plan->data.with_image += dataset_has_image(data, i);
     batches->cached_images += plan->data.with_image;
-    Sampler *sampler = open_sampler(plan, data);
     Lengths lengths = {0};
+    const bool suits = check_data(plan, model, data, false),
+               measured = suits && model->model && model->tokenizer &&
+                          find_lengths(plan, model, data, &lengths);
+    Sampler *sampler = open_sampler(plan, data, &lengths);
     if (sampler) count_steps(plan, sampler);
-    bool suits = check_data(plan, model, data, false);
-    if (plan->schedule.known && suits && model->model && model->tokenizer &&
-        find_lengths(plan, model, data, &lengths))
+    if (measured && plan->schedule.known)
         find_batches(plan, model, data, sampler, &lengths, batches);
     free(lengths.tokens);
     free(lengths.supervised);
@@ -376,8 +398,7 @@ static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batch
 
 void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches) {
     const TrainingSection *training = &plan->config->training;
-    plan->schedule.global_batch = training->per_device_train_batch_size *
-                                  training->gradient_accumulation_steps * plan->options.processes;
+    plan->schedule.global_batch = schedule_global_batch(plan->config, plan->options.processes);
     read_training(plan, model, batches);
     read_held_out(plan, model, batches);
     if (!plan->schedule.known && training->max_steps >= 0) {

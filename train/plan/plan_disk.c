@@ -1,5 +1,6 @@
 // Checkpoints, those that are there and those that will be, and features that are kept.
 #include "train/plan/plan_parts.h"
+#include "train/trainer/schedule.h"
 
 #include "checkpoints/checkpoint_folder.h"
 #include "train/log/progress.h"
@@ -37,10 +38,8 @@ static bool adapters_fit(const Config *config, const char *path, PlanModel *mode
 /// What changed since the checkpoint was written; a problem if `difflmm train` would not go on from
 /// it.
 static void check_changes(Plan *plan, const char *path) {
-    const TrainingSection *training = &plan->config->training;
     TrainingPosition then,
-        now = {.global_batch = training->per_device_train_batch_size *
-                               training->gradient_accumulation_steps * plan->options.processes,
+        now = {.global_batch = schedule_global_batch(plan->config, plan->options.processes),
                .train = plan->data.train,
                .eval = plan->data.eval};
     Error error;

@@ -99,6 +99,8 @@ static json_t *data_to_json(const PlanData *data) {
     put(item, "longest", data->longest);
     put(item, "tokens", (int64_t)data->tokens);
     put(item, "supervised_tokens", (int64_t)data->supervised);
+    put_real(item, "samples_per_batch", data->samples_per_batch);
+    put_real(item, "tokens_per_batch", data->tokens_per_batch);
     return item;
 }
 

@@ -103,10 +103,17 @@ static void count_batch(const PlanBatch *batch, PlanMemory *memory) {
     }
 }
 
+/// Samples of a micro-batch, each with so many tokens at least.
+static int64_t most_samples(const Config *config, int64_t tokens) {
+    const int64_t fitting = config->data.tokens_per_batch / (tokens > 0 ? tokens : 1);
+    if (!config->data.tokens_per_batch) return config->training.per_device_train_batch_size;
+    return fitting > 0 ? fitting : 1;
+}
+
 /// Where there is no data: sequences with an image, as long as they may be, supervised but for the
 /// image.
 static PlanBatch longest_batch(const Plan *plan, const DiffLMM *model) {
-    int64_t count = plan->config->training.per_device_train_batch_size;
+    int64_t count = most_samples(plan->config, plan->config->data.model_max_length);
     int length = (int)plan->config->data.model_max_length - model->num_visual_tokens + 1;
     PlanBatch batch = {.sequences = checked_calloc((size_t)count, sizeof *batch.sequences),
                        .count = (int)count};
@@ -169,7 +176,7 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
     else // those that are ready, and those of the step
         memory->loader = (config->data.dataloader_prefetch_factor +
                           config->training.gradient_accumulation_steps) *
-                         config->training.per_device_train_batch_size * image;
+                         most_samples(config, model->num_visual_tokens) * image;
     // Weights and both moments, copied to be written.
     bool copied = config->training.save_in_background || memory->cuda ||
                   (config->training.shard_optimizer && plan->options.processes > 1);
@@ -179,9 +186,19 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
         DATASET_BYTES_PER_SAMPLE * (plan->data.samples + plan->data.held_out_samples);
 }
 
-static const char *const ADVICE =
+/// What a batch that does not fit is due to, and what helps.
+typedef struct BatchAdvice {
+    const char *key, *text;
+} BatchAdvice;
+
+static const BatchAdvice OF_SAMPLES = {
+    "training.per_device_train_batch_size",
     "a smaller training.per_device_train_batch_size with as much more "
-    "training.gradient_accumulation_steps, model.recompute: all or model.dtype: bfloat16 help";
+    "training.gradient_accumulation_steps, model.recompute: all or model.dtype: bfloat16 help"};
+static const BatchAdvice OF_TOKENS = {
+    "data.tokens_per_batch",
+    "a smaller data.tokens_per_batch with as much more training.gradient_accumulation_steps, "
+    "model.recompute: all or model.dtype: bfloat16 help"};
 
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches) {
     PlanMemory *memory = &plan->memory;
@@ -194,9 +211,9 @@ void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches) {
     run_phases(plan, model->model, batches);
     count_host(plan, model->model, &model->parameters, batches);
     plan_sum_memory(plan, model->device);
-    static const char *const BATCH = "training.per_device_train_batch_size";
+    const BatchAdvice *of = plan->config->data.tokens_per_batch ? &OF_TOKENS : &OF_SAMPLES;
     bool cached = memory->feature_cache > memory->host / 2;
-    plan_check_fit(plan, BATCH, cached ? "data.cache_features" : BATCH, ADVICE);
+    plan_check_fit(plan, of->key, cached ? "data.cache_features" : of->key, of->text);
     optimizer_free(&optimizer);
     gradient_buckets_free(buckets);
     process_group_close(alone);

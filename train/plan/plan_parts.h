@@ -40,7 +40,7 @@ typedef struct PlanBatch {
 
 void plan_batch_free(PlanBatch *batch);
 
-enum { PLAN_BATCHES = 5 };
+enum { PLAN_BATCHES = 6 };
 
 /// The micro-batches that may need most memory.
 typedef struct PlanBatches {

@@ -106,15 +106,31 @@ static void print_data(const Plan *plan, FILE *out) {
             grouped(data->answers_cut_off), how);
 }
 
+/// With data.tokens_per_batch.
+static void print_packed(const Plan *plan, FILE *out) {
+    const double budget = (double)plan->config->data.tokens_per_batch;
+    row(out, "global batch", "%15s  micro-batches: %lld accumulated x %lld process%s",
+        grouped(plan->schedule.global_batch),
+        (long long)plan->config->training.gradient_accumulation_steps,
+        (long long)plan->options.processes, plan->options.processes == 1 ? "" : "es");
+    if (plan->data.tokens_per_batch > 0)
+        row(out, "micro-batch", "%15.0f  tokens on average, %.1f%% of %s, in %.1f samples",
+            plan->data.tokens_per_batch, 100 * plan->data.tokens_per_batch / budget,
+            grouped(plan->config->data.tokens_per_batch), plan->data.samples_per_batch);
+}
+
 static void print_schedule(const Plan *plan, FILE *out) {
     const PlanSchedule *schedule = &plan->schedule;
     const TrainingSection *training = &plan->config->training;
     if (plan->evaluates) return;
     fprintf(out, "\nsteps\n");
-    row(out, "global batch", "%15s  %lld samples x %lld accumulated x %lld process%s",
-        grouped(schedule->global_batch), (long long)training->per_device_train_batch_size,
-        (long long)training->gradient_accumulation_steps, (long long)plan->options.processes,
-        plan->options.processes == 1 ? "" : "es");
+    if (plan->config->data.tokens_per_batch)
+        print_packed(plan, out);
+    else
+        row(out, "global batch", "%15s  %lld samples x %lld accumulated x %lld process%s",
+            grouped(schedule->global_batch), (long long)training->per_device_train_batch_size,
+            (long long)training->gradient_accumulation_steps, (long long)plan->options.processes,
+            plan->options.processes == 1 ? "" : "es");
     if (schedule->known) row(out, "steps of an epoch", "%15s", grouped(schedule->steps_per_epoch));
     if (!schedule->known && training->max_steps < 0) return;
     row(out, "steps in all", "%15s  %s to warm up", grouped(schedule->total_steps),

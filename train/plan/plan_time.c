@@ -28,14 +28,35 @@ static bool fill_cache(Plan *plan, Trainer *trainer, int64_t samples, Error *err
     return trainer->cache != NULL;
 }
 
-static bool open_loader(Trainer *trainer, int64_t steps, Error *error) {
+static LoaderOptions loader_options(const Trainer *trainer, int64_t steps) {
     const TrainingSection *training = &trainer->config->training;
     LoaderOptions options = trainer_loader_options(trainer);
     options.dataset = trainer->data;
     options.micro_batch = (int)training->per_device_train_batch_size;
     options.accumulation = (int)training->gradient_accumulation_steps;
+    options.token_lengths = trainer->token_lengths;
+    options.tokens_per_batch = trainer->config->data.tokens_per_batch;
     options.damaged_image = MISSING_IMAGE_SKIP;
     options.end_step = steps;
+    return options;
+}
+
+/// Samples of these steps, -1 on failure.
+static int64_t count_samples(const LoaderOptions *options, Error *error) {
+    Sampler *sampler = loader_sampler(options, error);
+    if (!sampler) return -1;
+    int64_t samples = 0;
+    for (int64_t i = 0; i < options->end_step * options->accumulation; i++) {
+        int64_t count;
+        sampler_chunk(sampler, i / options->accumulation, i % options->accumulation, &count);
+        samples += count;
+    }
+    sampler_free(sampler);
+    return samples;
+}
+
+static bool open_loader(Trainer *trainer, int64_t steps, Error *error) {
+    const LoaderOptions options = loader_options(trainer, steps);
     trainer->loader = loader_create(&options, error);
     return trainer->loader != NULL;
 }
@@ -54,13 +75,14 @@ static Dataset *open_in_order(const DatasetFiles *files, Error *error) {
 
 static bool prepare(Plan *plan, Trainer *trainer, int64_t steps, Error *error) {
     const Config *config = trainer->config;
-    int64_t batch =
-        config->training.per_device_train_batch_size * config->training.gradient_accumulation_steps;
     if (!model_setup_open(config, (uint64_t)config->training.seed, trainer->group, &trainer->setup,
                           error))
         return false;
     trainer->data = open_in_order(&config->data.train, error);
-    if (!trainer->data || !fill_cache(plan, trainer, steps * batch, error)) return false;
+    if (!trainer->data || !trainer_count_tokens(trainer, error)) return false;
+    const LoaderOptions options = loader_options(trainer, steps);
+    const int64_t samples = count_samples(&options, error);
+    if (samples < 0 || !fill_cache(plan, trainer, samples, error)) return false;
     trainer->buckets = gradient_buckets_new(&trainer->setup.parameters, trainer->group,
                                             GRADIENT_BUCKET_BYTES, false);
     trainer->optimizer = optimizer_new(&trainer->setup.parameters, NULL, 0);

@@ -71,6 +71,17 @@ static void compare_data(Changes *changes, const char *key, const DataIdentity *
     note(changes, key);
 }
 
+static bool refuse_batch(const Config *config, const Changes *changes, long long now,
+                         long long then, Error *error) {
+    const bool packed = config->data.tokens_per_batch != 0;
+    return config_refuse(config, changes->first, error,
+                         "a step of %s had %lld %s and would now have %lld; use %saccumulation x "
+                         "processes of %lld, start anew in another training.output_dir, or set "
+                         "training.accept_changes=true",
+                         changes->checkpoint, then, packed ? "micro-batches" : "samples", now,
+                         packed ? "" : "batch size x ", then);
+}
+
 /// The configuration that the checkpoint was written with; NULL with the error if this program does
 /// not know a key or a value of it, which is a line on `out` where changes are accepted.
 static Config *read_written(const Config *config, const char *yaml, const char *checkpoint,
@@ -98,20 +109,19 @@ bool resume_check(const Config *config, const char *written_yaml, const char *ch
     // The folder of one file is a key of its own.
     if (written && (config->data.train.is_list || written->data.train.is_list))
         same.train = same.train && config_same_folders(&config->data.train, &written->data.train);
+    const bool is_same_unit =
+        !written || !config->data.tokens_per_batch == !written->data.tokens_per_batch;
     for (int i = 0; written && i < NUM_CONFIG_FIELDS; i++)
         compare_setting(&changes, &CONFIG_FIELDS[i], config, written, &same);
     config_free(written);
     compare_data(&changes, "data.train", &now->train, &then->train);
     compare_data(&changes, "data.eval", &now->eval, &then->eval);
-    if (!same.global_batch) note(&changes, "training.per_device_train_batch_size");
-    if (!changes.count || config->training.accept_changes) return true;
     if (!same.global_batch)
-        return config_refuse(config, changes.first, error,
-                             "a step of %s had %lld samples and would now have %lld; use batch "
-                             "size x accumulation x processes of %lld, start anew in another "
-                             "training.output_dir, or set training.accept_changes=true",
-                             checkpoint, (long long)then->global_batch,
-                             (long long)now->global_batch, (long long)then->global_batch);
+        note(&changes, config->data.tokens_per_batch ? "training.gradient_accumulation_steps"
+                                                     : "training.per_device_train_batch_size");
+    if (!changes.count || config->training.accept_changes) return true;
+    if (!same.global_batch && is_same_unit)
+        return refuse_batch(config, &changes, now->global_batch, then->global_batch, error);
     return config_refuse(config, changes.first, error,
                          "%d of the settings and data differ from those of %s and would make it "
                          "another run (each is listed above); change them back, start anew in "

@@ -34,7 +34,7 @@ typedef struct TrainingPosition {
     /// tokens seen, for the log
     int64_t tokens;
     int64_t seed;
-    /// samples of a step, of all processes
+    /// schedule_global_batch()
     int64_t global_batch;
     BestSoFar best;
     /// data.train, data.eval

@@ -1,7 +1,7 @@
 /// From a loaded micro-batch to its loss: features computed or taken from the cache, noise keyed by
 /// step and sample.
 #pragma once
-#include "data/loader.h"
+#include "data/loader/loader.h"
 #include "train/trainer/feature_cache.h"
 #include "train/trainer/schedule.h"
 

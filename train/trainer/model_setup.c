@@ -11,9 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/// The processor threads of this process: as configured, or its share of the cores. mpirun or srun
-/// may have bound it to some of them.
-static int thread_count(const Config *config, const ProcessGroup *group) {
+int model_setup_threads(const Config *config, const ProcessGroup *group) {
     if (config->training.threads > 0) return (int)config->training.threads;
     return group ? cores_allowed(process_core_sharers(group), process_local_count(group))
                  : cores_allowed(1, 1);
@@ -32,7 +30,8 @@ bool model_setup_open_device(const Config *config, const ProcessGroup *group, Mo
                              Error *error) {
     *setup = (ModelSetup){0};
     int choice = config->training.device;
-    setup->device = ops_cpu_open(thread_count(config, group)); // reading samples needs it as well
+    setup->device =
+        ops_cpu_open(model_setup_threads(config, group)); // reading samples needs it as well
     if (choice == DEVICE_CUDA || (choice == DEVICE_AUTO && ops_cuda_count() > 0)) {
         Error reason;
         setup->device = open_gpu(group, &reason);

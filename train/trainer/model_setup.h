@@ -16,6 +16,10 @@ typedef struct ModelSetup {
     bool speaks;
 } ModelSetup;
 
+/// The processor threads of this process: as configured, or its share of the cores. mpirun or srun
+/// may have bound it to some of them. group NULL: of a process alone.
+int model_setup_threads(const Config *config, const ProcessGroup *group);
+
 /// Reads everything that the configuration names and initialises the trained parts from `seed`. The
 /// configuration must outlive the setup. `group` decides whose GPU and cores this process uses;
 /// NULL: it is alone. On failure nothing is left open.

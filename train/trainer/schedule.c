@@ -2,6 +2,13 @@
 
 #include <math.h>
 
+int64_t schedule_global_batch(const Config *config, int64_t processes) {
+    const TrainingSection *training = &config->training;
+    const int64_t micro_batch =
+        config->data.tokens_per_batch ? 1 : training->per_device_train_batch_size;
+    return micro_batch * training->gradient_accumulation_steps * processes;
+}
+
 bool schedule_total_steps(const Config *config, int64_t steps_per_epoch, int64_t *steps,
                           Error *error) {
     const TrainingSection *training = &config->training;

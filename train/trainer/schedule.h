@@ -5,6 +5,10 @@
 /// A run has no more steps: a step is a part of the keys of random numbers.
 #define SCHEDULE_MOST_STEPS INT32_MAX
 
+/// Samples of a step of that many processes, when it is full; with data.tokens_per_batch its
+/// micro-batches.
+int64_t schedule_global_batch(const Config *config, int64_t processes);
+
 /// Optimizer steps of the whole run: max_steps unless that is -1, else ceil(epochs *
 /// steps_per_epoch). More than SCHEDULE_MOST_STEPS are refused, and `*steps` stays as it was.
 bool schedule_total_steps(const Config *config, int64_t steps_per_epoch, int64_t *steps,

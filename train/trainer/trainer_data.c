@@ -2,6 +2,7 @@
 // many steps they make.
 #include "autograd/text/utf8.h"
 #include "train/trainer/schedule.h"
+#include "train/trainer/token_counts.h"
 #include "train/trainer/trainer_parts.h"
 #include "train/trainer/training_check.h"
 
@@ -123,6 +124,8 @@ static LoaderOptions training_options(const Trainer *trainer) {
     options.shuffle = true;
     options.group_by_modality_length = config->data.group_by_modality_length;
     options.micro_batch = (int)config->training.per_device_train_batch_size;
+    options.token_lengths = trainer->token_lengths;
+    options.tokens_per_batch = config->data.tokens_per_batch;
     options.accumulation = (int)config->training.gradient_accumulation_steps;
     return options;
 }
@@ -135,6 +138,17 @@ bool trainer_open_loader(Trainer *trainer, Error *error) {
     options.end_step = trainer->max_steps;
     trainer->loader = loader_create(&options, error);
     return trainer->loader != NULL;
+}
+
+bool trainer_count_tokens(Trainer *trainer, Error *error) {
+    if (!trainer->config->data.tokens_per_batch) return true;
+    const TokenCountOptions options = {.config = trainer->config,
+                                       .dataset = trainer->data,
+                                       .tokenizer = trainer->setup.tokenizer,
+                                       .format = &trainer->setup.format,
+                                       .group = trainer->group,
+                                       .progress = trainer->is_first ? stderr : NULL};
+    return token_counts(&options, &trainer->stopping, &trainer->token_lengths, error);
 }
 
 /// Steps of the whole run.

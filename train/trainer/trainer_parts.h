@@ -16,7 +16,7 @@
 #include "train/trainer/model_setup.h"
 #include "train/trainer/trainer.h"
 
-#include "data/loader.h"
+#include "data/loader/loader.h"
 
 typedef struct Trainer {
     const Config *config;
@@ -26,6 +26,8 @@ typedef struct Trainer {
     bool is_first;
     ModelSetup setup;
     Dataset *data, *held_out;
+    /// of the samples of `data`; NULL without data.tokens_per_batch
+    int32_t *token_lengths;
     FeatureCache *cache, *held_out_cache;
     /// NULL: none
     TrainingTasks *tasks;
@@ -89,7 +91,10 @@ void trainer_clean_up(Trainer *trainer);
 bool trainer_open_data(Trainer *trainer, Error *error);
 /// Whether the data suit the configuration.
 bool trainer_check_data(const Trainer *trainer, Error *error);
-/// Counts the steps of the whole run, and those of its warmup.
+/// Counts the tokens of the samples, if data.tokens_per_batch needs them. Every rank calls it, and
+/// it fails alike on every rank.
+bool trainer_count_tokens(Trainer *trainer, Error *error);
+/// Counts the steps of the whole run, and those of its warmup. After trainer_count_tokens().
 bool trainer_count_steps(Trainer *trainer, Error *error);
 /// Features of all images, where data.cache_features asks for them. Collective; to be followed by
 /// ranks_go_on().

@@ -6,6 +6,7 @@
 #include "ops/kernels.h"
 #include "train/log/run_record.h"
 #include "train/saved/resume_check.h"
+#include "train/trainer/schedule.h"
 #include "train/trainer/trainer_parts.h"
 
 #include "autograd/output/output_file.h"
@@ -81,13 +82,12 @@ static void new_position(Trainer *trainer) {
     trainer->loss_detector = trainer->norm_detector =
         detector_new(DETECTOR_WINDOW, threshold > 0 ? threshold : INFINITY);
     const TrainingSection *training = &trainer->config->training;
-    trainer->position = (TrainingPosition){.seed = training->seed,
-                                           .global_batch = training->per_device_train_batch_size *
-                                                           training->gradient_accumulation_steps *
-                                                           process_count(trainer->group),
-                                           .best = best_begin(trainer->config, trainer->tasks),
-                                           .train = identify(trainer->data),
-                                           .eval = identify(trainer->held_out)};
+    trainer->position = (TrainingPosition){
+        .seed = training->seed,
+        .global_batch = schedule_global_batch(trainer->config, process_count(trainer->group)),
+        .best = best_begin(trainer->config, trainer->tasks),
+        .train = identify(trainer->data),
+        .eval = identify(trainer->held_out)};
 }
 
 static bool lies_in(const char *path, const char *folder) {
@@ -186,7 +186,6 @@ static bool read_everything(Trainer *trainer, Error *error) {
     return training_tasks_open(config, &trainer->tasks, error) &&
            model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
            trainer_open_data(trainer, error) && trainer_check_data(trainer, error) &&
-           trainer_count_steps(trainer, error) &&
            (!trainer->tasks || training_tasks_use(trainer->tasks, &trainer->setup, error)) &&
            best_check(config, trainer->tasks, error);
 }
@@ -217,7 +216,8 @@ bool trainer_prepare(Trainer *trainer, Error *error) {
         !goes_on(trainer, read_everything(trainer, error), error))
         return false;
     new_position(trainer);
-    if (!is_one_job(trainer, error) ||
+    if (!is_one_job(trainer, error) || !trainer_count_tokens(trainer, error) ||
+        !goes_on(trainer, trainer_count_steps(trainer, error), error) ||
         !replicas_compare_kernels(group, trainer->setup.device, error) ||
         !process_group_use_device(group, trainer->setup.device, error))
         return false;
@@ -247,6 +247,7 @@ void trainer_clean_up(Trainer *trainer) {
     loader_free(trainer->loader);
     feature_cache_free(trainer->cache);
     feature_cache_free(trainer->held_out_cache);
+    free(trainer->token_lengths);
     dataset_close(trainer->data);
     dataset_close(trainer->held_out);
     training_tasks_close(trainer->tasks);

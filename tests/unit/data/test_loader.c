@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/loader.h"
+#include "data/loader/loader.h"
 #include "tests/unit/temporary_folder.h"
 
 #define TINY_MODEL SOURCE_DIR "/checkpoints/tiny/llm"

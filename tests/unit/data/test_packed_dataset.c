@@ -12,6 +12,7 @@
 #include "autograd/fnv.h"
 #include "checkpoints/training_state.h"
 #include "data/llava_dataset.h"
+#include "data/loader/sample_lengths.h"
 #include "data/pack/pack.h"
 #include "data/sample_file.h"
 #include "data/sample_image.h"
@@ -239,6 +240,67 @@ static void tokens_of_another_format_are_made_anew(void **state) {
     dataset_close(packed);
 }
 
+/// Of the samples from `begin` on.
+static void count_tokens(const Dataset *dataset, const ConversationFormat *how, int64_t begin,
+                         int threads, int32_t *lengths) {
+    Error error = {0};
+    if (!sample_lengths(dataset, tokenizer, how, begin, SAMPLES, threads, lengths, &error))
+        fail_msg("%s", error.message);
+}
+
+static void tokens_are_counted_alike_from_a_pack_and_from_json(void **state) {
+    (void)state;
+    write_json(in_folder("a.json"));
+    write_picture(in_folder("a.png"), 50);
+    pack(in_folder("a.json"), in_folder("a.h5"), NULL);
+    Dataset *json = open_set("a.json"), *packed = open_set("a.h5");
+    static const int LIMITS[] = {2048, 60, 30, 12};
+    for (int i = 0; i < 4; i++) {
+        ConversationFormat how = format(LIMITS[i]);
+        int32_t lengths[4][SAMPLES];
+        count_tokens(json, &how, 0, 1, lengths[0]);
+        count_tokens(json, &how, 0, 3, lengths[1]);
+        count_tokens(packed, &how, 0, 3, lengths[2]);
+        count_tokens(packed, &how, 7, 1, lengths[3]);
+        assert_memory_equal(lengths[0], lengths[1], sizeof *lengths);
+        assert_memory_equal(lengths[0], lengths[2], sizeof *lengths);
+        assert_memory_equal(lengths[0] + 7, lengths[3], (SAMPLES - 7) * sizeof **lengths);
+        for (int64_t s = 0; s < SAMPLES; s++) {
+            Error error;
+            Sample sample;
+            TokenSequence sequence;
+            assert_true(dataset_sample(json, s, &sample, &error));
+            assert_true(sample_tokenize(&sample, tokenizer, &how, &sequence, &error));
+            assert_int_equal(lengths[0][s], sequence.length);
+            token_sequence_free(&sequence);
+            sample_free(&sample);
+        }
+        // looked up, unless they are of another format
+        char *identity = conversation_identity(tokenizer, &how);
+        assert_true(dataset_packed_tokens(packed, 0, identity) > 0);
+        assert_int_equal(dataset_packed_tokens(json, 0, identity), -1);
+        assert_int_equal(dataset_packed_tokens(packed, 0, "another"), -1);
+        free(identity);
+    }
+    dataset_close(json);
+    dataset_close(packed);
+}
+
+static void the_first_sample_that_cannot_be_counted_is_named(void **state) {
+    (void)state;
+    write_json(in_folder("a.json"));
+    write_picture(in_folder("a.png"), 50);
+    Dataset *json = open_set("a.json");
+    const ConversationFormat how = format(VISUAL_TOKENS); // no room for an image
+    int32_t lengths[SAMPLES];
+    for (int threads = 1; threads < 4; threads++) {
+        Error error = {0};
+        assert_false(sample_lengths(json, tokenizer, &how, 0, SAMPLES, threads, lengths, &error));
+        assert_non_null(strstr(error.message, "a.json: sample 1 (id '1', line 3): "));
+    }
+    dataset_close(json);
+}
+
 static void a_picture_of_the_pack_is_taken_before_the_file(void **state) {
     (void)state;
     Error error = {0};
@@ -311,6 +373,8 @@ int main(void) {
         IN_FOLDER(tokens_of_another_format_are_made_anew),
         IN_FOLDER(what_a_pack_says_of_a_sample_is_held_to_its_text),
         IN_FOLDER(more_samples_than_can_be_numbered_are_refused),
+        IN_FOLDER(tokens_are_counted_alike_from_a_pack_and_from_json),
+        IN_FOLDER(the_first_sample_that_cannot_be_counted_is_named),
         IN_FOLDER(a_picture_of_the_pack_is_taken_before_the_file),
         IN_FOLDER(another_hdf5_file_is_refused),
     };

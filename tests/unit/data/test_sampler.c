@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "autograd/fnv.h"
-#include "data/sampler.h"
+#include "data/loader/sampler.h"
 
 static Sampler *make(SamplerOptions options) {
     Error error = {0};
@@ -18,16 +18,22 @@ static Sampler *make(SamplerOptions options) {
     return sampler;
 }
 
+/// The sample in a slot of a step's batch, whose chunks have `micro_batch` slots each; -1: empty.
+static int64_t sample_at(Sampler *sampler, int64_t micro_batch, int64_t step, int64_t slot) {
+    int64_t count;
+    const int64_t *samples = sampler_chunk(sampler, step, slot / micro_batch, &count);
+    return slot % micro_batch < count ? samples[slot % micro_batch] : -1;
+}
+
 /// Counts every sample of an epoch into `seen` (zeroed before); returns how many slots were empty.
-static int count_epoch(Sampler *sampler, int64_t epoch, int64_t global_batch, int64_t count,
-                       int *seen) {
+static int count_epoch(Sampler *sampler, int64_t epoch, const SamplerOptions *options, int *seen) {
     int empty = 0;
-    memset(seen, 0, (size_t)count * sizeof *seen);
+    memset(seen, 0, (size_t)options->sample_count * sizeof *seen);
     int64_t first = epoch * sampler_steps_per_epoch(sampler);
     for (int64_t step = first; step < first + sampler_steps_per_epoch(sampler); step++) {
-        for (int64_t slot = 0; slot < global_batch; slot++) {
-            int64_t sample = sampler_sample(sampler, step, slot);
-            assert_in_range(sample + 1, 0, count);
+        for (int64_t slot = 0; slot < options->chunks * options->micro_batch; slot++) {
+            int64_t sample = sample_at(sampler, options->micro_batch, step, slot);
+            assert_in_range(sample + 1, 0, options->sample_count);
             if (sample < 0)
                 empty++;
             else
@@ -40,11 +46,12 @@ static int count_epoch(Sampler *sampler, int64_t epoch, int64_t global_batch, in
 static void an_epoch_has_every_sample_once(void **state) {
     (void)state;
     int seen[103];
-    Sampler *sampler = make((SamplerOptions){
-        .sample_count = 103, .global_batch = 8, .micro_batch = 2, .seed = 5, .shuffle = true});
+    const SamplerOptions options = {
+        .sample_count = 103, .chunks = 4, .micro_batch = 2, .seed = 5, .shuffle = true};
+    Sampler *sampler = make(options);
     assert_int_equal(sampler_steps_per_epoch(sampler), 13);
     for (int64_t epoch = 0; epoch < 3; epoch++) {
-        assert_int_equal(count_epoch(sampler, epoch, 8, 103, seen), 1);
+        assert_int_equal(count_epoch(sampler, epoch, &options, seen), 1);
         for (int i = 0; i < 103; i++) assert_int_equal(seen[i], 1);
     }
     sampler_free(sampler);
@@ -53,19 +60,18 @@ static void an_epoch_has_every_sample_once(void **state) {
 static void the_order_is_a_function_of_position_and_seed(void **state) {
     (void)state;
     SamplerOptions options = {
-        .sample_count = 100, .global_batch = 8, .micro_batch = 4, .seed = 5, .shuffle = true};
+        .sample_count = 100, .chunks = 2, .micro_batch = 4, .seed = 5, .shuffle = true};
     Sampler *forward = make(options), *backward = make(options);
     options.seed = 6;
     Sampler *other = make(options);
     int64_t order[40][8];
     int other_seed = 0, next_epoch = 0;
     for (int step = 0; step < 40; step++)
-        for (int slot = 0; slot < 8; slot++)
-            order[step][slot] = sampler_sample(forward, step, slot);
+        for (int slot = 0; slot < 8; slot++) order[step][slot] = sample_at(forward, 4, step, slot);
     for (int step = 39; step >= 0; step--) {
         for (int slot = 7; slot >= 0; slot--) {
-            assert_int_equal(sampler_sample(backward, step, slot), order[step][slot]);
-            other_seed += sampler_sample(other, step, slot) == order[step][slot];
+            assert_int_equal(sample_at(backward, 4, step, slot), order[step][slot]);
+            other_seed += sample_at(other, 4, step, slot) == order[step][slot];
             next_epoch += step < 13 && order[step + 13][slot] == order[step][slot];
         }
     }
@@ -82,18 +88,19 @@ static void a_steps_samples_do_not_depend_on_the_chunks(void **state) {
     for (int i = 0; i < 50; i++) lengths[i] = (i % 3 ? 1 : -1) * (1 + i * 7 % 40);
     for (int grouped = 0; grouped < 2; grouped++) {
         SamplerOptions options = {.sample_count = 50,
-                                  .global_batch = 8,
+                                  .chunks = 1,
                                   .micro_batch = 8,
                                   .shuffle = true,
                                   .modality_lengths = grouped ? lengths : NULL};
         Sampler *one = make(options);
         options.micro_batch = 2;
+        options.chunks = 4;
         Sampler *four = make(options);
         for (int64_t step = 0; step < 2 * sampler_steps_per_epoch(one); step++) {
             int balance[51] = {0};
             for (int slot = 0; slot < 8; slot++) {
-                balance[sampler_sample(one, step, slot) + 1]++;
-                balance[sampler_sample(four, step, slot) + 1]--;
+                balance[sample_at(one, 8, step, slot) + 1]++;
+                balance[sample_at(four, 2, step, slot) + 1]--;
             }
             for (int i = 0; i < 51; i++) assert_int_equal(balance[i], 0);
         }
@@ -104,17 +111,17 @@ static void a_steps_samples_do_not_depend_on_the_chunks(void **state) {
 
 static void the_last_batch_is_spread_over_the_chunks(void **state) {
     (void)state;
-    Sampler *sampler = make((SamplerOptions){
-        .sample_count = 13, .global_batch = 8, .micro_batch = 2, .shuffle = false});
+    Sampler *sampler =
+        make((SamplerOptions){.sample_count = 13, .chunks = 4, .micro_batch = 2, .shuffle = false});
     assert_int_equal(sampler_steps_per_epoch(sampler), 2);
     const int64_t last[8] = {8, 12, 9, -1, 10, -1, 11, -1};
     for (int slot = 0; slot < 8; slot++) {
-        assert_int_equal(sampler_sample(sampler, 0, slot), slot);
-        assert_int_equal(sampler_sample(sampler, 1, slot), last[slot]);
+        assert_int_equal(sample_at(sampler, 2, 0, slot), slot);
+        assert_int_equal(sample_at(sampler, 2, 1, slot), last[slot]);
     }
     sampler_free(sampler);
-    sampler = make((SamplerOptions){
-        .sample_count = 13, .global_batch = 8, .micro_batch = 2, .drop_last = true});
+    sampler = make(
+        (SamplerOptions){.sample_count = 13, .chunks = 4, .micro_batch = 2, .drop_last = true});
     assert_int_equal(sampler_steps_per_epoch(sampler), 1);
     sampler_free(sampler);
 }
@@ -125,24 +132,25 @@ static void grouped_batches_have_one_modality_and_even_chunks(void **state) {
     int32_t lengths[COUNT];
     int seen[COUNT];
     for (int i = 0; i < COUNT; i++) lengths[i] = (i % 5 < 3 ? 1 : -1) * (10 + i * 37 % 101);
-    Sampler *sampler = make((SamplerOptions){.sample_count = COUNT,
-                                             .global_batch = BATCH,
-                                             .micro_batch = CHUNK,
-                                             .seed = 1,
-                                             .shuffle = true,
-                                             .modality_lengths = lengths});
+    const SamplerOptions options = {.sample_count = COUNT,
+                                    .chunks = BATCH / CHUNK,
+                                    .micro_batch = CHUNK,
+                                    .seed = 1,
+                                    .shuffle = true,
+                                    .modality_lengths = lengths};
+    Sampler *sampler = make(options);
     assert_int_equal(sampler_steps_per_epoch(sampler), 19 + 13); // 600 with images, 400 without
-    count_epoch(sampler, 1, BATCH, COUNT, seen);
+    count_epoch(sampler, 1, &options, seen);
     for (int i = 0; i < COUNT; i++) assert_int_equal(seen[i], 1);
     int changes = 0;
     bool last_kind = false;
     for (int64_t step = 0; step < 30; step++) { // the full batches
         int64_t shortest = INT64_MAX, longest = 0;
-        bool kind = lengths[sampler_sample(sampler, step, 0)] > 0;
+        bool kind = lengths[sample_at(sampler, CHUNK, step, 0)] > 0;
         for (int chunk = 0; chunk < BATCH / CHUNK; chunk++) {
             int64_t total = 0;
             for (int i = 0; i < CHUNK; i++) {
-                int32_t length = lengths[sampler_sample(sampler, step, chunk * CHUNK + i)];
+                int32_t length = lengths[sample_at(sampler, CHUNK, step, chunk * CHUNK + i)];
                 assert_true((length > 0) == kind);
                 total += abs(length);
             }
@@ -162,8 +170,9 @@ static uint64_t order_checksum(SamplerOptions options) {
     Sampler *sampler = make(options);
     uint64_t hash = 0;
     for (int64_t step = 0; step < 3 * sampler_steps_per_epoch(sampler); step++) {
-        for (int64_t slot = 0; slot < options.global_batch; slot++) {
-            uint64_t words[] = {hash, (uint64_t)sampler_sample(sampler, step, slot)};
+        for (int64_t slot = 0; slot < options.chunks * options.micro_batch; slot++) {
+            uint64_t words[] = {hash,
+                                (uint64_t)sample_at(sampler, options.micro_batch, step, slot)};
             hash = fnv1a_words(words, sizeof words);
         }
     }
@@ -177,7 +186,7 @@ static void orders_without_weights_are_what_they_were_before_there_were_weights(
     for (int i = 0; i < 1003; i++) lengths[i] = (i % 5 < 3 ? 1 : -1) * (10 + i * 37 % 101);
     const SamplerPart parts[] = {{3, 1}, {1000, 1}};
     SamplerOptions options = {
-        .sample_count = 1003, .global_batch = 32, .micro_batch = 4, .seed = 77, .shuffle = true};
+        .sample_count = 1003, .chunks = 8, .micro_batch = 4, .seed = 77, .shuffle = true};
     for (int divided = 0; divided < 2; divided++) {
         options.modality_lengths = NULL;
         assert_true(order_checksum(options) == 0x8eee30e2c922c575ull);
@@ -196,7 +205,7 @@ static void count_epochs(const SamplerOptions *options, int64_t epochs, int64_t 
     memset(total, 0, (size_t)options->sample_count * sizeof *total);
     for (int64_t epoch = 0; epoch < epochs; epoch++) {
         int64_t sum = 0;
-        count_epoch(sampler, epoch, options->global_batch, options->sample_count, seen);
+        count_epoch(sampler, epoch, options, seen);
         for (int i = 0; i < options->sample_count; i++) {
             total[i] += seen[i];
             sum += seen[i];
@@ -213,7 +222,7 @@ static void a_weight_says_how_often_an_epoch_has_each_sample(void **state) {
     const SamplerOptions options = {.sample_count = 100,
                                     .parts = parts,
                                     .part_count = 4,
-                                    .global_batch = 8,
+                                    .chunks = 4,
                                     .micro_batch = 2,
                                     .seed = 3,
                                     .shuffle = true};
@@ -241,7 +250,7 @@ static void kinds_keep_their_weights_where_batches_are_of_one_kind(void **state)
     const SamplerOptions options = {.sample_count = 60,
                                     .parts = parts,
                                     .part_count = 2,
-                                    .global_batch = 8,
+                                    .chunks = 2,
                                     .micro_batch = 4,
                                     .shuffle = true,
                                     .modality_lengths = lengths};
@@ -255,18 +264,17 @@ static void which_samples_a_weight_takes_is_a_function_of_the_seed_and_the_epoch
     SamplerOptions options = {.sample_count = 100,
                               .parts = parts,
                               .part_count = 2,
-                              .global_batch = 5,
+                              .chunks = 1,
                               .micro_batch = 5,
                               .seed = 1,
                               .shuffle = true};
     Sampler *forward = make(options), *backward = make(options);
     int64_t order[28][5];
     for (int step = 0; step < 28; step++)
-        for (int slot = 0; slot < 5; slot++)
-            order[step][slot] = sampler_sample(forward, step, slot);
+        for (int slot = 0; slot < 5; slot++) order[step][slot] = sample_at(forward, 5, step, slot);
     for (int step = 27; step >= 0; step--)
         for (int slot = 0; slot < 5; slot++)
-            assert_int_equal(sampler_sample(backward, step, slot), order[step][slot]);
+            assert_int_equal(sample_at(backward, 5, step, slot), order[step][slot]);
     sampler_free(forward);
     sampler_free(backward);
     const uint64_t checksum = order_checksum(options);
@@ -277,14 +285,13 @@ static void which_samples_a_weight_takes_is_a_function_of_the_seed_and_the_epoch
 static void options_that_do_not_fit_together_are_errors(void **state) {
     (void)state;
     Error error = {0};
+    assert_null(sampler_create(&(SamplerOptions){.sample_count = 0, .chunks = 2, .micro_batch = 1},
+                               &error));
+    assert_null(sampler_create(&(SamplerOptions){.sample_count = 9, .chunks = 3, .micro_batch = 0},
+                               &error));
+    assert_non_null(strstr(error.message, "9 samples, 3 chunks of 0 samples"));
     assert_null(sampler_create(
-        &(SamplerOptions){.sample_count = 0, .global_batch = 2, .micro_batch = 1}, &error));
-    assert_null(sampler_create(
-        &(SamplerOptions){.sample_count = 9, .global_batch = 8, .micro_batch = 3}, &error));
-    assert_non_null(strstr(error.message, "batches of 8 in chunks of 3"));
-    assert_null(sampler_create(
-        &(SamplerOptions){
-            .sample_count = 9, .global_batch = 10, .micro_batch = 5, .drop_last = true},
+        &(SamplerOptions){.sample_count = 9, .chunks = 2, .micro_batch = 5, .drop_last = true},
         &error));
     assert_non_null(strstr(error.message, "do not fill one batch"));
 }

@@ -2,7 +2,7 @@
 // Training as a whole, on a few scenes of the tiny world with the tiny frozen networks: the same
 // run stopped and resumed, the same batch cut differently, the same run on a GPU, real photographs.
 #include "checkpoints/training_state.h"
-#include "data/sampler.h"
+#include "data/loader/sampler.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
 #include "train/log/metrics.h"
@@ -399,13 +399,12 @@ static const char *seed_with_first(int64_t sample) {
     static char setting[64];
     Error error;
     for (uint64_t seed = 0;; seed++) {
-        Sampler *sampler = sampler_create(&(SamplerOptions){.sample_count = 2,
-                                                            .global_batch = 1,
-                                                            .micro_batch = 1,
-                                                            .seed = seed,
-                                                            .shuffle = true},
-                                          &error);
-        const bool found = sampler_sample(sampler, 0, 0) == sample;
+        Sampler *sampler = sampler_create(
+            &(SamplerOptions){
+                .sample_count = 2, .chunks = 1, .micro_batch = 1, .seed = seed, .shuffle = true},
+            &error);
+        int64_t count;
+        const bool found = *sampler_chunk(sampler, 0, 0, &count) == sample;
         sampler_free(sampler);
         snprintf(setting, sizeof setting, "training.seed=%d", (int)seed);
         if (found) return setting;

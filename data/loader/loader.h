@@ -1,13 +1,14 @@
 /// Micro-batches made ready in the background: images read and brought to their square,
 /// conversations tokenized, in an order that depends on the seed and the position alone.
 ///
-/// One step of training has `accumulation` micro-batches on each of `world_size` processes; the
-/// step's global batch is micro_batch * accumulation * world_size samples. Micro-batch a of process
-/// r is chunk a * world_size + r of data/sampler.h.
+/// One step of training has `accumulation` micro-batches on each of `world_size` processes: of
+/// micro_batch samples each, or of as many as fit into tokens_per_batch. Micro-batch a of process r
+/// is chunk a * world_size + r of data/loader/sampler.h.
 #pragma once
 #include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
-#include "data/sampler.h"
+#include "data/loader/micro_batch.h"
+#include "data/loader/sampler.h"
 
 typedef struct LoaderOptions {
     /// these two outlive the loader
@@ -25,7 +26,8 @@ typedef struct LoaderOptions {
     bool (*has_features)(const void *features, int64_t index);
     const void *features;
     /// an image that cannot be read: fail, or leave out its sample and count it; with `shuffle`, in
-    /// training, another sample with an image then takes its place
+    /// training, another sample with an image (and no more tokens, where they are counted) then
+    /// takes its place
     MissingImage damaged_image;
     uint64_t seed;
     bool shuffle;
@@ -33,8 +35,13 @@ typedef struct LoaderOptions {
     bool group_by_modality_length;
     int rank;
     int world_size;
-    /// per_device_train_batch_size
+    /// per_device_train_batch_size; of no meaning with token_lengths
     int micro_batch;
+    /// NULL, or (tokens_per_batch) the tokens of each sample as sample_lengths() counts them;
+    /// outlives the loader
+    const int32_t *token_lengths;
+    /// with them
+    int64_t tokens_per_batch;
     /// gradient_accumulation_steps
     int accumulation;
     /// 0, or where a resumed run goes on
@@ -47,36 +54,6 @@ typedef struct LoaderOptions {
     int threads;
 } LoaderOptions;
 
-typedef struct LoadedSample {
-    /// in the data set
-    int64_t index;
-    /// dataset_position_in_file(): the number that randomness is keyed by
-    int64_t position_in_file;
-    TokenSequence tokens;
-    /// [S, S, 3], normalised, within MicroBatch.images; NULL for text only
-    const float *image;
-    /// of the image
-    ImageGeometry geometry;
-} LoadedSample;
-
-typedef struct MicroBatch {
-    int64_t step;
-    /// 0 to accumulation - 1
-    int accumulation;
-    /// at most micro_batch; fewer, even none, at an epoch's end or when samples were left out
-    int count;
-    LoadedSample *samples;
-    /// [image_count, S, S, 3], in the samples' order
-    float *images;
-    int image_count;
-    /// samples left out because of damaged images, whether others are in their places or not
-    int skipped;
-    /// of the first of them
-    char skipped_because[512];
-} MicroBatch;
-
-void micro_batch_free(MicroBatch *batch);
-
 typedef struct Loader Loader;
 
 /// In which order such a loader takes the samples; NULL if the options do not fit together. The
@@ -87,8 +64,9 @@ Sampler *loader_sampler(const LoaderOptions *options, Error *error);
 int64_t loader_steps_per_epoch(const LoaderOptions *options, Error *error);
 /// Starts the threads. NULL if the options do not fit together.
 Loader *loader_create(const LoaderOptions *options, Error *error);
-/// Stops the threads and frees everything that was not handed out.
+/// Stops the threads and frees everything; what was handed out must be back.
 void loader_free(Loader *loader);
-/// Waits for the next micro-batch, which the caller frees; NULL after end_step. The error of a
-/// sample comes when its micro-batch is due; after it only loader_free() makes sense.
+/// Waits for the next micro-batch, which the caller frees before the loader; NULL after end_step.
+/// The error of a sample comes when its micro-batch is due; after it only loader_free() makes
+/// sense.
 bool loader_next(Loader *loader, MicroBatch **batch, Error *error);

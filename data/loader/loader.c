@@ -2,7 +2,7 @@
 // than `prefetch` ahead of the consumer, makes the micro-batch without holding the lock, and puts
 // it into slot number % prefetch, which is free because its last number was consumed. So the order
 // is that of the numbers, whatever the threads' speeds.
-#include "data/loader.h"
+#include "data/loader/loader.h"
 #include "data/sample_image.h"
 
 #include <pthread.h>
@@ -27,6 +27,7 @@ struct Loader {
     /// a slot became ready
     pthread_cond_t ready;
     Sampler *sampler;
+    BatchPool *pool;
     Slot *slots;
     /// numbers below are made or being made
     int64_t claimed;
@@ -38,14 +39,6 @@ struct Loader {
     pthread_t *threads;
     int thread_count;
 };
-
-void micro_batch_free(MicroBatch *batch) {
-    if (!batch) return;
-    for (int i = 0; i < batch->count; i++) token_sequence_free(&batch->samples[i].tokens);
-    free(batch->samples);
-    free(batch->images);
-    free(batch);
-}
 
 static int64_t floats_per_image(const LoaderOptions *options) {
     return (int64_t)options->image_size * options->image_size * 3;
@@ -101,6 +94,10 @@ static Outcome load_sample(const LoaderOptions *options, int64_t index, MicroBat
     return outcome;
 }
 
+static bool is_longer(const LoaderOptions *options, int64_t index, int64_t other) {
+    return options->token_lengths && options->token_lengths[index] > options->token_lengths[other];
+}
+
 /// The next samples with an image, in the data set's order, stand in for one whose own cannot be
 /// read: whichever process meets it, the step keeps its size, and a resumed run its samples.
 static bool load_stand_in(const LoaderOptions *options, int64_t index, MicroBatch *batch,
@@ -110,7 +107,7 @@ static bool load_stand_in(const LoaderOptions *options, int64_t index, MicroBatc
     int tried = 0;
     for (int64_t i = 1; i < count && tried < MOST_TRIED; i++) {
         const int64_t next = (index + i) % count;
-        if (!dataset_has_image(options->dataset, next)) continue;
+        if (!dataset_has_image(options->dataset, next) || is_longer(options, next, index)) continue;
         Error unreadable = {0};
         switch (load_sample(options, next, batch, &unreadable)) {
         case LOADED:
@@ -136,23 +133,17 @@ static bool load_or_replace(const LoaderOptions *options, int64_t index, MicroBa
     return !options->shuffle || load_stand_in(options, index, batch, error);
 }
 
-/// Makes the micro-batch of these samples (-1: an empty slot); NULL with the error otherwise.
-static MicroBatch *make_batch(const LoaderOptions *options, const int64_t *indices, int64_t step,
-                              int accumulation, Error *error) {
-    MicroBatch *batch = checked_calloc(1, sizeof *batch);
-    batch->step = step;
-    batch->accumulation = accumulation;
-    batch->samples = checked_calloc((size_t)options->micro_batch, sizeof *batch->samples);
+/// Makes the micro-batch of these samples; NULL with the error otherwise.
+static MicroBatch *make_batch(const LoaderOptions *options, BatchPool *pool, const int64_t *indices,
+                              int64_t count, Error *error) {
     int64_t images = 0;
-    for (int i = 0; i < options->micro_batch && !options->without_images; i++)
-        images += indices[i] >= 0 && dataset_has_image(options->dataset, indices[i]);
-    batch->images =
-        checked_malloc((size_t)(images * floats_per_image(options)) * sizeof *batch->images);
-    for (int i = 0; i < options->micro_batch; i++) {
-        if (indices[i] >= 0 && !load_or_replace(options, indices[i], batch, error)) {
-            micro_batch_free(batch);
-            return NULL;
-        }
+    for (int64_t i = 0; i < count && !options->without_images; i++)
+        images += dataset_has_image(options->dataset, indices[i]);
+    MicroBatch *batch = batch_pool_take(pool, count, images * floats_per_image(options));
+    for (int64_t i = 0; i < count; i++) {
+        if (load_or_replace(options, indices[i], batch, error)) continue;
+        micro_batch_free(batch);
+        return NULL;
     }
     return batch;
 }
@@ -167,22 +158,34 @@ static bool claim(Loader *loader, int64_t *number) {
     return true;
 }
 
+/// Copies the samples of a micro-batch, as the sampler's are its own. Called with the lock.
+static int64_t *samples_of(Loader *loader, int64_t step, int64_t accumulation, int64_t *count) {
+    const LoaderOptions *options = &loader->options;
+    const int64_t chunk = accumulation * options->world_size + options->rank;
+    const int64_t *samples = sampler_chunk(loader->sampler, step, chunk, count);
+    int64_t *copy = checked_malloc((size_t)(*count + 1) * sizeof *copy);
+    memcpy(copy, samples, (size_t)*count * sizeof *copy);
+    return copy;
+}
+
 static void *work(void *context) {
     Loader *loader = context;
     const LoaderOptions *options = &loader->options;
-    int64_t *indices = checked_malloc((size_t)options->micro_batch * sizeof *indices);
     int64_t number;
     pthread_mutex_lock(&loader->lock);
     while (claim(loader, &number)) {
         const int64_t step = options->first_step + number / options->accumulation;
         const int accumulation = (int)(number % options->accumulation);
-        const int64_t chunk = (int64_t)accumulation * options->world_size + options->rank;
-        for (int i = 0; i < options->micro_batch; i++)
-            indices[i] = sampler_sample(loader->sampler, step, chunk * options->micro_batch + i);
+        int64_t count, *indices = samples_of(loader, step, accumulation, &count);
         pthread_mutex_unlock(&loader->lock);
 
         Error error = {0};
-        MicroBatch *batch = make_batch(options, indices, step, accumulation, &error);
+        MicroBatch *batch = make_batch(options, loader->pool, indices, count, &error);
+        free(indices);
+        if (batch) {
+            batch->step = step;
+            batch->accumulation = accumulation;
+        }
 
         pthread_mutex_lock(&loader->lock);
         Slot *slot = &loader->slots[number % options->prefetch];
@@ -190,7 +193,6 @@ static void *work(void *context) {
         pthread_cond_broadcast(&loader->ready);
     }
     pthread_mutex_unlock(&loader->lock);
-    free(indices);
     return NULL;
 }
 
@@ -211,9 +213,10 @@ Sampler *loader_sampler(const LoaderOptions *options, Error *error) {
         &(SamplerOptions){.sample_count = count,
                           .parts = parts,
                           .part_count = part_count,
-                          .global_batch = (int64_t)options->micro_batch * options->accumulation *
-                                          options->world_size,
+                          .chunks = (int64_t)options->accumulation * options->world_size,
                           .micro_batch = options->micro_batch,
+                          .token_lengths = options->token_lengths,
+                          .tokens_per_chunk = options->tokens_per_batch,
                           .seed = options->seed,
                           .shuffle = options->shuffle,
                           .drop_last = options->drop_last,
@@ -245,9 +248,10 @@ static bool start_threads(Loader *loader, Error *error) {
 }
 
 Loader *loader_create(const LoaderOptions *options, Error *error) {
-    CHECK(options->rank >= 0 && options->rank < options->world_size && options->micro_batch > 0 &&
-              options->accumulation > 0 && options->prefetch > 0 && options->threads > 0 &&
-              options->image_size > 0 && options->first_step >= 0,
+    CHECK(options->rank >= 0 && options->rank < options->world_size &&
+              (options->micro_batch > 0 || options->token_lengths) && options->accumulation > 0 &&
+              options->prefetch > 0 && options->threads > 0 && options->image_size > 0 &&
+              options->first_step >= 0,
           "loader: rank %d of %d, micro-batch %d x %d, prefetch %d, threads %d", options->rank,
           options->world_size, options->micro_batch, options->accumulation, options->prefetch,
           options->threads);
@@ -260,6 +264,7 @@ Loader *loader_create(const LoaderOptions *options, Error *error) {
     const int64_t steps =
         options->end_step > options->first_step ? options->end_step - options->first_step : 0;
     loader->end = options->end_step == 0 ? INT64_MAX : steps * options->accumulation;
+    loader->pool = batch_pool_new();
     loader->slots = checked_calloc((size_t)options->prefetch, sizeof *loader->slots);
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->room, NULL);
@@ -281,6 +286,7 @@ void loader_free(Loader *loader) {
     pthread_cond_destroy(&loader->room);
     pthread_cond_destroy(&loader->ready);
     pthread_mutex_destroy(&loader->lock);
+    batch_pool_free(loader->pool);
     sampler_free(loader->sampler);
     free(loader->threads);
     free(loader->slots);
