@@ -128,7 +128,7 @@ static void run_batch(const Bench *bench, const int64_t *indices, int64_t count)
     int images = 0;
     for (int t = 0; t < LIMIT; t++) {
         ids[0][t] = ids[1][t] = 3 + t * 7 % 300;
-        supervised[t] = t % 2;
+        supervised[t] = (uint8_t)(t % 2);
     }
     ids[1][0] = PACKING_IMAGE_TOKEN;
     supervised[0] = 0;
