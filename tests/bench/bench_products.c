@@ -1,35 +1,53 @@
 // rooms: ops autograd
 // The level's own product with a large BFLOAT16 matrix (ops/cpu/product.h) beside the
 // product library's, in turns, each time with another matrix, so that it comes from memory as a
-// layer's does. From 616 rows of a 7B model down to the smallest product that it takes. Then
-// convolutions with a large filter as products (ops/cpu/convolution_product.h) beside the
-// library's, which packs the filter.
+// layer's does. From 616 rows of a 7B model down to the smallest product that it takes. Then those
+// with small frozen matrices, of which the library is given its own packed copies, as
+// ops/cpu/linear.c does; and convolutions with a large filter as products
+// (ops/cpu/convolution_product.h) beside the library's, which packs the filter.
 //
-//   bench_products [--threads N] [--repeat 9] [linear|conv2d]
+//   bench_products [--threads N] [--repeat 9] [linear|prepared|conv2d]
 //
-// Prints medians in GFLOP/s, for a W^T ("forward") and a W ("gradient"), and the ratio of the
-// medians. Nothing where the library is used.
+// Prints the level, then medians in GFLOP/s, for a W^T ("forward"), a W ("gradient") and, of what
+// is trained, W += grad_y^T x ("weights"), and the ratio of the medians. Nothing where the library
+// is used.
 #include "bench.h"
 #include "ops/cpu/convolution_product.h"
 #include "ops/cpu/product.h"
 
 enum { MATRICES = 8, MOST_REPEATS = 1000 };
 
-static const struct {
+typedef struct Layer {
     const char *name;
     int64_t m, k, n;
-} shapes[] = {
-    {"LLM 616 x 4096 -> 4096", 616, 4096, 4096},
-    {"LLM 616 x 4096 -> 11008", 616, 4096, 11008},
-    {"LLM 616 x 11008 -> 4096", 616, 11008, 4096},
-    {"CLIP 577 x 1024 -> 4096", 577, 1024, 4096},
-    {"CLIP 577 x 4096 -> 1024", 577, 4096, 1024},
-    {"U-Net 2304 x 320 -> 2560", 2304, 320, 2560},
-    {"U-Net 144 x 1280 -> 10240", 144, 1280, 10240},
-    {"64 x 4096 -> 4096", 64, 4096, 4096},
-    {"40 x 4096 -> 11008", 40, 4096, 11008},
-    {"40 x 4096 -> 32000", 40, 4096, 32000},
-    {"80 x 512 -> 512", 80, 512, 512},
+    bool trained;
+} Layer;
+
+static const Layer layers[] = {
+    {"LLM 616 x 4096 -> 4096", 616, 4096, 4096, false},
+    {"LLM 616 x 4096 -> 11008", 616, 4096, 11008, true},
+    {"LLM 616 x 11008 -> 4096", 616, 11008, 4096, false},
+    {"LoRA 616 x 4096 -> 128", 616, 4096, 128, true},
+    {"LoRA 616 x 128 -> 11008", 616, 128, 11008, true},
+    {"LoRA 616 x 4096 -> 8", 616, 4096, 8, true},
+    {"LoRA 616 x 8 -> 4096", 616, 8, 4096, true},
+    {"CLIP 577 x 1024 -> 4096", 577, 1024, 4096, false},
+    {"CLIP 577 x 4096 -> 1024", 577, 4096, 1024, false},
+    {"U-Net 2304 x 320 -> 2560", 2304, 320, 2560, false},
+    {"U-Net 144 x 1280 -> 10240", 144, 1280, 10240, false},
+    {"64 x 4096 -> 4096", 64, 4096, 4096, false},
+    {"40 x 4096 -> 11008", 40, 4096, 11008, false},
+    {"40 x 4096 -> 32000", 40, 4096, 32000, true},
+    {"80 x 512 -> 512", 80, 512, 512, true},
+    {"tiny 3200 x 160 -> 160", 3200, 160, 160, true},
+};
+
+static const Layer small_layers[] = {
+    {"U-Net 2304 x 320 -> 320", 2304, 320, 320, false},
+    {"U-Net 576 x 640 -> 640", 576, 640, 640, false},
+    {"CLIP 577 x 512 -> 1024", 577, 512, 1024, false},
+    {"tiny 3200 x 160 -> 160", 3200, 160, 160, false},
+    {"tiny 3200 x 160 -> 448", 3200, 160, 448, false},
 };
 
 static uint16_t *random_values(int64_t count, uint64_t seed) {
@@ -58,10 +76,14 @@ static bool measure(Call call, void *context, int repeats, double seconds[2]) {
     return true;
 }
 
-static void print_comparison(const char *name, bool gradient, double flops, Call call,
-                             void *context, int repeats) {
+/// What a layer computes.
+typedef enum Pass { FORWARD, GRADIENT, WEIGHTS, PASSES } Pass;
+static const char *const pass_names[] = {"forward", "gradient", "weights"};
+
+static void print_comparison(const char *name, Pass pass, double flops, Call call, void *context,
+                             int repeats) {
     double seconds[2];
-    printf("%-28s %-9s ", name, gradient ? "gradient" : "forward");
+    printf("%-28s %-9s ", name, pass_names[pass]);
     if (measure(call, context, repeats, seconds))
         printf("%8.1f %8.1f %6.2f\n", flops / seconds[0] * 1e-9, flops / seconds[1] * 1e-9,
                seconds[1] / seconds[0]);
@@ -74,7 +96,10 @@ static void print_comparison(const char *name, bool gradient, double flops, Call
 
 typedef struct Linear {
     Matmul shape;
-    uint16_t *a, *b[MATRICES], *c;
+    uint16_t *a, *b[MATRICES];
+    /// the same, of which the library keeps packed copies
+    Tensor *prepared[MATRICES];
+    void *c;
     Device *device;
 } Linear;
 
@@ -82,32 +107,58 @@ static bool multiply(void *context, bool library, int which) {
     Linear *l = context;
     if (!library)
         return own_product()->multiply(&l->shape, l->a, l->b[which], NULL, l->c, l->device);
-    onednn_matmul(&l->shape, l->a, l->b[which], NULL, l->c);
+    if (l->prepared[which])
+        onednn_matmul_prepared(&l->shape, l->a, l->prepared[which], NULL, l->c);
+    else
+        onednn_matmul(&l->shape, l->a, l->b[which], NULL, l->c);
     return true;
 }
 
-static void compare_linear(const char *name, const Matmul *shape, int repeats, Device *device) {
-    int64_t m = shape->m, n = shape->n, k = shape->k;
-    Linear l = {*shape, random_values(m * k, 1), {0}, random_values(m * n, 1), device};
-    for (int i = 0; i < MATRICES; i++) l.b[i] = random_values(k * n, (uint64_t)i + 2);
-    print_comparison(name, !shape->b_transposed, 2.0 * (double)m * (double)n * (double)k, multiply,
-                     &l, repeats);
+static Matmul product_of(const Layer *layer, Pass pass) {
+    int64_t m = layer->m, k = layer->k, n = layer->n;
+    Matmul shape = {.m = m, .n = n, .k = k, .type = BFLOAT16, .c_type = BFLOAT16};
+    if (pass == FORWARD) shape.b_transposed = true;
+    if (pass == GRADIENT) shape.n = k, shape.k = n;
+    if (pass == WEIGHTS) {
+        shape.m = n, shape.n = k, shape.k = m;
+        shape.c_type = FLOAT32;
+        shape.a_transposed = shape.accumulate = true;
+    }
+    return shape;
+}
+
+static void compare_linear(const Layer *layer, Pass pass, bool prepared, int repeats,
+                           Device *device) {
+    const Matmul shape = product_of(layer, pass);
+    scope_begin();
+    Linear l = {.shape = shape, .a = random_values(shape.m * shape.k, 1), .device = device};
+    size_t c_bytes = (size_t)(shape.m * shape.n) * dtype_size(shape.c_type);
+    l.c = checked_calloc(c_bytes, 1);
+    for (int i = 0; i < MATRICES; i++) {
+        l.b[i] = random_values(shape.k * shape.n, (uint64_t)i + 2);
+        if (prepared)
+            l.prepared[i] = tensor_from_host(device, BFLOAT16, SHAPE(layer->n, layer->k), l.b[i]);
+    }
+    double flops = 2.0 * (double)shape.m * (double)shape.n * (double)shape.k;
+    print_comparison(layer->name, pass, flops, multiply, &l, repeats);
     for (int i = 0; i < MATRICES; i++) free(l.b[i]);
     free(l.a);
     free(l.c);
+    scope_end();
 }
 
 static void compare_linears(int repeats, Device *device) {
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int gradient = 0; gradient < 2; gradient++) {
-            Matmul shape = {.m = shapes[i].m,
-                            .n = gradient ? shapes[i].k : shapes[i].n,
-                            .k = gradient ? shapes[i].n : shapes[i].k,
-                            .type = BFLOAT16,
-                            .c_type = BFLOAT16,
-                            .b_transposed = !gradient};
-            compare_linear(shapes[i].name, &shape, repeats, device);
-        }
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
+        for (Pass pass = FORWARD; pass < PASSES; pass++)
+            if (pass != WEIGHTS || layers[i].trained)
+                compare_linear(&layers[i], pass, false, repeats, device);
+}
+
+static void compare_prepared(int repeats, Device *device) {
+    printf("small frozen matrices, the library's packed once\n");
+    for (size_t i = 0; i < sizeof small_layers / sizeof *small_layers; i++)
+        for (Pass pass = FORWARD; pass <= GRADIENT; pass++)
+            compare_linear(&small_layers[i], pass, true, repeats, device);
 }
 
 // ---- convolutions
@@ -176,7 +227,7 @@ static void compare_convolutions(int repeats, Device *device) {
         double flops = 2.0 * (double)(pixels * out * kernel * kernel * in);
         for (int gradient = 0; gradient < 2; gradient++) {
             f.gradient = gradient;
-            print_comparison(name, gradient, flops, convolve, &f, repeats);
+            print_comparison(name, gradient ? GRADIENT : FORWARD, flops, convolve, &f, repeats);
         }
         scope_end();
         free(f.x);
@@ -206,7 +257,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "bench_products: this processor does not multiply in bfloat16\n");
         return 1;
     }
-    printf("%-28s %-9s %8s %8s %6s\n", "", "", "ours", "oneDNN", "ratio");
+    printf("%-28s %-9s %8s %8s %6s\n", device->kernels->name, "", "ours", "oneDNN", "ratio");
     if (!family || !strcmp(family, "linear")) compare_linears(repeats, device);
+    if (!family || !strcmp(family, "prepared")) compare_prepared(repeats, device);
     if (!family || !strcmp(family, "conv2d")) compare_convolutions(repeats, device);
 }

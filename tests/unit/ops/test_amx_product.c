@@ -152,22 +152,27 @@ static void sums_do_not_depend_on_how_many_rows_there_are(void **state) {
     }
 }
 
-/// n elements that end (or begin) where memory does.
-static uint16_t *fenced(const Tensor *x, bool at_end) {
-    size_t bytes = (size_t)tensor_numel(x) * sizeof(uint16_t), page = 4096;
-    size_t room = (bytes + page - 1) / page * page;
-    char *memory = mmap(NULL, room + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+enum { PAGE = 4096 };
+
+/// Memory that ends (or begins) where the next page is not to be touched.
+static void *fenced_memory(size_t bytes, bool at_end) {
+    size_t room = (bytes + PAGE - 1) / PAGE * PAGE;
+    char *memory = mmap(NULL, room + 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     assert_true(memory != MAP_FAILED);
-    assert_int_equal(mprotect(memory + page, room, PROT_READ | PROT_WRITE), 0);
-    char *at = memory + page + (at_end ? room - bytes : 0);
-    memcpy(at, case_host(x), bytes);
-    return (uint16_t *)(void *)at;
+    assert_int_equal(mprotect(memory + PAGE, room, PROT_READ | PROT_WRITE), 0);
+    return memory + PAGE + (at_end ? room - bytes : 0);
 }
 
-static void unfence(const Tensor *x, uint16_t *at) {
-    size_t bytes = (size_t)tensor_numel(x) * sizeof *at, page = 4096;
-    char *begin = (char *)at - (uintptr_t)at % page;
-    assert_int_equal(munmap(begin - page, (bytes + page - 1) / page * page + 2 * page), 0);
+static void unfence(void *at, size_t bytes) {
+    char *begin = (char *)at - (uintptr_t)at % PAGE;
+    assert_int_equal(munmap(begin - PAGE, (bytes + PAGE - 1) / PAGE * PAGE + 2 * PAGE), 0);
+}
+
+static size_t bytes_of(const Tensor *x) { return (size_t)tensor_numel(x) * dtype_size(x->dtype); }
+
+static uint16_t *fenced(const Tensor *x, bool at_end) {
+    void *at = fenced_memory(bytes_of(x), at_end);
+    return memcpy(at, case_host(x), bytes_of(x));
 }
 
 /// Also what begins and ends anywhere, as a file's matrices do.
@@ -181,8 +186,8 @@ static void nothing_outside_of_the_matrices_is_read(void **state) {
             uint16_t *a = fenced(c.a, at_end), *b = fenced(c.b, at_end);
             assert_true(own_product()->multiply(&c.shape, a, b, NULL, got->data, case_device()));
             case_expect_equal("between fences", got, inside);
-            unfence(c.a, a);
-            unfence(c.b, b);
+            unfence(a, bytes_of(c.a));
+            unfence(b, bytes_of(c.b));
             case_end();
         }
 }
@@ -210,29 +215,35 @@ static void nothing_outside_of_c_is_written(void **state) {
 
 static size_t asked_for;
 
-static void *allocate_counted(Device *device, size_t bytes) {
+static void *allocate_fenced(Device *device, size_t bytes) {
     (void)device;
     asked_for += bytes;
-    return device_cpu()->allocate(device_cpu(), bytes);
+    return fenced_memory(bytes, true);
 }
 
-static void release_counted(Device *device, void *pointer, size_t bytes) {
+static void release_fenced(Device *device, void *pointer, size_t bytes) {
     (void)device;
-    device_cpu()->release(device_cpu(), pointer, bytes);
+    unfence(pointer, bytes);
 }
 
 static void it_works_in_the_memory_that_it_says(void **state) {
     (void)state;
-    Device counting = {.allocate = allocate_counted, .release = release_counted};
-    for (Form form = FORWARD; form < FORMS; form++) {
-        case_begin();
-        Case c = case_of(shape_of(form, 90, 330, 520, FLOAT32, false), false);
-        asked_for = 0;
-        assert_true(
-            own_product()->multiply(&c.shape, c.a->data, c.b->data, NULL, c.c->data, &counting));
-        assert_int_equal(asked_for, own_product()->bytes(&c.shape, omp_get_max_threads()));
-        case_end();
-    }
+    static const int64_t shapes[][3] = {{90, 330, 520}, {530, 420, 295}, {1060, 1090, 24}};
+    Device counting = {.allocate = allocate_fenced, .release = release_fenced};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int threads = 1; threads <= 4; threads++) {
+            case_begin();
+            Form form = (Form)((int)i + threads) % FORMS;
+            Case c = case_of(
+                shape_of(form, shapes[i][0], shapes[i][1], shapes[i][2], FLOAT32, false), false);
+            asked_for = 0;
+            omp_set_num_threads(threads);
+            assert_true(own_product()->multiply(&c.shape, c.a->data, c.b->data, NULL, c.c->data,
+                                                &counting));
+            assert_int_equal(asked_for, own_product()->bytes(&c.shape, threads));
+            omp_set_num_threads(omp_get_num_procs());
+            case_end();
+        }
 }
 
 static void what_it_does_not_take_it_leaves_alone(void **state) {
