@@ -1,8 +1,7 @@
-#include "eval/attention/answer_record.h"
+#include "eval/attention/answer_record_internal.h"
 
 #include "autograd/text/byte_buffer.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +11,7 @@ static const double MOST_FLOATS = 1e12;
 
 // ---- about
 
-static json_t *describe(const char *id, const Answer *answer) {
+json_t *answer_about(const char *id, const Answer *answer) {
     return json_pack("{s:s, s:s, s:[i, i], s:[i, i], s:[f, f, f, f], s:i, s:i, s:b, s:i, s:i}",
                      "id", id, "text", answer->text, "grid", answer->grid.rows,
                      answer->grid.columns, "image", answer->image_height, answer->image_width,
@@ -35,7 +34,7 @@ static bool sizes_are_possible(const Answer *answer) {
                MOST_FLOATS;
 }
 
-static bool understand(const char *name, const char *text, size_t size, char **id, Answer *answer,
+bool answer_understand(const char *name, const char *text, size_t size, char **id, Answer *answer,
                        Error *error) {
     json_error_t reason;
     json_t *about = json_loadb(text, size, 0, &reason);
@@ -68,7 +67,7 @@ static bool understand(const char *name, const char *text, size_t size, char **i
     return ok;
 }
 
-static size_t floats_of(const Answer *answer) {
+size_t answer_floats(const Answer *answer) {
     return (size_t)answer->num_tokens * (size_t)answer->layers * (size_t)answer->heads *
            (size_t)answer->grid.rows * (size_t)answer->grid.columns;
 }
@@ -81,7 +80,7 @@ static void put_numbers(ByteBuffer *buffer, const int32_t *values, int count) {
 }
 
 char *answer_to_record(const char *id, const Answer *answer, size_t *size) {
-    json_t *about = describe(id, answer);
+    json_t *about = answer_about(id, answer);
     CHECK(about, "an answer that cannot be described");
     char *text = json_dumps(about, JSON_COMPACT);
     ByteBuffer record = {0};
@@ -94,7 +93,7 @@ char *answer_to_record(const char *id, const Answer *answer, size_t *size) {
         put_numbers(&record, (int32_t[]){answer->utterances[u].begin, answer->utterances[u].end},
                     2);
     byte_buffer_put_byte(&record, answer->maps != NULL);
-    if (answer->maps) byte_buffer_put(&record, answer->maps, floats_of(answer) * sizeof(float));
+    if (answer->maps) byte_buffer_put(&record, answer->maps, answer_floats(answer) * sizeof(float));
     free(text);
     json_decref(about);
     *size = record.size;
@@ -137,7 +136,7 @@ char *answer_record_id(const char *name, const char *record, size_t size, Error 
     char *id = NULL;
     if (!about)
         error_set(error, "%s: an answer is damaged: it ends early", name);
-    else if (understand(name, about, length, &id, &answer, error))
+    else if (answer_understand(name, about, length, &id, &answer, error))
         free(answer.text);
     return id;
 }
@@ -157,8 +156,7 @@ static bool take_utterances(Reading *reading, Answer *answer) {
     return ok;
 }
 
-/// Spans and ranges lie where they may, whatever the file says.
-static bool is_consistent(const Answer *answer) {
+bool answer_is_consistent(const Answer *answer) {
     int length = (int)strlen(answer->text);
     for (int t = 0; t < answer->num_tokens; t++)
         if (answer->token_begin[t] < 0 || answer->token_begin[t] > answer->token_end[t] ||
@@ -175,7 +173,7 @@ static bool is_consistent(const Answer *answer) {
 static bool take_maps(Reading *reading, Answer *answer) {
     const uint8_t *has_maps = take(reading, 1);
     if (!has_maps || !*has_maps) return has_maps && reading->left == 0;
-    size_t bytes = floats_of(answer) * sizeof(float);
+    size_t bytes = answer_floats(answer) * sizeof(float);
     const void *maps = bytes == reading->left ? take(reading, bytes) : NULL;
     if (!maps) return false;
     answer->maps = checked_malloc(bytes + 1);
@@ -190,12 +188,12 @@ bool answer_from_record(const char *name, const char *record, size_t size, char 
     const char *about = about_of(&reading, &length);
     if (!about) return error_set(error, "%s: an answer is damaged: it ends early", name);
     char *said = NULL;
-    if (!understand(name, about, length, &said, answer, error)) return false;
+    if (!answer_understand(name, about, length, &said, answer, error)) return false;
     int n = answer->num_tokens;
     bool ok = take_numbers(&reading, n, &answer->ids) &&
               take_numbers(&reading, n, &answer->token_begin) &&
               take_numbers(&reading, n, &answer->token_end) && take_utterances(&reading, answer) &&
-              take_maps(&reading, answer) && is_consistent(answer);
+              take_maps(&reading, answer) && answer_is_consistent(answer);
     if (ok && id)
         *id = said;
     else
@@ -204,134 +202,5 @@ bool answer_from_record(const char *name, const char *record, size_t size, char 
         answer_free(answer);
         error_set(error, "%s: an answer is damaged: its parts do not fit each other", name);
     }
-    return ok;
-}
-
-// ---- HDF5
-
-static const char *part(char *name, size_t size, int64_t number, const char *what) {
-    snprintf(name, size, "answers/%lld/%s", (long long)number, what);
-    return name;
-}
-
-bool answer_to_state(StateWriter *writer, int64_t number, const char *id, const Answer *answer,
-                     Error *error) {
-    char name[64];
-    json_t *about = describe(id, answer);
-    char *text = json_dumps(about, JSON_COMPACT);
-    int64_t n = answer->num_tokens, length = (int64_t)strlen(text), given = answer->num_utterances;
-    int64_t *numbers = checked_malloc((size_t)(3 * n + 2 * given + 1) * sizeof *numbers);
-    for (int t = 0; t < n; t++) {
-        numbers[3 * t] = answer->ids[t];
-        numbers[3 * t + 1] = answer->token_begin[t];
-        numbers[3 * t + 2] = answer->token_end[t];
-    }
-    bool ok = state_write_array(writer, part(name, sizeof name, number, "about"), STATE_BYTES, 1,
-                                &length, text, error) &&
-              state_write_array(writer, part(name, sizeof name, number, "tokens"), STATE_INT64, 2,
-                                (int64_t[]){n, 3}, numbers, error);
-    if (ok && answer->utterances) {
-        for (int u = 0; u < given; u++) {
-            numbers[2 * u] = answer->utterances[u].begin;
-            numbers[2 * u + 1] = answer->utterances[u].end;
-        }
-        ok = state_write_array(writer, part(name, sizeof name, number, "utterances"), STATE_INT64,
-                               2, (int64_t[]){given, 2}, numbers, error);
-    }
-    int64_t cells = (int64_t)answer->grid.rows * answer->grid.columns;
-    if (ok && answer->maps)
-        ok = state_write_array(writer, part(name, sizeof name, number, "maps"), STATE_FLOAT32, 4,
-                               (int64_t[]){n, answer->layers, answer->heads, cells}, answer->maps,
-                               error);
-    free(numbers);
-    free(text);
-    json_decref(about);
-    return ok;
-}
-
-static bool read_about(const StateFile *file, int64_t number, char **id, Answer *answer,
-                       Error *error) {
-    char name[64];
-    StateType type;
-    int rank;
-    int64_t shape[STATE_MAX_RANK];
-    part(name, sizeof name, number, "about");
-    if (!state_describe_array(file, name, &type, &rank, shape, error)) return false;
-    if (rank != 1 || shape[0] > INT32_MAX)
-        return error_set(error, "%s: '%s' is no text", state_path(file), name);
-    char *text = checked_malloc((size_t)shape[0] + 1);
-    bool ok = state_read_array(file, name, STATE_BYTES, 1, shape, text, error) &&
-              understand(state_path(file), text, (size_t)shape[0], id, answer, error);
-    free(text);
-    return ok;
-}
-
-char *answer_state_id(const StateFile *file, int64_t number, Error *error) {
-    char *id = NULL;
-    Answer answer;
-    if (read_about(file, number, &id, &answer, error)) free(answer.text);
-    return id;
-}
-
-static bool read_tokens(const StateFile *file, int64_t number, Answer *answer, Error *error) {
-    char name[64];
-    size_t n = (size_t)answer->num_tokens;
-    int64_t *numbers = checked_malloc(3 * n * sizeof *numbers + 1);
-    bool ok = state_read_array(file, part(name, sizeof name, number, "tokens"), STATE_INT64, 2,
-                               (int64_t[]){answer->num_tokens, 3}, numbers, error);
-    answer->ids = checked_malloc(n * sizeof(int32_t) + 1);
-    answer->token_begin = checked_malloc(n * sizeof(int32_t) + 1);
-    answer->token_end = checked_malloc(n * sizeof(int32_t) + 1);
-    for (size_t t = 0; ok && t < n; t++) {
-        answer->ids[t] = (int32_t)numbers[3 * t];
-        answer->token_begin[t] = (int32_t)numbers[3 * t + 1];
-        answer->token_end[t] = (int32_t)numbers[3 * t + 2];
-    }
-    free(numbers);
-    return ok;
-}
-
-static bool read_utterances(const StateFile *file, int64_t number, Answer *answer, Error *error) {
-    char name[64];
-    int count = answer->num_utterances;
-    if (count < 0) {
-        answer->num_utterances = 0;
-        return true;
-    }
-    int64_t *numbers = checked_malloc(2 * (size_t)count * sizeof *numbers + 1);
-    bool ok = state_read_array(file, part(name, sizeof name, number, "utterances"), STATE_INT64, 2,
-                               (int64_t[]){count, 2}, numbers, error);
-    answer->utterances = checked_calloc((size_t)count + 1, sizeof *answer->utterances);
-    for (int u = 0; ok && u < count; u++)
-        answer->utterances[u] = (TokenRange){(int)numbers[2 * u], (int)numbers[2 * u + 1]};
-    free(numbers);
-    return ok;
-}
-
-static bool read_maps(const StateFile *file, int64_t number, Answer *answer, Error *error) {
-    char name[64];
-    if (!state_has_array(file, part(name, sizeof name, number, "maps"))) return true;
-    const int64_t shape[] = {answer->num_tokens, answer->layers, answer->heads,
-                             (int64_t)answer->grid.rows * answer->grid.columns};
-    StateType type;
-    int rank;
-    int64_t stored[STATE_MAX_RANK];
-    if (!state_describe_array(file, name, &type, &rank, stored, error)) return false;
-    if (rank != 4 || memcmp(stored, shape, sizeof shape) != 0)
-        return error_set(error, "%s: '%s' has not the shape that its answer has", state_path(file),
-                         name);
-    answer->maps = checked_malloc(floats_of(answer) * sizeof(float) + 1);
-    return state_read_array(file, name, STATE_FLOAT32, 4, shape, answer->maps, error);
-}
-
-bool answer_from_state(const StateFile *file, int64_t number, Answer *answer, Error *error) {
-    if (!read_about(file, number, NULL, answer, error)) return false;
-    bool ok = read_tokens(file, number, answer, error) &&
-              read_utterances(file, number, answer, error) &&
-              read_maps(file, number, answer, error);
-    if (ok && !is_consistent(answer))
-        ok = error_set(error, "%s: an answer is damaged: its parts do not fit each other",
-                       state_path(file));
-    if (!ok) answer_free(answer);
     return ok;
 }
