@@ -108,6 +108,21 @@ static int logarithmic_ticks(const Frame *frame, double *ticks, int capacity) {
     return count;
 }
 
+void plot_draw_labels(FILE *out, const char *x_label, const char *y_label, const Frame *frame,
+                      int below) {
+    const double across = (frame->left + frame->right) / 2,
+                 middle = (frame->top + frame->bottom) / 2;
+    char *x_text = html_escape(x_label), *y_text = html_escape(y_label);
+    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n", across,
+            frame->bottom + below, x_text);
+    fprintf(out,
+            "<text transform=\"rotate(-90 12 %.1f)\" x=\"12\" y=\"%.1f\" "
+            "text-anchor=\"middle\">%s</text>\n",
+            middle, middle, y_text);
+    free(x_text);
+    free(y_text);
+}
+
 static void draw_axes(FILE *out, const Plot *plot, const Frame *frame) {
     double ticks[MOST_TICKS];
     fputs("<g class=\"axis\" fill=\"currentColor\" font-size=\"12\">\n", out);
@@ -130,16 +145,8 @@ static void draw_axes(FILE *out, const Plot *plot, const Frame *frame) {
                 plot_x_pixel(frame, ticks[i]), frame->bottom + 18, ticks[i]);
     fprintf(out, "<path d=\"M%.1f %.1fH%.1f\" stroke=\"currentColor\" stroke-opacity=\".6\"/>\n",
             frame->left, frame->bottom, frame->right);
-    char *x_label = html_escape(plot->x_label), *y_label = html_escape(plot->y_label);
-    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
-            (frame->left + frame->right) / 2, frame->bottom + 38, x_label);
-    double middle = (frame->top + frame->bottom) / 2;
-    fprintf(out,
-            "<text transform=\"rotate(-90 12 %.1f)\" x=\"12\" y=\"%.1f\" "
-            "text-anchor=\"middle\">%s</text>\n</g>\n",
-            middle, middle, y_label);
-    free(x_label);
-    free(y_label);
+    plot_draw_labels(out, plot->x_label, plot->y_label, frame, 38);
+    fputs("</g>\n", out);
 }
 
 static void draw_point(FILE *out, const Frame *frame, double x, double y, bool is_first) {

@@ -37,9 +37,8 @@ static bool range_of(const PlotBars *plot, Frame *frame) {
 }
 
 static void draw_axes(FILE *out, const PlotBars *plot, const Frame *frame) {
-    double ticks[MOST_TICKS], middle = (frame->top + frame->bottom) / 2;
+    double ticks[MOST_TICKS];
     int count = plot_ticks(frame->y_low, frame->y_high, Y_TICKS, ticks, MOST_TICKS);
-    char *x_label = html_escape(plot->x_label), *y_label = html_escape(plot->y_label);
     fputs("<g fill=\"currentColor\" font-size=\"12\">\n", out);
     for (int i = 0; i < count; i++) {
         double y = plot_y_pixel(frame, ticks[i]);
@@ -49,14 +48,8 @@ static void draw_axes(FILE *out, const PlotBars *plot, const Frame *frame) {
                 frame->left, y, frame->right, ticks[i] == 0 ? ".6" : ".15", frame->left - 8, y + 4,
                 ticks[i]);
     }
-    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
-            (frame->left + frame->right) / 2, frame->bottom + 38, x_label);
-    fprintf(out,
-            "<text transform=\"rotate(-90 12 %.1f)\" x=\"12\" y=\"%.1f\" "
-            "text-anchor=\"middle\">%s</text>\n</g>\n",
-            middle, middle, y_label);
-    free(x_label);
-    free(y_label);
+    plot_draw_labels(out, plot->x_label, plot->y_label, frame, 38);
+    fputs("</g>\n", out);
 }
 
 /// Names that would lie over each other are left out, from the second on.

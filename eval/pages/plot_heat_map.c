@@ -80,7 +80,6 @@ static void draw_names(FILE *out, const PlotHeatMap *plot, double width, double 
     int across = names_apart(plot->x_names, plot->columns, width, false),
         down = names_apart(plot->y_names, plot->rows, height, true);
     double bottom = TOP + height * plot->rows;
-    char *x_label = html_escape(plot->x_label), *y_label = html_escape(plot->y_label);
     fputs("<g font-size=\"12\" fill=\"currentColor\">\n", out);
     for (int c = 0; c < plot->columns; c += across) {
         char *name = html_escape(plot->x_names[c]);
@@ -97,15 +96,10 @@ static void draw_names(FILE *out, const PlotHeatMap *plot, double width, double 
                 LEFT - 8, TOP + height * (r + 0.5) + 4, name);
         free(name);
     }
-    double middle = (TOP + bottom) / 2;
-    fprintf(out, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\">%s</text>\n",
-            LEFT + width * plot->columns / 2, bottom + 36, x_label);
-    fprintf(out,
-            "<text transform=\"rotate(-90 12 %.1f)\" x=\"12\" y=\"%.1f\" "
-            "text-anchor=\"middle\">%s</text>\n</g>\n",
-            middle, middle, y_label);
-    free(x_label);
-    free(y_label);
+    const Frame frame = {
+        .left = LEFT, .right = LEFT + width * plot->columns, .top = TOP, .bottom = bottom};
+    plot_draw_labels(out, plot->x_label, plot->y_label, &frame, 36);
+    fputs("</g>\n", out);
 }
 
 static void draw_place(FILE *out, const PlotHeatMap *plot, int place, const Range *range,

@@ -40,6 +40,10 @@ double plot_y_pixel(const Frame *frame, double y);
 /// Both coordinates are finite.
 bool plot_is_point(const PlotSeries *series, int i);
 
+/// What the axes are called: x that many pixels below the frame, y upright to its left.
+void plot_draw_labels(FILE *out, const char *x_label, const char *y_label, const Frame *frame,
+                      int below);
+
 /// stroke-dasharray of line `number`, "" without dashes.
 const char *plot_dashes(int number);
 /// Characters of a text.
