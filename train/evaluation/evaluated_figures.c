@@ -32,6 +32,16 @@ void results_add_figures(const json_t *results, json_t *names) {
         json_object_set_new(names, name, json_true());
 }
 
+char **results_figure_names(json_t *names, int *count) {
+    char **figures = checked_calloc(json_object_size(names) + 1, sizeof *figures);
+    const char *name;
+    json_t *value;
+    *count = 0;
+    json_object_foreach(names, name, value) figures[(*count)++] = checked_strdup(name);
+    json_decref(names);
+    return figures;
+}
+
 bool evaluated_read(Evaluated *evaluated, const char *folder, Error *error) {
     *evaluated = (Evaluated){.folder = checked_strdup(folder)};
     char *path = format_string("%s/results.json", folder);

@@ -32,6 +32,8 @@ const char *results_task(const json_t *results);
 Interval results_figure(const json_t *results, const char *figure);
 /// Adds the names of the figures with intervals to those of an object, which has them in order.
 void results_add_figures(const json_t *results, json_t *names);
+/// Those names, [*count], and each the caller's to free. Takes the reference to the object.
+char **results_figure_names(json_t *names, int *count);
 
 /// A figure of one evaluation, or of several that differ in their seeds. NaN: there is none.
 typedef struct FigureEstimate {

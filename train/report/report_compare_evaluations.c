@@ -54,12 +54,7 @@ static void name_figures(ComparedTask *task) {
         results_add_figures(results, names);
         if (!json_object_get(results, "intervals")) add_earlier_figures(results, names);
     }
-    task->figures = checked_calloc(json_object_size(names) + 1, sizeof *task->figures);
-    const char *name;
-    json_t *value;
-    json_object_foreach(names, name, value)
-        task->figures[task->num_figures++] = checked_strdup(name);
-    json_decref(names);
+    task->figures = results_figure_names(names, &task->num_figures);
 }
 
 static void add_item(ComparedTask *task, const ReportEvaluation *evaluation, int run,

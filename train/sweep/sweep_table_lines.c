@@ -187,12 +187,7 @@ static void name_figures(TableTask *task) {
     for (int l = 0; l < task->num_lines; l++)
         for (int c = 0; c < task->lines[l].count; c++)
             results_add_figures(task->lines[l].cells[c]->evaluated.results, names);
-    task->figures = checked_calloc(json_object_size(names) + 1, sizeof *task->figures);
-    const char *name;
-    json_t *value;
-    json_object_foreach(names, name, value)
-        task->figures[task->num_figures++] = checked_strdup(name);
-    json_decref(names);
+    task->figures = results_figure_names(names, &task->num_figures);
 }
 
 // ---- all of it
