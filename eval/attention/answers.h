@@ -25,6 +25,17 @@ typedef struct AnswerOptions {
     const AnswerListener *listener;
 } AnswerOptions;
 
+/// The picture that was seen last, with its noise. Zero: none; free with seen_picture_free().
+typedef struct SeenPicture {
+    const Image *image;
+    uint64_t index;
+    ImageGeometry geometry;
+    /// [1,N,d] what the language model sees of it; retained
+    Tensor *visual;
+} SeenPicture;
+
+void seen_picture_free(SeenPicture *seen);
+
 /// What is asked: a picture (owned by the caller) and a question about it.
 typedef struct Question {
     const Image *image;
@@ -35,6 +46,9 @@ typedef struct Question {
     /// decides the noise: the same index, the same noise. Neighbours with the same picture and
     /// index are seen once.
     uint64_t index;
+    /// the caller's, for further questions about a picture that stays as it is: seen once, answered
+    /// alike. To be freed before the picture changes. NULL: nothing is kept
+    SeenPicture *seen;
     /// decides what is drawn where answers are drawn: the same number, the same random numbers
     uint64_t number;
     /// the answer, if it is given and only read: texts, each tokenized on its own; NULL: the model

@@ -79,6 +79,7 @@ static bool tokenize_question(const AnswerOptions *options, const Question *ques
 
 bool asked_begin(const AnswerOptions *options, const Question *question, SeenPicture *seen,
                  Asked *asked, Error *error) {
+    if (question->seen) seen = question->seen;
     if (!tokenize_question(options, question, asked, error) ||
         !see_picture(options, question, seen, error))
         return false;

@@ -3,15 +3,6 @@
 #pragma once
 #include "eval/attention/answers.h"
 
-/// The picture that was seen last, with its noise. Zero: none; free with seen_picture_free().
-typedef struct SeenPicture {
-    const Image *image;
-    uint64_t index;
-    ImageGeometry geometry;
-    /// [1,N,d] what the language model sees of it; retained
-    Tensor *visual;
-} SeenPicture;
-
 /// A question that is being answered. Zero: none.
 typedef struct Asked {
     /// counts the questions that came, and those that the model answers
@@ -26,7 +17,8 @@ typedef struct Asked {
     Answer answer;
 } Asked;
 
-/// Sees the picture, unless it is the last one, and makes the prompt.
+/// Sees the picture, unless it is the last one (`seen`, or the question's own), and makes the
+/// prompt.
 bool asked_begin(const AnswerOptions *options, const Question *question, SeenPicture *seen,
                  Asked *asked, Error *error);
 /// Reads the answer that the question gives: `asked->answer` is complete then.
@@ -35,4 +27,3 @@ bool asked_read_given(const AnswerOptions *options, const Question *question, As
 /// Makes the answer of a complete `asked->generation`.
 void asked_take_generation(const AnswerOptions *options, Asked *asked);
 void asked_free(Asked *asked);
-void seen_picture_free(SeenPicture *seen);

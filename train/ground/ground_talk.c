@@ -18,6 +18,7 @@ typedef struct Talk {
     bool page, is_over;
     char *picture_path;
     Image picture;
+    SeenPicture seen;
     /// what was said about the picture, human and gpt in turns; the texts are owned
     Turn *turns;
     int num_turns;
@@ -64,6 +65,7 @@ static bool ask(Talk *talk, const char *text, Error *error) {
     AnswerListener listener = {answer_printer_hear, &printer};
     Question question = {.image = &talk->picture,
                          .text = text,
+                         .seen = &talk->seen,
                          .number = (uint64_t)talk->num_turns / 2,
                          .earlier = talk->turns,
                          .num_earlier = talk->num_turns};
@@ -96,6 +98,7 @@ static bool take_picture(Talk *talk, const char *argument, Error *error) {
     }
     forget_turns(talk);
     forget_answer(talk);
+    seen_picture_free(&talk->seen);
     image_free(&talk->picture);
     free(talk->picture_path);
     talk->picture = picture;
@@ -236,6 +239,7 @@ bool ground_talk(Grounder *grounder, const TalkOptions *options, Error *error) {
     }
     forget_turns(&talk);
     forget_answer(&talk);
+    seen_picture_free(&talk.seen);
     free(talk.turns);
     free(talk.picture_path);
     image_free(&talk.picture);
