@@ -1,7 +1,8 @@
-/// Inside the CPU kernels only. Each file in this folder (but open.c, onednn.c, bfloat16_product.c
-/// and convolution_product.c) is compiled once per x86-64 level, and each in amx/ (but tiles.c and
-/// tiles_plain.c) for both kinds of tiles; its one public function fills its part of the table
-/// under a name of its own for each level (amx/product.c has an OwnProduct in its place).
+/// Inside the CPU kernels only. Each file in this folder (but open.c, onednn.c and
+/// bfloat16_product.c) is compiled once per x86-64 level, those in convolution/ once, and each in
+/// amx/ (but tiles.c and tiles_plain.c) for both kinds of tiles; its one public function fills its
+/// part of the table under a name of its own for each level (amx/product.c has an OwnProduct in its
+/// place).
 #pragma once
 #include "ops/kernels.h"
 

@@ -23,7 +23,6 @@ static bool has(dnnl_cpu_isa_t wanted) {
 }
 
 bool onednn_has_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core_bf16); }
-bool onednn_has_tiles(void) { return has(dnnl_cpu_isa_avx512_core_amx); }
 
 // ---- primitives, kept
 

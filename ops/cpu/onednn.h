@@ -74,8 +74,6 @@ void onednn_convolution_input_gradient(const Convolution *shape, const void *gra
 /// FLOAT32: oneDNN would emulate bfloat16 on AVX-512, measured three times slower than FLOAT32, and
 /// lacks it below.
 bool onednn_has_bfloat16(void);
-/// Whether it does so in tiles (AMX).
-bool onednn_has_tiles(void);
 
 /// Keeps oneDNN to the instructions of an x86-64 level (see ops_cpu_use_level). No effect once a
 /// product has run.

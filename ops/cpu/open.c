@@ -3,6 +3,7 @@
 #include "ops/cpu/amx/product.h"
 #include "ops/cpu/amx/tiles.h"
 #include "ops/cpu/bfloat16_product.h"
+#include "ops/cpu/convolution/product.h"
 #include "ops/cpu/cpu.h"
 
 #include <omp.h>
@@ -14,6 +15,7 @@ static Kernels table;
 static const OwnProduct *product;
 /// of attention in tiles and of its gradient, or NULL
 static int64_t (*attention_floats[2])(const Attention *shape);
+static const OwnConvolution *convolution;
 
 #define FILL_OF_LEVEL(family, level) fill_##family##_##level(to);
 
@@ -25,6 +27,7 @@ static int64_t (*attention_floats[2])(const Attention *shape);
         to->name = "cpu " #level;                         \
         product = &bfloat16_product;                      \
         attention_floats[0] = attention_floats[1] = NULL; \
+        convolution = &convolution_product;               \
     }
 
 #ifdef __x86_64__
@@ -142,6 +145,11 @@ const OwnProduct *own_product(void) {
 int64_t attention_tile_floats(const Attention *shape, bool gradient) {
     choose_level();
     return attention_floats[gradient] ? attention_floats[gradient](shape) : 0;
+}
+
+const OwnConvolution *own_convolution(void) {
+    choose_level();
+    return convolution;
 }
 
 Device *ops_cpu_open(int threads) {

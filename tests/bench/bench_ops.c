@@ -4,12 +4,12 @@
 //
 //   bench_ops [--quick] [--device cpu|cuda] [--threads N] [--processor-time] [--official] [--peak
 //   FLOAT32 BFLOAT16]
-//             [linear|conv2d|attention]
+//             [linear|conv2d|attention [NAME]]
 //
 // --processor-time: one thread, and the time it had a processor for: figures that mean something on
 // a machine with other work.
-// --official: not the tiny model's shapes. --peak: what the device could do at best in each type,
-// in TFLOP/s, for the share of it.
+// --official: not the tiny model's shapes. NAME: only shapes whose names contain it. --peak: what
+// the device could do at best in each type, in TFLOP/s, for the share of it.
 //
 // Columns: the median over repeated runs, as GFLOP/s and milliseconds. Attention counts the
 // products that the formula needs (4 per query, visible key and channel forward, 10 backward: the
@@ -20,6 +20,8 @@
 static Device *device;
 /// without the tiny model's shapes
 static bool official;
+/// only shapes whose names contain this
+static const char *wanted = "";
 /// TFLOP/s by type; 0: not known
 static double peaks[2];
 
@@ -44,7 +46,9 @@ static void print_row(const char *name, DType type, double flops, double seconds
     fflush(stdout);
 }
 
-static bool left_out(const char *name) { return official && !strncmp(name, "tiny", 4); }
+static bool left_out(const char *name) {
+    return (official && !strncmp(name, "tiny", 4)) || !strstr(name, wanted);
+}
 
 /// Small numbers without structure.
 static Tensor *numbers(DType type, int rank, const int64_t *shape) {
@@ -141,14 +145,24 @@ static void bench_conv2d(void) {
         int64_t batch, size, in, out, kernel;
         Conv2d shape;
     } shapes[] = {
+        {"VAE 384^2 3 -> 128", 1, 384, 3, 128, 3, {1, 1, 1, 1, 1}},
         {"VAE 384^2 128 -> 128", 1, 384, 128, 128, 3, {1, 1, 1, 1, 1}},
         {"VAE 384^2 128, stride 2", 1, 384, 128, 128, 3, {2, 0, 0, 1, 1}},
         {"VAE 96^2 512 -> 512", 1, 96, 512, 512, 3, {1, 1, 1, 1, 1}},
+        {"VAE 48^2 512 -> 8", 1, 48, 512, 8, 3, {1, 1, 1, 1, 1}},
+        {"U-Net 48^2 4 -> 320", 1, 48, 4, 320, 3, {1, 1, 1, 1, 1}},
         {"U-Net 48^2 320 -> 320", 1, 48, 320, 320, 3, {1, 1, 1, 1, 1}},
+        {"U-Net 48^2 320, stride 2", 1, 48, 320, 320, 3, {2, 1, 1, 1, 1}},
         {"U-Net 24^2 640 -> 640", 1, 24, 640, 640, 3, {1, 1, 1, 1, 1}},
         {"U-Net 12^2 1280 -> 1280", 1, 12, 1280, 1280, 3, {1, 1, 1, 1, 1}},
+        {"U-Net 6^2 2560 -> 1280", 1, 6, 2560, 1280, 3, {1, 1, 1, 1, 1}},
         {"U-Net 12^2 2560 -> 1280, 1x1", 1, 12, 2560, 1280, 1, {1, 0, 0, 0, 0}},
         {"CLIP patches 336^2 3 -> 1024", 1, 336, 3, 1024, 14, {14, 0, 0, 0, 0}},
+        {"SAM patches 1024^2 3 -> 768", 1, 1024, 3, 768, 16, {16, 0, 0, 0, 0}},
+        {"SAM 64^2 256 -> 256", 1, 64, 256, 256, 3, {1, 1, 1, 1, 1}},
+        {"SAM mask 256^2 1 -> 4", 1, 256, 1, 4, 2, {2, 0, 0, 0, 0}},
+        {"SAM mask 128^2 4 -> 16", 1, 128, 4, 16, 2, {2, 0, 0, 0, 0}},
+        {"tiny CLIP patches 32 x 112^2", 32, 112, 3, 128, 14, {14, 0, 0, 0, 0}},
         {"tiny VAE 32 x 128^2 16 -> 16", 32, 128, 16, 16, 3, {1, 1, 1, 1, 1}},
         {"tiny U-Net 32 x 16^2 32 -> 32", 32, 16, 32, 32, 3, {1, 1, 1, 1, 1}},
         {"tiny U-Net 32 x 8^2 64 -> 64", 32, 8, 64, 64, 3, {1, 1, 1, 1, 1}},
@@ -262,7 +276,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(argv[i], "--peak") && i + 2 < argc)
             peaks[FLOAT32] = atof(argv[++i]), peaks[BFLOAT16] = atof(argv[++i]);
         else if (argv[i][0] != '-')
-            family = argv[i];
+            *(family ? &wanted : &family) = argv[i];
         else {
             fprintf(stderr, "bench_ops: unknown option %s\n", argv[i]);
             return 2;

@@ -3,8 +3,8 @@
 // product library's, in turns, each time with another matrix, so that it comes from memory as a
 // layer's does. From 616 rows of a 7B model down to the smallest product that it takes. Then those
 // with small frozen matrices, of which the library is given its own packed copies, as
-// ops/cpu/linear.c does; and convolutions with a large filter as products
-// (ops/cpu/convolution_product.h) beside the library's, which packs the filter.
+// ops/cpu/linear.c does; and the level's own convolutions with a large filter
+// (ops/cpu/convolution/convolution.h) beside the library's, which packs the filter.
 //
 //   bench_products [--threads N] [--repeat 9] [linear|prepared|conv2d]
 //
@@ -12,7 +12,7 @@
 // is trained, W += grad_y^T x ("weights"), and the ratio of the medians. Nothing where the library
 // is used.
 #include "bench.h"
-#include "ops/cpu/convolution_product.h"
+#include "ops/cpu/convolution/convolution.h"
 #include "ops/cpu/product.h"
 
 enum { MATRICES = 8, MOST_REPEATS = 1000 };
@@ -182,9 +182,15 @@ typedef struct Filtered {
 static bool convolve(void *context, bool library, int which) {
     Filtered *f = context;
     Tensor *filter = f->filters[which];
-    if (!library && f->gradient)
-        return convolution_product_input_gradient(&f->shape, f->y, filter->data, f->x, f->device);
-    if (!library) return convolution_product(&f->shape, f->x, filter->data, NULL, f->y, f->device);
+    if (!library) {
+        const OwnConvolution *own = own_convolution();
+        if (!own->is_used(&f->shape, f->gradient)) return false;
+        if (f->gradient)
+            own->input_gradient(&f->shape, f->y, filter->data, f->x, f->device);
+        else
+            own->forward(&f->shape, f->x, filter->data, NULL, f->y, f->device);
+        return true;
+    }
     if (f->gradient)
         onednn_convolution_input_gradient(&f->shape, f->y, filter, f->x);
     else

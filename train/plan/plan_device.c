@@ -4,7 +4,8 @@
 
 #include "autograd/block_cache.h"
 #include "ops/cpu/amx/attention_memory.h"
-#include "ops/cpu/convolution_product.h"
+#include "ops/cpu/convolution/convolution.h"
+#include "ops/cpu/convolution/patches.h"
 #include "ops/cpu/product.h"
 #include "ops/kernels.h"
 
@@ -199,9 +200,13 @@ static void work_of_convolution(const Tensor *x, Tensor *weight, const Conv2d *s
     }
     DType type = cpu_product_type(x);
     Convolution convolution = convolution_of(type, x, weight, shape, y);
-    if (weight->dtype == type && convolution_product_is_used(&convolution, gradient))
-        work_in(x, (int64_t)convolution_product_bytes(&convolution, gradient,
-                                                      plan_device(x)->options.threads));
+    if (weight->dtype == type && own_convolution()->is_used(&convolution, gradient))
+        work_in(x, (int64_t)own_convolution()->bytes(&convolution, gradient,
+                                                     plan_device(x)->options.threads));
+    else if (gradient && convolution_patches_are_used(&convolution))
+        work_in(x, converted_bytes(x, type) + converted_bytes(y, type) +
+                       (int64_t)convolution_patches_bytes(&convolution, weight,
+                                                          plan_device(x)->options.threads));
     else
         work_in(x, prepare_convolution(weight, type, gradient) + converted_bytes(x, type) +
                        converted_bytes(y, type));

@@ -409,6 +409,8 @@ static const ConvolutionCase convolutions[] = {
     {2, 9, 8, 4, 8, 3, 3, {2, 0, 0, 1, 1}}, // the VAE's downsampling
     {1, 9, 7, 3, 5, 3, 3, {2, 1, 1, 1, 1}},
     {1, 28, 42, 3, 17, 14, 14, {14, 0, 0, 0, 0}}, // patches
+    {2, 7, 9, 12, 5, 2, 3, {4, 1, 2, 3, 0}},      // windows apart, and beyond every side
+    {1, 4, 4, 17, 3, 2, 2, {3, 3, 3, 0, 2}},      // some that see nothing but padding
     {3, 5, 6, 20, 33, 1, 1, {1, 0, 0, 0, 0}},
     {2, 5, 6, 8, 7, 1, 1, {2, 0, 0, 0, 0}},
     {1, 3, 3, 1, 1, 3, 3, {1, 0, 0, 0, 0}},
@@ -428,6 +430,22 @@ static void convolution_matches_its_definition_both_ways(void **state) {
             case_end();
         }
     assert_int_equal(case_device()->bytes_prepared, 0); // prepared copies died with their weights
+}
+
+/// They overlap nowhere, so their gradient is a product with the filter as it is.
+static void the_gradient_of_patches_keeps_no_packed_filter(void **state) {
+    (void)state;
+    if (!case_on_cpu()) return;
+    for (size_t t = 0; t < sizeof floating / sizeof *floating; t++) {
+        case_begin();
+        Conv2d shape = {.stride = 14};
+        Tensor *weight = case_normal(floating[t], SHAPE(32, 14, 14, 3));
+        Tensor *grad_y = case_normal(floating[t], SHAPE(1, 3, 2, 32));
+        Tensor *grad_x = tensor_new(case_device(), floating[t], SHAPE(1, 45, 30, 3));
+        kernels(grad_y)->conv2d_input_gradient(grad_y, weight, &shape, grad_x);
+        assert_int_equal(case_device()->bytes_prepared, 0);
+        case_end();
+    }
 }
 
 static Tensor *convolution_op(const void *context, DType dtype, Tensor *const *inputs) {
@@ -530,6 +548,7 @@ static int run(void) {
         cmocka_unit_test(low_rank_update_passes_gradients),
         cmocka_unit_test(low_rank_update_is_the_sum_of_two_layers),
         cmocka_unit_test(convolution_matches_its_definition_both_ways),
+        cmocka_unit_test(the_gradient_of_patches_keeps_no_packed_filter),
         cmocka_unit_test(convolution_passes_the_gradient),
         cmocka_unit_test(rope_turns_pairs_by_their_angles),
         cmocka_unit_test(rope_passes_the_gradient),

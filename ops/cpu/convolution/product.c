@@ -6,9 +6,10 @@
 // few pixels the columns are smaller than the filter, which the product library packs at each call.
 // grad_columns are FLOAT32: up to kh kw of them are added, and rounding each would make the sum
 // worse than the library's; summing them takes 3% of the product's time.
-#include "ops/cpu/convolution_product.h"
+#include "ops/cpu/convolution/product.h"
 
 #include "ops/cpu/chunk.h"
+#include "ops/cpu/convolution/window.h"
 #include "ops/cpu/product.h"
 
 #include <string.h>
@@ -18,7 +19,6 @@
 enum { MOST_PIXELS = 256 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t pixels_of(const Convolution *s) { return s->batch * s->height_out * s->width_out; }
 
@@ -49,14 +49,14 @@ static Matmul product_of(const Convolution *s, bool gradient) {
 }
 
 /// Columns may take no more memory than the packed filter would.
-bool convolution_product_is_used(const Convolution *s, bool gradient) {
+static bool is_used(const Convolution *s, bool gradient) {
     int64_t elements = s->channels_out * columns_of(s);
     return s->type == BFLOAT16 && elements > KEPT_FILTER_ELEMENTS && pixels_of(s) <= MOST_PIXELS &&
            columns_bytes(s, gradient) <= (size_t)elements * dtype_size(BFLOAT16) &&
-           onednn_has_bfloat16() && !onednn_has_tiles();
+           onednn_has_bfloat16();
 }
 
-size_t convolution_product_bytes(const Convolution *shape, bool gradient, int threads) {
+static size_t product_bytes(const Convolution *shape, bool gradient, int threads) {
     Matmul product = product_of(shape, gradient);
     return columns_bytes(shape, gradient) + own_product()->bytes(&product, threads);
 }
@@ -66,33 +66,27 @@ size_t convolution_product_bytes(const Convolution *shape, bool gradient, int th
 /// One row of columns: what the kernel sees of x for a pixel of the output, zeros outside of the
 /// image.
 static void copy_window(const Convolution *s, const uint16_t *x, int64_t pixel, uint16_t *to) {
-    int64_t line = pixel / s->width_out, image = line / s->height_out;
-    int64_t top = line % s->height_out * s->shape.stride - s->shape.pad_top;
-    int64_t left = pixel % s->width_out * s->shape.stride - s->shape.pad_left;
-    int64_t begin = least(most(-left, 0), s->kernel_width);
-    int64_t end = most(least(s->width - left, s->kernel_width), begin);
+    ConvolutionWindow w = convolution_window(s, pixel);
     size_t tap_bytes = (size_t)s->channels_in * sizeof *to;
     for (int64_t i = 0; i < s->kernel_height; i++, to += s->kernel_width * s->channels_in) {
-        int64_t row = top + i;
-        if (row < 0 || row >= s->height || begin == end) {
+        if (i < w.first_row || i >= w.end_row || w.first_column == w.end_column) {
             memset(to, 0, (size_t)s->kernel_width * tap_bytes);
             continue;
         }
-        memset(to, 0, (size_t)begin * tap_bytes);
-        memcpy(to + begin * s->channels_in,
-               x + ((image * s->height + row) * s->width + left + begin) * s->channels_in,
-               (size_t)(end - begin) * tap_bytes);
-        memset(to + end * s->channels_in, 0, (size_t)(s->kernel_width - end) * tap_bytes);
+        memset(to, 0, (size_t)w.first_column * tap_bytes);
+        memcpy(to + w.first_column * s->channels_in, x + convolution_window_element(s, &w, i),
+               (size_t)(w.end_column - w.first_column) * tap_bytes);
+        memset(to + w.end_column * s->channels_in, 0,
+               (size_t)(s->kernel_width - w.end_column) * tap_bytes);
     }
 }
 
-bool convolution_product(const Convolution *shape, const void *x, const void *weight,
-                         const float *bias, void *y, Device *device) {
-    if (!convolution_product_is_used(shape, false)) return false;
+static void forward(const Convolution *shape, const uint16_t *x, const uint16_t *weight,
+                    const float *bias, uint16_t *y, Device *device) {
     Matmul product = product_of(shape, false);
     if (is_plain(shape)) {
         product_in_place(&product, x, weight, bias, y, device);
-        return true;
+        return;
     }
     size_t bytes = columns_bytes(shape, false);
     uint16_t *columns = device->allocate(device, bytes);
@@ -101,7 +95,6 @@ bool convolution_product(const Convolution *shape, const void *x, const void *we
         copy_window(shape, x, pixel, columns + pixel * product.k);
     product_in_place(&product, columns, weight, bias, y, device);
     device->release(device, columns, bytes);
-    return true;
 }
 
 // ---- input gradient
@@ -142,13 +135,12 @@ static void sum_windows(const Convolution *s, const float *columns, int64_t pixe
     }
 }
 
-bool convolution_product_input_gradient(const Convolution *shape, const void *grad_y,
-                                        const void *weight, void *grad_x, Device *device) {
-    if (!convolution_product_is_used(shape, true)) return false;
+static void input_gradient(const Convolution *shape, const uint16_t *grad_y, const uint16_t *weight,
+                           uint16_t *grad_x, Device *device) {
     Matmul product = product_of(shape, true);
     if (is_plain(shape)) {
         product_in_place(&product, grad_y, weight, NULL, grad_x, device);
-        return true;
+        return;
     }
     size_t bytes = columns_bytes(shape, true);
     float *columns = device->allocate(device, bytes);
@@ -157,5 +149,6 @@ bool convolution_product_input_gradient(const Convolution *shape, const void *gr
     for (int64_t pixel = 0; pixel < shape->batch * shape->height * shape->width; pixel++)
         sum_windows(shape, columns, pixel, grad_x);
     device->release(device, columns, bytes);
-    return true;
 }
+
+const OwnConvolution convolution_product = {is_used, product_bytes, forward, input_gradient};
