@@ -2,7 +2,7 @@
 /// bfloat16_product.c) is compiled once per x86-64 level, those in convolution/ once, and each in
 /// amx/ (but tiles.c and tiles_plain.c) for both kinds of tiles; its one public function fills its
 /// part of the table under a name of its own for each level (amx/product.c has an OwnProduct in its
-/// place).
+/// place, amx/convolution.c an OwnConvolution).
 #pragma once
 #include "ops/kernels.h"
 

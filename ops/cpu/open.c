@@ -1,5 +1,6 @@
 // Chooses the kernels for the processor at hand, once.
 #include "ops/cpu/amx/attention_memory.h"
+#include "ops/cpu/amx/convolution.h"
 #include "ops/cpu/amx/product.h"
 #include "ops/cpu/amx/tiles.h"
 #include "ops/cpu/bfloat16_product.h"
@@ -59,6 +60,7 @@ static void fill_v4_bf16(Kernels *to) {
         attention_floats[1] = attention_gradient_floats_##level;       \
         to->name = "cpu " #level;                                      \
         product = &own_product_##level;                                \
+        convolution = &own_convolution_##level;                        \
     }
 
 AMX_LEVEL(amx)
