@@ -21,6 +21,8 @@ clean_up() {
     fi
 }
 trap clean_up EXIT
+# A command that fails where nobody looks ends the script: it says which.
+trap 'echo "FAILED: line $LINENO of ${0##*/}: $BASH_COMMAND" >&2' ERR
 
 fail() {
     echo "FAILED: $*" >&2
