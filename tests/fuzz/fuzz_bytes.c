@@ -7,8 +7,9 @@
 //   fuzz_bytes KIND NUMBER SEED --once FILE...   one execution again
 //
 // Executions run in a process of their own, BATCH at a time, within MOST_MEMORY (not under the
-// sanitizers, whose shadow is larger) and MOST_SECONDS each. What ends one is printed with its
-// number; the next begins behind it. Exit codes: 0 nothing was found, 1 something was.
+// sanitizers, whose shadow is larger) and MOST_SECONDS of the processor each. What ends one is
+// printed with its number; the next begins behind it. Exit codes: 0 nothing was found, 1 something
+// was.
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/parsers_of_bytes.h"
 
@@ -18,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,7 +63,7 @@ static void execute(const Fuzz *fuzz, int64_t number) {
     else
         mutate_file(&bytes, fuzz->names[which], donor, &random);
     fuzz->progress->number = number;
-    alarm(MOST_SECONDS);
+    setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = MOST_SECONDS}, NULL);
     const bool ok = fuzz->run(&bytes, fuzz->layouts[which], &error);
     CHECK(ok || error.message[0], "refused without a message");
     (*(ok ? &fuzz->progress->read : &fuzz->progress->refused))++;
