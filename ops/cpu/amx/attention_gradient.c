@@ -11,8 +11,7 @@
 // three parts; dS is rounded (attention_part.h says why), to the same numbers in both uses. Sums
 // are loaded and stored once for 4 multiplications and, of values, for 12. One thread owns a
 // (segment, key head) with all the query heads of its group.
-#include "ops/cpu/amx/attention_tiles.h"
-#include "ops/cpu/amx/attention_weights.h"
+#include "ops/cpu/amx/attention_squares.h"
 
 DECLARE_FAMILY(attention_gradient, v4_bf16)
 
@@ -121,61 +120,7 @@ static void load_queries(Workspace *w, const Part *part, const Inputs *in, int64
     for (int64_t i = 0; i < padded * width; i++) w->grad_queries[i] = 0.0f;
 }
 
-// ---- from scores to their gradients
-
-/// 2 rows x 2 vectors of a band: softmax weights and gradients of scores of 32 keys.
-typedef struct Square {
-    __m512 weights[2][2], gradients[2][2];
-} Square;
-
-/// Two rows' constants.
-typedef struct RowPair {
-    __m512 log_sum_exp[2], delta[2];
-    KeyRange seen[2];
-} RowPair;
-
-static inline Square square_of(const RowPair *rows, __m512 factor, const __mmask32 seen[2],
-                               const float *scores, const float *gradients) {
-    Square s;
-#pragma GCC unroll 2
-    for (int row = 0; row < 2; row++)
-#pragma GCC unroll 2
-        for (int i = 0; i < 2; i++) {
-            int64_t at = i * STRIP + row * LANES;
-            __mmask16 wanted = (__mmask16)(seen[row] >> (i * LANES));
-            __m512 weight = powers_of_two(
-                _mm512_fmsub_ps(_mm512_load_ps(scores + at), factor, rows->log_sum_exp[row]),
-                wanted);
-            __m512 gradient = _mm512_sub_ps(_mm512_load_ps(gradients + at), rows->delta[row]);
-            s.weights[row][i] = weight;
-            s.gradients[row][i] = _mm512_maskz_mul_ps(wanted, weight, gradient);
-        }
-    return s;
-}
-
-/// Two rows' weights, joined to pairs: a line of each strip for the first 16 keys, one for the
-/// last.
-static inline void store_weights(const Square *s, float *to) {
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; i++) {
-        Split row = split(s->weights[0][i]), next = split(s->weights[1][i]);
-#pragma GCC unroll 3
-        for (int part = 0; part < PARTS; part++)
-            _mm512_store_si512(to + part * STRIP + i * LANES,
-                               in_pairs(row.parts[part], next.parts[part]));
-    }
-}
-
-/// Two rows' gradients of scores: in a row, and in the next strip joined to pairs.
-static inline void store_gradients(const Square *s, float *to) {
-    __m512 x[2][2];
-    for (int row = 0; row < 2; row++) {
-        for (int i = 0; i < 2; i++) x[row][i] = rounded(s->gradients[row][i]);
-        _mm512_store_si512(to + row * LANES, in_a_row(x[row][0], x[row][1]));
-    }
-    for (int i = 0; i < 2; i++)
-        _mm512_store_si512(to + STRIP + i * LANES, in_pairs(x[0][i], x[1][i]));
-}
+// ---- a block of queries and a block of keys
 
 /// A band's groups of scores and of gradients of weights, for the `count` keys of the block at
 /// `key`, to split weights and gradients of scores.
@@ -203,8 +148,6 @@ static void band_gradient(const Workspace *w, const Part *part, int64_t first, i
         }
     }
 }
-
-// ---- a block of queries and a block of keys
 
 /// Some of a block's bands: those between have none of the keys either.
 typedef struct BandRange {
@@ -282,6 +225,14 @@ static void block_gradient(Workspace *w, const Part *part, const Gradients *want
 
 // ---- the kernel
 
+/// 16 rows of a transposed block to as many columns.
+static inline void turn_square(const float *from, float *to, int64_t width) {
+    __m512i x[LANES];
+    for (int64_t i = 0; i < LANES; i++) x[i] = _mm512_load_si512(from + i * KEYS);
+    transpose_words(x);
+    for (int64_t i = 0; i < LANES; i++) _mm512_store_si512(to + i * width, x[i]);
+}
+
 /// Writes sums of transposed blocks, times factor, to a tensor (NULL is allowed).
 static void store_turned(Workspace *w, const Part *part, Tensor *x, float factor,
                          const float *sums) {
@@ -290,9 +241,9 @@ static void store_turned(Workspace *w, const Part *part, Tensor *x, float factor
     for (int64_t key = 0; key < part->k_length; key += KEYS) {
         int64_t count = part->k_length - key < KEYS ? part->k_length - key : KEYS;
         const float *from = sums + key * width;
-        for (int64_t i = 0; i < count; i += 4)
-            for (int64_t d = 0; d < part->dim; d += 4)
-                transpose_quads(from + d * KEYS + i, KEYS, w->space + i * width + d, width);
+        for (int64_t i = 0; i < count; i += LANES)
+            for (int64_t d = 0; d < part->dim; d += LANES)
+                turn_square(from + d * KEYS + i, w->space + i * width + d, width);
         store_rows(x, key_slice(x, part), key, count, part->dim, width, factor, w->space,
                    w->grad_queries);
     }
