@@ -175,7 +175,7 @@ static void forward_finish(const Forward *f, const Part *part, int64_t member, i
         chunk_write(y, start, part->dim, sums);
         if (log_sum_exp)
             ((float *)log_sum_exp->data)[start / part->dim] =
-                total > 0.0f ? f->highest[row] * LN_2 + logf(total) : -INFINITY;
+                total > 0.0f ? fmaf(f->highest[row], LN_2, logf(total)) : -INFINITY;
     }
 }
 
