@@ -53,6 +53,9 @@ static void memory_at_the_peak_is_what_a_run_needs(void **state) {
         {PHASE_TRAINING,
          SETTINGS("training.per_device_train_batch_size=24", "model.architecture=llava",
                   "lora.lora_enable=true", "data.cache_features=true")},
+        {PHASE_TRAINING,
+         SETTINGS("data.tokens_per_batch=4000", "training.gradient_accumulation_steps=2",
+                  "lora.lora_enable=true", "data.cache_features=true")},
         {PHASE_EVALUATION,
          SETTINGS("training.per_device_train_batch_size=1", "lora.lora_enable=true", eval,
                   eval_folder, "training.per_device_eval_batch_size=8")},
@@ -105,6 +108,36 @@ static void tokens_steps_and_checkpoints_turn_out_as_planned(void **state) {
     Plan *again = plan_of(config);
     assert_int_equal(again->schedule.first_step, steps);
     plan_free(again);
+    plan_free(plan);
+    config_free(config);
+    remove_run();
+}
+
+static void micro_batches_of_a_budget_turn_out_as_planned(void **state) {
+    (void)state;
+    enum { BUDGET = 600 };
+    Config *config = configure(
+        SETTINGS("data.tokens_per_batch=600", "lora.lora_enable=true", "model.architecture=llava",
+                 "training.gradient_accumulation_steps=2", "training.max_steps=-1",
+                 "data.cache_features=true", "training.num_train_epochs=1"));
+    Plan *plan = plan_of(config);
+    assert_int_equal(plan->schedule.global_batch, 2);
+    assert_true(plan->memory.batch_tokens <= BUDGET);
+    assert_true(plan->data.tokens_per_batch > 0.7 * BUDGET);
+    assert_true(plan->data.tokens_per_batch <= BUDGET);
+    train(config);
+    int64_t tokens = 0, samples = 0;
+    char path[300];
+    snprintf(path, sizeof path, "%s/run/checkpoint-%lld.h5", temporary_folder,
+             (long long)plan->schedule.total_steps);
+    Error error = {0};
+    StateFile *file = state_open(path, &error);
+    if (!file) fail_msg("%s", error.message);
+    assert_true(state_read_attribute_int(file, "position/tokens", &tokens, &error));
+    assert_true(state_read_attribute_int(file, "position/position", &samples, &error));
+    state_close(file);
+    assert_int_equal((int64_t)plan->data.tokens, tokens);
+    assert_int_equal(plan->data.samples, samples);
     plan_free(plan);
     config_free(config);
     remove_run();
@@ -275,6 +308,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_at_the_peak_is_what_a_run_needs),
         cmocka_unit_test(tokens_steps_and_checkpoints_turn_out_as_planned),
+        cmocka_unit_test(micro_batches_of_a_budget_turn_out_as_planned),
         cmocka_unit_test(kept_features_take_at_most_what_is_planned),
         cmocka_unit_test(answers_take_at_most_what_is_planned),
         cmocka_unit_test(an_evaluation_without_its_files_is_left_out_of_the_plan),
