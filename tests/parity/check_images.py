@@ -3,6 +3,9 @@
     python tests/parity/check_images.py build/tests/parity/decode_images [--pictures 20] [--files FOLDER]
 
 --files: the files of a folder as well (those that Pillow opens). Prints what differs and exits with 1 if anything does.
+
+Nothing does with Pillow 13.0.0. 12.3.0 reads two of the 295 kinds otherwise: BMP with runs of 4 bits, and grey TIFF with an
+extra channel, which it refuses. (Resizing is held to Pillow before 13: record_images.py.)
 """
 
 import argparse
