@@ -6,8 +6,8 @@
 #include "data/archive/archive_path.h"
 
 #include "data/loader/loader.h"
+#include "train/prepare/token_counts.h"
 #include "train/trainer/schedule.h"
-#include "train/trainer/token_counts.h"
 #include "train/trainer/training_check.h"
 
 #include <math.h>

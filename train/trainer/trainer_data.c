@@ -1,8 +1,8 @@
 // The data of a run: files, their checks, the features that are kept of them, the loader, and how
 // many steps they make.
 #include "autograd/text/utf8.h"
+#include "train/prepare/token_counts.h"
 #include "train/trainer/schedule.h"
-#include "train/trainer/token_counts.h"
 #include "train/trainer/trainer_parts.h"
 #include "train/trainer/training_check.h"
 

@@ -1,4 +1,4 @@
-#include "train/trainer/token_counts.h"
+#include "train/prepare/token_counts.h"
 
 #include "train/group/going_on.h"
 #include "train/log/progress.h"
