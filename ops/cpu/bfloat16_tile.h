@@ -4,46 +4,16 @@
 #include "ops/cpu/transpose_words.h"
 
 #include <immintrin.h>
-#include <stdbool.h>
 #include <stdint.h>
 
-/// 14 x 2 vectors of sums, two of b and one of a are 31 of the 32 registers.
-enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16, MOST_PREFETCHES = 12 };
+/// A pair of neighbours in k.
+typedef uint32_t Word;
 
-/// Cache lines that are asked for while products run, one per pair.
-typedef struct Prefetch {
-    const char *line;
-    int64_t step, count;
-} Prefetch;
+/// 14 x 2 vectors of sums, two of b and one of a are 31 of the 32 registers. A step of k is a pair,
+/// of which a panel has BLOCK_STEPS at most.
+enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16, STEP = 2, BLOCK_STEPS = 160 };
 
-typedef struct Tile {
-    /// [pairs][rows], pairs of neighbours in k
-    const uint32_t *a;
-    /// [pairs][TILE_COLUMNS]
-    const uint32_t *b;
-    /// [rows][TILE_COLUMNS], between blocks of k
-    float *sums;
-    /// where the result goes
-    char *c;
-    /// bytes
-    int64_t c_row;
-    /// those that there are
-    __mmask32 columns;
-    int64_t pairs;
-    /// block of k: begins at zero; is written to c
-    bool first, last;
-    /// what c is, otherwise BFLOAT16
-    bool float32;
-    int prefetches;
-    /// one after the other
-    Prefetch prefetch[MOST_PREFETCHES];
-} Tile;
-
-/// What does not fit is not asked for.
-static inline void ask_for_lines(Tile *t, const void *line, int64_t step, int64_t count) {
-    if (t->prefetches < MOST_PREFETCHES)
-        t->prefetch[t->prefetches++] = (Prefetch){line, step, count};
-}
+#include "ops/cpu/product_tile.h"
 
 static inline __mmask32 first_bits(int64_t count) {
     return count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;
@@ -58,14 +28,12 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
         for (int v = 0; v < 2; v++)
             sum[i][v] = t->first ? _mm512_setzero_ps()
                                  : _mm512_load_ps(t->sums + i * TILE_COLUMNS + v * VECTOR);
-    int64_t left = t->pairs;
+    int64_t left = t->steps;
 #pragma GCC unroll 1
     for (int run = 0; run <= t->prefetches; run++) {
-        Prefetch prefetch =
-            run < t->prefetches ? t->prefetch[run] : (Prefetch){(const char *)t, 0, left};
-        int64_t count = prefetch.count < left ? prefetch.count : left;
-        const uint32_t *end = b + count * TILE_COLUMNS;
-        left -= count;
+        Prefetch prefetch = prefetch_run(t, run, left);
+        const uint32_t *end = b + prefetch.count * TILE_COLUMNS;
+        left -= prefetch.count;
 #pragma GCC unroll 1
         for (; b < end; b += TILE_COLUMNS, a += rows) {
             __m512bh right[2] = {(__m512bh)_mm512_load_si512(b),
@@ -82,6 +50,7 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
             }
         }
     }
+    __mmask32 columns = first_bits(t->columns);
     if (!t->last) {
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++)
@@ -94,11 +63,11 @@ static inline __attribute__((always_inline)) void multiply_tile(const int rows, 
 #pragma GCC unroll 2
             for (int v = 0; v < 2; v++)
                 _mm512_mask_storeu_ps((float *)(void *)(t->c + i * t->c_row) + v * VECTOR,
-                                      (__mmask16)(t->columns >> (v * VECTOR)), sum[i][v]);
+                                      (__mmask16)(columns >> (v * VECTOR)), sum[i][v]);
     } else {
 #pragma GCC unroll 14
         for (int i = 0; i < rows; i++)
-            _mm512_mask_storeu_epi16(t->c + i * t->c_row, t->columns,
+            _mm512_mask_storeu_epi16(t->c + i * t->c_row, columns,
                                      (__m512i)_mm512_cvtne2ps_pbh(sum[i][1], sum[i][0]));
     }
 }
@@ -133,42 +102,24 @@ static inline __attribute__((always_inline)) void pack_square(const uint16_t *fr
         if (2 * p < elements) _mm512_mask_storeu_epi32(to + p * stride, wanted, x[p]);
 }
 
-/// `rows` rows of a, from its first to its last of `elements`, as a tile wants them.
-static inline void pack_tile_rows(const uint16_t *from, int64_t row, int64_t rows, int64_t elements,
-                                  uint32_t *to) {
+/// `rows` rows of a (BFLOAT16, `row` bytes apart), from its first to its last of `elements`, as a
+/// tile wants them.
+static inline void pack_tile_rows(const char *from, DType type, int64_t row, int64_t rows,
+                                  int64_t elements, uint32_t *to) {
+    (void)type;
     for (int64_t i = 0; i < elements; i += 32)
-        pack_square(from + i, row, rows, elements - i < 32 ? elements - i : 32, rows,
-                    to + i / 2 * rows, rows);
-}
-
-/// TILE_COLUMNS columns of b (or fewer: the others become zero) and a block of k, packed 16 cache
-/// lines at a time: a piece.
-typedef struct Panel {
-    const uint16_t *from;
-    /// elements from one row as stored to the next
-    int64_t row;
-    int64_t columns, depth;
-    /// stored [n,k]
-    bool transposed;
-    int64_t pieces;
-    /// [pairs][TILE_COLUMNS]
-    uint32_t *to;
-} Panel;
-
-/// The first of the lines of a piece, which lie a row apart.
-static inline const uint16_t *piece_begin(const Panel *panel, int64_t piece) {
-    return panel->transposed ? panel->from + 16 * (piece & 1) * panel->row + piece / 2 * 32
-                             : panel->from + 16 * piece * panel->row;
+        pack_square((const uint16_t *)(const void *)from + i, row / 2, rows,
+                    elements - i < 32 ? elements - i : 32, rows, to + i / 2 * rows, rows);
 }
 
 static inline void pack_transposed_piece(const Panel *panel, int64_t piece) {
     int64_t half = 16 * (piece & 1), first = piece / 2 * 32, rows = panel->columns - half;
-    const uint16_t *from = piece_begin(panel, piece);
+    const uint16_t *from = (const uint16_t *)(const void *)piece_begin(panel, piece);
     uint32_t *to = panel->to + first / 2 * TILE_COLUMNS + half;
     if (rows >= 16 && panel->depth - first >= 32)
-        pack_square(from, panel->row, 16, 32, 16, to, TILE_COLUMNS);
+        pack_square(from, panel->row / 2, 16, 32, 16, to, TILE_COLUMNS);
     else
-        pack_square(from, panel->row, rows, panel->depth - first, 16, to, TILE_COLUMNS);
+        pack_square(from, panel->row / 2, rows, panel->depth - first, 16, to, TILE_COLUMNS);
 }
 
 static inline void pack_straight_piece(const Panel *panel, int64_t piece) {
@@ -178,7 +129,7 @@ static inline void pack_straight_piece(const Panel *panel, int64_t piece) {
     const __m512i the_others = _mm512_add_epi16(one_to_16, _mm512_set1_epi16(16));
     const __mmask32 there = first_bits(panel->columns);
     int64_t first = 16 * piece;
-    const uint16_t *from = piece_begin(panel, piece);
+    const char *from = piece_begin(panel, piece);
     uint32_t *to = panel->to + first / 2 * TILE_COLUMNS;
     for (int64_t i = first; i < first + 16 && i < panel->depth; i += 2) {
         __m512i upper = _mm512_maskz_loadu_epi16(there, from), lower = _mm512_setzero_si512();

@@ -1,8 +1,10 @@
-// Matrix products of linear layers. oneDNN multiplies; this file settles types: a FLOAT32 master
-// beside BFLOAT16 activations is rounded on the way, and on processors where oneDNN has no BFLOAT16
-// everything is done in FLOAT32.
+// Matrix products of linear layers. oneDNN or this folder's own products multiply; this file
+// settles types: a FLOAT32 master beside BFLOAT16 activations is rounded on the way, and on
+// processors where oneDNN has no BFLOAT16 everything is done in FLOAT32, which this folder's
+// product is where it reads either type.
 #include "ops/cpu/converted.h"
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/float32_product.h"
 #include "ops/cpu/product.h"
 
 /// The type in which activations of type x are multiplied.
@@ -26,10 +28,15 @@ static void product(const Tensor *x, Tensor *weight, bool transposed, const Tens
                     bool accumulate, Tensor *y) {
     CHECK(!bias || !accumulate, "linear: a bias and an earlier y");
     DType type = product_type(x->dtype);
-    // A product in BFLOAT16 writes either type; one in FLOAT32 only its own.
-    DType y_type = type == FLOAT32 ? FLOAT32 : y->dtype;
-    Matmul shape = {tensor_rows(x), tensor_columns(y), tensor_columns(x), type, y_type,
+    Matmul shape = {tensor_rows(x), tensor_columns(y), tensor_columns(x), type, y->dtype,
                     false,          transposed,        accumulate};
+    if (!worth_preparing(weight) && float32_product(&shape, (ProductMatrix){x->data, x->dtype},
+                                                    (ProductMatrix){weight->data, weight->dtype},
+                                                    bias_data(bias), y->data, x->device))
+        return;
+    // The library's product in BFLOAT16 writes either type; that in FLOAT32 only its own.
+    DType y_type = type == FLOAT32 ? FLOAT32 : y->dtype;
+    shape.c_type = y_type;
     Converted a = converted_read(x, type);
     Converted c = accumulate ? converted_read(y, y_type) : converted_space(y, y_type);
     if (worth_preparing(weight)) {

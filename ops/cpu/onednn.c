@@ -14,6 +14,7 @@ static dnnl_stream_t stream;
 void onednn_limit_level(const char *level) {
     if (!strcmp(level, "v2")) dnnl_set_max_cpu_isa(dnnl_cpu_isa_sse41);
     if (!strcmp(level, "v3")) dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx2);
+    if (!strcmp(level, "v4")) dnnl_set_max_cpu_isa(dnnl_cpu_isa_avx512_core);
 }
 
 /// Instruction sets are sets of bits.
@@ -23,6 +24,8 @@ static bool has(dnnl_cpu_isa_t wanted) {
 }
 
 bool onednn_has_bfloat16(void) { return has(dnnl_cpu_isa_avx512_core_bf16); }
+bool onednn_has_avx512(void) { return has(dnnl_cpu_isa_avx512_core); }
+bool onednn_has_avx2(void) { return has(dnnl_cpu_isa_avx2); }
 
 // ---- primitives, kept
 

@@ -22,6 +22,13 @@ typedef struct Matmul {
     bool accumulate;
 } Matmul;
 
+/// A matrix of a product of which a and b need not be of one type; rows follow each other without
+/// gaps.
+typedef struct ProductMatrix {
+    const void *data;
+    DType type;
+} ProductMatrix;
+
 /// bias: FLOAT32 or NULL. BFLOAT16 only where onednn_has_bfloat16().
 void onednn_matmul(const Matmul *shape, const void *a, const void *b, const float *bias, void *c);
 
@@ -74,6 +81,9 @@ void onednn_convolution_input_gradient(const Convolution *shape, const void *gra
 /// FLOAT32: oneDNN would emulate bfloat16 on AVX-512, measured three times slower than FLOAT32, and
 /// lacks it below.
 bool onednn_has_bfloat16(void);
+/// Whether it has AVX-512 (as in x86-64-v4), or AVX2, and no level keeps oneDNN from using it.
+bool onednn_has_avx512(void);
+bool onednn_has_avx2(void);
 
 /// Keeps oneDNN to the instructions of an x86-64 level (see ops_cpu_use_level). No effect once a
 /// product has run.

@@ -45,6 +45,66 @@ static void reference_add_rows(Reference c, int64_t m, int64_t n, const double *
         }
 }
 
+// ---- linear layers
+
+/// c [m,n] += a b with element (i,l) of a at a[i * a_row + l * a_column], and so on.
+static void reference_product(Reference c, int64_t m, int64_t n, int64_t k, const double *a,
+                              int64_t a_row, int64_t a_column, const double *b, int64_t b_row,
+                              int64_t b_column) {
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++)
+            for (int64_t l = 0; l < k; l++)
+                reference_add(c, i * n + j,
+                              a[i * a_row + l * a_column] * b[l * b_row + j * b_column]);
+}
+
+typedef struct LinearShape {
+    int64_t rows, k, n;
+} LinearShape;
+
+typedef void (*LinearCheck)(LinearShape shape, DType type, DType weight_type);
+
+static void check_forward(LinearShape s, DType type, DType weight_type) {
+    Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
+    Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
+    Tensor *bias = case_normal(FLOAT32, SHAPE(s.n));
+    Reference want = reference_new(s.rows * s.n);
+    reference_product(want, s.rows, s.n, s.k, case_doubles(x), s.k, 1, case_doubles(weight), 1,
+                      s.k);
+    Tensor *y = tensor_new(x->device, type, SHAPE(s.rows, s.n));
+    kernels(x)->linear(x, weight, NULL, false, y);
+    reference_expect("without bias", y, want, (double)s.k);
+    Tensor *wide = tensor_new(x->device, FLOAT32, SHAPE(s.rows, s.n));
+    kernels(x)->linear(x, weight, NULL, false, wide);
+    reference_expect("into float32", wide, want, (double)s.k);
+    Reference biased = reference_copy(want, s.rows * s.n);
+    reference_add_rows(biased, s.rows, s.n, case_doubles(bias), 0);
+    kernels(x)->linear(x, weight, bias, false, y);
+    reference_expect("with bias", y, biased, (double)s.k);
+
+    Tensor *sum = case_normal(type, SHAPE(s.rows, s.n));
+    reference_add_rows(want, s.rows, s.n, case_doubles(sum), s.n);
+    kernels(x)->linear(x, weight, NULL, true, sum);
+    reference_expect("added to y", sum, want, (double)s.k);
+}
+
+static void check_input_gradient(LinearShape s, DType type, DType weight_type) {
+    Tensor *grad_y = case_normal(type, SHAPE(s.rows, s.n));
+    Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
+    Reference want = reference_new(s.rows * s.k);
+    reference_product(want, s.rows, s.k, s.n, case_doubles(grad_y), s.n, 1, case_doubles(weight),
+                      s.k, 1);
+    Tensor *grad_x = tensor_new(weight->device, type, SHAPE(s.rows, s.k));
+    kernels(grad_y)->linear_input_gradient(grad_y, weight, false, grad_x);
+    reference_expect("input gradient", grad_x, want, (double)s.n);
+    Tensor *sum = case_normal(type, SHAPE(s.rows, s.k));
+    reference_add_rows(want, s.rows, s.k, case_doubles(sum), s.k);
+    kernels(grad_y)->linear_input_gradient(grad_y, weight, true, sum);
+    reference_expect("input gradient, added", sum, want, (double)s.n);
+}
+
+// ---- convolutions
+
 typedef struct ConvolutionCase {
     int64_t batch, height, width, in, out, kernel_height, kernel_width;
     Conv2d shape;

@@ -6,6 +6,7 @@
 #include "ops/cpu/amx/attention_memory.h"
 #include "ops/cpu/convolution/convolution.h"
 #include "ops/cpu/convolution/patches.h"
+#include "ops/cpu/float32_product.h"
 #include "ops/cpu/product.h"
 #include "ops/kernels.h"
 
@@ -96,15 +97,23 @@ static bool kept_prepared(const Tensor *weight) {
            tensor_numel(weight) <= PREPARED_ELEMENTS;
 }
 
-/// What the processor's own product packs; none with a prepared matrix.
-static int64_t packed_bytes(const Tensor *x, const Tensor *weight, const Tensor *y, DType type) {
-    if (kept_prepared(weight) || tensor_numel(x) == 0 || tensor_numel(y) == 0) return 0;
+/// ops/cpu/linear.c: copies in the product's type, and what the processor's own products pack; that
+/// of floats needs no copies. A prepared matrix is not packed.
+static int64_t cpu_product_bytes(const Tensor *x, const Tensor *weight, const Tensor *y) {
+    DType type = cpu_product_type(x);
     Matmul shape = {.m = tensor_rows(x),
                     .n = tensor_columns(y),
                     .k = tensor_columns(x),
                     .type = type,
                     .c_type = y->dtype};
-    return (int64_t)own_product()->bytes(&shape, plan_device(x)->options.threads);
+    int threads = plan_device(x)->options.threads;
+    bool packed = !kept_prepared(weight) && tensor_numel(x) > 0 && tensor_numel(y) > 0;
+    int64_t bytes =
+        packed ? (int64_t)float32_product_bytes(&shape, x->dtype, weight->dtype, threads) : 0;
+    if (bytes) return bytes;
+    bytes = converted_bytes(x, type) + converted_bytes(weight, type) +
+            (type == FLOAT32 ? converted_bytes(y, FLOAT32) : 0);
+    return packed ? bytes + (int64_t)own_product()->bytes(&shape, threads) : bytes;
 }
 
 /// The same for grad_W += grad_y^T x.
@@ -123,16 +132,8 @@ static int64_t packed_bytes_of_gradient(const Tensor *grad_y, const Tensor *x, D
 /// ops/cuda/cublaslt.cu: the library's workspace and a FLOAT32 weight converted (a bias is too
 /// small to count).
 static void work_of_product(const Tensor *x, const Tensor *weight, const Tensor *y) {
-    int64_t bytes;
-    if (plan_device(x)->options.cuda) {
-        bytes = CUBLASLT_WORKSPACE + converted_bytes(weight, x->dtype);
-    } else {
-        DType type = cpu_product_type(x);
-        bytes = converted_bytes(x, type) + converted_bytes(weight, type) +
-                (type == FLOAT32 ? converted_bytes(y, FLOAT32) : 0) +
-                packed_bytes(x, weight, y, type);
-    }
-    work_in(x, bytes);
+    work_in(x, plan_device(x)->options.cuda ? CUBLASLT_WORKSPACE + converted_bytes(weight, x->dtype)
+                                            : cpu_product_bytes(x, weight, y));
 }
 
 /// A copy of a weight in the product library's layout, one for each direction, made when it is

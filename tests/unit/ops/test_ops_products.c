@@ -9,26 +9,9 @@ static const DType floating[] = {FLOAT32, BFLOAT16};
 
 // ---- linear
 
-/// c [m,n] += a b with element (i,l) of a at a[i * a_row + l * a_column], and so on.
-static void reference_product(Reference c, int64_t m, int64_t n, int64_t k, const double *a,
-                              int64_t a_row, int64_t a_column, const double *b, int64_t b_row,
-                              int64_t b_column) {
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++)
-            for (int64_t l = 0; l < k; l++)
-                reference_add(c, i * n + j,
-                              a[i * a_row + l * a_column] * b[l * b_row + j * b_column]);
-}
-
-typedef struct LinearShape {
-    int64_t rows, k, n;
-} LinearShape;
-
 static const LinearShape linear_shapes[] = {{1, 1, 1},    {1, 37, 5},    {7, 13, 3},
                                             {3, 4099, 9}, {65, 64, 96},  {130, 70, 50},
                                             {2, 8, 257},  {300, 20, 160}};
-
-typedef void (*LinearCheck)(LinearShape shape, DType type, DType weight_type);
 
 /// Every shape, with activations and weights of every type that the contract allows together.
 static void for_each_linear(LinearCheck check) {
@@ -40,48 +23,9 @@ static void for_each_linear(LinearCheck check) {
         }
 }
 
-static void check_forward(LinearShape s, DType type, DType weight_type) {
-    Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
-    Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
-    Tensor *bias = case_normal(FLOAT32, SHAPE(s.n));
-    Reference want = reference_new(s.rows * s.n);
-    reference_product(want, s.rows, s.n, s.k, case_doubles(x), s.k, 1, case_doubles(weight), 1,
-                      s.k);
-    Tensor *y = tensor_new(x->device, type, SHAPE(s.rows, s.n));
-    kernels(x)->linear(x, weight, NULL, false, y);
-    reference_expect("without bias", y, want, (double)s.k);
-    Tensor *wide = tensor_new(x->device, FLOAT32, SHAPE(s.rows, s.n));
-    kernels(x)->linear(x, weight, NULL, false, wide);
-    reference_expect("into float32", wide, want, (double)s.k);
-    Reference biased = reference_copy(want, s.rows * s.n);
-    reference_add_rows(biased, s.rows, s.n, case_doubles(bias), 0);
-    kernels(x)->linear(x, weight, bias, false, y);
-    reference_expect("with bias", y, biased, (double)s.k);
-
-    Tensor *sum = case_normal(type, SHAPE(s.rows, s.n));
-    reference_add_rows(want, s.rows, s.n, case_doubles(sum), s.n);
-    kernels(x)->linear(x, weight, NULL, true, sum);
-    reference_expect("added to y", sum, want, (double)s.k);
-}
-
 static void linear_multiplies(void **state) {
     (void)state;
     for_each_linear(check_forward);
-}
-
-static void check_input_gradient(LinearShape s, DType type, DType weight_type) {
-    Tensor *grad_y = case_normal(type, SHAPE(s.rows, s.n));
-    Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
-    Reference want = reference_new(s.rows * s.k);
-    reference_product(want, s.rows, s.k, s.n, case_doubles(grad_y), s.n, 1, case_doubles(weight),
-                      s.k, 1);
-    Tensor *grad_x = tensor_new(weight->device, type, SHAPE(s.rows, s.k));
-    kernels(grad_y)->linear_input_gradient(grad_y, weight, false, grad_x);
-    reference_expect("input gradient", grad_x, want, (double)s.n);
-    Tensor *sum = case_normal(type, SHAPE(s.rows, s.k));
-    reference_add_rows(want, s.rows, s.k, case_doubles(sum), s.k);
-    kernels(grad_y)->linear_input_gradient(grad_y, weight, true, sum);
-    reference_expect("input gradient, added", sum, want, (double)s.n);
 }
 
 static void linear_gives_the_gradient_of_its_input(void **state) {
@@ -105,58 +49,6 @@ static void check_weight_gradient(LinearShape s, DType type, DType weight_type) 
     reference_expect("weight gradient", grad_weight, weight, (double)s.rows);
     kernels(x)->sum_rows(grad_y, grad_bias);
     reference_expect("bias gradient", grad_bias, bias, (double)s.rows);
-}
-
-/// Sizes at which the processor's product with a large matrix takes over: every height of a tile,
-/// and columns, pairs and blocks of k that are not whole, rows in two parts.
-static const LinearShape large_shapes[] = {{33, 521, 1024}, {43, 1600, 257}, {64, 1031, 257},
-                                           {71, 33, 7187},  {83, 517, 395},  {97, 2113, 99},
-                                           {103, 256, 641}, {300, 609, 95},  {1100, 131, 120}};
-
-static void for_each_large_linear(LinearCheck check) {
-    for (size_t i = 0; i < sizeof large_shapes / sizeof *large_shapes; i++) {
-        case_begin();
-        check(large_shapes[i], BFLOAT16, BFLOAT16);
-        case_end();
-    }
-}
-
-static void a_large_matrix_multiplies(void **state) {
-    (void)state;
-    for_each_large_linear(check_forward);
-}
-
-static void a_large_matrix_gives_the_gradient_of_its_input(void **state) {
-    (void)state;
-    for_each_large_linear(check_input_gradient);
-}
-
-/// A file's matrices begin anywhere, and the processor reads them there.
-static void a_large_matrix_need_not_begin_at_a_cache_line(void **state) {
-    (void)state;
-    if (!case_on_cpu()) return;
-    enum { ROWS = 70, K = 704, N = 416 };
-    for (int64_t shift = 1; shift < 32; shift += 5) {
-        case_begin();
-        Tensor *memory = case_normal(BFLOAT16, SHAPE(N * K + 32));
-        uint16_t *first = (uint16_t *)memory->data + shift;
-        Tensor *there = tensor_over(case_device(), BFLOAT16, SHAPE(N, K), first, NULL);
-        Tensor *copy = tensor_from_host(case_device(), BFLOAT16, SHAPE(N, K),
-                                        (const uint16_t *)case_host(memory) + shift);
-        Tensor *x = case_normal(BFLOAT16, SHAPE(ROWS, K)),
-               *grad_y = case_normal(BFLOAT16, SHAPE(ROWS, N));
-        Tensor *y[2], *grad_x[2];
-        for (int i = 0; i < 2; i++) {
-            y[i] = tensor_like(grad_y);
-            grad_x[i] = tensor_like(x);
-            kernels(x)->linear(x, i ? there : copy, NULL, false, y[i]);
-            kernels(x)->linear_input_gradient(grad_y, i ? there : copy, false, grad_x[i]);
-        }
-        case_expect_equal("forward", y[0], y[1]);
-        case_expect_equal("gradient", grad_x[0], grad_x[1]);
-        tensor_release(there);
-        case_end();
-    }
 }
 
 static void linear_adds_to_the_gradients_of_its_parameters(void **state) {
@@ -532,9 +424,6 @@ static int run(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(linear_multiplies),
         cmocka_unit_test(linear_gives_the_gradient_of_its_input),
-        cmocka_unit_test(a_large_matrix_multiplies),
-        cmocka_unit_test(a_large_matrix_gives_the_gradient_of_its_input),
-        cmocka_unit_test(a_large_matrix_need_not_begin_at_a_cache_line),
         cmocka_unit_test(linear_adds_to_the_gradients_of_its_parameters),
         cmocka_unit_test(sums_of_many_rows_or_columns_stay_exact),
         cmocka_unit_test(no_rows_give_no_result_and_no_gradient),
