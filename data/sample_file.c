@@ -21,8 +21,16 @@ typedef struct Scan {
     const SampleFile *file;
     TextReader reader;
     SampleFunction *use;
+    /// NULL: a spoiled line ends the reading
+    SpoiledLineFunction *spoiled;
     void *context;
 } Scan;
+
+/// A sample as it was found.
+typedef struct FoundSample {
+    SamplePlace place;
+    json_t *json;
+} FoundSample;
 
 SampleFile *sample_file_open(const char *path, Error *error) {
     // jansson seeds its hash tables at first use; here, before threads parse samples.
@@ -80,42 +88,62 @@ static bool sample_error(const Scan *scan, int64_t offset, int64_t number,
     if (reader->has_failed) return error_set(error, "%s", reader->failure.message);
     const bool is_cut = json_error_code(json_error) == json_error_premature_end_of_input;
     const bool is_nul = json_error_code(json_error) == json_error_null_character;
-    return error_set(error, "%s:%lld: not valid JSON, in sample %lld: %s%s", scan->file->path,
-                     line + json_error->line - 1, (long long)number,
+    char begins[48] = "";
+    if (json_error->line > 1) snprintf(begins, sizeof begins, " (from line %lld on)", line);
+    return error_set(error, "%s:%lld: not valid JSON, in sample %lld%s: %s%s", scan->file->path,
+                     line + json_error->line - 1, (long long)number, begins,
                      is_nul ? "a NUL character (\\u0000), which texts do not have"
                             : json_error->text,
                      is_cut ? ": the file ends within it (cut off?)" : "");
 }
 
 /// Reads the object that begins at the reader's place, and goes on behind it.
-static bool scan_sample(Scan *scan, int64_t number, Error *error) {
+static bool find_sample(Scan *scan, int64_t number, FoundSample *found, Error *error) {
     TextReader *reader = &scan->reader;
     json_error_t json_error;
     if (text_reader_peek(reader) != '{') return syntax_error(scan, "a sample, { ... }", error);
-    SamplePlace place = {.offset = reader->at};
-    json_t *json = json_load_callback(text_reader_take, reader,
-                                      JSON_DISABLE_EOF_CHECK | SAMPLE_FLAGS, &json_error);
-    if (!json) return sample_error(scan, place.offset, number, &json_error, error);
-    place.bytes = json_error.position; // jansson reads ahead
-    place.checksum = fnv1a_words(text_reader_marked(reader), (size_t)place.bytes);
-    reader->at = place.offset + place.bytes;
-    return scan->use(scan->context, &place, number, json, error);
+    SamplePlace *place = &found->place;
+    place->offset = reader->at;
+    found->json = json_load_callback(text_reader_take, reader,
+                                     JSON_DISABLE_EOF_CHECK | SAMPLE_FLAGS, &json_error);
+    if (!found->json) return sample_error(scan, place->offset, number, &json_error, error);
+    place->bytes = json_error.position; // jansson reads ahead
+    place->checksum = fnv1a_words(text_reader_marked(reader), (size_t)place->bytes);
+    reader->at = place->offset + place->bytes;
+    return true;
+}
+
+static bool use_sample(const Scan *scan, const FoundSample *found, int64_t number, Error *error) {
+    return scan->use(scan->context, &found->place, number, found->json, error);
+}
+
+/// Nothing can be found behind sample `number`, which is no JSON.
+static bool lose_the_rest(int64_t number, Error *error) {
+    const Error why = *error;
+    return error_set(error,
+                     "%s; %lld sample%s before it could be read, and what stands behind it in the "
+                     "array cannot be found until it is mended",
+                     why.message, (long long)number, number == 1 ? "" : "s");
 }
 
 /// The reader is at the bracket.
 static bool scan_array(Scan *scan, Error *error) {
     TextReader *reader = &scan->reader;
+    int64_t number = 0;
     reader->at++;
-    bool more = skip_space(reader) != ']';
-    for (int64_t number = 0; more; number++) {
+    for (bool more = skip_space(reader) != ']'; more; number++) {
+        FoundSample found;
         if (stop_requested()) return stop_request_error(error);
-        if (!scan_sample(scan, number, error)) return false;
+        if (!find_sample(scan, number, &found, error)) return lose_the_rest(number, error);
+        if (!use_sample(scan, &found, number, error)) return false;
         more = skip_space(reader) == ',';
         if (more) reader->at++;
         if (more) skip_space(reader);
     }
-    if (text_reader_peek(reader) != ']')
-        return syntax_error(scan, "',' or ']' after a sample", error);
+    if (text_reader_peek(reader) != ']') {
+        syntax_error(scan, "',' or ']' after a sample", error);
+        return lose_the_rest(number, error);
+    }
     reader->at++;
     return (skip_space(reader) < 0 && !reader->has_failed) ||
            syntax_error(scan, "nothing after the array", error);
@@ -129,14 +157,43 @@ static bool line_ends(TextReader *reader) {
     return byte == '\n' || byte < 0;
 }
 
+/// A sample that is alone on its line, or on its lines.
+static bool find_line(Scan *scan, int64_t number, FoundSample *found, Error *error) {
+    if (!find_sample(scan, number, found, error)) return false;
+    if (line_ends(&scan->reader)) return true;
+    json_decref(found->json);
+    return syntax_error(scan, "the line's end after a sample, as in JSON Lines", error);
+}
+
+/// Goes back to `mark`, on a line that is no sample, and on to its end; false if the disk fails.
+static bool pass_line(TextReader *reader) {
+    int byte;
+    if (reader->has_failed && !reader->block.is_over) return false;
+    reader->has_failed = reader->block.is_over = false;
+    reader->at = reader->mark;
+    while ((byte = text_reader_peek(reader)) >= 0 && byte != '\n') reader->mark = ++reader->at;
+    return !reader->has_failed;
+}
+
+/// Goes on behind a line that is no sample, if such lines do not end the reading.
+static bool pass_spoiled(Scan *scan, int64_t offset, int64_t number, Error *error) {
+    const Error why = *error;
+    if (!scan->spoiled) return false;
+    if (!pass_line(&scan->reader)) return error_set(error, "%s", scan->reader.failure.message);
+    return scan->spoiled(scan->context, offset, number, &why, error);
+}
+
 /// The reader is at the first brace.
 static bool scan_lines(Scan *scan, Error *error) {
     TextReader *reader = &scan->reader;
     for (int64_t number = 0; skip_space(reader) >= 0; number++) {
+        FoundSample found;
+        const int64_t offset = reader->at;
         if (stop_requested()) return stop_request_error(error);
-        if (!scan_sample(scan, number, error)) return false;
-        if (!line_ends(reader))
-            return syntax_error(scan, "the line's end after a sample, as in JSON Lines", error);
+        const bool ok = find_line(scan, number, &found, error)
+                            ? use_sample(scan, &found, number, error)
+                            : pass_spoiled(scan, offset, number, error);
+        if (!ok) return false;
     }
     return !reader->has_failed || syntax_error(scan, "a sample", error);
 }
@@ -154,15 +211,21 @@ static bool scan_text(Scan *scan, Error *error) {
     return syntax_error(scan, "an array of samples, [ ... ], or a sample a line, { ... }", error);
 }
 
-bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context, Error *error) {
+bool sample_file_scan_all(const SampleFile *file, SampleFunction *use, SpoiledLineFunction *spoiled,
+                          void *context, Error *error) {
     Scan scan = {
         .file = file,
         .reader = {.file = file->text, .block = {.limit = MOST_SAMPLE_BYTES, .name = "a sample"}},
         .use = use,
+        .spoiled = spoiled,
         .context = context};
     bool valid = scan_text(&scan, error);
     text_reader_free(&scan.reader);
     return valid;
+}
+
+bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context, Error *error) {
+    return sample_file_scan_all(file, use, NULL, context, error);
 }
 
 int64_t sample_file_size(const SampleFile *file) { return text_file_size(file->text); }

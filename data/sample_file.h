@@ -2,6 +2,9 @@
 /// object, a line's end, the next). Which of the two is seen by the content; a byte-order mark,
 /// blank lines and CRLF are passed over.
 ///
+/// In an array nothing can be found behind a sample that is no JSON; in JSON Lines the next line is
+/// a fresh start.
+///
 /// It is gone through once, an object at a time, and an object is read again when it is asked for:
 /// memory is one object, MOST_SAMPLE_BYTES at most. Several threads may read again.
 #pragma once
@@ -37,6 +40,14 @@ typedef bool SampleFunction(void *context, const SamplePlace *place, int64_t num
 /// False for what is not valid JSON (file, line, sample, what was expected), for a sample that is
 /// too long, and if stopping was requested.
 bool sample_file_scan(const SampleFile *file, SampleFunction *use, void *context, Error *error);
+
+/// Called with each line of JSON Lines that is no sample, where it begins and why; it counts among
+/// the samples. False, with the error, ends the reading.
+typedef bool SpoiledLineFunction(void *context, int64_t offset, int64_t number, const Error *why,
+                                 Error *error);
+/// The same, but in JSON Lines a line that is not valid JSON, or too long, does not end it.
+bool sample_file_scan_all(const SampleFile *file, SampleFunction *use, SpoiledLineFunction *spoiled,
+                          void *context, Error *error);
 
 /// The object's text as it was when the file was gone through, `bytes` long; NULL if the file was
 /// changed. `number` is for the message. The caller frees it.

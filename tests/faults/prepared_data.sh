@@ -85,6 +85,33 @@ pack bad "${bad[@]}"
 says bad "9 samples, 9 of them can be used" || fail "samples are left out though all is mended"
 echo "every problem is reported, and mended samples are packed"
 
+# A line that is no JSON is a problem like another; an array ends there. Training and its plan refuse either.
+{
+    line_of first good.jpg '<image>\nwhat is it?' 'a ring'
+    echo '{"id": "spoiled", "conversations": ['
+    line_of last good.jpg '<image>\nwhat is it?' 'a star'
+} >"$folder/lines.json"
+lines=("data.train=$folder/lines.json" data.eval=null)
+pack lines "${lines[@]}"
+[ $code -eq 1 ] || fail "exit code $code with a line that is no JSON"
+report=$folder/lines/lines.pack.h5.problems.jsonl
+grep -q '^{"kind":"json","sample":1,"line":2,.*lines.json:4: not valid JSON' "$report" || fail "the spoiled line is not reported: $(cat "$report")"
+[ "$(wc -l <"$report")" = 1 ] || fail "other lines are reported as well"
+for verb in plan train; do
+    code=0
+    "$difflmm" $verb "$folder/empty.yaml" "${settings[@]}" "${lines[@]}" "training.output_dir=$folder/refused" >"$folder/$verb.log" 2>&1 || code=$?
+    [ $code -ne 0 ] || fail "$verb takes a line that is no JSON"
+    says $verb 'lines.json:4: not valid JSON, in sample 1 (from line 2 on)' || fail "$verb does not name the line"
+done
+pack lines "${lines[@]}" --leave-out
+[ $code -eq 0 ] || fail "exit code $code where the spoiled line is left out"
+says lines "3 samples, 2 of them can be used" || fail "other samples are left out than the spoiled line"
+{ echo '['; sed '$!s/$/,/' "$folder/lines.json"; echo ']'; } >"$folder/array.json"
+pack array "data.train=$folder/array.json" data.eval=null --leave-out
+[ $code -eq 1 ] || fail "exit code $code with an array that is no JSON"
+says array 'array.json:3: not valid JSON.*; 1 sample before it could be read, and what stands behind it' || fail "it does not say what is lost"
+echo "a line that is no JSON is reported, and the next one is read"
+
 for broken in '[{"id": 1' '{"id": 1}
 {"id": ' 'no JSON' '[]'; do
     printf '%s' "$broken" >"$folder/broken.json"

@@ -8,10 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK_MARK = 0x4b4c4250, SPANS_AT_FIRST = 16, RECORD_ALIGNMENT = 8 };
+enum { BLOCK_MARK = 0x4c4c4250, SPANS_AT_FIRST = 16, RECORD_ALIGNMENT = 8 };
 
 void raw_block_free(RawBlock *block) {
-    for (int i = 0; i < block->count; i++) free(block->texts[i]);
+    for (int i = 0; i < block->count; i++) {
+        free(block->texts[i]);
+        free(block->reasons[i]);
+    }
     block->count = 0;
 }
 
@@ -152,6 +155,10 @@ static bool look_at(Looking *looking, ByteBuffer *record, BlockImage *image) {
     Error error = {0};
     TokenSequence tokens = {0};
     const RawBlock *block = looking->block;
+    if (!block->texts[looking->index]) {
+        note(looking, PROBLEM_JSON, block->reasons[looking->index]);
+        return false;
+    }
     struct json_t *json = sample_text_parse(block->texts[looking->index],
                                             (size_t)block->places[looking->index].bytes, &error);
     if (!json || !sample_read(json, looking->preparing->image_folder, &looking->sample, &error)) {

@@ -27,11 +27,11 @@ typedef struct RawBlock {
     int count;
     SamplePlace places[PREPARE_BLOCK];
     int64_t lines[PREPARE_BLOCK];
-    /// places[i].bytes each; owned
-    char *texts[PREPARE_BLOCK];
+    /// places[i].bytes each, or NULL and why the line is no JSON; owned
+    char *texts[PREPARE_BLOCK], *reasons[PREPARE_BLOCK];
 } RawBlock;
 
-/// Frees the texts.
+/// Frees texts and reasons.
 void raw_block_free(RawBlock *block);
 
 /// A picture of a block.

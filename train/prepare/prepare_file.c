@@ -91,34 +91,47 @@ static bool hand_over(Gathering *gathering, Error *error) {
     return !gathering->block.count || workers_add(gathering->workers, &gathering->block, error);
 }
 
-static bool take_text(Gathering *gathering, const SamplePlace *place, int64_t number,
-                      Error *error) {
-    const SampleFile *samples = gathering->run->samples;
+/// Puts a sample into the block, its text or why it has none, which are the block's then.
+static bool put(Gathering *gathering, const SamplePlace *place, int64_t number, char *text,
+                char *reason, Error *error) {
     RawBlock *block = &gathering->block;
-    char *text = sample_file_text(samples, place, number, error);
-    if (!text) return false;
     if (!block->count) {
         block->number = number / PREPARE_BLOCK;
         block->first = number;
     }
-    gathering->line += sample_file_lines_between(samples, gathering->offset, place->offset);
+    gathering->line +=
+        sample_file_lines_between(gathering->run->samples, gathering->offset, place->offset);
     gathering->offset = place->offset;
     block->places[block->count] = *place;
     block->lines[block->count] = gathering->line;
-    block->texts[block->count++] = text;
+    block->texts[block->count] = text;
+    block->reasons[block->count++] = reason;
     return number % PREPARE_BLOCK < PREPARE_BLOCK - 1 || hand_over(gathering, error);
+}
+
+static void count_seen(Gathering *gathering, int64_t offset) {
+    gathering->seen++;
+    process_group_progress(gathering->run->file->group);
+    progress_update(gathering->progress, offset >> 10, "%lld samples", (long long)gathering->seen);
 }
 
 static bool take_sample(void *context, const SamplePlace *place, int64_t number, json_t *json,
                         Error *error) {
     Gathering *gathering = context;
     json_decref(json);
-    gathering->seen++;
-    process_group_progress(gathering->run->file->group);
-    progress_update(gathering->progress, (place->offset + place->bytes) >> 10, "%lld samples",
-                    (long long)gathering->seen);
+    count_seen(gathering, place->offset + place->bytes);
+    if (!is_own(gathering->run, number / PREPARE_BLOCK)) return true;
+    char *text = sample_file_text(gathering->run->samples, place, number, error);
+    return text && put(gathering, place, number, text, NULL, error);
+}
+
+static bool take_spoiled_line(void *context, int64_t offset, int64_t number, const Error *why,
+                              Error *error) {
+    Gathering *gathering = context;
+    const SamplePlace place = {.offset = offset};
+    count_seen(gathering, offset);
     return !is_own(gathering->run, number / PREPARE_BLOCK) ||
-           take_text(gathering, place, number, error);
+           put(gathering, &place, number, NULL, checked_strdup(why->message), error);
 }
 
 static bool look_at_samples(Run *run, Journal *journal, Error *error) {
@@ -129,7 +142,7 @@ static bool look_at_samples(Run *run, Journal *journal, Error *error) {
     if (!gathering.workers) return false;
     gathering.progress =
         progress_begin(run->is_first ? stderr : NULL, "preparing, KiB", 0, kib, kib / 4 + 1);
-    bool ok = sample_file_scan(run->samples, take_sample, &gathering, error);
+    bool ok = sample_file_scan_all(run->samples, take_sample, take_spoiled_line, &gathering, error);
     // What stands before a mistake in the file is looked at all the same.
     Error unused;
     ok = hand_over(&gathering, ok ? error : &unused) && ok;

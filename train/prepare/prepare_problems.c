@@ -13,6 +13,7 @@ static const struct {
     const char *name, *title;
     bool is_refused, is_refused_where_skipped;
 } KINDS[NUM_PROBLEM_KINDS] = {
+    [PROBLEM_JSON] = {"json", "are lines that are no JSON", true, true},
     [PROBLEM_SAMPLE] = {"sample", "are no samples as expected", true, true},
     [PROBLEM_TOKENS] = {"tokens", "cannot be made tokens of", true, true},
     [PROBLEM_IMAGE_MISSING] = {"image_missing", "have an image that is missing", true, false},

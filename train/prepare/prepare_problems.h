@@ -7,7 +7,8 @@
 #include <stdio.h>
 
 typedef enum ProblemKind {
-    /// training refuses these samples
+    /// training refuses these samples; the first and its file
+    PROBLEM_JSON,
     PROBLEM_SAMPLE,
     PROBLEM_TOKENS,
     PROBLEM_IMAGE_MISSING,

@@ -341,7 +341,8 @@ static const Bad bad[] = {
      "\"value\": "
      "\"a <image>\"}]}]",
      "turn 2 has <image>, but the sample names no image"},
-    {"{" TEXT_TURNS "}\n\n{" TEXT_TURNS ",\n", "data.json:4: not valid JSON, in sample 1: "},
+    {"{" TEXT_TURNS "}\n\n{" TEXT_TURNS ",\n",
+     "data.json:4: not valid JSON, in sample 1 (from line 3 on): "},
     {"{" TEXT_TURNS "}\n\n{" TEXT_TURNS, "the file ends within it (cut off?)"},
     {"{" TEXT_TURNS "}\n{\"id\": 3}\n", "sample 1 (id '3', line 2): \"conversations\" is missing"},
     {"{" TEXT_TURNS "} {" TEXT_TURNS "}\n",
