@@ -32,16 +32,21 @@ static bool load_empty_prompt(DiffLMM *model, const char *sd, Error *error) {
 #define REFUSE_OPTION(member, ...) \
     (*option = #member, (void)sizeof options->member, error_set(error, __VA_ARGS__))
 
+static bool check_image_size(const DiffLMM *model, const char **option, Error *error) {
+    const DiffLMMOptions *options = &model->options;
+    int size = model->clip->image_size;
+    return options->image_size * 7 / 8 == size ||
+           REFUSE_OPTION(image_size,
+                         "of %d pixels the vision tower sees 7/8, %d, but it was made for %d; "
+                         "set image_size to %d",
+                         options->image_size, options->image_size * 7 / 8, size,
+                         (size * 8 + 6) / 7);
+}
+
 static bool check_diffusion(const DiffLMM *model, const char *sd, const char **option,
                             Error *error) {
     const DiffLMMOptions *options = &model->options;
-    int size = model->clip->image_size;
-    if (options->image_size * 7 / 8 != size)
-        return REFUSE_OPTION(image_size,
-                             "of %d pixels the vision tower sees 7/8, %d, but it was made for %d; "
-                             "set image_size to %d",
-                             options->image_size, options->image_size * 7 / 8, size,
-                             (size * 8 + 6) / 7);
+    if (!check_image_size(model, option, error)) return false;
     if (model->vae->latent_channels != model->unet->config.in_channels)
         return error_set(error, "%s: the vae makes latents of %d channels, the unet takes %d", sd,
                          model->vae->latent_channels, model->unet->config.in_channels);
@@ -57,34 +62,51 @@ static bool check_diffusion(const DiffLMM *model, const char *sd, const char **o
     return true;
 }
 
+static bool load_vae(DiffLMM *model, const char *sd, Error *error) {
+    char *path = format_string("%s/vae", sd);
+    model->vae = vae_encoder_load(path, model->device, model->options.dtype, error);
+    free(path);
+    if (model->vae) model->latent_size = vae_latent_size(model->vae, model->options.image_size);
+    return model->vae != NULL;
+}
+
 static bool load_diffusion(DiffLMM *model, const char *sd, const char **option, Error *error) {
     DType dtype = model->options.dtype;
-    char *vae = format_string("%s/vae", sd), *unet = format_string("%s/unet", sd);
-    char *scheduler = format_string("%s/scheduler", sd);
-    model->vae = vae_encoder_load(vae, model->device, dtype, error);
-    if (model->vae) model->schedule = noise_schedule_load(scheduler, error);
+    if (!load_vae(model, sd, error)) return false;
+    char *unet = format_string("%s/unet", sd), *scheduler = format_string("%s/scheduler", sd);
+    model->schedule = noise_schedule_load(scheduler, error);
     if (model->schedule)
         model->unet =
             unet_load(unet, model->options.unet_feature_block, model->device, dtype, error);
     free(scheduler);
     free(unet);
-    free(vae);
     if (model->schedule && !model->unet && error && error->is_configuration)
         *option = "unet_feature_block";
     if (!model->unet) return false;
-    model->latent_size = vae_latent_size(model->vae, model->options.image_size);
     if (!check_diffusion(model, sd, option, error)) return false;
     unet_set_timestep(model->unet, model->options.timestep);
     return model->options.implicit_captioner || load_empty_prompt(model, sd, error);
 }
 
-static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, const char **option,
-                          Error *error) {
-    bool diffusion = options->architecture == ADAPTERS_DIFFLMM;
+static bool load_clip(DiffLMM *model, const DiffLMMOptions *options, Error *error) {
     model->clip = clip_vision_load(options->vision_tower, model->device, options->dtype, error);
     if (!model->clip) return false;
     model->num_visual_tokens = model->clip->num_patches;
     model->grid = model->clip->image_size / model->clip->patch_size;
+    return true;
+}
+
+static bool load_encoders(DiffLMM *model, const DiffLMMOptions *options, const char **option,
+                          Error *error) {
+    return load_clip(model, options, error) &&
+           (options->architecture != ADAPTERS_DIFFLMM ||
+            (load_vae(model, options->sd, error) && check_image_size(model, option, error)));
+}
+
+static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, const char **option,
+                          Error *error) {
+    bool diffusion = options->architecture == ADAPTERS_DIFFLMM;
+    if (!load_clip(model, options, error)) return false;
     if (diffusion && !load_diffusion(model, options->sd, option, error)) return false;
     if (!diffusion && !llava_config_check(options->llm, model->clip->encoder.hidden_size, error))
         return false;
@@ -116,22 +138,38 @@ static void register_parameters(DiffLMM *model, ParameterSet *parameters) {
     if (options->lora) model->lora = lora_new(model->llama, options->lora, parameters);
 }
 
-DiffLMM *difflmm_load(const DiffLMMOptions *options, Device *device, ParameterSet *parameters,
-                      const char **option, Error *error) {
+/// Reads networks, encoders alone or all.
+typedef bool LoadFunction(DiffLMM *model, const DiffLMMOptions *options, const char **option,
+                          Error *error);
+
+static DiffLMM *load(LoadFunction *networks, const DiffLMMOptions *options, Device *device,
+                     const char **option, Error *error) {
     DiffLMM *model = checked_calloc(1, sizeof *model);
     const char *unwanted = NULL;
     if (!option) option = &unwanted;
     *option = NULL;
     model->options = *options;
     model->device = device;
-    bool loaded = load_networks(model, options, option, error);
+    bool loaded = networks(model, options, option, error);
     model->options.sd = model->options.vision_tower = model->options.llm = NULL;
-    if (!loaded) {
-        difflmm_free(model);
-        return NULL;
-    }
+    if (loaded) return model;
+    difflmm_free(model);
+    return NULL;
+}
+
+DiffLMM *difflmm_load(const DiffLMMOptions *options, Device *device, ParameterSet *parameters,
+                      const char **option, Error *error) {
+    DiffLMM *model = load(load_networks, options, device, option, error);
+    if (!model) return NULL;
     register_parameters(model, parameters);
     model->options.lora = NULL; // the model's own copy is in lora->options
+    return model;
+}
+
+DiffLMM *difflmm_load_encoders(const DiffLMMOptions *options, Device *device, const char **option,
+                               Error *error) {
+    DiffLMM *model = load(load_encoders, options, device, option, error);
+    if (model) model->options.lora = NULL;
     return model;
 }
 

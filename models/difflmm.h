@@ -75,6 +75,11 @@ DiffLMM *difflmm_load(const DiffLMMOptions *options, Device *device, ParameterSe
                       const char **option, Error *error);
 void difflmm_free(DiffLMM *model);
 
+/// The frozen encoders alone, CLIP and the VAE: what difflmm_frozen_features() and
+/// train/features/feature_block.h need of a model. Nothing else may be done with it.
+DiffLMM *difflmm_load_encoders(const DiffLMMOptions *options, Device *device, const char **option,
+                               Error *error);
+
 /// What the frozen encoders make of images. It depends on nothing trained and on no random number,
 /// so it can be kept.
 typedef struct FrozenFeatures {

@@ -40,6 +40,9 @@ static const CommandLine LINE = {
     "is the same to the bit, also one that began with the JSON file. Tokens for another tokenizer "
     "or template are made anew.\n"
     "\n"
+    "Where the configuration names a data.feature_folder, what the frozen encoders make of every "
+    "image is computed and kept there, and training computes nothing of it.\n"
+    "\n"
     "Stopped or killed, the same line goes on where it was. On many cores and machines:\n"
     "  difflmm prepare CONFIG --processes 2        this machine; runs mpirun\n"
     "  srun -n 8 --mpi=pmix difflmm prepare CONFIG under Slurm\n",

@@ -76,6 +76,62 @@ says damaged "^warning: data.feature_folder: 1 file(s) are damaged and their fea
 [ "$(read_from damaged)" = $((images - 32)) ] || fail "other blocks than the damaged one were computed"
 echo "a damaged file: a warning, computed anew, same bits"
 
+# Made ready before there is a training: killed, gone on with by two processes, and read by a training that computes nothing.
+ready() { "$difflmm" prepare "$folder/empty.yaml" "${settings[@]}" --out "$folder/packs" "data.feature_folder=$folder/ready" "$@" >"$folder/ready.log" 2>&1; }
+code=0
+(
+    trap '' XFSZ
+    ulimit -S -f $(($(stat -c %s "$damaged") / 2048))
+    ready
+) || code=$?
+[ $code -eq 1 ] || fail "exit code $code where features cannot be kept"
+says ready '^difflmm prepare: data.feature_folder: features cannot be kept: .*File too large$' || fail "it does not say why"
+[ "$(find "$folder/ready" -type f 2>/dev/null | wc -l)" = 0 ] || fail "half a file is left"
+ready &
+pid=$!
+wait_for 60 "nothing is kept" has_kept ready 2
+# shellcheck disable=SC2046
+kill -KILL $pid $(running) 2>/dev/null || true
+wait $pid 2>/dev/null || true
+wait_for 30 "processes are left behind" is_quiet
+half=$(kept ready)
+[ "$half" -lt 16 ] || fail "making ready was killed too late"
+ready --processes 2 || fail "exit code $? after a kill"
+[ "$(kept ready)" = 16 ] || fail "$(kept ready) of 16 blocks are made ready"
+says ready "^features of $((32 * half)) of 512 images were read" || fail "$half blocks were there, and others were computed"
+says ready ": features of 512 images are in $folder/ready$" || fail "it does not say how many there are"
+for data in "$folder/many.json" "$folder/packs/many.pack.h5"; do
+    finish 1 prepared "data.feature_folder=$folder/ready" "data.train=$data"
+    same reference-1 prepared
+    [ "$(read_from prepared)" = $images ] || fail "training with $data computes features"
+    rm -rf "$folder/prepared"
+done
+echo "made ready: killed after $half of 16 blocks, gone on with by 2 processes, and training computes nothing"
+
+# Features are read while a run goes on: where the folder goes meanwhile, it saves what was learned and ends, and the same command goes on.
+steps=60 # of which the last is compared
+settings+=(training.max_steps=60 data.dataloader_prefetch_factor=1)
+for processes in 1 2; do
+    finish $processes long-$processes
+    prepare $processes removed-$processes "data.feature_folder=$folder/features-$processes"
+    "${command[@]}" >"$folder/removed-$processes.log" 2>&1 &
+    pid=$!
+    wait_for 60 "no step" has_losses removed-$processes 5
+    mv "$folder/features-$processes" "$folder/away-$processes"
+    code=0
+    wait $pid || code=$?
+    [ $code -eq 1 ] || fail "exit code $code where the folder went"
+    says removed-$processes 'features-.*cannot be opened: No such file' || fail "the file that went is not named"
+    saved=$(newest removed-$processes)
+    if [ "$saved" -lt 5 ] || [ "$saved" -ge $steps ]; then fail "step $saved was saved where the folder went"; fi
+    finish $processes removed-$processes "data.feature_folder=$folder/features-$processes"
+    "$build/tests/faults/compare_checkpoints" "$folder/long-$processes/checkpoint-$steps.h5" "$folder/removed-$processes/checkpoint-$steps.h5" ||
+        fail "a folder that went has changed the run"
+    echo "$processes process(es): the folder goes after step $saved: exit 1, saved, resumed with the same bits"
+done
+steps=2
+settings+=(training.max_steps=2)
+
 # A limit on the size of files in place of a full disk, lifted before the checkpoint is written. Under such a limit HDF5 may keep a file open that
 # it could not write, and then refuses a checkpoint that the system gives the same number: losses are compared in any case, weights where there are some.
 limit=$(($(stat -c %s "$damaged") / 2048))

@@ -3,7 +3,7 @@
 #include "autograd/stop_request.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/trainer/feature_cache.h"
+#include "train/features/feature_cache.h"
 #include "train/trainer/model_setup.h"
 
 #include <signal.h>
@@ -89,8 +89,10 @@ static void assert_same_features(const FeatureCache *cache, const FeatureCache *
         assert_int_equal(feature_cache_has(cache, i), i != but);
         if (i == but) continue;
         scope_begin();
-        FrozenFeatures is = feature_cache_batch(cache, &i, 1),
-                       should = feature_cache_batch(expected, &i, 1);
+        FrozenFeatures is, should;
+        Error error = {0};
+        check_ok(feature_cache_batch(cache, &i, 1, &is, &error), &error);
+        check_ok(feature_cache_batch(expected, &i, 1, &should, &error), &error);
         assert_same_tensor(is.clip, should.clip);
         assert_same_tensor(is.moments, should.moments);
         scope_end();
@@ -138,7 +140,7 @@ static void ranks_that_find_their_features_and_ranks_that_do_not_go_together(voi
     OutputFolder made = {0};
     check_ok(feature_folder_make(config, &made, &error), &error);
     output_folder_close(&made, false);
-    FeatureFolder *folder = feature_folder_open(config, setup.model, &error);
+    FeatureFolder *folder = feature_folder_open(config, setup.model, false, &error);
     check_ok(folder != NULL, &error);
     FeatureCache *expected = fill_with(alone, MISSING_IMAGE_FAIL, rank == 0 ? folder : NULL),
                  *cache = fill_with(group, MISSING_IMAGE_FAIL, folder),

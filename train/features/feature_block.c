@@ -1,4 +1,6 @@
-#include "train/trainer/feature_block.h"
+#include "train/features/feature_block.h"
+
+#include "train/features/feature_file.h"
 
 #include <stdlib.h>
 
@@ -21,8 +23,20 @@ size_t feature_moments_bytes(const FeatureShape *shape) {
     return sizeof(float) * (size_t)(shape->side * shape->side * shape->channels);
 }
 
-void feature_block_free(FeatureBlock *block) {
+void feature_block_allocate(FeatureBlock *block, const FeatureShape *shape, int count) {
+    const size_t moments = feature_moments_bytes(shape);
+    block->clip = checked_malloc((size_t)count * feature_clip_bytes(shape));
+    block->moments = moments ? checked_malloc((size_t)count * moments) : NULL;
+}
+
+void feature_block_free_memory(FeatureBlock *block) {
     free(block->clip);
     free(block->moments);
+    block->clip = block->moments = NULL;
+}
+
+void feature_block_free(FeatureBlock *block) {
+    feature_block_free_memory(block);
+    feature_file_free(block->file);
     *block = (FeatureBlock){0};
 }

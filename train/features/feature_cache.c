@@ -1,12 +1,14 @@
 // Images are numbered in the order of their first samples, whether they can be read or not, which
 // all ranks do alike. 32 of them are a block, computed together; blocks are dealt out to the ranks
 // in turn. After each round of blocks, one for each rank, the ranks make sure that all is well, and
-// hand out what they have made, with a bit for each image that could be read.
-#include "train/trainer/feature_cache.h"
+// hand out what they have made.
+#include "train/features/feature_cache.h"
 
 #include "autograd/stop_request.h"
+#include "train/features/feature_ahead.h"
+#include "train/features/feature_exchange.h"
+#include "train/features/feature_share.h"
 #include "train/group/going_on.h"
-#include "train/trainer/feature_share.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -27,6 +29,7 @@ struct FeatureCache {
     size_t clip_bytes, moments_bytes;
     /// images whose features all ranks found in the folder
     int64_t num_found;
+    FeatureAhead *ahead;
 };
 
 // ---- numbering
@@ -85,27 +88,16 @@ static int images_in(const FeatureCache *cache, int32_t block) {
 
 // ---- handing it out
 
-static bool share_block(FeatureCache *cache, int32_t index, int owner, Error *error) {
-    FeatureBlock *block = &cache->blocks[index];
-    size_t count = (size_t)images_in(cache, index);
-    if (owner != process_rank(cache->group)) {
-        block->clip = checked_malloc(count * cache->clip_bytes);
-        if (cache->moments_bytes) block->moments = checked_malloc(count * cache->moments_bytes);
-    }
-    return process_group_broadcast(cache->group, owner, &block->readable, sizeof block->readable,
-                                   error) &&
-           process_group_broadcast(cache->group, owner, block->clip, count * cache->clip_bytes,
-                                   error) &&
-           (!block->moments || process_group_broadcast(cache->group, owner, block->moments,
-                                                       count * cache->moments_bytes, error));
-}
-
-/// The blocks from `first` on, one of each rank.
-static bool share_round(FeatureCache *cache, int32_t first, Error *error) {
+/// The blocks from `first` on, one of each rank; own_key: of this rank's.
+static bool share_round(FeatureCache *cache, int32_t first, const char *own_key,
+                        FeatureFolder *folder, Error *error) {
     if (process_count(cache->group) == 1) return true;
+    const FeatureExchange exchange = {cache->group, &cache->shape, folder};
     bool ok = true;
-    for (int r = 0; ok && r < process_count(cache->group) && first + r < cache->num_blocks; r++)
-        ok = share_block(cache, first + r, r, error);
+    for (int r = 0; ok && r < process_count(cache->group) && first + r < cache->num_blocks; r++) {
+        ok = feature_exchange(&exchange, r, own_key, images_in(cache, first + r),
+                              &cache->blocks[first + r], error);
+    }
     return ok;
 }
 
@@ -119,16 +111,26 @@ static bool sum_found(FeatureCache *cache, int64_t found, Error *error) {
 
 // ---- the whole
 
+/// One block of each rank, from `first` on.
+static bool fill_round(FeatureCache *cache, int32_t first, FeatureShare *share, bool *stopping,
+                       Error *error) {
+    const int32_t own = first + process_rank(cache->group);
+    char *key = NULL;
+    bool ok = own >= cache->num_blocks ||
+              feature_share_make(share, cache->samples + (int64_t)own * FEATURE_BLOCK,
+                                 images_in(cache, own), &cache->blocks[own], &key, error);
+    ok = ranks_go_on(cache->group, ok, stopping, error) &&
+         share_round(cache, first, key, share->options->folder, error);
+    free(key);
+    return ok;
+}
+
 static bool fill(FeatureCache *cache, FeatureShare *share, bool *stopping, Progress *progress,
                  Error *error) {
     int ranks = process_count(cache->group);
     for (int32_t first = 0; first < cache->num_blocks; first += ranks) {
-        int32_t own = first + process_rank(cache->group), end = (first + ranks) * FEATURE_BLOCK;
-        bool ok = own >= cache->num_blocks ||
-                  feature_share_make(share, cache->samples + (int64_t)own * FEATURE_BLOCK,
-                                     images_in(cache, own), &cache->blocks[own], error);
-        if (!ranks_go_on(cache->group, ok, stopping, error) || !share_round(cache, first, error))
-            return false;
+        const int32_t end = (first + ranks) * FEATURE_BLOCK;
+        if (!fill_round(cache, first, share, stopping, error)) return false;
         progress_update(progress, end < cache->num_images ? end : cache->num_images,
                         "CLIP features and latent moments");
     }
@@ -144,6 +146,7 @@ FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stoppi
     cache->shape = feature_shape(options->model);
     cache->clip_bytes = feature_clip_bytes(&cache->shape);
     cache->moments_bytes = feature_moments_bytes(&cache->shape);
+    cache->ahead = feature_ahead_new(&cache->shape);
     cache->num_samples = options->limit >= 0 && options->limit < all ? options->limit : all;
     cache->image_of = checked_malloc((size_t)(cache->num_samples + 1) * sizeof *cache->image_of);
     cache->samples = checked_malloc((size_t)(cache->num_samples + 1) * sizeof *cache->samples);
@@ -167,6 +170,7 @@ FeatureCache *feature_cache_new(const FeatureCacheOptions *options, bool *stoppi
 void feature_cache_free(FeatureCache *cache) {
     if (!cache) return;
     for (int32_t i = 0; i < cache->num_blocks; i++) feature_block_free(&cache->blocks[i]);
+    feature_ahead_free(cache->ahead);
     free(cache->blocks);
     free(cache->image_of);
     free(cache);
@@ -182,27 +186,66 @@ bool feature_cache_has(const FeatureCache *cache, int64_t index) {
            (cache->blocks[image / FEATURE_BLOCK].readable >> image % FEATURE_BLOCK & 1);
 }
 
-FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count) {
-    const DiffLMM *model = cache->model;
-    const FeatureShape *shape = &cache->shape;
-    FrozenFeatures features = {
-        tensor_new(model->device, shape->dtype, SHAPE(count, shape->tokens, shape->width)), NULL};
-    if (shape->channels)
-        features.moments = tensor_new(model->device, FLOAT32,
-                                      SHAPE(count, shape->side, shape->side, shape->channels));
-    for (int i = 0; i < count; i++) {
-        CHECK(feature_cache_has(cache, indices[i]), "sample %lld has no features",
-              (long long)indices[i]);
-        int32_t image = cache->image_of[indices[i]];
-        const FeatureBlock *block = &cache->blocks[image / FEATURE_BLOCK];
-        size_t place = (size_t)(image % FEATURE_BLOCK);
-        Device *device = model->device;
-        device->from_host(device, (char *)features.clip->data + (size_t)i * cache->clip_bytes,
-                          block->clip + place * cache->clip_bytes, cache->clip_bytes);
-        if (features.moments)
-            device->from_host(device,
-                              (char *)features.moments->data + (size_t)i * cache->moments_bytes,
-                              block->moments + place * cache->moments_bytes, cache->moments_bytes);
+/// An image of the cache.
+typedef struct CachedImage {
+    int32_t image;
+    const FeatureBlock *block;
+    /// in the block
+    int place;
+} CachedImage;
+
+static CachedImage image_at(const FeatureCache *cache, int64_t index) {
+    CHECK(feature_cache_has(cache, index), "sample %lld has no features", (long long)index);
+    const int32_t image = cache->image_of[index];
+    return (CachedImage){image, &cache->blocks[image / FEATURE_BLOCK], image % FEATURE_BLOCK};
+}
+
+void feature_cache_expect(const FeatureCache *cache, int64_t index) {
+    const CachedImage cached = image_at(cache, index);
+    if (cached.block->file)
+        feature_ahead_expect(cache->ahead, cached.image, cached.block->file, cached.place);
+}
+
+/// Brings one image's features to place `i` of the tensors.
+static void put_features(const FeatureCache *cache, int i, const char *clip, const char *moments,
+                         FrozenFeatures *features) {
+    Device *device = cache->model->device;
+    device->from_host(device, (char *)features->clip->data + (size_t)i * cache->clip_bytes, clip,
+                      cache->clip_bytes);
+    if (features->moments)
+        device->from_host(device,
+                          (char *)features->moments->data + (size_t)i * cache->moments_bytes,
+                          moments, cache->moments_bytes);
+}
+
+static bool bring(const FeatureCache *cache, int64_t index, int i, FrozenFeatures *features,
+                  Error *error) {
+    const CachedImage cached = image_at(cache, index);
+    const FeatureBlock *block = cached.block;
+    const size_t place = (size_t)cached.place;
+    if (!block->file) {
+        put_features(cache, i, block->clip + place * cache->clip_bytes,
+                     block->moments ? block->moments + place * cache->moments_bytes : NULL,
+                     features);
+        return true;
     }
-    return features;
+    char *bytes = feature_ahead_take(cache->ahead, cached.image, block->file, cached.place, error);
+    if (!bytes) return false;
+    put_features(cache, i, bytes, bytes + cache->clip_bytes, features);
+    free(bytes);
+    return true;
+}
+
+bool feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count,
+                         FrozenFeatures *features, Error *error) {
+    Device *device = cache->model->device;
+    const FeatureShape *shape = &cache->shape;
+    bool ok = true;
+    *features = (FrozenFeatures){
+        tensor_new(device, shape->dtype, SHAPE(count, shape->tokens, shape->width)), NULL};
+    if (shape->channels)
+        features->moments =
+            tensor_new(device, FLOAT32, SHAPE(count, shape->side, shape->side, shape->channels));
+    for (int i = 0; ok && i < count; i++) ok = bring(cache, indices[i], i, features, error);
+    return ok;
 }

@@ -1,6 +1,7 @@
 /// What the frozen encoders make of each image of a data set, computed once: CLIP features and
-/// latent moments depend on nothing that is trained and on no random number. Kept in host memory,
-/// and, with a folder, on disk for other runs (train/trainer/feature_folder.h).
+/// latent moments depend on nothing that is trained and on no random number. Kept in host memory;
+/// with a folder on disk, for other runs as well (train/features/feature_folder.h), whence single
+/// images are read when they are needed, so that memory does not grow with the data set.
 ///
 /// Everything is computed in the data set's order in batches of a fixed size, before training
 /// starts, so that a resumed run, on any number of processes, sees the same bits.
@@ -8,9 +9,9 @@
 #include "data/images/preprocess.h"
 #include "data/llava_dataset.h"
 #include "models/difflmm.h"
+#include "train/features/feature_folder.h"
 #include "train/group/process_group.h"
 #include "train/log/progress.h"
-#include "train/trainer/feature_folder.h"
 
 typedef struct FeatureCache FeatureCache;
 
@@ -47,6 +48,11 @@ int64_t feature_cache_count_found(const FeatureCache *cache);
 /// Whether sample `index` of the data set has features; false for text and for images that could
 /// not be read.
 bool feature_cache_has(const FeatureCache *cache, int64_t index);
+/// A batch with the sample, which has features, is made ready: they are read now if they are on
+/// disk, once for each time that they will be asked for. Any thread may call it.
+void feature_cache_expect(const FeatureCache *cache, int64_t index);
 /// The features of these samples, in their order, as tensors of the innermost scope. All must have
-/// some.
-FrozenFeatures feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count);
+/// some. Fails where the disk, or whoever has removed its files, does not give them back. One
+/// thread may call it.
+bool feature_cache_batch(const FeatureCache *cache, const int64_t *indices, int count,
+                         FrozenFeatures *features, Error *error);

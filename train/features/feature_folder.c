@@ -1,4 +1,4 @@
-#include "train/trainer/feature_folder.h"
+#include "train/features/feature_folder.h"
 
 #include "autograd/fnv.h"
 #include "autograd/text/utf8.h"
@@ -23,7 +23,7 @@ struct FeatureFolder {
     FeatureShape shape;
     /// The part of every key that is not about pictures.
     json_t *made_of;
-    bool cannot_write;
+    bool must_keep, cannot_write;
     int damaged;
     Error first_damage;
 };
@@ -122,7 +122,8 @@ bool feature_folder_make(const Config *config, OutputFolder *made, Error *error)
            config_refuse(config, "data.feature_folder", error, "%s", reason.message);
 }
 
-FeatureFolder *feature_folder_open(const Config *config, const DiffLMM *model, Error *error) {
+FeatureFolder *feature_folder_open(const Config *config, const DiffLMM *model, bool must_keep,
+                                   Error *error) {
     const char *path = config->data.feature_folder;
     json_t *made_of = describe_making(config, model, error);
     if (!made_of) return NULL;
@@ -131,6 +132,7 @@ FeatureFolder *feature_folder_open(const Config *config, const DiffLMM *model, E
     folder->path = checked_strdup(path);
     folder->shape = feature_shape(model);
     folder->made_of = made_of;
+    folder->must_keep = must_keep;
     return folder;
 }
 
@@ -164,43 +166,63 @@ static BlockArray moments_array(const FeatureShape *shape, int count) {
         "moments", STATE_FLOAT32, 4, {count, shape->side, shape->side, shape->channels}};
 }
 
-static bool read_array(const StateFile *file, const BlockArray *array, char *out, Error *error) {
-    return state_read_array(file, array->name, array->type, array->rank, array->shape, out, error);
+/// Where an array lies, that is what it must be, and its checksum.
+static bool find_array(const StateFile *file, const BlockArray *array, int64_t *offset,
+                       uint32_t *checksum, Error *error) {
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK], bytes;
+    if (!state_describe_array(file, array->name, &type, &rank, shape, error)) return false;
+    bool is = type == array->type && rank == array->rank;
+    for (int i = 0; is && i < rank; i++) is = shape[i] == array->shape[i];
+    if (!is)
+        return error_set(error, "%s: its array '%s' is not what features are", state_path(file),
+                         array->name);
+    return state_array_place(file, array->name, offset, &bytes, checksum, error);
+}
+
+static bool find_arrays(const FeatureFolder *folder, const StateFile *file, int count,
+                        FeatureFile *found, uint32_t checksums[2], Error *error) {
+    const FeatureShape *shape = &folder->shape;
+    const BlockArray clip = clip_array(shape, count), moments = moments_array(shape, count);
+    return find_array(file, &clip, &found->clip, &checksums[0], error) &&
+           (!shape->channels || find_array(file, &moments, &found->moments, &checksums[1], error));
 }
 
 /// *is_it: the file is of this key, and not of one with the same hash.
-static bool read_block(const FeatureFolder *folder, const StateFile *file, const char *key,
-                       int count, FeatureBlock *block, bool *is_it, Error *error) {
-    const FeatureShape *shape = &folder->shape;
-    const BlockArray clip = clip_array(shape, count), moments = moments_array(shape, count);
+static bool find_block(const FeatureFolder *folder, const StateFile *file, const char *key,
+                       int count, bool is_checked, FeatureBlock *block, bool *is_it, Error *error) {
     char *made_of;
     int64_t readable;
+    uint32_t checksums[2] = {0}, found[2];
     if (!state_read_attribute_string(file, "made_of", &made_of, error)) return false;
     *is_it = !strcmp(made_of, key);
     free(made_of);
     if (!*is_it) return true;
     if (!state_read_attribute_int(file, "readable", &readable, error)) return false;
     block->readable = (uint32_t)readable;
-    block->clip = checked_malloc((size_t)count * feature_clip_bytes(shape));
-    if (!read_array(file, &clip, block->clip, error)) return false;
-    if (!shape->channels) return true;
-    block->moments = checked_malloc((size_t)count * feature_moments_bytes(shape));
-    return read_array(file, &moments, block->moments, error);
+    block->file = checked_calloc(1, sizeof *block->file);
+    block->file->path = checked_strdup(state_path(file));
+    if (!find_arrays(folder, file, count, block->file, checksums, error)) return false;
+    if (is_checked) return true;
+    return feature_file_note_checksums(block->file, &folder->shape, count, found, error) &&
+           (!memcmp(found, checksums, sizeof found) ||
+            error_set(error, "%s: damaged: its features do not have their checksum",
+                      state_path(file)));
 }
 
-bool feature_folder_read(FeatureFolder *folder, const char *key, int count, FeatureBlock *block) {
+bool feature_folder_find(FeatureFolder *folder, const char *key, int count, bool is_checked,
+                         FeatureBlock *block) {
     char *path = path_of(folder, key);
     bool is_it = false;
     Error error = {0};
     if (access(path, F_OK) == 0) {
         StateFile *file = state_open(path, &error);
-        bool ok = file && read_block(folder, file, key, count, block, &is_it, &error);
+        bool ok = file && find_block(folder, file, key, count, is_checked, block, &is_it, &error);
         if (file) state_close(file);
-        if (!ok) {
-            if (!folder->damaged++) folder->first_damage = error;
-            feature_block_free(block);
-            is_it = false;
-        }
+        if (!ok && !folder->damaged++) folder->first_damage = error;
+        is_it = is_it && ok;
+        if (!is_it) feature_block_free(block);
     }
     free(path);
     return is_it;
@@ -227,18 +249,26 @@ static bool write_block(const FeatureFolder *folder, const char *path, const cha
     return false;
 }
 
-void feature_folder_write(FeatureFolder *folder, const char *key, int count,
-                          const FeatureBlock *block) {
-    Error error;
-    if (folder->cannot_write) return;
+bool feature_folder_keep(FeatureFolder *folder, const char *key, int count, FeatureBlock *block,
+                         Error *error) {
+    Error reason;
+    FeatureBlock kept = {0};
+    if (folder->cannot_write) return true;
     char *path = path_of(folder, key);
-    folder->cannot_write = !write_block(folder, path, key, count, block, &error);
+    folder->cannot_write = !write_block(folder, path, key, count, block, &reason);
     free(path);
+    if (folder->cannot_write && folder->must_keep)
+        return error_set(error, "data.feature_folder: features cannot be kept: %s", reason.message);
     if (folder->cannot_write)
         utf8_print(stderr,
                    "warning: data.feature_folder: features cannot be kept there from now on, and "
                    "training goes on: %s\n",
-                   error.message);
+                   reason.message);
+    else if (feature_folder_find(folder, key, count, false, &kept)) {
+        feature_block_free(block);
+        *block = kept;
+    }
+    return true;
 }
 
 void feature_folder_warn(FeatureFolder *folder) {

@@ -1,6 +1,6 @@
 /// Frozen features on disk: what one run has computed, others read (data.feature_folder).
 ///
-/// A file holds a block of images as train/trainer/feature_cache.c computes them together, and is
+/// A file holds a block of images as train/features/feature_cache.c computes them together, and is
 /// written whole or not at all:
 ///
 ///   made_of   attribute: JSON, the key: all that the features' bits depend on
@@ -22,15 +22,17 @@
 #include "autograd/output/output_folder.h"
 #include "data/instruction_sample.h"
 #include "train/config/config.h"
-#include "train/trainer/feature_block.h"
+#include "train/features/feature_file.h"
 
 typedef struct FeatureFolder FeatureFolder;
 
 /// Makes the folder that the configuration names, if it names one (output_folder_make(), with the
 /// key in the message).
 bool feature_folder_make(const Config *config, OutputFolder *made, Error *error);
-/// Opens it for features of this model. Reads the encoders' files. NULL on failure.
-FeatureFolder *feature_folder_open(const Config *config, const DiffLMM *model, Error *error);
+/// Opens it for features of this model. Reads the encoders' files. `must_keep`: what cannot be
+/// written is a failure. NULL on failure.
+FeatureFolder *feature_folder_open(const Config *config, const DiffLMM *model, bool must_keep,
+                                   Error *error);
 void feature_folder_close(FeatureFolder *folder);
 
 /// A picture by its content.
@@ -43,11 +45,16 @@ PictureContent feature_folder_picture(const Sample *sample);
 /// The key of a block of these pictures; the caller frees it.
 char *feature_folder_key(const FeatureFolder *folder, const PictureContent *pictures, int count);
 
-/// Whether the block of that key is there, undamaged; then it is filled.
-bool feature_folder_read(FeatureFolder *folder, const char *key, int count, FeatureBlock *block);
-/// Adds a block. Where that fails (a full disk) it warns, and nothing more is written.
-void feature_folder_write(FeatureFolder *folder, const char *key, int count,
-                          const FeatureBlock *block);
+/// Whether the block of that key is there, undamaged; then its file and its bits are filled in.
+/// `is_checked`: a block of which only its key is looked at, and not its features; their checksums
+/// are then the caller's to fill in.
+bool feature_folder_find(FeatureFolder *folder, const char *key, int count, bool is_checked,
+                         FeatureBlock *block);
+/// Adds a block that is in memory, which then is in its file instead. Where that fails (a full
+/// disk) it warns, nothing more is written, and blocks stay in memory; if all must be kept, it
+/// fails with the error.
+bool feature_folder_keep(FeatureFolder *folder, const char *key, int count, FeatureBlock *block,
+                         Error *error);
 /// Warns of the damaged files since it was last called.
 void feature_folder_warn(FeatureFolder *folder);
 

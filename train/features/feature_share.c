@@ -1,4 +1,4 @@
-#include "train/trainer/feature_share.h"
+#include "train/features/feature_share.h"
 
 #include "autograd/stop_request.h"
 #include "autograd/text/utf8.h"
@@ -107,24 +107,21 @@ static bool retry_unreadable(FeatureShare *share, const int64_t *samples, int co
 }
 
 bool feature_share_make(FeatureShare *share, const int64_t *samples, int count, FeatureBlock *block,
-                        Error *error) {
+                        char **key, Error *error) {
     FeatureFolder *folder = share->options->folder;
+    *key = NULL;
     if (!folder) return compute(share, samples, count, block, error);
-    char *key = key_of(share, samples, count, error);
-    bool ok = key != NULL, is_found = false;
-    if (ok && feature_folder_read(folder, key, count, block)) {
+    *key = key_of(share, samples, count, error);
+    bool ok = *key != NULL, is_found = false;
+    if (ok && feature_folder_find(folder, *key, count, false, block)) {
         ok = retry_unreadable(share, samples, count, block, &is_found, error);
         if (is_found)
             share->num_found += count;
         else
             feature_block_free(block);
     }
-    if (ok && !is_found) {
-        ok = compute(share, samples, count, block, error);
-        if (ok) feature_folder_write(folder, key, count, block);
-    }
-    free(key);
-    return ok;
+    return ok && (is_found || (compute(share, samples, count, block, error) &&
+                               feature_folder_keep(folder, *key, count, block, error)));
 }
 
 void feature_share_report(const FeatureShare *share) {

@@ -9,7 +9,7 @@
 #include "train/saved/trained_weights.h"
 #include "train/saved/training_checkpoint.h"
 #include "train/trainer/best_checkpoint.h"
-#include "train/trainer/feature_folder.h"
+#include "train/features/feature_folder.h"
 #include "train/trainer/model_setup.h"
 
 #include <dirent.h>

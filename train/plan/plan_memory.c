@@ -2,7 +2,7 @@
 #include "train/plan/plan_parts.h"
 
 #include "autograd/tape.h"
-#include "train/trainer/feature_block.h"
+#include "train/features/feature_ahead.h"
 #include "train/trainer/gradient_buckets.h"
 
 #include <stdlib.h>
@@ -170,9 +170,12 @@ static void count_host(Plan *plan, const DiffLMM *model, const ParameterSet *par
     int64_t side = config->data.image_size;
     int64_t image = 3 * side * side * (int64_t)sizeof(float);
     const FeatureShape shape = feature_shape(model);
-    if (config->data.cache_features)
-        memory->feature_cache = batches->cached_images * (int64_t)(feature_clip_bytes(&shape) +
-                                                                   feature_moments_bytes(&shape));
+    const int64_t features = batches->cached_images *
+                             (int64_t)(feature_clip_bytes(&shape) + feature_moments_bytes(&shape));
+    if (config->data.feature_folder) // those that were read ahead
+        memory->feature_cache = features < FEATURE_AHEAD_BYTES ? features : FEATURE_AHEAD_BYTES;
+    else if (config->data.cache_features)
+        memory->feature_cache = features;
     else // those that are ready, and those of the step
         memory->loader = (config->data.dataloader_prefetch_factor +
                           config->training.gradient_accumulation_steps) *

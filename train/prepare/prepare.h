@@ -1,5 +1,6 @@
 /// 'difflmm prepare': every sample of the training data is looked at before a training is, and what
-/// can be used becomes a pack (data/pack/pack.h).
+/// can be used becomes a pack (data/pack/pack.h); where the configuration keeps the features of
+/// frozen encoders in a folder, those of every image are computed.
 ///
 /// A file is gone through once. Blocks of samples are handed to threads, on every rank its share of
 /// blocks; what becomes of a block goes to a journal, whole or not at all, in <pack>.parts/. When
@@ -18,6 +19,7 @@ typedef struct PrepareOptions {
     bool leaves_out;
 } PrepareOptions;
 
-/// Prepares data.train and data.eval. Every rank calls it and fails alike.
+/// Prepares data.train and data.eval, and fills data.feature_folder. Every rank calls it and fails
+/// alike.
 bool prepare_run(const Config *config, const PrepareOptions *options, ProcessGroup *group,
                  Error *error);

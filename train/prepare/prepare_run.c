@@ -6,6 +6,7 @@
 #include "ops/kernels.h"
 #include "train/config/config_schema.h"
 #include "train/group/core_count.h"
+#include "train/prepare/prepare_features.h"
 #include "train/prepare/prepare_file.h"
 #include "train/trainer/model_setup.h"
 #include "train/trainer/training_check.h"
@@ -70,20 +71,30 @@ static bool check_names(const KeyFiles *keys, FilePreparation *file, Error *erro
     return ok;
 }
 
-/// The setting that trains on the packs.
-static void tell_setting(const KeyFiles *of, FilePreparation *file) {
+/// The files as packs; the caller frees them with free_packs().
+static DatasetFiles packs_of(const KeyFiles *of, FilePreparation *file) {
     const int count = of->files->count;
     DatasetFiles packs = *of->files;
-    packs.values = checked_calloc((size_t)count, sizeof *packs.values);
+    packs.values = checked_calloc((size_t)count + 1, sizeof *packs.values);
     for (int i = 0; i < count; i++) {
         packs.values[i] = of->files->values[i];
         char *pack = pack_of(file, of, i);
         packs.values[i].path = pack ? pack : checked_strdup(packs.values[i].path);
     }
+    return packs;
+}
+
+static void free_packs(DatasetFiles *packs) {
+    for (int i = 0; i < packs->count; i++) free(packs->values[i].path);
+    free(packs->values);
+}
+
+/// The setting that trains on the packs.
+static void tell_setting(const KeyFiles *of, FilePreparation *file) {
+    DatasetFiles packs = packs_of(of, file);
     char *value = config_format_files(&packs);
     utf8_print(stdout, "to be trained on: '%s=%s'\n", of->key, value);
-    for (int i = 0; i < count; i++) free(packs.values[i].path);
-    free(packs.values);
+    free_packs(&packs);
     free(value);
 }
 
@@ -96,6 +107,16 @@ static bool prepare_files(const KeyFiles *of, FilePreparation *file, Error *erro
     }
     if (of->files->count && process_rank(file->group) == 0) tell_setting(of, file);
     return true;
+}
+
+/// Of the packs, which have the samples that can be used.
+static bool fill_feature_folder(const Config *config, const KeyFiles keys[KEYS],
+                                FilePreparation *file, Error *error) {
+    DatasetFiles packs[KEYS];
+    for (int k = 0; k < KEYS; k++) packs[k] = packs_of(&keys[k], file);
+    const bool ok = prepare_features(config, &packs[0], &packs[1], file->group, error);
+    for (int k = 0; k < KEYS; k++) free_packs(&packs[k]);
+    return ok;
 }
 
 bool prepare_run(const Config *config, const PrepareOptions *options, ProcessGroup *group,
@@ -116,6 +137,7 @@ bool prepare_run(const Config *config, const PrepareOptions *options, ProcessGro
     ok = process_group_agree(group, ok && check_names(keys, &file, error), error);
     process_group_set_timeout(group, (double)config->training.distributed_timeout);
     for (int k = 0; k < KEYS; k++) ok = ok && prepare_files(&keys[k], &file, error);
+    ok = ok && fill_feature_folder(config, keys, &file, error);
     output_folder_close(&folder, !ok);
     tokenizer_close(tokenizer);
     return ok;

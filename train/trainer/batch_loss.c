@@ -17,8 +17,8 @@ static bool is_usable(const FeatureCache *cache, const LoadedSample *sample) {
     return sample->tokens.image_position < 0 || has_image(cache, sample);
 }
 
-DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const MicroBatch *batch,
-                       int64_t step, bool train) {
+bool batch_loss(const DiffLMM *model, const FeatureCache *cache, const MicroBatch *batch,
+                int64_t step, bool train, DiffLMMLoss *loss, Error *error) {
     TokenSample *samples = checked_calloc((size_t)batch->count + 1, sizeof *samples);
     uint64_t *passes = checked_calloc((size_t)batch->count + 1, sizeof *passes);
     int64_t *indices = checked_calloc((size_t)batch->count + 1, sizeof *indices);
@@ -36,7 +36,8 @@ DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const Mi
     }
     int64_t side = model->options.image_size;
     FrozenFeatures features = {0};
-    if (num_images && cache) features = feature_cache_batch(cache, indices, num_images);
+    const bool ok =
+        !num_images || !cache || feature_cache_batch(cache, indices, num_images, &features, error);
     if (num_images && !cache)
         features = difflmm_frozen_features(model, tensor_from_host(model->device, FLOAT32,
                                                                    SHAPE(num_images, side, side, 3),
@@ -48,9 +49,9 @@ DiffLMMLoss batch_loss(const DiffLMM *model, const FeatureCache *cache, const Mi
                           .noise = num_images ? &noise : NULL,
                           .train = train,
                           .pass = (uint64_t)step};
-    DiffLMMLoss loss = difflmm_loss(model, &whole, NULL);
+    *loss = ok ? difflmm_loss(model, &whole, NULL) : (DiffLMMLoss){0};
     free(samples);
     free(passes);
     free(indices);
-    return loss;
+    return ok;
 }

@@ -79,15 +79,21 @@ const char *model_setup_key_of_option(const char *option) {
     return NULL;
 }
 
+/// Whether the model was loaded; otherwise the key behind `option` is in the message.
+static bool is_loaded(const Config *config, const ModelSetup *setup, const char *option,
+                      Error *error) {
+    if (setup->model || !option) return setup->model != NULL;
+    Error reason = *error;
+    return config_refuse(config, model_setup_key_of_option(option), error, "%s", reason.message);
+}
+
 static bool load_model(const Config *config, uint64_t seed, ModelSetup *setup, Error *error) {
     LoraOptions lora;
     DiffLMMOptions options;
     const char *option;
     if (!model_setup_options(config, seed, &lora, &options, error)) return false;
     setup->model = difflmm_load(&options, setup->device, &setup->parameters, &option, error);
-    if (setup->model || !option) return setup->model != NULL;
-    Error reason = *error;
-    return config_refuse(config, model_setup_key_of_option(option), error, "%s", reason.message);
+    return is_loaded(config, setup, option, error);
 }
 
 static bool open_tokenizer(const Config *config, ModelSetup *setup, Error *error) {
@@ -119,6 +125,17 @@ bool model_setup_read(const Config *config, uint64_t seed, ModelSetup *setup, Er
     }
     setup->format = model_setup_format(config, setup->model->num_visual_tokens);
     return true;
+}
+
+bool model_setup_read_encoders(const Config *config, ModelSetup *setup, Error *error) {
+    LoraOptions lora;
+    DiffLMMOptions options;
+    const char *option;
+    if (!config_require_model(config, error) ||
+        !model_setup_options(config, 0, &lora, &options, error))
+        return false;
+    setup->model = difflmm_load_encoders(&options, setup->device, &option, error);
+    return is_loaded(config, setup, option, error);
 }
 
 bool model_setup_open(const Config *config, uint64_t seed, const ProcessGroup *group,

@@ -31,6 +31,8 @@ bool model_setup_open_device(const Config *config, const ProcessGroup *group, Mo
                              Error *error);
 /// then everything else.
 bool model_setup_read(const Config *config, uint64_t seed, ModelSetup *setup, Error *error);
+/// or the frozen encoders alone (difflmm_load_encoders()), without a tokenizer.
+bool model_setup_read_encoders(const Config *config, ModelSetup *setup, Error *error);
 void model_setup_close(ModelSetup *setup);
 
 /// What the configuration says about the model; `lora` is what options->lora points to if there is

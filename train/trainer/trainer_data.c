@@ -1,6 +1,7 @@
 // The data of a run: files, their checks, the features that are kept of them, the loader, and how
 // many steps they make.
 #include "autograd/text/utf8.h"
+#include "train/features/feature_fill.h"
 #include "train/prepare/token_counts.h"
 #include "train/trainer/schedule.h"
 #include "train/trainer/trainer_parts.h"
@@ -54,41 +55,21 @@ bool trainer_check_data(const Trainer *trainer, Error *error) {
     return true;
 }
 
-/// Features of the first `limit` samples (-1: all) of the data set.
-static FeatureCache *fill_cache(Trainer *trainer, const Dataset *dataset, int64_t limit,
-                                FeatureFolder *folder, Error *error) {
-    const DataSection *data = &trainer->config->data;
-    FeatureCacheOptions options = {.model = trainer->setup.model,
-                                   .dataset = dataset,
-                                   .image_aspect = data->image_aspect_ratio,
-                                   .image_normalization = data->image_normalization,
-                                   .limit = limit,
-                                   .damaged_image = data->missing_image,
-                                   .group = trainer->group,
-                                   .folder = folder};
-    FeatureCache *cache =
-        feature_cache_new(&options, &trainer->stopping, trainer->is_first ? stderr : NULL, error);
-    if (cache && folder && trainer->is_first)
-        utf8_print(stderr, "features of %lld of %lld images were read from %s\n",
-                   (long long)feature_cache_count_found(cache),
-                   (long long)feature_cache_count(cache), data->feature_folder);
-    return cache;
-}
-
 bool trainer_fill_caches(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
     bool is_kept = config->data.feature_folder != NULL;
     if (!config->data.cache_features) return true;
     FeatureFolder *folder =
-        is_kept ? feature_folder_open(config, trainer->setup.model, error) : NULL;
+        is_kept ? feature_folder_open(config, trainer->setup.model, false, error) : NULL;
+    const FeatureFilling filling = {config, trainer->setup.model, trainer->group, folder};
     bool ok = ranks_go_on(trainer->group, folder || !is_kept, &trainer->stopping, error);
     if (ok) {
-        trainer->cache = fill_cache(trainer, trainer->data, -1, folder, error);
+        trainer->cache = feature_fill(&filling, trainer->data, -1, &trainer->stopping, error);
         ok = trainer->cache != NULL;
     }
     if (ok && trainer->held_out) {
-        trainer->held_out_cache =
-            fill_cache(trainer, trainer->held_out, config->training.eval_samples, folder, error);
+        trainer->held_out_cache = feature_fill(
+            &filling, trainer->held_out, config->training.eval_samples, &trainer->stopping, error);
         ok = trainer->held_out_cache != NULL;
     }
     feature_folder_close(folder);
@@ -113,8 +94,11 @@ LoaderOptions trainer_loader_options(const Trainer *trainer) {
                            .threads = threads > 0 ? threads : 1};
 }
 
+/// Asked by the loader's threads, some batches ahead of the step.
 static bool has_features(const void *cache, int64_t index) {
-    return feature_cache_has(cache, index);
+    if (!feature_cache_has(cache, index)) return false;
+    feature_cache_expect(cache, index);
+    return true;
 }
 
 static LoaderOptions training_options(const Trainer *trainer) {

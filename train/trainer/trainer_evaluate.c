@@ -43,13 +43,14 @@ static bool add_held_out_batch(Trainer *trainer, Loader *loader, int64_t count, 
     while (batch->count > 0 && batch->samples[batch->count - 1].index >= count)
         token_sequence_free(&batch->samples[--batch->count].tokens);
     scope_begin();
-    DiffLMMLoss loss =
-        batch_loss(trainer->setup.model, trainer->held_out_cache, batch, EVALUATION_STEP, false);
+    DiffLMMLoss loss;
+    const bool ok = batch_loss(trainer->setup.model, trainer->held_out_cache, batch,
+                               EVALUATION_STEP, false, &loss, error);
     if (loss.sum) totals[0] += tensor_item(loss.sum);
     totals[1] += (double)loss.num_supervised;
     scope_end();
     micro_batch_free(batch);
-    return true;
+    return ok;
 }
 
 /// Sum and number of the held-out samples' losses, of all ranks. False on failure, or when the run

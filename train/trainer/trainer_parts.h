@@ -11,7 +11,7 @@
 #include "train/log/run_log.h"
 #include "train/saved/checkpoint_writer.h"
 #include "train/trainer/best_checkpoint.h"
-#include "train/trainer/feature_cache.h"
+#include "train/features/feature_cache.h"
 #include "train/trainer/gradient_buckets.h"
 #include "train/trainer/model_setup.h"
 #include "train/trainer/trainer.h"

@@ -23,25 +23,30 @@ static const double SEARCH_PATIENCE = 1800;
 /// done.
 static long long step_number(const Trainer *trainer) { return trainer->position.step + 1; }
 
-/// Forward and backward of one micro-batch; returns the sum of its losses, without backward if that
-/// is not finite. `listener` (NULL: nobody) is backward's.
-static double forward_and_backward(Trainer *trainer, const MicroBatch *batch,
-                                   const LeafListener *listener, DiffLMMLoss *loss) {
+/// Forward and backward of one micro-batch, without backward if the *sum of its losses is not
+/// finite. `listener` (NULL: nobody) is backward's. Fails where kept features cannot be read.
+static bool forward_and_backward(Trainer *trainer, const MicroBatch *batch,
+                                 const LeafListener *listener, DiffLMMLoss *loss, double *sum,
+                                 Error *error) {
     scope_begin();
     tape_begin();
-    *loss = batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true);
-    double sum = loss->sum ? tensor_item(loss->sum) : 0;
-    if (loss->sum && requires_grad(loss->sum) && isfinite(sum)) backward(loss->sum, NULL, listener);
+    bool ok =
+        batch_loss(trainer->setup.model, trainer->cache, batch, batch->step, true, loss, error);
+    *sum = loss->sum ? tensor_item(loss->sum) : 0;
+    if (loss->sum && requires_grad(loss->sum) && isfinite(*sum))
+        backward(loss->sum, NULL, listener);
     tape_end();
     scope_end();
-    return sum;
+    return ok;
 }
 
 /// Adds to the gradients and to the result.
-static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, const LeafListener *listener,
-                            StepResult *result) {
+static bool run_micro_batch(Trainer *trainer, const MicroBatch *batch, const LeafListener *listener,
+                            StepResult *result, Error *error) {
     DiffLMMLoss loss;
-    result->loss += forward_and_backward(trainer, batch, listener, &loss);
+    double sum;
+    if (!forward_and_backward(trainer, batch, listener, &loss, &sum, error)) return false;
+    result->loss += sum;
     result->supervised += loss.num_supervised;
     result->tokens += loss.num_tokens;
     result->samples += batch->count;
@@ -52,6 +57,7 @@ static void run_micro_batch(Trainer *trainer, const MicroBatch *batch, const Lea
         progress_print(trainer->progress, "left out %d sample(s): %s", batch->skipped,
                        batch->skipped_because);
     }
+    return true;
 }
 
 /// This rank's share of the step, as far as its loss is finite. The batches stay: looking for
@@ -66,7 +72,7 @@ static bool run_micro_batches(Trainer *trainer, StepResult *result, Error *error
         trainer->batches[trainer->batch_count++] = batch;
         const LeafListener *listener =
             i + 1 == accumulation ? gradient_buckets_begin(trainer->buckets) : NULL;
-        run_micro_batch(trainer, batch, listener, result);
+        if (!run_micro_batch(trainer, batch, listener, result, error)) return false;
         process_group_progress(trainer->group);
     }
     return true;
@@ -81,15 +87,17 @@ static void free_batches(Trainer *trainer) {
 
 /// Runs this rank's share once more, looking at every result: random numbers are functions of seed,
 /// step and sample, so everything comes out as before. False if something is not finite; then
-/// `what` says what was the first.
+/// `what` says what was the first. Features that cannot be read once more end the looking.
 static bool look_at_every_result(Trainer *trainer, char *what, size_t size) {
     Device *device = trainer->setup.device;
     DiffLMMLoss loss;
     double sum = 0;
+    bool ok = true;
+    Error unused;
     parameters_clear_grad(&trainer->setup.parameters);
     finite_check_begin(device);
-    for (int64_t i = 0; i < trainer->batch_count && isfinite(sum); i++) {
-        sum = forward_and_backward(trainer, trainer->batches[i], NULL, &loss);
+    for (int64_t i = 0; ok && i < trainer->batch_count && isfinite(sum); i++) {
+        ok = forward_and_backward(trainer, trainer->batches[i], NULL, &loss, &sum, &unused);
         process_group_progress(trainer->group);
     }
     return finite_check_end(device, what, size);

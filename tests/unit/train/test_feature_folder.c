@@ -5,7 +5,7 @@
 #include "checkpoints/training_state.h"
 #include "data/tiny/world.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/trainer/feature_cache.h"
+#include "train/features/feature_cache.h"
 #include "train/trainer/model_setup.h"
 
 #include <fcntl.h>
@@ -56,9 +56,10 @@ static void close_setup(Setup *setup) {
 static FeatureFolder *open_folder(const Setup *setup) {
     Error error = {0};
     OutputFolder made = {0};
-    FeatureFolder *folder = feature_folder_make(setup->config, &made, &error)
-                                ? feature_folder_open(setup->config, setup->model.model, &error)
-                                : NULL;
+    FeatureFolder *folder =
+        feature_folder_make(setup->config, &made, &error)
+            ? feature_folder_open(setup->config, setup->model.model, false, &error)
+            : NULL;
     output_folder_close(&made, false);
     if (!folder) fail_msg("%s", error.message);
     return folder;
@@ -110,8 +111,11 @@ static bool is_same_image(const FeatureCache *x, const FeatureCache *y, int64_t 
     if (feature_cache_has(x, index) != feature_cache_has(y, index)) return false;
     if (!feature_cache_has(x, index)) return true;
     scope_begin();
-    FrozenFeatures of_x = feature_cache_batch(x, &index, 1),
-                   of_y = feature_cache_batch(y, &index, 1);
+    Error error = {0};
+    FrozenFeatures of_x, of_y;
+    if (!feature_cache_batch(x, &index, 1, &of_x, &error) ||
+        !feature_cache_batch(y, &index, 1, &of_y, &error))
+        fail_msg("%s", error.message);
     bool same = is_same_tensor(of_x.clip, of_y.clip) && is_same_tensor(of_x.moments, of_y.moments);
     scope_end();
     return same;
@@ -338,7 +342,7 @@ static char *key_with_clip(const char *name, const char *changed) {
     }
     Config config = *shared.config;
     config.model.vision_tower = folder;
-    FeatureFolder *opened = feature_folder_open(&config, shared.model.model, &error);
+    FeatureFolder *opened = feature_folder_open(&config, shared.model.model, false, &error);
     if (!opened) fail_msg("%s", error.message);
     char *key = feature_folder_key(opened, &(PictureContent){"none"}, 1);
     feature_folder_close(opened);
@@ -385,6 +389,58 @@ static void a_damaged_file_is_computed_anew_and_whole_again(void **state) {
         feature_cache_free(again);
         feature_cache_free(fill(&shared, IMAGES));
     }
+}
+
+/// Whether the cache gives the features of that sample; otherwise the message has `expected`.
+static bool gives(const FeatureCache *cache, int64_t index, const char *expected) {
+    Error error = {0};
+    FrozenFeatures features;
+    scope_begin();
+    const bool ok = feature_cache_batch(cache, &index, 1, &features, &error);
+    scope_end();
+    if (!ok && !strstr(error.message, expected)) fail_msg("%s", error.message);
+    return ok;
+}
+
+static void features_are_read_when_they_are_needed_and_not_kept_in_memory(void **state) {
+    (void)state;
+    FeatureCache *cache = fill(&shared, 0), *in_memory = compute(&shared);
+    assert_true(gives(cache, 0, ""));
+    empty_folder();
+    assert_false(gives(cache, 0, "cannot be opened: No such file"));
+    assert_true(gives(in_memory, 0, ""));
+    feature_cache_free(cache);
+    feature_cache_free(in_memory);
+}
+
+static void what_is_expected_is_read_before_it_is_needed(void **state) {
+    (void)state;
+    FeatureCache *cache = fill(&shared, 0);
+    for (int i = 0; i < 2; i++) feature_cache_expect(cache, 3);
+    feature_cache_expect(cache, IMAGES - 1);
+    empty_folder();
+    assert_true(gives(cache, 3, ""));
+    assert_true(gives(cache, IMAGES - 1, ""));
+    assert_true(gives(cache, 3, ""));
+    assert_false(gives(cache, 3, "cannot be opened"));
+    feature_cache_expect(cache, 4);
+    assert_false(gives(cache, 4, "cannot be opened"));
+    feature_cache_free(cache);
+}
+
+static void what_changes_on_disk_is_an_error_and_not_other_features(void **state) {
+    (void)state;
+    FeatureCache *cache = fill(&shared, 0);
+    Files there = files();
+    for (int i = 0; i < there.count; i++) {
+        size_t size;
+        char *bytes = read_file(there.paths[i], &size);
+        for (size_t k = size / 4; k < size; k++) bytes[k] ^= 1;
+        write_file(there.paths[i], bytes, size);
+        free(bytes);
+    }
+    assert_false(gives(cache, 20, "no longer what they were"));
+    feature_cache_free(cache);
 }
 
 static void an_image_that_cannot_be_read_is_told_though_its_block_is_there(void **state) {
@@ -509,6 +565,9 @@ int main(void) {
         TEST(a_picture_is_known_by_its_content_wherever_it_lies),
         TEST(encoders_are_known_by_their_content_and_not_by_their_name),
         TEST(a_damaged_file_is_computed_anew_and_whole_again),
+        TEST(features_are_read_when_they_are_needed_and_not_kept_in_memory),
+        TEST(what_is_expected_is_read_before_it_is_needed),
+        TEST(what_changes_on_disk_is_an_error_and_not_other_features),
         TEST(an_image_that_cannot_be_read_is_told_though_its_block_is_there),
         TEST(what_a_kill_left_long_ago_is_removed_and_nothing_else),
         TEST(the_space_is_told_beforehand),

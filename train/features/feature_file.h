@@ -1,0 +1,31 @@
+/// Where the features of a block lie in a file of a feature folder
+/// (train/features/feature_folder.h), and reading single images out of it.
+///
+/// Files are read and not mapped: a page of a mapped file that a disk, or whoever cut the file
+/// short, no longer gives is a bus error, and this is a value; what was read once is in the
+/// system's memory either way, and goes when that is needed. A file is open only while it is read,
+/// so that there may be any number of them.
+#pragma once
+#include "autograd/error.h"
+#include "train/features/feature_block.h"
+
+/// Made by feature_folder_find().
+struct FeatureFile {
+    char *path;
+    /// of the first image's features and moments, from the file's beginning; those of the others
+    /// follow
+    int64_t clip, moments;
+    /// CRC-32C of each image's features and moments
+    uint32_t checksums[FEATURE_BLOCK][2];
+};
+
+/// NULL is allowed.
+void feature_file_free(FeatureFile *file);
+/// Reads the features of image `place` of the block, feature_clip_bytes() and
+/// feature_moments_bytes() of them, and holds them against their checksums. Any thread may.
+bool feature_file_read(const FeatureFile *file, const FeatureShape *shape, int place, char *clip,
+                       char *moments, Error *error);
+/// Notes the checksums of all `count` images as they are in the file. *checksums: those of the
+/// whole arrays.
+bool feature_file_note_checksums(FeatureFile *file, const FeatureShape *shape, int count,
+                                 uint32_t checksums[2], Error *error);
