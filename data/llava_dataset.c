@@ -52,8 +52,10 @@ struct Dataset {
 typedef struct Opening {
     Dataset *dataset;
     DataFile *file;
-    /// of JSON
+    /// NULL: nobody looks
     ImageCheck *images;
+    /// NULL: this process is alone
+    const ImageSharers *sharers;
     /// of each of the file's samples, a byte
     ByteBuffer beyond_plain;
 } Opening;
@@ -66,6 +68,22 @@ static const char *describe(const DataFile *file, const Record *record, const ch
              (long long)(record->position - file->first_position), quote(id).text,
              (long long)(file->pack ? packed.line : sample_file_line(file->file, record->offset)));
     return buffer;
+}
+
+static bool read_from_json(const DataFile *file, const Record *record, Sample *sample,
+                           Error *error) {
+    const SamplePlace place = {record->offset, record->bytes, record->checksum};
+    json_t *json =
+        sample_file_read(file->file, &place, record->position - file->first_position, error);
+    return json && sample_read(json, file->image_folder, sample, error);
+}
+
+/// The caller frees the sample in either case.
+static bool read_sample(const DataFile *file, const Record *record, Sample *sample, Error *error) {
+    *sample = (Sample){0};
+    return file->pack
+               ? packed_sample_read(file->pack, record->offset, file->image_folder, sample, error)
+               : read_from_json(file, record, sample, error);
 }
 
 // ---- opening
@@ -126,10 +144,7 @@ static bool refuse_images(const DataFile *file, const Record *record, const Imag
     Error unused = {0};
     Sample sample = {0};
     char where[1024], others[64] = "";
-    const SamplePlace place = {record->offset, record->bytes, record->checksum};
-    json_t *json =
-        sample_file_read(file->file, &place, record->position - file->first_position, &unused);
-    if (json) sample_read(json, file->image_folder, &sample, &unused);
+    read_sample(file, record, &sample, &unused);
     if (findings->problem_count > 1)
         snprintf(others, sizeof others, " (and %lld more samples' images)",
                  (long long)findings->problem_count - 1);
@@ -161,7 +176,7 @@ static void leave_out(Opening *opening, const ImageFindings *findings) {
     if (!found_beyond) dataset->first_beyond_plain = -1;
     dataset->count = kept;
     file->part.with_image -= findings->problem_count;
-    file->part.skipped = findings->problem_count;
+    file->part.skipped += findings->problem_count;
     file->skipped_because = checked_strdup(findings->problems[0].message);
     file->part.skipped_because = file->skipped_because;
 }
@@ -201,24 +216,30 @@ static bool check_archive(const char *image_folder, Error *error) {
 
 static bool open_json(Opening *opening, Error *error) {
     DataFile *file = opening->file;
-    ImageFindings findings = {0};
     file->file = sample_file_open(file->path, error);
-    if (!file->file || !check_archive(file->image_folder, error)) return false;
-    if (opening->dataset->missing_image != MISSING_IMAGE_UNCHECKED)
-        opening->images = image_check_start();
-    bool ok = sample_file_scan(file->file, add_sample, opening, error);
-    if (opening->images) image_check_finish(opening->images, &findings);
-    ok = ok && judge_images(opening, &findings, error);
-    image_findings_free(&findings);
-    byte_buffer_free(&opening->beyond_plain);
+    return file->file && check_archive(file->image_folder, error) &&
+           sample_file_scan(file->file, add_sample, opening, error);
+}
+
+/// What is in a pack was looked at when it was made, but for files beside it that may have gone.
+static bool look_at_packed(const Opening *opening, const Record *record, Error *error) {
+    Sample sample;
+    const DataFile *file = opening->file;
+    const int64_t index = opening->dataset->count;
+    if (!opening->images || record->words < 0 || pack_image_count(file->pack) ||
+        !image_check_is_own(opening->images, index))
+        return true;
+    bool ok = read_sample(file, record, &sample, error);
+    if (ok && sample.image_path) image_check_put(opening->images, index, sample.image_path);
+    sample_free(&sample);
     return ok;
 }
 
-/// What is in a pack was looked at when it was made.
 static bool open_pack(Opening *opening, Error *error) {
     DataFile *file = opening->file;
     file->pack = pack_open(file->path, error);
-    if (!file->pack) return false;
+    if (!file->pack || (!pack_image_count(file->pack) && !check_archive(file->image_folder, error)))
+        return false;
     const int64_t count = pack_sample_count(file->pack);
     if (pack_number_count(file->pack) >= INT32_MAX - file->first_position)
         return error_set(error, "%s: too many samples", file->path);
@@ -230,30 +251,46 @@ static bool open_pack(Opening *opening, Error *error) {
                                .bytes = sample.text_bytes,
                                .words = sample.words,
                                .position = file->first_position + sample.number};
+        if (!look_at_packed(opening, &record, error)) return false;
         keep_record(opening, record, sample.beyond_plain);
     }
-    byte_buffer_free(&opening->beyond_plain);
     file->part.skipped = pack_number_count(file->pack) - count;
     return true;
 }
 
+/// Ends the look at the images of a file, which has been read if `ok`.
+static bool finish_images(Opening *opening, bool ok, Error *error) {
+    ImageFindings findings = {0};
+    const ImageSharers *sharers = opening->sharers;
+    if (!opening->images) return ok;
+    image_check_finish(opening->images, &findings);
+    if (sharers)
+        ok = sharers->exchange(sharers->context, ok, opening->dataset->count, &findings, error);
+    ok = ok && judge_images(opening, &findings, error);
+    image_findings_free(&findings);
+    return ok;
+}
+
 static bool open_file(Dataset *dataset, const DatasetFile *options, int64_t first_position,
-                      Error *error) {
+                      const ImageSharers *sharers, Error *error) {
     DataFile *file = &dataset->files[dataset->file_count++];
     file->path = checked_strdup(options->path);
     file->image_folder = checked_strdup(options->image_folder ? options->image_folder : ".");
     file->first_position = first_position;
     file->part =
         (DatasetPart){.path = file->path, .weight = options->weight, .first = dataset->count};
-    Opening opening = {.dataset = dataset, .file = file};
-    if (pack_is_at(options->path) ? !open_pack(&opening, error) : !open_json(&opening, error))
-        return false;
+    Opening opening = {.dataset = dataset, .file = file, .sharers = sharers};
+    if (dataset->missing_image != MISSING_IMAGE_UNCHECKED)
+        opening.images = image_check_start(sharers);
+    bool ok = pack_is_at(options->path) ? open_pack(&opening, error) : open_json(&opening, error);
+    ok = finish_images(&opening, ok, error);
+    byte_buffer_free(&opening.beyond_plain);
     file->part.count = dataset->count - file->part.first;
-    return check_not_empty(file, error);
+    return ok && check_not_empty(file, error);
 }
 
-Dataset *dataset_open_files(const DatasetFile *files, int count, MissingImage missing_image,
-                            Error *error) {
+Dataset *dataset_open_shared(const DatasetFile *files, int count, MissingImage missing_image,
+                             const ImageSharers *sharers, Error *error) {
     CHECK(count > 0, "a data set of %d files", count);
     Dataset *dataset = checked_calloc(1, sizeof *dataset);
     dataset->path = count == 1 ? checked_strdup(files[0].path)
@@ -264,13 +301,18 @@ Dataset *dataset_open_files(const DatasetFile *files, int count, MissingImage mi
     dataset->first_beyond_plain = -1;
     int64_t position = 0;
     for (int i = 0; i < count; i++) {
-        if (!open_file(dataset, &files[i], position, error)) {
+        if (!open_file(dataset, &files[i], position, sharers, error)) {
             dataset_close(dataset);
             return NULL;
         }
         position += dataset->files[i].part.count + dataset->files[i].part.skipped;
     }
     return dataset;
+}
+
+Dataset *dataset_open_files(const DatasetFile *files, int count, MissingImage missing_image,
+                            Error *error) {
+    return dataset_open_shared(files, count, missing_image, NULL, error);
 }
 
 Dataset *dataset_open(const DatasetOptions *options, Error *error) {
@@ -379,22 +421,10 @@ int32_t dataset_packed_tokens(const Dataset *dataset, int64_t index, const char 
     return packed.num_tokens;
 }
 
-static bool read_from_json(const DataFile *file, const Record *record, Sample *sample,
-                           Error *error) {
-    const SamplePlace place = {record->offset, record->bytes, record->checksum};
-    json_t *json =
-        sample_file_read(file->file, &place, record->position - file->first_position, error);
-    return json && sample_read(json, file->image_folder, sample, error);
-}
-
 bool dataset_sample(const Dataset *dataset, int64_t index, Sample *sample, Error *error) {
     const Record *record = record_at(dataset, index);
     const DataFile *file = file_of(dataset, index);
-    *sample = (Sample){0};
-    if (file->pack
-            ? packed_sample_read(file->pack, record->offset, file->image_folder, sample, error)
-            : read_from_json(file, record, sample, error))
-        return true;
+    if (read_sample(file, record, sample, error)) return true;
     char where[1024];
     // What could not be read at all says itself where it was.
     if (sample->id)

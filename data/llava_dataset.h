@@ -46,6 +46,11 @@ Dataset *dataset_open(const DatasetOptions *options, Error *error);
 /// Several files, in this order. One that has nothing to train on fails.
 Dataset *dataset_open_files(const DatasetFile *files, int count, MissingImage missing_image,
                             Error *error);
+/// The same on several processes at once, which share the look at images: all call it with the same
+/// files, and what one of them finds missing is missing for all. Fails alike on all as far as
+/// sharers->exchange() tells.
+Dataset *dataset_open_shared(const DatasetFile *files, int count, MissingImage missing_image,
+                             const ImageSharers *sharers, Error *error);
 void dataset_close(Dataset *dataset);
 /// For messages: the first file, and how many others there are.
 const char *dataset_path(const Dataset *dataset);
@@ -60,11 +65,11 @@ typedef struct DatasetPart {
     double weight;
     int64_t first, count;
     int64_t with_image;
-    /// left out because their image does not exist or is none, and what is wrong with the first,
-    /// NULL for none and for a pack's
+    /// left out because their image does not exist or is none, of a pack also when it was made; and
+    /// what is wrong with the first, NULL for none and for those that a pack was made without
     int64_t skipped;
     const char *skipped_because;
-    /// how many images are of each format (not of a pack's)
+    /// how many images are of each format, of those that are no pack's own
     int64_t formats[IMAGE_FORMAT_COUNT];
 } DatasetPart;
 

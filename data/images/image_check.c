@@ -20,6 +20,8 @@ typedef struct Waiting {
 } Waiting;
 
 struct ImageCheck {
+    /// which share of the files this is, of how many
+    int share, shares;
     pthread_mutex_t lock;
     /// something waits, or nothing more will come
     pthread_cond_t come;
@@ -90,8 +92,10 @@ static void *work(void *context) {
     return NULL;
 }
 
-ImageCheck *image_check_start(void) {
+ImageCheck *image_check_start(const ImageSharers *sharers) {
     ImageCheck *check = checked_calloc(1, sizeof *check);
+    check->share = sharers ? sharers->index : 0;
+    check->shares = sharers ? sharers->count : 1;
     pthread_mutex_init(&check->lock, NULL);
     pthread_cond_init(&check->come, NULL);
     pthread_cond_init(&check->room, NULL);
@@ -105,7 +109,13 @@ static void start_thread(ImageCheck *check) {
         check->thread_count++;
 }
 
+/// Files that lie together are one process's.
+bool image_check_is_own(const ImageCheck *check, int64_t key) {
+    return key / AT_ONCE % check->shares == check->share;
+}
+
 void image_check_put(ImageCheck *check, int64_t key, const char *path) {
+    if (!image_check_is_own(check, key)) return;
     const Waiting file = {key, checked_strdup(path)};
     start_thread(check);
     if (check->thread_count == 0) { // none can be had
@@ -124,15 +134,19 @@ static int compare_keys(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+static void sort_problems(ImageFindings *findings) {
+    if (findings->problem_count)
+        qsort(findings->problems, (size_t)findings->problem_count, sizeof *findings->problems,
+              compare_keys);
+}
+
 void image_check_finish(ImageCheck *check, ImageFindings *findings) {
     pthread_mutex_lock(&check->lock);
     check->is_complete = true;
     pthread_cond_broadcast(&check->come);
     pthread_mutex_unlock(&check->lock);
     for (int i = 0; i < check->thread_count; i++) pthread_join(check->threads[i], NULL);
-    if (check->findings.problem_count)
-        qsort(check->findings.problems, (size_t)check->findings.problem_count,
-              sizeof *check->findings.problems, compare_keys);
+    sort_problems(&check->findings);
     if (findings)
         *findings = check->findings;
     else
@@ -141,6 +155,26 @@ void image_check_finish(ImageCheck *check, ImageFindings *findings) {
     pthread_cond_destroy(&check->come);
     pthread_mutex_destroy(&check->lock);
     free(check);
+}
+
+void image_findings_add(ImageFindings *findings, ImageFindings *from) {
+    const int64_t own = findings->problem_count, all = own + from->problem_count;
+    int64_t kept = 0;
+    ImageProblem *problems = checked_malloc((size_t)(all + 1) * sizeof *problems);
+    for (int64_t i = 0, k = 0; i + k < all;) {
+        const bool is_own = k == from->problem_count ||
+                            (i < own && findings->problems[i].key <= from->problems[k].key);
+        const ImageProblem problem = is_own ? findings->problems[i++] : from->problems[k++];
+        if (kept && problems[kept - 1].key == problem.key)
+            free(problem.message);
+        else
+            problems[kept++] = problem;
+    }
+    free(findings->problems);
+    free(from->problems);
+    findings->problems = problems;
+    findings->problem_count = kept;
+    *from = (ImageFindings){0};
 }
 
 void image_findings_free(ImageFindings *findings) {

@@ -137,8 +137,8 @@ const ConfigField CONFIG_FIELDS[] = {
     {"data", "cache_features", FIELD_BOOL, AT(data.cache_features), "false", NO_RANGE,
      "keep in memory, per image, what no trained parameter changes (CLIP features, latent moments)", MAY_CHANGE},
     {"data", "feature_folder", FIELD_PATH, AT(data.feature_folder), NULL, NO_RANGE,
-     "with cache_features: a folder where they stay on disk, for all runs that see the same pictures through the same encoders; what is there is read "
-     "instead of computed. U-Net features cannot be kept: they change while the captioner trains. null: none", MAY_CHANGE},
+     "with cache_features: a folder where they stay on disk and not in memory, for all runs that see the same pictures through the same encoders; what "
+     "is there is read instead of computed. U-Net features cannot be kept: they change while the captioner trains. null: none", MAY_CHANGE},
     {"data", "dataloader_num_workers", FIELD_INT, AT(data.dataloader_num_workers), "1", BETWEEN(0, 1024),
      "threads that read and prepare samples ahead; 0: none, in the training thread", MAY_CHANGE},
     {"data", "dataloader_prefetch_factor", FIELD_INT, AT(data.dataloader_prefetch_factor), "2", BETWEEN(1, 1024),

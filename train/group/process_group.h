@@ -37,6 +37,8 @@ int process_count(const ProcessGroup *group);
 /// Among the processes of this machine: which GPU is whose.
 int process_local_rank(const ProcessGroup *group);
 int process_local_count(const ProcessGroup *group);
+/// The lowest rank on this machine: a number of it that its processes alone have.
+int process_machine(const ProcessGroup *group);
 /// How many of them, this one included, may run on cores that this one may run on.
 int process_core_sharers(const ProcessGroup *group);
 

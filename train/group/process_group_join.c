@@ -111,4 +111,5 @@ int process_rank(const ProcessGroup *group) { return group->rank; }
 int process_count(const ProcessGroup *group) { return group->count; }
 int process_local_rank(const ProcessGroup *group) { return group->local_rank; }
 int process_local_count(const ProcessGroup *group) { return group->local_count; }
+int process_machine(const ProcessGroup *group) { return group->machine; }
 int process_core_sharers(const ProcessGroup *group) { return group->core_sharers; }

@@ -2,6 +2,8 @@
 
 #include "autograd/text/utf8.h"
 #include "train/features/feature_fill.h"
+#include "train/group/going_on.h"
+#include "train/group/shared_look.h"
 #include "train/trainer/model_setup.h"
 
 /// The samples of these files, the first `limit` of them (-1: all).
@@ -10,8 +12,11 @@ static bool fill(const FeatureFilling *filling, const DatasetFiles *files, int64
     const DataSection *data = &filling->config->data;
     bool stopping = false;
     if (!files->count) return true;
-    Dataset *dataset = dataset_open_files(files->values, files->count, data->missing_image, error);
-    bool ok = process_group_agree(filling->group, dataset != NULL, error);
+    SharedLook look = {filling->group, "the prepared data", &stopping};
+    const ImageSharers sharers = shared_look_sharers(&look);
+    Dataset *dataset =
+        dataset_open_shared(files->values, files->count, data->missing_image, &sharers, error);
+    bool ok = ranks_go_on(filling->group, dataset != NULL, &stopping, error);
     FeatureCache *cache = ok ? feature_fill(filling, dataset, limit, &stopping, error) : NULL;
     if (cache && process_rank(filling->group) == 0)
         utf8_print(stdout, "%s: features of %lld images are in %s\n", dataset_path(dataset),

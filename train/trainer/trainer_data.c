@@ -2,6 +2,7 @@
 // many steps they make.
 #include "autograd/text/utf8.h"
 #include "train/features/feature_fill.h"
+#include "train/group/shared_look.h"
 #include "train/prepare/token_counts.h"
 #include "train/trainer/schedule.h"
 #include "train/trainer/trainer_parts.h"
@@ -24,16 +25,23 @@ static void tell_of_images(const Dataset *data) {
     }
 }
 
+/// Every rank calls it, since they look at images together.
+static Dataset *open_files(Trainer *trainer, const DatasetFiles *files, const char *what,
+                           Error *error) {
+    SharedLook look = {trainer->group, what, &trainer->stopping};
+    const ImageSharers sharers = shared_look_sharers(&look);
+    return dataset_open_shared(files->values, files->count, trainer->config->data.missing_image,
+                               &sharers, error);
+}
+
 bool trainer_open_data(Trainer *trainer, Error *error) {
     const DataSection *data = &trainer->config->data;
-    trainer->data =
-        dataset_open_files(data->train.values, data->train.count, data->missing_image, error);
+    trainer->data = open_files(trainer, &data->train, TRAINING_DATA, error);
     if (!trainer->data) return false;
     if (trainer->is_first) tell_of_images(trainer->data);
     if (trainer->is_first) trainer->skipped = dataset_skipped(trainer->data);
     if (!data->eval.count) return true;
-    trainer->held_out =
-        dataset_open_files(data->eval.values, data->eval.count, data->missing_image, error);
+    trainer->held_out = open_files(trainer, &data->eval, HELD_OUT_DATA, error);
     return trainer->held_out != NULL;
 }
 

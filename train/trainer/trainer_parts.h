@@ -4,6 +4,7 @@
 #pragma once
 #include "autograd/clock.h"
 #include "autograd/output/output_folder.h"
+#include "train/features/feature_cache.h"
 #include "train/group/going_on.h"
 #include "train/group/replicas.h"
 #include "train/group/run_lock.h"
@@ -11,7 +12,6 @@
 #include "train/log/run_log.h"
 #include "train/saved/checkpoint_writer.h"
 #include "train/trainer/best_checkpoint.h"
-#include "train/features/feature_cache.h"
 #include "train/trainer/gradient_buckets.h"
 #include "train/trainer/model_setup.h"
 #include "train/trainer/trainer.h"
@@ -87,7 +87,12 @@ typedef struct StepResult {
 bool trainer_prepare(Trainer *trainer, Error *error);
 void trainer_clean_up(Trainer *trainer);
 
-/// Opens data.train and data.eval; rank 0 tells what images there are and counts what is left out.
+/// What they are called in messages.
+#define TRAINING_DATA "the training data (data.train)"
+#define HELD_OUT_DATA "the held-out data (data.eval)"
+
+/// Opens data.train and data.eval; every rank calls it, and rank 0 tells what images there are and
+/// counts what is left out.
 bool trainer_open_data(Trainer *trainer, Error *error);
 /// Whether the data suit the configuration.
 bool trainer_check_data(const Trainer *trainer, Error *error);

@@ -181,11 +181,15 @@ static bool take_folder(Trainer *trainer, Error *error) {
     return trainer->lock != NULL;
 }
 
-static bool read_everything(Trainer *trainer, Error *error) {
+static bool read_networks(Trainer *trainer, Error *error) {
     const Config *config = trainer->config;
     return training_tasks_open(config, &trainer->tasks, error) &&
-           model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error) &&
-           trainer_open_data(trainer, error) && trainer_check_data(trainer, error) &&
+           model_setup_read(config, (uint64_t)config->training.seed, &trainer->setup, error);
+}
+
+static bool read_data(Trainer *trainer, Error *error) {
+    const Config *config = trainer->config;
+    return trainer_open_data(trainer, error) && trainer_check_data(trainer, error) &&
            (!trainer->tasks || training_tasks_use(trainer->tasks, &trainer->setup, error)) &&
            best_check(config, trainer->tasks, error);
 }
@@ -198,25 +202,29 @@ static bool have_same_tasks(Trainer *trainer, Error *error) {
     return same;
 }
 
-/// Settings and data must be the same on every rank; what is about this machine alone may differ.
-static bool is_one_job(Trainer *trainer, Error *error) {
-    const TrainingPosition *position = &trainer->position;
+/// What is about this machine alone may differ.
+static bool have_same_settings(Trainer *trainer, Error *error) {
     return process_group_same(trainer->group, "the configuration", trainer->config_yaml,
-                              strlen(trainer->config_yaml), error) &&
-           process_group_same(trainer->group, "the training data (data.train)", &position->train,
+                              strlen(trainer->config_yaml), error);
+}
+
+static bool have_same_data(Trainer *trainer, Error *error) {
+    const TrainingPosition *position = &trainer->position;
+    return process_group_same(trainer->group, TRAINING_DATA, &position->train,
                               sizeof position->train, error) &&
-           process_group_same(trainer->group, "the held-out data (data.eval)", &position->eval,
-                              sizeof position->eval, error) &&
+           process_group_same(trainer->group, HELD_OUT_DATA, &position->eval, sizeof position->eval,
+                              error) &&
            have_same_tasks(trainer, error);
 }
 
 bool trainer_prepare(Trainer *trainer, Error *error) {
     ProcessGroup *group = trainer->group;
     if (!open_device(trainer, error) || !goes_on(trainer, take_folder(trainer, error), error) ||
-        !goes_on(trainer, read_everything(trainer, error), error))
+        !goes_on(trainer, read_networks(trainer, error), error) ||
+        !have_same_settings(trainer, error) || !goes_on(trainer, read_data(trainer, error), error))
         return false;
     new_position(trainer);
-    if (!is_one_job(trainer, error) || !trainer_count_tokens(trainer, error) ||
+    if (!have_same_data(trainer, error) || !trainer_count_tokens(trainer, error) ||
         !goes_on(trainer, trainer_count_steps(trainer, error), error) ||
         !replicas_compare_kernels(group, trainer->setup.device, error) ||
         !process_group_use_device(group, trainer->setup.device, error))

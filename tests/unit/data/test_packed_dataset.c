@@ -19,6 +19,8 @@
 #include "tests/unit/file_bytes.h"
 #include "tests/unit/temporary_folder.h"
 
+#include <unistd.h>
+
 enum { SAMPLES = 40, VISUAL_TOKENS = 9 };
 
 const char *__lsan_default_suppressions(void);
@@ -319,6 +321,39 @@ static void a_picture_of_the_pack_is_taken_before_the_file(void **state) {
     dataset_close(packed);
 }
 
+static void pictures_beside_a_pack_are_looked_for_when_it_is_opened(void **state) {
+    (void)state;
+    Error error = {0};
+    write_json(in_folder("a.json"));
+    write_picture(in_folder("a.png"), 50);
+    pack(in_folder("a.json"), in_folder("a.h5"), NULL);
+    Dataset *json = open_set("a.json"), *packed = open_set("a.h5");
+    const DatasetPart of_json = dataset_part(json, 0), of_pack = dataset_part(packed, 0);
+    assert_memory_equal(of_json.formats, of_pack.formats, sizeof of_json.formats);
+    dataset_close(json);
+    dataset_close(packed);
+    assert_int_equal(unlink(in_folder("a.png")), 0);
+    const char *const paths[] = {in_folder("a.json"), in_folder("a.h5")};
+    char messages[2][2048];
+    for (int i = 0; i < 2; i++) {
+        assert_null(dataset_open(&(DatasetOptions){paths[i], temporary_folder, MISSING_IMAGE_FAIL},
+                                 &error));
+        snprintf(messages[i], sizeof messages[i], "%s", strstr(error.message, ": sample"));
+    }
+    assert_non_null(strstr(messages[0], "a.png: cannot be read"));
+    assert_string_equal(messages[0], messages[1]);
+    json = dataset_open(&(DatasetOptions){paths[0], temporary_folder, MISSING_IMAGE_SKIP}, &error);
+    packed =
+        dataset_open(&(DatasetOptions){paths[1], temporary_folder, MISSING_IMAGE_SKIP}, &error);
+    assert_true(json && packed);
+    assert_int_equal(dataset_count(packed), SAMPLES / 2);
+    assert_int_equal(dataset_skipped(packed), SAMPLES / 2);
+    assert_true(dataset_checksum(json) == dataset_checksum(packed));
+    assert_int_equal(dataset_part(packed, 0).with_image, 0);
+    dataset_close(json);
+    dataset_close(packed);
+}
+
 static void another_hdf5_file_is_refused(void **state) {
     (void)state;
     Error error = {0};
@@ -376,6 +411,7 @@ int main(void) {
         IN_FOLDER(tokens_are_counted_alike_from_a_pack_and_from_json),
         IN_FOLDER(the_first_sample_that_cannot_be_counted_is_named),
         IN_FOLDER(a_picture_of_the_pack_is_taken_before_the_file),
+        IN_FOLDER(pictures_beside_a_pack_are_looked_for_when_it_is_opened),
         IN_FOLDER(another_hdf5_file_is_refused),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);
