@@ -76,8 +76,10 @@ static void give_up(hid_t file) {
     if (inode >= 0) close(inode);
 }
 
+/// Where only the last write fails, that of H5Fclose() itself, half of the file is freed, and
+/// nothing more may be asked of it.
 static bool flush_and_close(hid_t file) {
-    if (H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0 && H5Fclose(file) >= 0) return true;
+    if (H5Fflush(file, H5F_SCOPE_GLOBAL) >= 0) return H5Fclose(file) >= 0;
     char reason[sizeof failure];
     memcpy(reason, failure, sizeof reason);
     give_up(file);

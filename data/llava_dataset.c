@@ -229,8 +229,12 @@ static bool look_at_packed(const Opening *opening, const Record *record, Error *
     if (!opening->images || record->words < 0 || pack_image_count(file->pack) ||
         !image_check_is_own(opening->images, index))
         return true;
-    bool ok = read_sample(file, record, &sample, error);
-    if (ok && sample.image_path) image_check_put(opening->images, index, sample.image_path);
+    const bool ok = read_sample(file, record, &sample, error);
+    char where[1024];
+    if (!ok && sample.id)
+        error_context(error, "%s", describe(file, record, sample.id, where, sizeof where));
+    else if (ok && sample.image_path)
+        image_check_put(opening->images, index, sample.image_path);
     sample_free(&sample);
     return ok;
 }

@@ -1,6 +1,9 @@
 // difflmm prepare: looks at every sample of the training data and packs what can be used.
+#include "autograd/text/utf8.h"
 #include "train/job.h"
 #include "train/prepare/prepare.h"
+
+#include <string.h>
 
 typedef struct PrepareArguments {
     JobArguments job;
@@ -62,12 +65,20 @@ static bool prepare(Config *config, ProcessGroup *group, Error *error) {
     return prepare_run(config, &options, group, error);
 }
 
+/// Packs that no configuration could name would be of no use.
+static bool check_folder(const char *folder, Error *error) {
+    return !folder || is_utf8(folder, strlen(folder)) ||
+           error_set(error, "--out is not UTF-8, which configurations are: none could name packs "
+                            "in that folder");
+}
+
 int command_prepare(int argc, char **argv) {
     static const Job JOB = {&LINE, require, prepare};
     PrepareArguments arguments = {0};
     Error error = {0};
     if (command_gives_help(&LINE, argc, argv)) return EXIT_DONE;
-    const bool is_right = arguments_parse(&LINE, argc, argv, &arguments, &error);
+    const bool is_right = arguments_parse(&LINE, argc, argv, &arguments, &error) &&
+                          check_folder(arguments.options.folder, &error);
     options = arguments.options;
     const int exit_code = job_run(&JOB, is_right ? &arguments.job : NULL, argc, argv, &error);
     arguments_free(&LINE, &arguments);

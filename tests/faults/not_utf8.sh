@@ -28,8 +28,24 @@ refuse() {
 refuse PROMPT ground "$bad.yaml" "$image" "say $bad" --out made
 refuse "--words" ground "$bad.yaml" "$image" --words "ring,$bad" --out made
 refuse "--text" features "$bad.yaml" "$image" --text "$bad" --out made
+refuse "--out" prepare "$bad.yaml" --out "made/$bad"
 refuse "the value of training.output_dir" train "$bad.yaml" "training.output_dir=$bad"
 echo "text that is not UTF-8 is refused with exit 2"
+
+# In files: the line is named, and lines of data do not end at one.
+printf 'sweep:\n  train: [empty.yaml]\n  output_dir: made\n  variants: {%s: {}}\n' "$bad" >sweep.yaml
+code=0
+"$difflmm" sweep sweep.yaml --dry-run >"$folder/sweep.log" 2>&1 || code=$?
+[ $code -eq 2 ] || fail "sweep with a variant's name that is not UTF-8: exit code $code"
+says sweep '^difflmm sweep: sweep.yaml:4:15: not valid YAML: invalid leading UTF-8 octet$' || fail "sweep does not name the line"
+line_of() { printf '{"id": "%s", "conversations": [{"from": "human", "value": "%s"}, {"from": "gpt", "value": "yes"}]}\n' "$1" "$2"; }
+{ line_of 0 good; line_of "$bad" good; line_of 2 "$bad"; line_of 3 good; } >"$folder/data.jsonl"
+code=0
+"$difflmm" prepare "$bad.yaml" "${settings[@]}" "data.train=$folder/data.jsonl" --leave-out >"$folder/data.log" 2>&1 || code=$?
+[ $code -eq 0 ] || fail "prepare with ids and texts that are not UTF-8: exit code $code"
+says data '4 samples, 2 of them can be used' || fail "prepare does not read the lines that are UTF-8"
+[ "$(grep -c '^{"kind":"json",.*unable to decode byte 0xff' "$folder/data.pack.h5.problems.jsonl")" = 2 ] || fail "prepare does not report the lines that are not UTF-8"
+echo "lines that are not UTF-8 are named, in configurations, sweeps and data"
 
 # A prompt of 100,000 quotes is 400,000 bytes as a shell reads it.
 quotes=$(printf '%100000s' '' | tr ' ' "'")

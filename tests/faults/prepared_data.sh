@@ -176,6 +176,58 @@ pack full "${many[@]}"
 cmp "$folder/whole/many.pack.h5" "$folder/full/many.pack.h5" || fail "a full disk has changed the pack"
 echo "a full disk: exit 1, and the same command goes on"
 
+# ---- images out of an archive
+
+# The world's samples ten times, with a name of its own for each picture: the archive has them under all of these.
+mkdir "$folder/copies"
+for ((i = 0; i < 10; i++)); do
+    cp -r "$world/train/images" "$folder/copies/images$i"
+    sed -e 's/^\[//' -e 's/\]$/,/' -e "s|images/|images$i/|g" "$json"
+done | sed -e '1s/^/[/' -e '$s/,$/]/' >"$folder/archived.json"
+tar -C "$folder/copies" -cf "$folder/copies.tar" .
+archived=("data.train=$folder/archived.json" data.eval=null "data.image_folder=$folder/copies.tar" --images training.threads=1)
+fault=$build/tests/faults/libdisk_fault.so
+pack archive "${archived[@]}"
+[ $code -eq 0 ] || fail "exit code $code with images out of an archive"
+(
+    export LD_PRELOAD=$fault DISK_FAULT_PATH=archived.pack DISK_FAULT_COUNT=$folder/changes
+    pack counted "${archived[@]}"
+)
+changes=$(wc -c <"$folder/changes")
+cmp "$folder/archive/archived.pack.h5" "$folder/counted/archived.pack.h5" || fail "packs out of an archive differ"
+for kind in kill full; do
+    for at in 1 2 $((changes / 4)) $((changes / 2)) $((changes - 3)); do
+        # In a subshell: the shell speaks of a program that is killed.
+        (
+            export LD_PRELOAD=$fault DISK_FAULT=$kind DISK_FAULT_PATH=archived.pack DISK_FAULT_AT=$at
+            pack "$kind$at" "${archived[@]}"
+            echo "$code" >"$folder/code"
+        ) 2>/dev/null
+        case $kind in kill) expected=137 ;; full) expected=1 ;; esac
+        [ "$(cat "$folder/code")" = $expected ] || fail "exit code $(cat "$folder/code") after $kind at change $at of $changes"
+        [ ! -e "$folder/$kind$at/archived.pack.h5" ] || fail "half a pack after $kind at change $at"
+        pack "$kind$at" "${archived[@]}"
+        [ $code -eq 0 ] || fail "exit code $code after $kind at change $at"
+        cmp "$folder/archive/archived.pack.h5" "$folder/$kind$at/archived.pack.h5" || fail "$kind at change $at has changed the pack"
+        [ "$(cd "$folder/$kind$at" && echo *)" = "archived.pack.h5 archived.pack.h5.problems.jsonl" ] || fail "something is left beside the pack: $(ls "$folder/$kind$at")"
+        rm -rf "${folder:?}/$kind$at"
+    done
+done
+# A look at all images writes nothing but its report.
+code=0
+"$difflmm" plan "$folder/empty.yaml" "${settings[@]}" "data.image_folder=$folder/copies.tar" "data.train=$folder/archived.json" "training.output_dir=$folder/planned" \
+    --check-images >/dev/full 2>"$folder/planned.log" || code=$?
+[ $code -eq 1 ] || fail "exit code $code where the report finds no room"
+says planned '^difflmm: standard output: No space left on device$' || fail "it does not say that the report found no room"
+"$difflmm" plan "$folder/empty.yaml" "${settings[@]}" "data.image_folder=$folder/copies.tar" "data.train=$folder/archived.json" "training.output_dir=$folder/planned" \
+    --check-images >"$folder/planned.log" 2>&1 &
+pid=$!
+sleep 0.2
+kill -KILL $pid 2>/dev/null || true
+wait $pid 2>/dev/null || true
+[ ! -e "$folder/planned" ] || fail "a look at images has written something"
+echo "images out of an archive: kills and full disks at 10 of $changes changes, the same bytes"
+
 # ---- training
 
 finish 1 from-json

@@ -5,7 +5,7 @@
 
 bool yaml_reader_begin(YamlReader *reader, const char *path, const char *text, size_t length,
                        Error *error) {
-    *reader = (YamlReader){.path = path, .error = error};
+    *reader = (YamlReader){.path = path, .text = text, .error = error};
     if (!yaml_parser_initialize(&reader->parser))
         return error_set(error, "out of memory: a YAML parser was asked for");
     yaml_parser_set_encoding(&reader->parser, YAML_UTF8_ENCODING);
@@ -26,10 +26,21 @@ ConfigPlace yaml_here(const YamlReader *reader) {
     return place_of(reader, reader->event.start_mark);
 }
 
+/// Of a byte that is no text: libyaml, which reads ahead of what it has come to, tells its number.
+static ConfigPlace place_of_byte(const YamlReader *reader, size_t offset) {
+    yaml_mark_t mark = {0};
+    for (size_t i = 0; i < offset; i++) {
+        mark.line += reader->text[i] == '\n';
+        mark.column = reader->text[i] == '\n' ? 0 : mark.column + 1;
+    }
+    return place_of(reader, mark);
+}
+
 static bool refuse_syntax(YamlReader *reader) {
     yaml_parser_t *parser = &reader->parser;
-    bool is_reader = parser->error == YAML_READER_ERROR;
-    ConfigPlace place = place_of(reader, is_reader ? parser->mark : parser->problem_mark);
+    ConfigPlace place = parser->error == YAML_READER_ERROR
+                            ? place_of_byte(reader, parser->problem_offset)
+                            : place_of(reader, parser->problem_mark);
     return config_refuse_at(place, reader->error, "not valid YAML: %s%s%s",
                             parser->context ? parser->context : "", parser->context ? ", " : "",
                             parser->problem ? parser->problem : "unreadable");

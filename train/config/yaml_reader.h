@@ -12,6 +12,7 @@ typedef struct YamlReader {
     yaml_event_t event;
     /// NULL: the command line
     const char *path;
+    const char *text;
     Error *error;
 } YamlReader;
 

@@ -68,6 +68,12 @@ static bool sum_held_out_losses(Trainer *trainer, const LoaderOptions *options, 
     return ok && process_group_sum(group, totals, 2, error);
 }
 
+/// Asked by the loader's threads; samples beyond those that are measured have no features.
+static bool expect_features(const void *cache, int64_t index) {
+    if (feature_cache_has(cache, index)) feature_cache_expect(cache, index);
+    return true;
+}
+
 /// The loss per supervised token on held-out samples, the same ones with the same noise every time,
 /// shared out over the ranks.
 static bool measure_loss(Trainer *trainer, Error *error) {
@@ -80,6 +86,8 @@ static bool measure_loss(Trainer *trainer, Error *error) {
     LoaderOptions options = trainer_loader_options(trainer);
     int64_t global_batch = training->per_device_eval_batch_size * options.world_size;
     options.dataset = trainer->held_out;
+    options.has_features = trainer->held_out_cache ? expect_features : NULL;
+    options.features = trainer->held_out_cache;
     options.micro_batch = (int)training->per_device_eval_batch_size;
     options.end_step = (count + global_batch - 1) / global_batch;
     double totals[2] = {0};

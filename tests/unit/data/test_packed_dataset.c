@@ -378,14 +378,22 @@ static void what_a_pack_says_of_a_sample_is_held_to_its_text(void **state) {
     write_json(in_folder("a.json"));
     for (int i = 0; i < 3; i++) {
         pack_with(in_folder("a.json"), in_folder("a.h5"), NULL, 0, lies[i]);
-        Dataset *packed = open_set("a.h5");
+        Error error = {0};
+        Dataset *packed = dataset_open(
+            &(DatasetOptions){in_folder("a.h5"), temporary_folder, MISSING_IMAGE_UNCHECKED},
+            &error);
+        if (!packed) fail_msg("%s", error.message);
         for (int64_t s = 0; s < SAMPLES; s++) {
-            Error error = {0};
             Sample sample;
             assert_false(dataset_sample(packed, s, &sample, &error));
             assert_non_null(strstr(error.message, "make the pack again with 'difflmm prepare'"));
         }
         dataset_close(packed);
+        // Its pictures are looked for, and so its samples read, when it is opened.
+        assert_null(dataset_open(
+            &(DatasetOptions){in_folder("a.h5"), temporary_folder, MISSING_IMAGE_FAIL}, &error));
+        assert_non_null(strstr(error.message, "a.h5: sample "));
+        assert_non_null(strstr(error.message, "make the pack again with 'difflmm prepare'"));
     }
 }
 

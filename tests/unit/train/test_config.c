@@ -220,6 +220,8 @@ static void what_is_not_a_configuration_is_refused(void **state) {
     refused("? [a]\n: 3\n", "1:3", "a key must be a name");
     refused("model:\n  llm: \"x\n", "3:1", "not valid YAML");
     refused("model:\n\tllm: x\n", "2:1", "not valid YAML");
+    refused("model:\n  llm: \xffx\n", "2:8", "not valid YAML: invalid leading UTF-8 octet");
+    refused("model:\n  sd: y # \x01\n", "2:11", "not valid YAML: control characters");
     refused("model:\n  llm: x\n---\nmodel:\n", "3:1", "second YAML document");
     refused("model:\n  llm: \"a\\0b\"\n", "2:8", "zero byte");
 }
@@ -457,6 +459,8 @@ static void a_section_of_sweeps_is_passed_over(void **state) {
     assert_int_equal(config->training.seed, 3);
     config_free(config);
     refused("sweep: {a: [}\n", "1:13", "not valid YAML");
+    refused("sweep:\n  variants: {\xff: {}}\n", "2:14",
+            "not valid YAML: invalid leading UTF-8 octet");
 }
 
 static void keys_that_are_set_read_back_as_those_alone(void **state) {
