@@ -16,8 +16,9 @@
 /// growth and its own checksums: pictures are compressed already, a pack is written once and its
 /// size known beforehand, and every row has a checksum. They would cost the mapping: each read
 /// would go through HDF5, a whole chunk at a time, on one thread at a time and into each process's
-/// own cache, where shuffled samples lie in chunks of strangers. A sample's text, tokens and picture carry checksums of
-/// their own, checked whenever they are read. A pack may be read by several threads.
+/// own cache, where shuffled samples lie in chunks of strangers. A sample's text, tokens and
+/// picture carry checksums of their own, checked whenever they are read. A pack may be read by
+/// several threads.
 #pragma once
 #include "autograd/error.h"
 
