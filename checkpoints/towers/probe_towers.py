@@ -139,7 +139,7 @@ def presence_figures(x, y, xt, yt):
     return dict(value=float(np.mean(balanced)), chance=0.5, count=len(yt))
 
 
-def features_of(towers, sets, quick):
+def features_of(towers, sets, quick, prompts):
     """Yields name and the tokens of training and test scenes."""
     layers = [towers.clip_layers(s.scenes) for s in sets]
     last = len(layers[0]) - 1
@@ -150,11 +150,11 @@ def features_of(towers, sets, quick):
     yield "VAE latents of the cell", [unfold(x) for x in latents]
     if not towers.unet:
         return
-    empty = towers.contexts([""])
-    contexts = dict(empty=[empty, empty])
-    if not quick:
-        contexts["caption"] = [towers.contexts(captions_of(s.scenes)) for s in sets]
-    for prompt, pair in contexts.items():
+    for prompt in prompts:
+        if prompt == "empty":
+            pair = [towers.contexts([""])] * 2
+        else:
+            pair = [towers.contexts(captions_of(s.scenes)) for s in sets]
         for timestep in (100,) if quick else TIMESTEPS:
             blocks = [towers.unet_blocks(z, timestep, c) for z, c in zip(latents, pair)]
             for block in range(len(blocks[0])):
@@ -199,6 +199,7 @@ def main():
     parser.add_argument("--train", type=int, default=1500)
     parser.add_argument("--test", type=int, default=600)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--prompts", nargs="*", choices=["empty", "caption"], help="what the U-Net is told (both)")
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -207,8 +208,9 @@ def main():
     begin = time.time()
     sets = Probing(options.world, "train", options.train), Probing(options.world, "test", options.test)
     towers = Towers(options.checkpoints, ClipTexts(os.path.join(options.checkpoints, "sd", "tokenizer")))
+    prompts = options.prompts or (["empty"] if options.quick else ["empty", "caption"])
     results = {}
-    for name, (x, xt) in features_of(towers, sets, options.quick):
+    for name, (x, xt) in features_of(towers, sets, options.quick, prompts):
         results[name] = probe_feature(*sets, x.float(), xt.float())
         print(f"{name}: {time.time() - begin:.0f} s", file=sys.stderr, flush=True)
     print(table(results))

@@ -556,7 +556,8 @@ static void configurations_that_ship_are_valid(void **state) {
     (void)state;
     const char *const names[] = {"tiny_stage1",         "tiny_stage2",         "tiny_eval",
                                  "tiny_llava_stage1",   "tiny_llava_stage2",   "tiny_llava_eval",
-                                 "difflmm-7b-pretrain", "difflmm-7b-finetune", "difflmm-7b-eval"};
+                                 "difflmm-7b-pretrain", "difflmm-7b-finetune", "difflmm-7b-eval",
+                                 "crowded/stage1",      "crowded/stage2",      "crowded/eval"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[512];
         snprintf(path, sizeof path, SOURCE_DIR "/configs/%s.yaml", names[i]);
