@@ -118,12 +118,16 @@ static inline void pack_turned(const uint16_t *from, int64_t line, int64_t lines
     for (int i = 0; i < 16; i++) _mm512_store_si512(to + i * ROW_BYTES, x[i]);
 }
 
+/// Of a piece that is a tile; there are one or two in a step, and nothing is divided.
+static inline int64_t step_of(const Slab *s, int64_t piece) { return piece >> (s->tiles - 1); }
+static inline int64_t tile_of(const Slab *s, int64_t piece) { return piece & (s->tiles - 1); }
+
 /// The first element of a piece; its lines are a line as stored apart.
 static inline const uint16_t *piece_begin(const Slab *s, int64_t piece) {
     const Operand *o = s->operand;
     if (o->across && !o->left)
         return o->from + (s->begin + piece * PIECE_LINES) * o->line + s->first;
-    int64_t k = s->begin + piece / s->tiles * STEP, at = s->first + piece % s->tiles * TILE_COUNT;
+    int64_t k = s->begin + step_of(s, piece) * STEP, at = s->first + tile_of(s, piece) * TILE_COUNT;
     return o->across ? o->from + k * o->line + at : o->from + at * o->line + k;
 }
 
@@ -136,8 +140,8 @@ static inline void pack_piece(const Slab *s, int64_t piece) {
                    s->tiles > 1 ? to + TILE_BYTES : NULL);
         return;
     }
-    int64_t left_of_k = o->k - s->begin - piece / s->tiles * STEP;
-    int64_t count = o->count - s->first - piece % s->tiles * TILE_COUNT;
+    int64_t left_of_k = o->k - s->begin - step_of(s, piece) * STEP;
+    int64_t count = o->count - s->first - tile_of(s, piece) * TILE_COUNT;
     char *to = s->to + piece * TILE_BYTES;
     if (o->across)
         pack_turned(from, o->line, left_of_k, count, to);
