@@ -2,11 +2,11 @@
 /// BFLOAT16 matrices on processors that multiply floats only: elements are widened where they are
 /// packed, so that a weight is never copied as a whole.
 ///
-/// Measured by tests/bench/bench_float_products on one core of Zen 4 against oneDNN 2.6 (other processors
-/// are not measured), AVX-512 without BFLOAT16: at 616 rows of a 7B model 7 to 8% faster with W^T
-/// and 14 to 29% with W, CLIP's layers 36 to 59%, the U-Net's 0 to 14%, 40 rows 0 to 3% with W^T
-/// and 48 to 73% with W; AVX2 at 616 rows 5 to 10%. BFLOAT16 matrices, which the library gets
-/// converted: 4 to 11%, without the memory of the converted ones.
+/// Measured by tests/bench/bench_float_products on one core of Zen 4 against oneDNN 2.6 (other
+/// processors are not measured), AVX-512 without BFLOAT16: at 616 rows of a 7B model 7 to 8% faster
+/// with W^T and 14 to 29% with W, CLIP's layers 36 to 59%, the U-Net's 0 to 14%, 40 rows 0 to 3%
+/// with W^T and 48 to 73% with W; AVX2 at 616 rows 5 to 10%. BFLOAT16 matrices, which the library
+/// gets converted: 4 to 11%, without the memory of the converted ones.
 #pragma once
 #include "ops/cpu/onednn.h"
 

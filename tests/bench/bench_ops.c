@@ -3,13 +3,14 @@
 // the shapes of the official model and of the tiny one, in both types.
 //
 //   bench_ops [--quick] [--device cpu|cuda] [--threads N] [--processor-time] [--official] [--peak
-//   FLOAT32 BFLOAT16]
+//   FLOAT32 BFLOAT16] [--type float32|bfloat16] [--seconds 0.4]
 //             [linear|conv2d|attention [NAME]]
 //
 // --processor-time: one thread, and the time it had a processor for: figures that mean something on
 // a machine with other work.
-// --official: not the tiny model's shapes. NAME: only shapes whose names contain it. --peak: what
-// the device could do at best in each type, in TFLOP/s, for the share of it.
+// --official: not the tiny model's shapes. NAME: only shapes whose names contain it. --seconds: how
+// long a measurement takes. --peak: what the device could do at best in each type, in TFLOP/s, for
+// the share of it.
 //
 // Columns: the median over repeated runs, as GFLOP/s and milliseconds. Attention counts the
 // products that the formula needs (4 per query, visible key and channel forward, 10 backward: the
@@ -20,8 +21,8 @@
 static Device *device;
 /// without the tiny model's shapes
 static bool official;
-/// only shapes whose names contain this
-static const char *wanted = "";
+/// only shapes whose names contain this; NULL: every type
+static const char *wanted = "", *wanted_type;
 /// TFLOP/s by type; 0: not known
 static double peaks[2];
 
@@ -46,7 +47,8 @@ static void print_row(const char *name, DType type, double flops, double seconds
     fflush(stdout);
 }
 
-static bool left_out(const char *name) {
+static bool left_out(const char *name, DType type) {
+    if (wanted_type && strcmp(dtype_name(type), wanted_type) != 0) return true;
     return (official && !strncmp(name, "tiny", 4)) || !strstr(name, wanted);
 }
 
@@ -109,7 +111,7 @@ static void bench_linear(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int t = 0; t < 2; t++) {
             DType type = t ? BFLOAT16 : FLOAT32;
-            if (left_out(shapes[i].name)) continue;
+            if (left_out(shapes[i].name, type)) continue;
             int64_t rows = shapes[i].rows, k = shapes[i].k, n = shapes[i].n;
             scope_begin();
             Linear c = {numbers(type, SHAPE(rows, k)), frozen(type, SHAPE(n, k)),
@@ -171,7 +173,7 @@ static void bench_conv2d(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int t = 0; t < 2; t++) {
             DType type = t ? BFLOAT16 : FLOAT32;
-            if (left_out(shapes[i].name)) continue;
+            if (left_out(shapes[i].name, type)) continue;
             int64_t size = shapes[i].size, kernel = shapes[i].kernel, batch = shapes[i].batch;
             int64_t in = shapes[i].in, out = shapes[i].out;
             Conv2d shape = shapes[i].shape;
@@ -232,7 +234,7 @@ static void bench_attention(void) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int t = 0; t < 2; t++) {
             DType type = t ? BFLOAT16 : FLOAT32;
-            if (left_out(shapes[i].name)) continue;
+            if (left_out(shapes[i].name, type)) continue;
             int heads = shapes[i].heads, dim = shapes[i].dim;
             int64_t rows = (int64_t)shapes[i].batch * shapes[i].queries;
             int64_t keys = (int64_t)shapes[i].batch * shapes[i].keys, width = heads * dim;
@@ -271,6 +273,10 @@ int main(int argc, char **argv) {
             threads = atoi(argv[++i]);
         else if (!strcmp(argv[i], "--processor-time"))
             threads = 1, bench_clock = CLOCK_THREAD_CPUTIME_ID;
+        else if (!strcmp(argv[i], "--type") && i + 1 < argc)
+            wanted_type = argv[++i];
+        else if (!strcmp(argv[i], "--seconds") && i + 1 < argc)
+            bench_budget = atof(argv[++i]);
         else if (!strcmp(argv[i], "--official"))
             official = true;
         else if (!strcmp(argv[i], "--peak") && i + 2 < argc)

@@ -3,12 +3,13 @@
 // tests/bench/make_official_weights.py writes such folders with random weights.
 //
 //   bench_recipe FOLDER [--stage 1|2] [--lora-r 128] [--batch 1] [--text 41] [--steps 3]
-//   [--recompute N] [--threads N] [--lock 1]
+//   [--recompute N] [--threads N] [--lock 1] [--processor-time]
 //
 // FOLDER holds stable-diffusion-v1-5, clip-vit-large-patch14-336 and vicuna-7b-v1.5. An image takes
 // the place of one token by 576, so 41 make 616. Prints every step, then the median of all but the
 // first by network: forward times end with each network's last block (the adapters count with the
 // network behind them), backward is split where the visual tokens have their gradient.
+// --processor-time: one thread, and the time it had a processor for.
 // --lock 1 keeps in memory what was read of the files: some machines page out what nobody used for
 // a minute, and a step takes as long.
 #include "bench.h"
@@ -178,7 +179,9 @@ static Settings read_settings(int argc, char **argv) {
             known = !strcmp(argv[i], options[k].name) && i + 1 < argc;
             if (known) *options[k].value = atoi(argv[++i]);
         }
-        if (!known && argv[i][0] != '-')
+        if (!known && !strcmp(argv[i], "--processor-time"))
+            settings.threads = 1, bench_clock = CLOCK_THREAD_CPUTIME_ID;
+        else if (!known && argv[i][0] != '-')
             settings.folder = argv[i];
         else if (!known)
             settings.folder = NULL;

@@ -1,16 +1,20 @@
 // rooms: train eval models ops checkpoints data autograd
-// Speed and memory of training steps of the tiny model: features of the frozen encoders from a
-// cache, random tokens.
+// Speed and memory of training steps of the tiny model: random tokens, features of the frozen
+// encoders from a cache or computed in each step.
 //
 //   bench_step [--device cpu|cuda] [--batch 32] [--text 40] [--steps 12] [--threads N]
-//   [CHECKPOINTS]
+//   [--features cached|computed] [--processor-time] [--only TEXT] [--type float32|bfloat16]
+//   [--save FILE] [CHECKPOINTS]
 //
 // CHECKPOINTS: the folder with sd, clip and llm (checkpoints/tiny by default). Prints a row for
-// each stage and type: the median step, samples and tokens (visual ones counted) per second, and
-// the highest memory of tensors.
+// each stage and type (--only: with this in its name): the median step, samples and tokens (visual
+// ones counted) per second, and the highest memory of tensors. --processor-time: one thread, and
+// the time it had a processor for. --save: what goes into the first step, and its loss, for
+// torch_tiny_step.py.
 #include "bench.h"
 #include "normal_tensor.h"
 #include "recipe_options.h"
+#include "saved_step.h"
 #include "train/trainer/optimizer.h"
 
 #include <math.h>
@@ -18,6 +22,10 @@
 typedef struct Settings {
     int batch, text, steps, threads;
     const char *checkpoints, *device;
+    /// the tower's and the VAE's work is part of a step
+    bool computed;
+    /// in the name of a row; NULL: every type; NULL: nothing is saved
+    const char *only, *type, *save;
 } Settings;
 
 static DiffLMM *load(const Settings *settings, AdapterKind architecture, bool lora_enabled,
@@ -42,25 +50,45 @@ static DiffLMM *load(const Settings *settings, AdapterKind architecture, bool lo
     return model;
 }
 
-/// One optimizer step; returns the tokens that it saw.
-static int64_t run_step(const Settings *settings, const DiffLMM *model,
-                        const FrozenFeatures *features, Optimizer *optimizer, int step) {
-    TokenSample *samples = checked_calloc((size_t)settings->batch, sizeof *samples);
-    int32_t *ids = checked_calloc((size_t)settings->text, sizeof *ids);
-    uint8_t *supervised = checked_calloc((size_t)settings->text, 1);
-    uint64_t *passes = checked_calloc((size_t)settings->batch, sizeof *passes);
+typedef struct Batch {
+    int32_t *ids;
+    uint8_t *supervised;
+    TokenSample *samples;
+    uint64_t *passes;
+} Batch;
+
+static Batch batch_new(const Settings *settings, int step) {
+    size_t text = (size_t)settings->text, count = (size_t)settings->batch;
+    Batch batch = {checked_calloc(text, sizeof *batch.ids), checked_calloc(text, 1),
+                   checked_calloc(count, sizeof *batch.samples),
+                   checked_calloc(count, sizeof *batch.passes)};
     for (int t = 0; t < settings->text; t++) {
-        ids[t] = t == 1 ? PACKING_IMAGE_TOKEN : 3 + t * 7 % 300;
-        supervised[t] = t > settings->text / 3;
+        batch.ids[t] = t == 1 ? PACKING_IMAGE_TOKEN : 3 + t * 7 % 300;
+        batch.supervised[t] = t > settings->text / 3;
     }
     for (int i = 0; i < settings->batch; i++) {
-        samples[i] = (TokenSample){ids, supervised, settings->text, i, i};
-        passes[i] = (uint64_t)step << 32 | (uint64_t)i;
+        batch.samples[i] = (TokenSample){batch.ids, batch.supervised, settings->text, i, i};
+        batch.passes[i] = (uint64_t)step << 32 | (uint64_t)i;
     }
+    return batch;
+}
+
+static void batch_free(Batch *batch) {
+    free(batch->samples);
+    free(batch->ids);
+    free(batch->supervised);
+    free(batch->passes);
+}
+
+/// One optimizer step; returns the tokens that it saw.
+static int64_t run_step(const Settings *settings, const DiffLMM *model, Tensor *images,
+                        const FrozenFeatures *cached, Optimizer *optimizer, int step) {
+    Batch in = batch_new(settings, step);
     scope_begin();
+    FrozenFeatures features = settings->computed ? difflmm_frozen_features(model, images) : *cached;
     tape_begin();
-    DiffusionNoise noise = {.passes = passes};
-    DiffLMMBatch batch = {samples, settings->batch, features, &noise, true, (uint64_t)step};
+    DiffusionNoise noise = {.passes = in.passes};
+    DiffLMMBatch batch = {in.samples, settings->batch, &features, &noise, true, (uint64_t)step};
     DiffLMMLoss loss = difflmm_loss(model, &batch, NULL);
     backward(loss.sum, NULL, NULL);
     tape_end();
@@ -70,15 +98,22 @@ static int64_t run_step(const Settings *settings, const DiffLMM *model,
     double norm = options.gradient_scale * sqrt(optimizer_sum_squares(optimizer));
     options.gradient_scale *= optimizer_clip_factor(norm, 1.0);
     optimizer_step(optimizer, &options);
-    free(samples);
-    free(ids);
-    free(supervised);
-    free(passes);
+    batch_free(&in);
     return loss.num_tokens;
+}
+
+static void save(const Settings *settings, const DiffLMM *model, const ParameterSet *parameters,
+                 Tensor *images, const FrozenFeatures *features) {
+    Batch in = batch_new(settings, 0);
+    DiffLMMBatch batch = {in.samples, settings->batch, features, NULL, true, 0};
+    saved_step_write(settings->save, model, parameters, images, &batch);
+    batch_free(&in);
 }
 
 static void measure(const Settings *settings, const char *name, AdapterKind architecture, bool lora,
                     DType dtype, Device *device) {
+    if (settings->only && !strstr(name, settings->only)) return;
+    if (settings->type && strcmp(dtype_name(dtype), settings->type) != 0) return;
     ParameterSet parameters = {0};
     DiffLMM *model = load(settings, architecture, lora, dtype, device, &parameters);
     Optimizer optimizer = optimizer_new(&parameters, NULL, 0);
@@ -87,11 +122,12 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
     scope_begin();
     Tensor *images = normal_tensor(device, SHAPE(settings->batch, 128, 128, 3), 0);
     FrozenFeatures features = difflmm_frozen_features(model, images);
-    run_step(settings, model, &features, &optimizer, 0);
+    if (settings->save) save(settings, model, &parameters, images, &features);
+    run_step(settings, model, images, &features, &optimizer, 0);
     device_reset_peak(device);
     for (int i = 0; i < settings->steps; i++) {
         double begin = bench_now();
-        tokens = run_step(settings, model, &features, &optimizer, i + 1);
+        tokens = run_step(settings, model, images, &features, &optimizer, i + 1);
         device->synchronize(device);
         times[i] = bench_now() - begin;
     }
@@ -107,31 +143,54 @@ static void measure(const Settings *settings, const char *name, AdapterKind arch
     parameters_free(&parameters);
 }
 
-int main(int argc, char **argv) {
-    Settings settings = {32, 40, 12, 0, "checkpoints/tiny", "cpu"};
+static Settings read_settings(int argc, char **argv) {
+    const char *features = "cached";
+    Settings settings = {
+        .batch = 32, .text = 40, .steps = 12, .checkpoints = "checkpoints/tiny", .device = "cpu"};
+    const struct {
+        const char *name;
+        int *value;
+    } numbers[] = {{"--batch", &settings.batch},
+                   {"--text", &settings.text},
+                   {"--steps", &settings.steps},
+                   {"--threads", &settings.threads}};
+    const struct {
+        const char *name, **value;
+    } words[] = {{"--device", &settings.device},
+                 {"--features", &features},
+                 {"--only", &settings.only},
+                 {"--type", &settings.type},
+                 {"--save", &settings.save}};
     for (int i = 1; i < argc; i++) {
-        const struct {
-            const char *name;
-            int *value;
-        } options[] = {{"--batch", &settings.batch},
-                       {"--text", &settings.text},
-                       {"--steps", &settings.steps},
-                       {"--threads", &settings.threads}};
         bool known = false;
-        for (size_t k = 0; k < sizeof options / sizeof *options && !known; k++) {
-            known = !strcmp(argv[i], options[k].name) && i + 1 < argc;
-            if (known) *options[k].value = atoi(argv[++i]);
+        for (size_t k = 0; k < sizeof numbers / sizeof *numbers && !known; k++) {
+            known = !strcmp(argv[i], numbers[k].name) && i + 1 < argc;
+            if (known) *numbers[k].value = atoi(argv[++i]);
         }
-        if (!known && !strcmp(argv[i], "--device") && i + 1 < argc) {
-            settings.device = argv[++i];
-            continue;
+        for (size_t k = 0; k < sizeof words / sizeof *words && !known; k++) {
+            known = !strcmp(argv[i], words[k].name) && i + 1 < argc;
+            if (known) *words[k].value = argv[++i];
         }
-        if (!known && argv[i][0] == '-') {
+        if (known) continue;
+        if (!strcmp(argv[i], "--processor-time")) {
+            settings.threads = 1, bench_clock = CLOCK_THREAD_CPUTIME_ID;
+        } else if (argv[i][0] == '-') {
             fprintf(stderr, "bench_step: unknown option %s\n", argv[i]);
-            return 2;
+            exit(2);
+        } else {
+            settings.checkpoints = argv[i];
         }
-        if (!known) settings.checkpoints = argv[i];
     }
+    settings.computed = !strcmp(features, "computed");
+    if (!settings.computed && strcmp(features, "cached") != 0) {
+        fprintf(stderr, "bench_step: --features is %s; expected cached or computed\n", features);
+        exit(2);
+    }
+    return settings;
+}
+
+int main(int argc, char **argv) {
+    Settings settings = read_settings(argc, argv);
     if (settings.batch < 1 || settings.text < 4 || settings.steps < 1) {
         fputs("bench_step: expected --batch >= 1, --text >= 4, --steps >= 1\n", stderr);
         return 2;
