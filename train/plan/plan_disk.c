@@ -3,13 +3,13 @@
 #include "train/trainer/schedule.h"
 
 #include "checkpoints/checkpoint_folder.h"
+#include "train/features/feature_folder.h"
 #include "train/log/progress.h"
 #include "train/saved/resume_check.h"
 #include "train/saved/trained_normalization.h"
 #include "train/saved/trained_weights.h"
 #include "train/saved/training_checkpoint.h"
 #include "train/trainer/best_checkpoint.h"
-#include "train/features/feature_folder.h"
 #include "train/trainer/model_setup.h"
 
 #include <dirent.h>
