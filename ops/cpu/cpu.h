@@ -1,9 +1,9 @@
-/// Inside the CPU kernels only. Each file in this folder (but open.c, onednn.c, bfloat16_product.c
-/// and float32_product.c) is compiled once per x86-64 level, those in convolution/ once, and each
-/// in amx/ (but tiles.c and tiles_plain.c) for both kinds of tiles; its one public function fills
-/// its part of the table under a name of its own for each level (amx/product.c has an OwnProduct in
-/// its place, amx/convolution.c an OwnConvolution, float32_blocks.c two functions that
-/// float32_product.c calls).
+/// Inside the CPU kernels only. Each file in this folder (but open.c and onednn.c) and
+/// products/float32_blocks.c is compiled once per x86-64 level, what else is in products/ and
+/// convolution/ once, and each file in amx/ (but tiles.c and tiles_plain.c) for both kinds of
+/// tiles; its one public function fills its part of the table under a name of its own for each
+/// level (amx/product.c has an OwnProduct in its place, amx/convolution.c an OwnConvolution,
+/// float32_blocks.c two functions that float32_product.c calls).
 #pragma once
 #include "ops/kernels.h"
 

@@ -4,8 +4,8 @@
 // product is where it reads either type.
 #include "ops/cpu/converted.h"
 #include "ops/cpu/cpu.h"
-#include "ops/cpu/float32_product.h"
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/float32_product.h"
+#include "ops/cpu/products/product.h"
 
 /// The type in which activations of type x are multiplied.
 static DType product_type(DType x) { return onednn_has_bfloat16() ? x : FLOAT32; }

@@ -3,9 +3,9 @@
 #include "ops/cpu/amx/convolution.h"
 #include "ops/cpu/amx/product.h"
 #include "ops/cpu/amx/tiles.h"
-#include "ops/cpu/bfloat16_product.h"
 #include "ops/cpu/convolution/product.h"
 #include "ops/cpu/cpu.h"
+#include "ops/cpu/products/bfloat16_product.h"
 
 #include <omp.h>
 #include <stdio.h>

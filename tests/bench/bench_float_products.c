@@ -1,8 +1,8 @@
 // rooms: ops autograd
-// The processor's own products of floats with a large matrix (ops/cpu/float32_product.h) beside the
-// product library's, in turns, each time with another matrix, so that it comes from memory as a
-// layer's does. "widened": BFLOAT16 weights and activations on a processor that multiplies floats
-// only; the library's side converts all of them first.
+// The processor's own products of floats with a large matrix (ops/cpu/products/float32_product.h)
+// beside the product library's, in turns, each time with another matrix, so that it comes from
+// memory as a layer's does. "widened": BFLOAT16 weights and activations on a processor that
+// multiplies floats only; the library's side converts all of them first.
 //
 //   bench_float_products [--threads N] [--processor-time] [--repeat 9] [--only TEXT]
 //   [float32|widened]
@@ -13,7 +13,7 @@
 // processor without BFLOAT16 does it.
 #include "bench.h"
 #include "ops/cpu/converted.h"
-#include "ops/cpu/float32_product.h"
+#include "ops/cpu/products/float32_product.h"
 #include "products_in_turns.h"
 
 /// in the name of what is measured

@@ -1,5 +1,5 @@
 // rooms: ops autograd
-// The level's own product with a large BFLOAT16 matrix (ops/cpu/product.h) beside the
+// The level's own product with a large BFLOAT16 matrix (ops/cpu/products/product.h) beside the
 // product library's, in turns, each time with another matrix, so that it comes from memory as a
 // layer's does. From 616 rows of a 7B model down to the smallest product that it takes. Then those
 // with small frozen matrices, of which the library is given its own packed copies, as
@@ -13,7 +13,7 @@
 // is used.
 #include "bench.h"
 #include "ops/cpu/convolution/convolution.h"
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/product.h"
 #include "products_in_turns.h"
 
 typedef struct Layer {

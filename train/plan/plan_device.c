@@ -6,8 +6,8 @@
 #include "ops/cpu/amx/attention_memory.h"
 #include "ops/cpu/convolution/convolution.h"
 #include "ops/cpu/convolution/patches.h"
-#include "ops/cpu/float32_product.h"
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/float32_product.h"
+#include "ops/cpu/products/product.h"
 #include "ops/kernels.h"
 
 #include <stdlib.h>

@@ -6,6 +6,6 @@
 /// are added in runs of 32, the runs in their order; neither m and n nor the number of threads
 /// matter, nor which of the two levels it is.
 #pragma once
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/product.h"
 
 extern const OwnProduct own_product_amx, own_product_amx_plain;

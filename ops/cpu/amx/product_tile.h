@@ -8,7 +8,7 @@
 #pragma once
 #include "ops/cpu/amx/product_operand.h"
 #include "ops/cpu/amx/tiles.h"
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/product.h"
 
 enum { TILE_FLOATS = TILE_BYTES / 4, GROUP_FLOATS = 4 * TILE_FLOATS, LANES = 16 };
 

@@ -5,7 +5,7 @@
 
 #include "ops/cpu/converted.h"
 #include "ops/cpu/convolution/window.h"
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/product.h"
 
 #include <string.h>
 

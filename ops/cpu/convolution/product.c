@@ -10,7 +10,7 @@
 
 #include "ops/cpu/chunk.h"
 #include "ops/cpu/convolution/window.h"
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/product.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 #include "tests/unit/op_cases.h"
 #include "tests/unit/product_reference.h"
 #ifndef DIFFLMM_TEST_WITHOUT_CPU
-#include "ops/cpu/float32_product.h"
+#include "ops/cpu/products/float32_product.h"
 #endif
 
 #include <omp.h>

@@ -9,7 +9,7 @@
 /// rows of b lie a power of two apart and fall into few sets of the cache.
 #pragma once
 #include "ops/cpu/onednn.h"
-#include "ops/cpu/product_tile.h"
+#include "ops/cpu/products/product_tile.h"
 
 #include <omp.h>
 

@@ -9,7 +9,7 @@ typedef float Word;
 /// A step of k is one element; a panel is as large at each level.
 enum { TILE_COLUMNS = PANEL, STEP = 1, BLOCK_STEPS = 5120 / TILE_COLUMNS };
 
-#include "ops/cpu/product_tile.h"
+#include "ops/cpu/products/product_tile.h"
 
 /// A row of the result, to c: the columns that there are.
 static inline __attribute__((always_inline)) void write_row(const Tile *t, const Lanes sum[2],

@@ -1,7 +1,7 @@
 // Which FLOAT32 products are the processor's own, and for which level they are compiled.
-#include "ops/cpu/float32_product.h"
+#include "ops/cpu/products/float32_product.h"
 
-#include "ops/cpu/float32_blocks.h"
+#include "ops/cpu/products/float32_blocks.h"
 
 #include <omp.h>
 

@@ -13,7 +13,7 @@ typedef uint32_t Word;
 /// of which a panel has BLOCK_STEPS at most.
 enum { TILE_ROWS = 14, TILE_COLUMNS = 32, VECTOR = 16, STEP = 2, BLOCK_STEPS = 160 };
 
-#include "ops/cpu/product_tile.h"
+#include "ops/cpu/products/product_tile.h"
 
 static inline __mmask32 first_bits(int64_t count) {
     return count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;

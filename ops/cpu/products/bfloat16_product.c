@@ -1,9 +1,9 @@
 // Which products of BFLOAT16 are the processor's own; product_blocks.h and bfloat16_tile.h do them.
-#include "ops/cpu/bfloat16_product.h"
+#include "ops/cpu/products/bfloat16_product.h"
 
 #if defined(__AVX512BF16__) && defined(__AVX512BW__)
-#include "ops/cpu/bfloat16_tile.h"
-#include "ops/cpu/product_blocks.h"
+#include "ops/cpu/products/bfloat16_tile.h"
+#include "ops/cpu/products/product_blocks.h"
 
 enum {
     /// below, packing is not worth its while

@@ -8,7 +8,7 @@
 /// W, CLIP's layers 28 to 53%, the U-Net's -4 to 21%; 40 rows, which make little of a step, 6 to
 /// 15% slower with W^T and 3 to 35% faster with W.
 #pragma once
-#include "ops/cpu/product.h"
+#include "ops/cpu/products/product.h"
 
 /// The order of sums depends on k alone: neither on m, n nor on the number of threads. Does nothing
 /// where the processor is another.
