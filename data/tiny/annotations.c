@@ -1,5 +1,6 @@
 #include "data/tiny/annotations.h"
 #include "autograd/output/output_file.h"
+#include "data/tiny/polling.h"
 #include "data/tiny/world.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -320,6 +321,13 @@ static json_t *categories(bool with_grounds) {
 
 static json_t *information(void) { return json_pack("{s:s}", "description", "tiny world"); }
 
+static bool write_polling(const Annotations *annotations, const char *folder, Error *error) {
+    char *path = format_string("%s/pope", folder);
+    bool written = polling_write(annotations->scenes, annotations->seed, path, error);
+    free(path);
+    return written;
+}
+
 /// Writes folder/name; takes the reference to `value`.
 static bool write_into(const char *folder, const char *name, json_t *value, Error *error) {
     char *path = format_string("%s/%s", folder, name);
@@ -363,6 +371,7 @@ static bool write_test_files(Annotations *annotations, const char *folder, Error
     written = write_into(folder, "png/panoptic_val2017.json", panoptic, written ? error : NULL) &&
               written;
     return written && write_refs(annotations, folder, error) &&
+           write_polling(annotations, folder, error) &&
            write_into(folder, "png/png_coco_val2017.json", json_incref(annotations->narratives),
                       error);
 }

@@ -41,7 +41,8 @@ typedef enum WorldPurpose {
     WORLD_LAYOUT = 1,
     WORLD_PIXELS = 2,
     WORLD_LANGUAGE = 3,
-    WORLD_DOCUMENT = 4
+    WORLD_DOCUMENT = 4,
+    WORLD_POLLING = 5
 } WorldPurpose;
 
 /// Successive numbers of one stream; private to one scene, so that scenes do not depend on each

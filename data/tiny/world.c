@@ -1,4 +1,5 @@
 #include "data/tiny/world.h"
+#include "autograd/output/output_folder.h"
 #include "data/images/image.h"
 #include "data/tiny/annotations.h"
 #include <errno.h>
@@ -10,15 +11,9 @@
 enum { JPEG_QUALITY = 92 };
 
 static bool make_folders(const char *root, Error *error) {
-    static const char *const FOLDERS[] = {"",
-                                          "/train",
-                                          "/train/images",
-                                          "/test",
-                                          "/test/images",
-                                          "/test/gcg",
-                                          "/test/refcoco",
-                                          "/test/png",
-                                          "/test/png/panoptic_val2017"};
+    static const char *const FOLDERS[] = {
+        "",          "/train",     "/train/images", "/test",     "/test/images",
+        "/test/gcg", "/test/pope", "/test/refcoco", "/test/png", "/test/png/panoptic_val2017"};
     bool made = true;
     for (size_t i = 0; made && i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
         char *path = format_string("%s%s", root, FOLDERS[i]);
@@ -83,6 +78,16 @@ static bool write_documents(const char *root, const WorldOptions *options, Error
     return written;
 }
 
+/// The folder that the target is to lie in, with those above it.
+static bool make_parent(const char *target, OutputFolder *parent, Error *error) {
+    const char *slash = strrchr(target, '/');
+    if (!slash || slash == target) return true;
+    char *path = format_string("%.*s", (int)(slash - target), target);
+    bool made = output_folder_make(parent, path, error);
+    free(path);
+    return made;
+}
+
 bool world_write(const char *path, const WorldOptions *options, Error *error) {
     if (options->num_train < 0 || options->num_train > MAX_SCENES || options->num_test < 0 ||
         options->num_test > MAX_SCENES)
@@ -100,7 +105,8 @@ bool world_write(const char *path, const WorldOptions *options, Error *error) {
         return false;
     }
     char *partial = format_string("%s.partial-%ld", target, (long)getpid());
-    bool written = make_folders(partial, error) &&
+    OutputFolder parent = {0};
+    bool written = make_parent(target, &parent, error) && make_folders(partial, error) &&
                    write_split(partial, options, SPLIT_TRAIN, error) &&
                    write_split(partial, options, SPLIT_TEST, error) &&
                    write_documents(partial, options, error);
@@ -108,6 +114,7 @@ bool world_write(const char *path, const WorldOptions *options, Error *error) {
         written =
             error_set(error, "%s: cannot be renamed to %s: %s", partial, target, strerror(errno));
     if (!written) remove_folder(partial);
+    output_folder_close(&parent, !written);
     free(partial);
     free(target);
     return written;

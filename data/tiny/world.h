@@ -12,6 +12,7 @@
 ///            refcoco/refs(unc).p, refcoco/instances.json                            RefCOCO
 ///            (uncompressed RLE masks) png/png_coco_val2017.json, png/panoptic_val2017.json,
 ///            png/panoptic_val2017/%012d.png
+///            pope/coco_pope_random.json, and popular, adversarial                   POPE
 ///
 /// Image file names in the LLaVA files are relative to OUT/train and OUT/test. Test image ids begin
 /// at 500000.
@@ -33,6 +34,7 @@ typedef struct WorldOptions {
     void *progress_context;
 } WorldOptions;
 
-/// Writes the world into the folder `path`, which must not exist or be empty. Everything is written
-/// to a folder beside it and renamed at the end, so that after a failure nothing is left at `path`.
+/// Writes the world into the folder `path`, which must not exist or be empty; folders above it are
+/// made. Everything is written to a folder beside it and renamed at the end, so that after a
+/// failure nothing is left.
 bool world_write(const char *path, const WorldOptions *options, Error *error);

@@ -10,13 +10,15 @@
 ///   png        panoptic narrative grounding [Gonzalez et al. 2021, arXiv 2109.04988]
 ///   instances  instance segmentation of what answers name, with point accuracy
 ///   caption    captions without grounding
+///   pope       whether things are in the image [Li et al. 2023, arXiv 2305.10355]
 #define EVALUATION_TASKS(TASK) \
     TASK(points, POINTS)       \
     TASK(gcg, GCG)             \
     TASK(res, RES)             \
     TASK(png, PNG)             \
     TASK(instances, INSTANCES) \
-    TASK(caption, CAPTION)
+    TASK(caption, CAPTION)     \
+    TASK(pope, POPE)
 
 typedef enum EvaluationTask {
 #define ENUMERATE_TASK(name, NAME) EVALUATE_##NAME,

@@ -32,6 +32,8 @@ cat >"$folder/captions.json" <<'END'
 END
 # shellcheck disable=SC2034
 caption=(eval.task=caption "eval.annotations=$folder/captions.json")
+# shellcheck disable=SC2034
+pope=(eval.task=pope "eval.annotations=$world/pope" eval.samples=3)
 fault=$build/tests/faults/libdisk_fault.so
 
 # evaluate PROCESSES RUN [SETTING ...]: evaluates into $folder/RUN; the exit code is its own.
@@ -77,7 +79,7 @@ refused() {
 
 # --- the same bits on any number of processes, with any number of questions at once
 
-for task in points res png gcg instances caption; do
+for task in points res png gcg instances caption pope; do
     declare -n of=$task
     evaluate 1 $task "${of[@]}" || fail "$task: exit code $?"
     evaluate 1 $task-by-16 "${of[@]}" eval.batch_size=16 || fail "$task-by-16: exit code $?"
@@ -96,6 +98,8 @@ evaluate 1 points-on-1 "${points[@]}" eval.samples=2 || fail "points-on-1: exit 
 same_results points-on-1 points-on-3
 evaluate 3 caption-on-3 "${caption[@]}" || fail "caption-on-3: exit code $?"
 same_results caption caption-on-3
+evaluate 3 pope-on-3 "${pope[@]}" || fail "pope-on-3: exit code $?"
+same_results pope pope-on-3
 # Files of groundLMM's scripts are read by any number of processes alike.
 dumps=$here/tests/parity/data/official_dumps
 dumped=(eval.task=res "eval.annotations=$dumps/refs(unc).p" "eval.answers=$dumps/res" "eval.image_folder=$dumps/images")

@@ -1,5 +1,6 @@
 #include "eval/annotations/grounded_captions.h"
 #include "eval/annotations/narratives.h"
+#include "eval/annotations/pope.h"
 #include "eval/annotations/referring.h"
 #include "eval/annotations/regions.h"
 #include "eval/attention/grounding.h"
@@ -53,6 +54,15 @@ int parse_narratives(int argc, char **argv) {
     }
     if (ok) narratives_free(&narratives);
     panoptic_annotations_free(&panoptic);
+    return ended(ok, argv[0], &error);
+}
+
+int parse_pope(int argc, char **argv) {
+    (void)argc;
+    Error error = {0};
+    PopeQuestions questions;
+    bool ok = pope_read(argv[1], &questions, &error);
+    pope_free(&questions);
     return ended(ok, argv[0], &error);
 }
 

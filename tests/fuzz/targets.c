@@ -364,6 +364,13 @@ const Target TARGETS[] = {
      .templates = {{"peft adapters/stage2/adapter_config.json",
                     "adapters/stage2/adapter_config.json"},
                    {"peft published/adapter_config.json", "published/adapter_config.json"}}},
+    {.name = "pope",
+     .run = parse_pope,
+     .batch = 1000,
+     .is_parser = true,
+     .templates = {{"pope world/test/pope/coco_pope_random.json",
+                    "world/test/pope/coco_pope_random.json"},
+                   {"pope world/test/pope", "world/test/pope/*"}}},
 };
 const int NUM_TARGETS = sizeof TARGETS / sizeof *TARGETS;
 

@@ -19,7 +19,7 @@ import yaml
 from PIL import Image
 from pycocotools import mask as masks
 from published_scorers import (bert_alike, decode, detection_figures, iou, mean, mean_of_pairs, number_found, point_figures, point_of, polygons_united,
-                               published_sum, quietly, text_figures, words_alike)
+                               pope_figures, published_sum, quietly, text_figures, words_alike)
 
 TOLERANCE = 1e-6
 # of results.json, what is no figure of the predictions
@@ -208,6 +208,35 @@ def score_png(evaluation):
     figures = {f"average_recall_{name}": recall(ious[s]) if s.any() else None for name, s in subsets.items()}
     return figures | point_figures(points) | {"published_sum_less_exact": published_sum(ious) - mean(ious), "images": len(chosen), "narratives": len(asked),
                                               "phrases": len(rows)}
+
+
+# ---- yes or no
+
+def read_lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def score_pope(evaluation):
+    path, names = evaluation.path("annotations"), ("random", "popular", "adversarial")
+    files = [next(path.glob(f"*_pope_{name}.json")) for name in names] if path.is_dir() else [path]
+    questions = {file: read_lines(file) for file in files}
+    images = evaluation.first(list(dict.fromkeys(q["image"] for file in files for q in questions[file])))
+    prefix = {file: file.stem.split("_pope_")[-1] + "-" if "_pope_" in file.stem else "" for file in files}
+    evaluation.expect_items([f"{prefix[file]}{q['question_id']}" for i in images for file in files for q in questions[file] if q["image"] == i])
+    figures, chosen, all_labels, all_texts = {}, set(images), [], []
+    for file in files:
+        asked = [q for q in questions[file] if q["image"] in chosen]
+        found = read_lines(evaluation.folder / "predictions" / f"{file.stem}_answers.jsonl")
+        # the published scripts join them line by line
+        if [(q["question_id"], q["text"]) for q in asked] != [(p["question_id"], p["prompt"]) for p in found]:
+            sys.exit(f"{evaluation.folder}: {len(found)} predictions do not go with the {len(asked)} questions of {file}")
+        labels, texts = [q["label"] for q in asked], [p["text"] for p in found]
+        all_labels, all_texts = all_labels + labels, all_texts + texts
+        if len(files) > 1:
+            figures |= {f"{name}_{prefix[file][:-1]}": value for name, value in pope_figures(labels, texts).items()}
+    f1 = [figures[f"f1_{name}"] for name in names] if len(files) > 1 else []
+    mean_f1 = {"mean_f1": None if None in f1 else mean(f1)} if f1 else {}
+    return pope_figures(all_labels, all_texts) | figures | mean_f1 | {"images": len(images), "questions": len(all_labels)}
 
 
 SCORERS = {name[6:]: function for name, function in globals().items() if name.startswith("score_")}

@@ -128,6 +128,22 @@ def detection_figures(truth, results, ids):
     return [float(v) for v in run.stats]
 
 
+# ---- yes or no
+
+def pope_figures(labels, texts):
+    """As POPE's and LLaVA's evaluate, of labels and what was said to each; None where they would divide by zero."""
+    said = []
+    for text in texts:
+        words = text.split(".")[0].replace(",", "").split(" ")
+        said.append("no" if {"No", "not", "no"} & set(words) else "yes")
+    pairs = Counter(zip(said, labels))
+    true, false, missed, refused = (pairs[p] for p in (("yes", "yes"), ("yes", "no"), ("no", "yes"), ("no", "no")))
+    precision, recall = true / (true + false) if true + false else None, true / (true + missed) if true + missed else None
+    # where nothing is right their harmonic mean is taken for 0
+    f1 = None if not true + false + missed else 2 * precision * recall / (precision + recall) if true else 0.0
+    return {"accuracy": (true + refused) / len(labels), "precision": precision, "recall": recall, "f1": f1, "yes_ratio": (true + false) / len(labels)}
+
+
 # ---- panoptic narratives
 
 def published_sum(ious):

@@ -28,7 +28,11 @@ static const struct {
     {"instances", "Instances",
      "Every noun chunk of a description gets a category of the image and is a detection of it, as "
      "COCO counts them; its point is counted against the masks of that category."},
-    {"caption", "Captions", "The description as a text, beside reference captions."}};
+    {"caption", "Captions", "The description as a text, beside reference captions."},
+    {"pope", "Is it in the image?",
+     "Yes-or-no questions about things that are in the image and things that are not: chosen at "
+     "random, the most frequent ones, or those most often seen with what is there (adversarial). "
+     "Precision, recall and F1 are those of yes; its share should be a half."}};
 
 enum { NUM_TASKS_ON_PAGE = sizeof TASKS_ON_PAGE / sizeof *TASKS_ON_PAGE };
 

@@ -101,9 +101,12 @@ static void decode_rle(const json_t *rle, uint8_t mask[NUM_PIXELS]) {
 
 static void the_same_seed_gives_the_same_files(void **state) {
     (void)state;
-    static const char *const FILES[] = {
-        "train/llava_v1_5_mix665k.json", "train/images/000000000007.jpg", "train/documents.json",
-        "test/refcoco/refs(unc).p", "test/gcg/test_gcg_coco_mask_gt.json"};
+    static const char *const FILES[] = {"train/llava_v1_5_mix665k.json",
+                                        "train/images/000000000007.jpg",
+                                        "train/documents.json",
+                                        "test/refcoco/refs(unc).p",
+                                        "test/gcg/test_gcg_coco_mask_gt.json",
+                                        "test/pope/coco_pope_random.json"};
     char *again = format_string("%s/again", temporary_folder);
     WorldOptions options = {
         .seed = 5, .num_train = NUM_TRAIN, .num_test = NUM_TEST, .num_documents = 50};
@@ -430,11 +433,11 @@ static void a_folder_that_is_not_empty_is_refused_and_left_alone(void **state) {
 
 static void a_folder_that_cannot_be_written_is_reported_and_leaves_nothing(void **state) {
     (void)state;
-    char *world = format_string("%s/missing/world", temporary_folder);
+    char *world = format_string("%s/world/train/scenes.json/world", temporary_folder);
     WorldOptions options = {.num_train = 1, .num_test = 1};
     Error error;
     assert_false(world_write(world, &options, &error));
-    assert_non_null(strstr(error.message, "missing"));
+    assert_non_null(strstr(error.message, "scenes.json is a file, not a folder"));
     assert_int_not_equal(access(world, F_OK), 0);
     free(world);
 }
