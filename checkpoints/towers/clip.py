@@ -14,8 +14,6 @@ CROWDED_EVERY = 4
 # Share of batches whose captions say what things are and nothing else: where colours tell pictures apart, shapes are
 # not learnt.
 PLAIN_BATCHES = 0.6
-# The U-Net's text encoder is the text tower after this step, so that both can be trained side by side.
-TEXT_STEP = 662
 VISION = dict(hidden_size=96, intermediate_size=384, num_hidden_layers=5, num_attention_heads=3, image_size=CLIP_SIZE,
               patch_size=14)
 TEXT = dict(hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=2,
@@ -88,8 +86,6 @@ def train_clip(iconic, crowded, texts, out, work, steps=STEPS):
     def save():
         model.save_pretrained(os.path.join(out, "clip"))
         write_preprocessor(os.path.join(out, "clip"))
-
-    def save_text_encoder():
         write_text_encoder(model, os.path.join(out, "sd", "text_encoder"))
 
-    Training("clip", model, work, steps, RATE, kernels=True).run(loss_of_step, save, {TEXT_STEP: save_text_encoder})
+    Training("clip", model, work, steps, RATE, kernels=True).run(loss_of_step, save)

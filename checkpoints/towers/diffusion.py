@@ -15,8 +15,13 @@ VAE_STEPS, VAE_BATCH, VAE_CROP, VAE_RATE = 3000, 8, 64, 3e-3
 DIVERGENCE_WEIGHT = 1e-7
 UNET_STEPS, UNET_BATCH, UNET_RATE = 4000, 32, 2e-3
 UNET_AVERAGE = 0.998
+CROWDED_SHARE = 0.5  # of a batch; the others are iconic, whose captions tell most of the picture
 EMPTY_PROMPT = 0.1  # share of pictures that are shown without their caption
-SIGNAL_LIMIT = 5.0  # [min-SNR weighting, Hang et al. 2023, arXiv 2303.09556]
+# A clean latent's squared error counts 1 + the ratio of signal to noise [as v-prediction does, Salimans & Ho 2022,
+# arXiv 2202.00512], up to the first of these [Hang et al. 2023, arXiv 2303.09556]; the second bounds what that makes of
+# the noise's error where hardly any signal is left. Counted by the noise's error, as Stable Diffusion does, what captions
+# tell would count a hundredth there of what the grain of the ground does elsewhere.
+SIGNAL_LIMIT, NOISE_LIMIT = 5.0, 50.0
 SCHEDULE = dict(num_train_timesteps=1000, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
 VAE = dict(down_block_types=["DownEncoderBlock2D"] * 3, up_block_types=["UpDecoderBlock2D"] * 3,
            block_out_channels=[16, 24, 32], layers_per_block=1, latent_channels=4, norm_num_groups=8,
@@ -59,12 +64,11 @@ def train_vae(scenes, out, work, steps=VAE_STEPS):
 
 
 @torch.no_grad()
-def write_latents(scenes, out, work):
+def write_latents(scenes, out, path):
     """Mean and log-variance of every picture's latents, in half precision: [N, 8, 32, 32]."""
     from diffusers import AutoencoderKL
 
     vae = AutoencoderKL.from_pretrained(os.path.join(out, "sd", "vae")).eval()
-    path = os.path.join(work, "latents.pt")
     moments = torch.cat([vae.encode(scenes.batch(index)).latent_dist.parameters.half()
                          for index in in_batches(len(scenes), 64)])
     torch.save(moments, path + ".partial")
@@ -86,31 +90,42 @@ def write_model_index(out):
         json.dump(index, file, indent=2)
 
 
-def train_unet(scenes, texts, out, work, steps=UNET_STEPS):
-    """In one process, or in several that share each batch."""
+def loss_weights(scheduler):
+    """What the squared error of the guessed noise counts at each timestep: [1000]."""
+    ratio = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
+    return ((1 + ratio).clamp(max=SIGNAL_LIMIT) / ratio).clamp(max=NOISE_LIMIT)
+
+
+def train_unet(worlds, texts, out, work, steps=UNET_STEPS):
+    """In one process, or in several that share each batch. worlds: crowded and iconic Scenes, each with the path of its
+    latents."""
     from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
     from diffusers.models.attention_processor import AttnProcessor
     from transformers import CLIPTextModel
 
     scaling = AutoencoderKL.load_config(os.path.join(out, "sd", "vae"))["scaling_factor"]
     encoder = CLIPTextModel.from_pretrained(os.path.join(out, "sd", "text_encoder"), dtype=torch.float32).eval()
-    moments = torch.load(os.path.join(work, "latents.pt"), weights_only=True)
+    worlds = [(scenes, torch.load(path, weights_only=True, mmap=True)) for scenes, path in worlds]
     scheduler = DDPMScheduler(**SCHEDULE)
-    ratio = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
-    weight = ratio.clamp(max=SIGNAL_LIMIT) / ratio
+    weight = loss_weights(scheduler)
     torch.manual_seed(3)
     model = UNet2DConditionModel(**UNET, cross_attention_dim=encoder.config.hidden_size)
     model.set_attn_processor(AttnProcessor())  # the fused kernel's backward is several times slower in bfloat16
     training = Training("unet", model, work, steps, UNET_RATE, average=UNET_AVERAGE, kernels=True)
     training.say(f"parameters {sum(p.numel() for p in model.parameters())}")
 
+    def draw(rng):
+        """One picture's moments and its caption."""
+        scenes, moments = worlds[int(rng.random() >= CROWDED_SHARE)]
+        index = rng.integers(len(scenes))
+        return moments[index], scenes.caption(index, rng) if rng.random() > EMPTY_PROMPT else ""
+
     def loss_of_step(rng, progress):
-        index = rng.integers(len(scenes), size=UNET_BATCH)
-        told = [scenes.caption(i, rng) if rng.random() > EMPTY_PROMPT else "" for i in index]
+        moments, told = zip(*(draw(rng) for _ in range(UNET_BATCH)))
         timestep = torch.randint(0, scheduler.config.num_train_timesteps, (UNET_BATCH,))
-        sampled, noise = torch.randn(2, UNET_BATCH, VAE["latent_channels"], *moments.shape[2:])
+        sampled, noise = torch.randn(2, UNET_BATCH, VAE["latent_channels"], *moments[0].shape[1:])
         own = slice(training.rank, None, training.processes)
-        mean, log_variance = moments[index[own]].float().chunk(2, 1)
+        mean, log_variance = torch.stack(moments[own]).float().chunk(2, 1)
         latents = scaling * (mean + (0.5 * log_variance.clamp(-30, 20)).exp() * sampled[own])
         noise, timestep = noise[own], timestep[own]
         with torch.no_grad():

@@ -114,15 +114,12 @@ class Training:
             for mean, now in zip(self.mean_weights, self.module.parameters()):
                 mean.lerp_(now.detach(), share)
 
-    def run(self, loss_of_step, save, at_step=None):
-        """loss_of_step(rng, progress) is a scalar tensor; save() writes the network, at the end with mean weights;
-        at_step: what else to do after certain steps, by their numbers."""
+    def run(self, loss_of_step, save):
+        """loss_of_step(rng, progress) is a scalar tensor; save() writes the network, at the end with mean weights."""
         begin = saved = time.time()
         before = self.seconds
         while self.step < self.steps:
             self.take(loss_of_step)
-            if at_step and self.step in at_step:
-                at_step[self.step]()
             self.seconds = before + time.time() - begin
             if self.step % LOG_EVERY == 0:
                 self.say(f"step {self.step} of {self.steps} loss {self.loss:.4f} {self.seconds:.0f} s")

@@ -48,19 +48,26 @@ def export(source, target):
         shutil.copytree(os.path.join(source, name), os.path.join(target, name), dirs_exist_ok=True)
 
 
+def latents_of(options):
+    """Where the latents of each world's pictures are kept."""
+    return {world: os.path.join(options.work, f"latents-{name}.pt")
+            for name, world in (("crowded", options.crowded), ("iconic", options.iconic))}
+
+
 def train_unet_as(rank, options, meeting):
     """One of several processes, each with half a batch (or less), that meet at a file."""
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGTERM)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", world_size=options.processes, rank=rank)
     torch.set_num_threads(1)
-    scenes = Scenes(options.crowded, "train", pixels=False)
-    train_unet(scenes, ClipTexts(TOKENIZER), options.work, options.work, options.steps or UNET_STEPS)
+    worlds = [(Scenes(world, "train", pixels=False), path) for world, path in latents_of(options).items()]
+    train_unet(worlds, ClipTexts(TOKENIZER), options.work, options.work, options.steps or UNET_STEPS)
     dist.destroy_process_group()
 
 
-def train_diffusion(scenes, options):
-    if not os.path.exists(os.path.join(options.work, "latents.pt")):
-        write_latents(scenes, options.work, options.work)
+def train_diffusion(options):
+    for world, path in latents_of(options).items():
+        if not os.path.exists(path):
+            write_latents(Scenes(world, "train"), options.work, path)
     with tempfile.TemporaryDirectory() as folder:
         torch.multiprocessing.spawn(train_unet_as, (options, os.path.join(folder, "meeting")), options.processes)
 
@@ -83,15 +90,15 @@ def main():
         export(work, options.to)
         return
     shutil.copytree(TOKENIZER, os.path.join(work, "sd", "tokenizer"), dirs_exist_ok=True)
-    scenes, texts = Scenes(options.crowded, "train"), ClipTexts(TOKENIZER)
     parts = ["vae", "clip", "unet"] if options.part == "all" else [options.part]
     for part in parts:
         if part == "vae":
-            train_vae(scenes, work, work, options.steps or VAE_STEPS)
+            train_vae(Scenes(options.crowded, "train"), work, work, options.steps or VAE_STEPS)
         elif part == "clip":
-            train_clip(Scenes(options.iconic, "train"), scenes, texts, work, work, options.steps or STEPS)
+            worlds = [Scenes(world, "train") for world in (options.iconic, options.crowded)]
+            train_clip(*worlds, ClipTexts(TOKENIZER), work, work, options.steps or STEPS)
         else:
-            train_diffusion(scenes, options)
+            train_diffusion(options)
 
 
 if __name__ == "__main__":

@@ -39,9 +39,28 @@ static bool is_used(const SweepSection *section, int field, bool is_stage) {
     return !is_stage || strcmp(CONFIG_FIELDS[field].section, "eval") != 0;
 }
 
+/// Of the file that says what the cell is evaluated on, the keys of section eval that it sets.
+static bool apply_evaluation(Config *config, const char *path, Error *error) {
+    Config *other = config_load(path, NULL, 0, error);
+    bool ok = other != NULL;
+    for (int f = 0; ok && f < NUM_CONFIG_FIELDS; f++) {
+        const ConfigField *field = &CONFIG_FIELDS[f];
+        if (strcmp(field->section, "eval") || other->origins[f].kind != ORIGIN_FILE ||
+            config->origins[f].kind == ORIGIN_COMMAND_LINE)
+            continue;
+        char *value = config_format_value(other, field);
+        const ConfigPlace place = {.line = other->origins[f].line};
+        ok = set(config, f, value, place, error);
+        free(value);
+    }
+    config_free(other);
+    return ok;
+}
+
 static bool apply(Config *config, const SweepSection *section, const SweepCells *cells,
                   const SweepCombination *cell, bool is_stage, Error *error) {
-    bool ok = true;
+    bool ok = is_stage || cell->evaluation < 0 ||
+              apply_evaluation(config, section->evaluations.values[cell->evaluation], error);
     for (int i = 0; ok && i < section->settings.count; i++) {
         const SweepSetting *setting = &section->settings.list[i];
         if (is_used(section, setting->field, is_stage) &&

@@ -40,6 +40,12 @@ static bool check_sources(const SweepSection *section, Error *error) {
 
 // ---- names
 
+char *sweep_bare_name(const char *path) {
+    const char *last = strrchr(path, '/'), *name = last ? last + 1 : path,
+               *dot = strrchr(name, '.');
+    return format_string("%.*s", dot ? (int)(dot - name) : (int)strlen(name), name);
+}
+
 /// Without what is in front of the last slash, spaces and quotes; a comma would end the value. The
 /// caller frees it.
 static char *short_form(const char *value) {
@@ -133,12 +139,22 @@ static void find_combination(const SweepSection *section, int64_t number, int *i
     }
 }
 
+/// stages: how many come before it; evaluation: which of the list, -1 if there is none.
 static void add_cell(SweepCells *cells, const SweepSection *section, int variant,
-                     const int *indices) {
+                     const int *indices, int stages, int evaluation) {
     SweepCombination cell = {
-        .name = name_of(section, variant, indices, true),
         .line = name_of(section, variant, indices, false),
-        .values = checked_calloc((unsigned long)cells->num_fields + 1, sizeof *cell.values)};
+        .values = checked_calloc((unsigned long)cells->num_fields + 1, sizeof *cell.values),
+        .stages = stages,
+        .evaluation = evaluation};
+    char *name = name_of(section, variant, indices, true);
+    if (section->each_stage) cell.stage_name = sweep_bare_name(section->train.values[stages - 1]);
+    if (evaluation >= 0)
+        cell.evaluation_name = sweep_bare_name(section->evaluations.values[evaluation]);
+    cell.name = format_string(
+        "%s%s%s%s%s", name, cell.stage_name ? "," : "", cell.stage_name ? cell.stage_name : "",
+        cell.evaluation_name ? "," : "", cell.evaluation_name ? cell.evaluation_name : "");
+    free(name);
     if (section->num_variants) {
         const SweepSettings *settings = &section->variants[variant].settings;
         for (int i = 0; i < settings->count; i++)
@@ -153,18 +169,77 @@ static void add_cell(SweepCells *cells, const SweepSection *section, int variant
     cells->list[cells->count++] = cell;
 }
 
+/// A combination after each of its stages, and on each of its evaluations.
+static void add_cells(SweepCells *cells, const SweepSection *section, int variant,
+                      const int *indices) {
+    const int stages = section->train.count, evaluations = section->evaluations.count;
+    for (int s = section->each_stage ? 1 : stages; s <= stages; s++)
+        for (int e = evaluations ? 0 : -1; e < evaluations; e++)
+            add_cell(cells, section, variant, indices, s, e);
+}
+
+static int64_t count_evaluations(const SweepSection *section) {
+    int64_t evaluations = section->evaluations.count ? section->evaluations.count : 1;
+    return section->each_stage ? evaluations * section->train.count : evaluations;
+}
+
 static bool combine(SweepCells *cells, const SweepSection *section, Error *error) {
     int64_t variants = section->num_variants ? section->num_variants : 1,
             combinations = count_combinations(section);
-    if (variants * combinations > MOST_CELLS)
+    if (variants * combinations * count_evaluations(section) > MOST_CELLS)
         return error_set(error, "%s: the sweep has more than %d cells", section->path, MOST_CELLS);
     int *indices = checked_calloc((unsigned long)section->num_axes + 1, sizeof *indices);
     for (int64_t n = 0; n < variants * combinations; n++) {
         find_combination(section, n % combinations, indices);
-        add_cell(cells, section, (int)(n / combinations), indices);
+        add_cells(cells, section, (int)(n / combinations), indices);
     }
     free(indices);
     return true;
+}
+
+/// Stages and evaluations are told apart by the names of their files.
+static bool check_files(const SweepSection *section, const char *key, const StringList *files,
+                        Error *error) {
+    bool ok = true;
+    for (int i = 0; ok && i < files->count; i++)
+        for (int j = 0; ok && j < i; j++) {
+            char *a = sweep_bare_name(files->values[i]), *b = sweep_bare_name(files->values[j]);
+            ok = strcmp(a, b) != 0 ||
+                 error_set(error, "%s: sweep.%s has two files that are called %s; rename one",
+                           section->path, key, a);
+            free(a);
+            free(b);
+        }
+    return ok;
+}
+
+static bool refuse_checkpoint(ConfigPlace place, const char *who, Error *error) {
+    return config_refuse_at(place, error,
+                            "%s sets eval.checkpoint, which has no stages; leave out "
+                            "sweep.each_stage, or that",
+                            who);
+}
+
+static bool check_stages(const SweepSection *section, Error *error) {
+    const int checkpoint = config_find_key("eval.checkpoint");
+    if (!section->each_stage) return true;
+    if (!section->train.count)
+        return config_refuse_at(section->each_stage_place, error,
+                                "sweep.each_stage needs stages, and sweep.train names none");
+    for (int a = 0; a < section->num_axes; a++)
+        if (section->axes[a].field == checkpoint)
+            return refuse_checkpoint(section->axes[a].place, "the sweep", error);
+    for (int v = 0; v < section->num_variants; v++) {
+        const SweepVariant *variant = &section->variants[v];
+        for (int i = 0; i < variant->settings.count; i++) {
+            if (variant->settings.list[i].field != checkpoint) continue;
+            char *who = format_string("variant '%s'", variant->name);
+            refuse_checkpoint(variant->settings.list[i].place, who, error);
+            free(who);
+            return false;
+        }
+    }
+    return check_files(section, "train", &section->train, error);
 }
 
 /// Where they are not told apart, the values are not either.
@@ -213,8 +288,10 @@ SweepCells *sweep_cells_make(const SweepSection *section, Error *error) {
         for (int i = 0; i < section->variants[v].settings.count; i++)
             add_field(cells, section->variants[v].settings.list[i].field);
     for (int a = 0; a < section->num_axes; a++) add_field(cells, section->axes[a].field);
-    if (check_sources(section, error) && combine(cells, section, error) &&
-        check_names(cells, section, error) && find_base(cells, section, error))
+    if (check_sources(section, error) && check_stages(section, error) &&
+        check_files(section, "evaluations", &section->evaluations, error) &&
+        combine(cells, section, error) && check_names(cells, section, error) &&
+        find_base(cells, section, error))
         return cells;
     error->is_configuration = true;
     sweep_cells_free(cells);
@@ -228,6 +305,8 @@ void sweep_cells_free(SweepCells *cells) {
         free(cells->list[i].values);
         free(cells->list[i].name);
         free(cells->list[i].line);
+        free(cells->list[i].evaluation_name);
+        free(cells->list[i].stage_name);
     }
     free(cells->list);
     free(cells->fields);

@@ -1,16 +1,23 @@
-/// The cells of a sweep: every combination of its variants, of the values in `grid` and of the
-/// lines of `zip`.
+/// The cells of a sweep: every combination of its variants, of the values in `grid`, of the lines
+/// of `zip`, of the stages after which it is evaluated and of its evaluations.
 #pragma once
 #include "train/sweep/sweep_section.h"
 
 /// What becomes a cell.
 typedef struct SweepCombination {
-    /// "without_captioner,seed=1", unique
+    /// "without_captioner,seed=1,stage1,points", unique
     char *name;
-    /// the same without seeds: a line of the table
+    /// "without_captioner": a line of a table
     char *line;
     /// [num_fields] YAML; NULL: as the configuration has it
     char **values;
+    /// index into sweep.evaluations; -1: as the file's own section says
+    int evaluation;
+    /// of sweep.train, that come before it
+    int stages;
+    /// name of the evaluation, and of the last of its stages, where these tell cells apart; else
+    /// NULL
+    char *evaluation_name, *stage_name;
 } SweepCombination;
 
 typedef struct SweepCells {
@@ -33,3 +40,6 @@ void sweep_cells_free(SweepCells *cells);
 Config *sweep_cell_config(const SweepSection *section, const SweepCells *cells,
                           const SweepCombination *cell, const char *path, bool is_stage,
                           const char *const *settings, int num_settings, Error *error);
+
+/// The name of a file without its folder and its ending; the caller frees it.
+char *sweep_bare_name(const char *path);

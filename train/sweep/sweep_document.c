@@ -10,6 +10,14 @@ const SweepKey SWEEP_KEYS[] = {
      "training.\n"
      "Without it, and for cells that set eval.checkpoint, what is named there is evaluated",
      "[stage1.yaml, stage2.yaml]"},
+    {"each_stage",
+     "true: what each stage has trained is evaluated, in tables of its own; false: the last alone",
+     "true"},
+    {"evaluations",
+     "configurations of whose section 'eval' the keys that are set are taken, over this file's: "
+     "every\n"
+     "cell is evaluated as each of them says, in tables of their own, called as the files",
+     "[points.yaml, gcg.yaml]"},
     {"settings", "keys of every cell, in training (but eval.*) and evaluation",
      "{training.max_steps: 200}"},
     {"evaluation_only", "keys that cells set in their evaluation, and not in their training",

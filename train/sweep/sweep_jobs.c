@@ -53,13 +53,6 @@ static Config *config_of(const Maker *maker, int cell, const char *path, bool is
 
 // ---- jobs
 
-/// The name of a file without its folder and its ending.
-static char *bare_name(const char *path) {
-    const char *last = strrchr(path, '/'), *name = last ? last + 1 : path,
-               *dot = strrchr(name, '.');
-    return format_string("%.*s", dot ? (int)(dot - name) : (int)strlen(name), name);
-}
-
 /// Index of the job with this identity, which becomes another cell's if it is there already. Takes
 /// over all three. `prefix`: in front of the cell's name, may be NULL.
 static int add_job(Maker *maker, SweepJobKind kind, int cell, const char *prefix, json_t *identity,
@@ -91,7 +84,7 @@ static int add_job(Maker *maker, SweepJobKind kind, int cell, const char *prefix
 static bool add_trainings(Maker *maker, int cell, Error *error) {
     const StringList *stages = &maker->jobs->section->train;
     int after = -1;
-    for (int s = 0; s < stages->count; s++) {
+    for (int s = 0; s < maker->jobs->cells->list[cell].stages; s++) {
         const char *path = stages->values[s];
         Config *config = config_of(maker, cell, path, true, error);
         if (!config) return false;
@@ -108,7 +101,7 @@ static bool add_trainings(Maker *maker, int cell, Error *error) {
             config_free(config);
             return true;
         }
-        char *prefix = bare_name(path);
+        char *prefix = sweep_bare_name(path);
         after = add_job(maker, SWEEP_TRAIN, cell, prefix, identity, config, after);
         free(prefix);
     }
@@ -136,6 +129,20 @@ static void describe_asking(Maker *maker, int cell) {
     if (!ok) jobs->refused[cell] = checked_strdup(reason.message);
 }
 
+/// An earlier stage may have trained none, or another.
+static void take_lora(Config *config, const Config *trained) {
+    Error error;
+    for (int f = 0; f < NUM_CONFIG_FIELDS; f++) {
+        const ConfigField *field = &CONFIG_FIELDS[f];
+        if (strcmp(field->section, "lora")) continue;
+        char *value = config_format_value(trained, field);
+        config->origins[f] = (ConfigOrigin){.kind = ORIGIN_COMMAND_LINE};
+        CHECK(config_read_value(config, field, value, &error), "lora.%s: %s", field->name,
+              error.message);
+        free(value);
+    }
+}
+
 static bool begin_cell(Maker *maker, int cell, Error *error) {
     SweepJobs *jobs = maker->jobs;
     CellWork *work = &maker->work[cell];
@@ -149,8 +156,10 @@ static bool begin_cell(Maker *maker, int cell, Error *error) {
                          "is evaluated. Leave one out, or set the key in a variant",
                          jobs->section->path);
     if (is_trained && !add_trainings(maker, cell, error)) return false;
-    if (work->training >= 0)
+    if (work->training >= 0) {
         set(work->config, "eval.checkpoint", jobs->list[work->training].product, false);
+        if (jobs->section->each_stage) take_lora(work->config, jobs->list[work->training].config);
+    }
     if (!jobs->refused[cell]) describe_asking(maker, cell);
     return true;
 }

@@ -186,7 +186,11 @@ static void add_cells(HtmlReport *page, const TableContent *content, const Table
 // ---- the page
 
 static void add_task(HtmlReport *page, const TableContent *content, const TableTask *task) {
-    html_report_heading(page, report_task_heading(task->name));
+    const char *heading = report_task_heading(task->task);
+    char *own =
+        task->evaluation || task->stage ? format_string("%s: %s", heading, task->name) : NULL;
+    html_report_heading(page, own ? own : heading);
+    free(own);
     if (!task->num_figures) {
         html_report_paragraph(page, "The evaluations have no figures.");
         return;

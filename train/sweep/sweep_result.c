@@ -28,6 +28,8 @@ static SweepCell cell_of(const SweepJobs *jobs, int c) {
     if (!failure && job && job->state != SWEEP_DONE) failure = "is not done yet";
     return (SweepCell){.name = combination->name,
                        .line = combination->line,
+                       .evaluation = combination->evaluation_name,
+                       .stage = combination->stage_name,
                        .values = (const char *const *)combination->values,
                        .folder = job ? job->product : NULL,
                        .failure = failure};

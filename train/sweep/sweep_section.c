@@ -33,12 +33,27 @@ static bool read_texts(SweepReader *reader, const char *what, StringList *texts)
     return true;
 }
 
+static bool read_choice(SweepReader *reader, const char *what, bool *choice) {
+    ConfigScalar scalar;
+    if (reader->yaml.event.type != YAML_SCALAR_EVENT)
+        return sweep_refuse_shape(reader, what, "true or false");
+    if (!yaml_scalar(&reader->yaml, &scalar)) return false;
+    *choice = scalar.is_plain && !strcmp(scalar.text, "true");
+    return *choice || (scalar.is_plain && !strcmp(scalar.text, "false")) ||
+           sweep_refuse_shape(reader, what, "true or false");
+}
+
 /// The reader is at the value of a key of the section.
 static bool read_key(SweepReader *reader, const char *key, ConfigPlace place) {
     SweepSection *section = reader->section;
     if (!strcmp(key, "output_dir")) return read_text(reader, key, true, &section->output_dir);
     if (!strcmp(key, "sort_by")) return read_text(reader, key, false, &section->sort_by);
     if (!strcmp(key, "train")) return read_texts(reader, key, &section->train);
+    if (!strcmp(key, "evaluations")) return read_texts(reader, key, &section->evaluations);
+    if (!strcmp(key, "each_stage")) {
+        section->each_stage_place = place;
+        return read_choice(reader, key, &section->each_stage);
+    }
     if (!strcmp(key, "launch")) return read_texts(reader, key, &section->launch);
     if (!strcmp(key, "settings")) return sweep_read_settings(reader, key, &section->settings);
     if (!strcmp(key, "grid")) return sweep_read_axes(reader, key, false);
@@ -196,6 +211,7 @@ void sweep_section_free(SweepSection *section) {
     }
     free_settings(&section->settings);
     sweep_strings_free(&section->train);
+    sweep_strings_free(&section->evaluations);
     sweep_strings_free(&section->launch);
     free(section->evaluation_only.values);
     free(section->axes);

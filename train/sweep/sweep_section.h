@@ -55,6 +55,12 @@ typedef struct SweepSection {
     ConfigPlace base_place;
     /// configurations of training stages, in their order
     StringList train;
+    /// configurations whose section `eval` says what each cell is evaluated on, one after the
+    /// other; empty: the file's own
+    StringList evaluations;
+    /// Cells are evaluated after every stage, not only after the last.
+    bool each_stage;
+    ConfigPlace each_stage_place;
     /// words in front of a cell's command
     StringList launch;
     /// of every cell

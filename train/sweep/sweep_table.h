@@ -20,6 +20,9 @@ typedef struct SweepCell {
     const char *name;
     /// what it is but for its seeds, the same for all cells of a line; NULL: its name
     const char *line;
+    /// what it is evaluated on, and after which stage: each has a table of its own. NULL: the task
+    /// says; there is no other
+    const char *evaluation, *stage;
     /// [num_keys] the values as YAML; NULL: as the base configuration has it
     const char *const *values;
     /// eval.output_dir of its evaluation: config.yaml, results.json, items.jsonl. NULL if it failed

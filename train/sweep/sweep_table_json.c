@@ -72,7 +72,9 @@ static json_t *describe_task(const TableContent *content, const TableTask *task)
     json_t *lines = json_array();
     for (int l = 0; l < task->num_lines; l++)
         json_array_append_new(lines, describe_line(content, task, &task->lines[l]));
-    return json_pack("{s:o, s:o, s:o}", "task", json_text(task->name), "sorted_by",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "task", json_text(task->task), "evaluation",
+                     text_or_null(task->evaluation), "stage", text_or_null(task->stage),
+                     "sorted_by",
                      task->num_figures ? json_text(task->figures[task->sorted_by]) : json_null(),
                      "lines", lines);
 }

@@ -127,14 +127,25 @@ static bool same_settings(const TableContent *content, const char *const *a, con
 
 // ---- lines
 
-static TableTask *task_named(TableContent *content, const char *name) {
+/// Of evaluations on the same, after the same stage.
+static bool has_table(const TableTask *table, const SweepCell *cell, const char *task) {
+    return table_same_value(table->evaluation, cell->evaluation) &&
+           table_same_value(table->stage, cell->stage) && !strcmp(table->task, task);
+}
+
+static TableTask *task_of(TableContent *content, const SweepCell *cell, const char *task) {
     for (int t = 0; t < content->num_tasks; t++)
-        if (!strcmp(content->tasks[t].name, name)) return &content->tasks[t];
+        if (has_table(&content->tasks[t], cell, task)) return &content->tasks[t];
     content->tasks =
         checked_realloc(content->tasks, (size_t)(content->num_tasks + 1) * sizeof *content->tasks);
-    TableTask *task = &content->tasks[content->num_tasks++];
-    *task = (TableTask){.name = checked_strdup(name)};
-    return task;
+    TableTask *table = &content->tasks[content->num_tasks++];
+    *table = (TableTask){.name = format_string("%s%s%s", cell->evaluation ? cell->evaluation : task,
+                                               cell->stage ? " after " : "",
+                                               cell->stage ? cell->stage : ""),
+                         .evaluation = cell->evaluation,
+                         .stage = cell->stage,
+                         .task = checked_strdup(task)};
+    return table;
 }
 
 /// "layers=[0] normalise=false" of the settings that vary.
@@ -159,7 +170,7 @@ static TableLine *line_of(TableContent *content, TableTask *task, const char *co
 }
 
 static void add_cell(TableContent *content, TableCell *cell) {
-    TableTask *task = task_named(content, results_task(cell->evaluated.results));
+    TableTask *task = task_of(content, cell->cell, results_task(cell->evaluated.results));
     TableLine *line = line_of(content, task, cell->cell->values);
     line->cells = checked_realloc(line->cells, (size_t)(line->count + 1) * sizeof *line->cells);
     line->cells[line->count++] = cell;
@@ -168,11 +179,15 @@ static void add_cell(TableContent *content, TableCell *cell) {
 /// Beside those with results; a task whose cells all failed has no table.
 static void count_failed(TableContent *content, const TableCell *cell) {
     content->num_failed++;
-    for (int t = 0; t < content->num_tasks; t++)
-        for (int l = 0; l < content->tasks[t].num_lines; l++) {
-            TableLine *line = &content->tasks[t].lines[l];
-            line->failed += same_settings(content, line->values, cell->cell->values);
-        }
+    for (int t = 0; t < content->num_tasks; t++) {
+        const TableTask *task = &content->tasks[t];
+        if (!table_same_value(task->evaluation, cell->cell->evaluation) ||
+            !table_same_value(task->stage, cell->cell->stage))
+            continue;
+        for (int l = 0; l < task->num_lines; l++)
+            task->lines[l].failed +=
+                same_settings(content, task->lines[l].values, cell->cell->values);
+    }
 }
 
 static void name_line(const TableContent *content, TableLine *line) {
@@ -226,6 +241,7 @@ static void free_task(TableTask *task) {
     free(task->lines);
     free(task->figures);
     free(task->name);
+    free(task->task);
 }
 
 void table_free(TableContent *content) {

@@ -33,7 +33,11 @@ typedef struct TableLine {
 } TableLine;
 
 typedef struct TableTask {
+    /// what the table is called: the evaluation or its task, and the stage
     char *name;
+    /// of its first cell; NULL: as in SweepCell
+    const char *evaluation, *stage;
+    char *task;
     /// [num_figures]
     char **figures;
     int num_figures;

@@ -137,6 +137,52 @@ static void lines_are_sorted_by_the_figure_that_is_asked_for(void **state) {
     json_decref(table);
 }
 
+static void evaluations_and_stages_have_tables_of_their_own(void **state) {
+    (void)state;
+    static const char *const PLACES[][2] = {{NULL, "one"}, {NULL, "two"}, {"grown", "two"}};
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    sweep.table.base = "a";
+    for (int i = 0; i < 6; i++) {
+        static const char *const NAMES[] = {"a-0", "b-0", "a-1", "b-1", "a-2", "b-2"},
+                                 *const HITS[] = {"x.......", "xxx.....", "xx......",
+                                                  "x.......", "........", "xxxxxxxx"};
+        SweepCell *cell = add_cell(&sweep, NAMES[i], i % 2 ? "[1]" : "[0]", NULL, HITS[i]);
+        cell->line = i % 2 ? "b" : "a";
+        cell->evaluation = PLACES[i / 2][0];
+        cell->stage = PLACES[i / 2][1];
+    }
+    json_t *table = written(&sweep), *tasks = json_object_get(table, "tasks");
+    static const double DIFFERENCES[] = {0.25, -0.125, 1};
+    assert_int_equal(json_array_size(tasks), 3);
+    for (size_t t = 0; t < 3; t++) {
+        const json_t *task = json_array_get(tasks, t), *lines = json_object_get(task, "lines"),
+                     *evaluation = json_object_get(task, "evaluation");
+        assert_string_equal(json_string_value(json_object_get(task, "task")), "points");
+        assert_string_equal(json_string_value(json_object_get(task, "stage")), PLACES[t][1]);
+        assert_int_equal(json_is_null(evaluation), !PLACES[t][0]);
+        assert_int_equal(json_array_size(lines), 2);
+        for (size_t l = 0; l < 2; l++) {
+            const json_t *line = json_array_get(lines, l);
+            bool is_base = json_is_true(json_object_get(line, "is_base"));
+            assert_string_equal(json_string_value(json_object_get(line, "name")),
+                                is_base ? "a" : "b");
+            if (!is_base)
+                assert_true(number(figure_of(line, "point_accuracy"), "difference") ==
+                            DIFFERENCES[t]);
+        }
+    }
+    json_decref(table);
+    char *csv = read_in_folder("table.csv");
+    assert_non_null(strstr(csv, "cell,grown after two,b,b-2,"));
+    assert_non_null(strstr(csv, "cell,points after one,a,a-0,"));
+    free(csv);
+    char *page = read_in_folder("index.html");
+    assert_non_null(strstr(page, "grown after two"));
+    free(page);
+}
+
 static void differences_are_those_of_a_comparison_of_two(void **state) {
     (void)state;
     write_annotations("annotations.json");
@@ -522,6 +568,7 @@ static void numbers_are_curves_over_their_key(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(lines_are_sorted_by_the_figure_that_is_asked_for),
+        IN_FOLDER(evaluations_and_stages_have_tables_of_their_own),
         IN_FOLDER(differences_are_those_of_a_comparison_of_two),
         IN_FOLDER(seeds_are_one_line_and_paired_with_the_same_seeds),
         IN_FOLDER(an_evaluation_without_seeds_is_paired_with_each),
