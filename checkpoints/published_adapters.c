@@ -2,6 +2,7 @@
 
 #include "autograd/output/output_file.h"
 #include "checkpoints/first_file.h"
+#include "checkpoints/projector_width.h"
 #include "checkpoints/safetensors.h"
 #include "checkpoints/torch/torch_archive_write.h"
 #include "checkpoints/weight_file.h"
@@ -215,6 +216,21 @@ static const Entry *find(const PublishedAdapters *adapters, const char *name) {
                            : NULL;
 }
 
+static bool matrix_of_entry(const void *source, const char *name, int64_t shape[2]) {
+    const Entry *entry = find(source, name);
+    if (!entry || entry->stored->rank != 2) return false;
+    shape[0] = entry->stored->shape[0];
+    shape[1] = entry->stored->shape[1];
+    return true;
+}
+
+int64_t published_adapters_projector_width(const PublishedAdapters *adapters, bool is_llava) {
+    ProjectorSizes sizes;
+    return projector_sizes(matrix_of_entry, adapters, is_llava, &sizes) && sizes.width != sizes.out
+               ? sizes.width
+               : 0;
+}
+
 static bool same_shape_as(const StoredTensor *stored, const Tensor *x) {
     bool same = stored->rank == x->rank;
     for (int i = 0; same && i < x->rank; i++) same = stored->shape[i] == x->shape[i];
@@ -275,7 +291,9 @@ static void read_values(const StoredTensor *stored, Tensor *x) {
 
 bool published_adapters_load(const PublishedAdapters *adapters, ParameterSet *parameters,
                              bool with_lora, Error *error) {
-    if (!check(adapters, parameters, with_lora, error)) return false;
+    if (!projector_width_check(matrix_of_entry, adapters, adapters->path, parameters, error) ||
+        !check(adapters, parameters, with_lora, error))
+        return false;
     for (int i = 0; i < parameters->count; i++) {
         const Parameter *parameter = &parameters->items[i];
         if (with_lora || parameter->group != GROUP_LORA)

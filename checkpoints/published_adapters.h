@@ -30,10 +30,15 @@ int published_adapters_count(const PublishedAdapters *adapters);
 const StoredTensor *published_adapters_tensor(const PublishedAdapters *adapters, int index,
                                               const char **name);
 
+/// The width between the projector's two layers, under LLaVA's names or DiffLMM's; 0 where it is
+/// the published one, that of the visual tokens, or there is no such projector.
+int64_t published_adapters_projector_width(const PublishedAdapters *adapters, bool is_llava);
+
 /// Reads the values of all parameters; of those in GROUP_LORA only if `with_lora`, else the file's
 /// LoRA tensors are passed over. One error lists every tensor that is missing, unknown, or of
-/// another shape or type than expected. The tensors of an implicit captioner, which the published
-/// class has in any case, are passed over where `parameters` have none.
+/// another shape or type than expected, or says that only the projector's width is another. The
+/// tensors of an implicit captioner, which the published class has in any case, are passed over
+/// where `parameters` have none.
 bool published_adapters_load(const PublishedAdapters *adapters, ParameterSet *parameters,
                              bool with_lora, Error *error);
 

@@ -60,15 +60,24 @@ static void register_captioner(Adapters *adapters, const Registry *registry) {
             register_encoding(registry, "mm_projector.clip_pe", options, options->context_width);
 }
 
+/// The two layers between the features that the projector sees and the visual tokens.
+static void register_two_layers(Adapters *adapters, const Registry *registry,
+                                const char *const names[2], int in) {
+    int d = adapters->options.llm_width;
+    int width = adapters->options.projector_width ? adapters->options.projector_width : d;
+    adapters->linears[0] = register_linear(registry, names[0], width, in, 2);
+    adapters->linears[1] = register_linear(registry, names[1], d, width, 2);
+}
+
 static void register_projector(Adapters *adapters, const Registry *registry) {
     const AdapterOptions *options = &adapters->options;
     int d = options->llm_width, reduced = d / 4;
-    int width = reduced + (options->clip_concat ? options->clip_width : 0);
+    static const char *const names[] = {"mm_projector.linear.0", "mm_projector.linear.2"};
     adapters->unet_norm = register_norm(registry, options->unet_width);
     adapters->unet_linear =
         register_linear(registry, "mm_projector.sd_proj_layer.0", reduced, options->unet_width, 4);
-    adapters->linears[0] = register_linear(registry, "mm_projector.linear.0", d, width, 2);
-    adapters->linears[1] = register_linear(registry, "mm_projector.linear.2", d, d, 2);
+    register_two_layers(adapters, registry, names,
+                        reduced + (options->clip_concat ? options->clip_width : 0));
     if (options->positional_encodings)
         adapters->visual_encoding = register_encoding(registry, "mm_projector.vt_pe", options, d);
 }
@@ -76,11 +85,9 @@ static void register_projector(Adapters *adapters, const Registry *registry) {
 Adapters adapters_new(const AdapterOptions *options, ParameterSet *parameters, Device *device) {
     Registry registry = {parameters, device, options->seed};
     Adapters adapters = {.options = *options};
-    int d = options->llm_width;
     if (options->kind == ADAPTERS_LLAVA) {
-        adapters.linears[0] =
-            register_linear(&registry, "mm_projector.0", d, options->clip_width, 2);
-        adapters.linears[1] = register_linear(&registry, "mm_projector.2", d, d, 2);
+        static const char *const names[] = {"mm_projector.0", "mm_projector.2"};
+        register_two_layers(&adapters, &registry, names, options->clip_width);
         return adapters;
     }
     if (options->implicit_captioner) register_captioner(&adapters, &registry);

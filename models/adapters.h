@@ -28,6 +28,8 @@ typedef struct AdapterOptions {
     int unet_width;
     /// d, divisible by 4
     int llm_width;
+    /// W of the projector's Linear(in, W), GELU, Linear(W, d); 0: d, as published
+    int projector_width;
     double positional_encoding_std;
     uint64_t seed;
 } AdapterOptions;

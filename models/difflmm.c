@@ -131,6 +131,7 @@ static void register_parameters(DiffLMM *model, ParameterSet *parameters) {
         .context_width = unet ? unet->config.cross_attention_dim : 0,
         .unet_width = unet ? unet_feature_channels(unet) : 0,
         .llm_width = model->llama->config.hidden_size,
+        .projector_width = options->projector_width,
         .positional_encoding_std = options->positional_encoding_std,
         .seed = options->seed,
     };

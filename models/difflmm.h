@@ -30,6 +30,8 @@ typedef struct DiffLMMOptions {
     const char *llm;
     bool implicit_captioner, positional_encodings, clip_concat;
     double positional_encoding_std;
+    /// between the projector's two layers; 0: the language model's, as published
+    int projector_width;
     int unet_feature_block, timestep, ensemble_size;
     /// S
     int image_size;

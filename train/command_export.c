@@ -136,6 +136,7 @@ static bool export_to(const Config *config, const ExportArguments *arguments, Er
         read_source(arguments->source, &source, error) &&
         (arguments->merge ? export_merged(&source, folder, arguments->format, SHARD_BYTES, error)
                           : export_adapters(&source, folder, arguments->format, error));
+    if (ok) export_tell_width(&source, stderr);
     parameters_free(&source.parameters);
     if (!ok) {
         output_directory_abandon(directory);

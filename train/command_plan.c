@@ -66,7 +66,10 @@ static int print_plan(Config *config, const PlanArguments *arguments) {
     const PlanOptions options = {.processes = arguments->processes,
                                  .timed_steps = arguments->is_timed ? TIMED_STEPS : 0};
     Error error; // the plan says it, with the file
-    if (plan_is_of_evaluation(config)) trained_weights_settle(config, &error);
+    if (plan_is_of_evaluation(config))
+        trained_weights_settle(config, &error);
+    else
+        trained_weights_settle_start(config);
     int64_t bad_images = 0;
     if (arguments->checks_images && !check_images(config, arguments, &bad_images))
         return EXIT_FAILED;

@@ -1,5 +1,6 @@
 // difflmm train: start or resume training.
 #include "train/job.h"
+#include "train/saved/trained_weights.h"
 #include "train/trainer/trainer.h"
 
 static const Argument ARGUMENTS[] = {CONFIG_ARGUMENT(JobArguments),
@@ -29,6 +30,7 @@ static const CommandLine LINE = {
     "  difflmm config training                     what can be set\n"};
 
 static bool require(Config *config, Error *error) {
+    trained_weights_settle_start(config);
     return config_require_data(config, error) &&
            config_require(config, error, "training.output_dir", NULL) &&
            config_require_model(config, error);

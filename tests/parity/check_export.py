@@ -24,8 +24,10 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
-from torch import nn
 from transformers import LlamaForCausalLM
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from projectors import DiffLMMProjector, LlavaProjector  # noqa: E402
 
 WORLD, LLM = "runs/tiny-world", "checkpoints/tiny/llm"
 IMAGE_TOKEN = -200
@@ -33,36 +35,6 @@ PROMPT = "<image>\nDescribe the image in detail."
 TEXT = "There is a red ring above a blue star."
 # float32: a sum of K products errs by about sqrt(K) * 2^-24 of their size, K at most 432 here; some twenty sums follow each other.
 ADAPTER_TOLERANCE, LOGITS_TOLERANCE = 4e-6, 5e-5
-
-
-class DiffLMMProjector(nn.Module):
-    """What is trained between image and language model; every size is that of the tensors in the file."""
-
-    def __init__(self, tokens, clip, context, unet, llm):
-        super().__init__()
-        self.clip_projector = nn.Sequential(nn.Linear(clip, context), nn.GELU(), nn.Linear(context, context))
-        self.clip_pe = nn.Parameter(torch.randn(tokens, context))
-        self.sd_norm_layer = nn.LayerNorm(unet)
-        self.sd_proj_layer = nn.Sequential(nn.Conv2d(unet, llm // 4, 1), nn.GELU())
-        self.linear = nn.Sequential(nn.Linear(llm // 4 + clip, llm), nn.GELU(), nn.Linear(llm, llm))
-        self.vt_pe = nn.Parameter(torch.randn(tokens, llm))
-
-    def context(self, clip):
-        return self.clip_projector(clip) + self.clip_pe
-
-    def forward(self, clip, unet):
-        """clip [B,N,C]; unet [B,h,w,C], h * w = N."""
-        x = self.sd_norm_layer(unet).permute(0, 3, 1, 2)
-        x = self.sd_proj_layer(x).flatten(2).transpose(1, 2)
-        return self.linear(torch.cat([x, clip], dim=-1)) + self.vt_pe
-
-
-class LlavaProjector(nn.Sequential):
-    def __init__(self, clip, llm):
-        super().__init__(nn.Linear(clip, llm), nn.GELU(), nn.Linear(llm, llm))
-
-    def forward(self, clip, unet):
-        return super().forward(clip)
 
 
 def projector_of(architecture):

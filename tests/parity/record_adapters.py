@@ -5,7 +5,7 @@ to it.
     python tests/parity/record_adapters.py            (writes tests/parity/data/adapters)
 
 types.bin               one tensor of every type that the program writes, a scalar and an empty one, by torch.save()
-stage1/mm_projector.bin the projector of check_export.py in bfloat16, and outputs.safetensors what it computes with these values
+stage1/mm_projector.bin the projector of projectors.py in bfloat16, and outputs.safetensors what it computes with these values
 stage2/                 non_lora_trainables.bin, and a PEFT adapter of a Llama of two layers with adapter_model.bin
 """
 import os
@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
-from check_export import DiffLMMProjector  # noqa: E402
+from projectors import DiffLMMProjector  # noqa: E402
 
 FOLDER = os.path.join(HERE, "data", "adapters")
 SIZES = dict(tokens=4, clip=6, context=5, unet=7, llm=8)

@@ -10,6 +10,7 @@
 static const char *const ARCHITECTURES[] = {"difflmm", "llava", NULL};
 static const char *const COMPUTE_TYPES[] = {"float32", "bfloat16", NULL};
 static const char *const RECOMPUTE_NAMES[] = {"none", "all", NULL};
+static const char *const PUBLISHED_WIDTH[] = {"auto", NULL};
 static const char *const VERSIONS[] = {"plain",   "vicuna_v1", "llava_v1", "llama_2", "llama_3",
                                        "mistral", "qwen_2",    "smollm2",  NULL};
 static const char *const ASPECT_RATIOS[] = {"square", "pad", NULL};
@@ -78,6 +79,9 @@ const ConfigField CONFIG_FIELDS[] = {
      "trained positional encodings are added to the captioner's output and to the visual tokens", ANOTHER_RUN},
     {"model", "clip_concat", FIELD_BOOL, AT(model.clip_concat), "true", NO_RANGE,
      "the projector sees CLIP's features beside those of the U-Net", ANOTHER_RUN},
+    {"model", "projector_width", FIELD_INT, AT(model.projector_width), "auto", 1, 1048576, PUBLISHED_WIDTH,
+     "W of the projector's two layers, Linear(in, W), GELU, Linear(W, the LLM's width); auto: the LLM's width, as published, or that of the published adapters "
+     "which model.adapters or eval.checkpoint names", ANOTHER_RUN},
     {"model", "unet_feature_block", FIELD_INT, AT(model.unet_feature_block), "1", BETWEEN(0, 3),
      "up block of the U-Net whose output is the feature; later blocks are not run", ANOTHER_RUN},
     {"model", "timestep", FIELD_INT, AT(model.timestep), "100", BETWEEN(0, NOISE_SCHEDULE_MAX_TIMESTEPS - 1),

@@ -5,6 +5,7 @@
 #include "autograd/json_file.h"
 #include "autograd/output/output_file.h"
 #include "checkpoints/model_config.h"
+#include "checkpoints/projector_width.h"
 #include "train/config/config_schema.h"
 #include "train/saved/peft_config.h"
 
@@ -29,6 +30,8 @@ static const char *public_name(const char *folder) {
         if (!strcmp(name, known[i].folder)) return known[i].name;
     return folder;
 }
+
+static const char UNET_LINEAR[] = "mm_projector.sd_proj_layer.0.weight";
 
 static const Tensor *value_of(const ExportSource *source, const char *name) {
     const Parameter *parameter = parameters_find(&source->parameters, name);
@@ -69,9 +72,10 @@ static bool set_difflmm_tower(const ExportSource *source, json_t *root, Error *e
     const Tensor *captioner = value_of(source, "mm_projector.clip_projector.2.weight"),
                  *reads_clip = value_of(source, "mm_projector.clip_projector.0.weight"),
                  *encoding = value_of(source, "mm_projector.vt_pe"),
+                 *reduces_unet = value_of(source, UNET_LINEAR),
                  *linear = value_of(source, "mm_projector.linear.0.weight");
     int64_t clip_width =
-        reads_clip ? reads_clip->shape[1] : linear->shape[1] - linear->shape[0] / 4;
+        reads_clip ? reads_clip->shape[1] : linear->shape[1] - reduces_unet->shape[0];
     json_t *sizes = hidden_sizes(model->sd, clip_width, error);
     if (!sizes) return false;
     json_t *keys = json_pack(
@@ -117,12 +121,37 @@ static void set_normalization(const ExportSource *source, json_t *root) {
                         json_string(field->names[source->config->data.image_normalization]));
 }
 
+static bool projector_of(const ExportSource *source, ProjectorSizes *sizes) {
+    bool is_llava = value_of(source, "mm_projector.0.weight") != NULL;
+    return parameters_projector_sizes(&source->parameters, is_llava, sizes);
+}
+
+/// The published code has no word for this either, and makes it as wide as the language model.
+static void set_projector_width(const ExportSource *source, json_t *root) {
+    ProjectorSizes sizes;
+    if (projector_of(source, &sizes) && sizes.width != sizes.out)
+        json_object_set_new(root, "projector_width", json_integer((json_int_t)sizes.width));
+}
+
+void export_tell_width(const ExportSource *source, FILE *out) {
+    ProjectorSizes sizes;
+    if (!projector_of(source, &sizes) || sizes.width == sizes.out) return;
+    fprintf(out,
+            "warning: the projector is %lld wide between its two layers (\"projector_width\" in "
+            "config.json); LLaVA's code and DiffLMM's make it %lld and have no key for it: they "
+            "can load it only where their two layers are changed to Linear(%lld, %lld) and "
+            "Linear(%lld, %lld)\n",
+            (long long)sizes.width, (long long)sizes.out, (long long)sizes.in,
+            (long long)sizes.width, (long long)sizes.width, (long long)sizes.out);
+}
+
 bool export_config(const ExportSource *source, bool is_merged, const char *folder, Error *error) {
     char *from = format_string("%s/config.json", source->config->model.llm),
          *to = format_string("%s/config.json", folder), *text = NULL;
     json_t *root = json_file_read_object(from, JSON_REJECT_DUPLICATES, error);
     bool written = false;
     if (root) set_normalization(source, root);
+    if (root) set_projector_width(source, root);
     if (root && (is_merged || set_keys(source, root, error)))
         text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     if (text) written = output_whole_file(to, text, strlen(text), error);
@@ -137,10 +166,13 @@ bool export_config(const ExportSource *source, bool is_merged, const char *folde
 static bool check_architecture(const ExportSource *source, Error *error) {
     bool llava = source->config->model.architecture == ADAPTERS_LLAVA;
     const char *name = llava ? "mm_projector.0.weight" : "mm_projector.linear.0.weight";
-    const Tensor *x = value_of(source, name);
-    if (x && x->rank == 2) return true;
-    return error_set(error, "the weights have no matrix '%s', which model.architecture: %s has",
-                     name, llava ? "llava" : "difflmm");
+    const Tensor *x = value_of(source, name), *unet = value_of(source, UNET_LINEAR);
+    if (!x || x->rank != 2)
+        return error_set(error, "the weights have no matrix '%s', which model.architecture: %s has",
+                         name, llava ? "llava" : "difflmm");
+    return llava || unet ||
+           error_set(error, "the weights have no '%s', which model.architecture: difflmm has",
+                     UNET_LINEAR);
 }
 
 bool export_adapters(const ExportSource *source, const char *folder, PublishedFormat format,

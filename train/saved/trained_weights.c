@@ -117,18 +117,35 @@ static bool read_peft(const char *path, const char *llm, LoraOptions *options, E
            peft_config_read(path, num_layers, options, error);
 }
 
+static void settle_width(Config *config, const PublishedAdapters *adapters) {
+    const ConfigField *field = &CONFIG_FIELDS[config_find_key("model.projector_width")];
+    int64_t width =
+        published_adapters_projector_width(adapters, config->model.architecture == ADAPTERS_LLAVA);
+    if (!config->model.projector_width && (double)width <= field->maximum)
+        config->model.projector_width = (int)width;
+}
+
 bool trained_weights_settle(Config *config, Error *error) {
     const char *path = config->eval.checkpoint;
     bool off = !config->lora.lora_enable && is_set(config, "lora.lora_enable");
-    if (!path || off || !config->model.llm || !published_adapters_at(path)) return true;
+    if (!path || !config->model.llm || !published_adapters_at(path)) return true;
     PublishedAdapters *adapters = published_adapters_open(path, error);
     if (!adapters) return error_context(error, "eval.checkpoint");
-    const char *peft = published_adapters_config(adapters);
+    settle_width(config, adapters);
+    const char *peft = off ? NULL : published_adapters_config(adapters);
     LoraOptions options;
     bool settled = !peft || read_peft(peft, config->model.llm, &options, error);
     if (settled && peft) set_lora(config, &options);
     published_adapters_close(adapters);
     return settled || error_context(error, "eval.checkpoint");
+}
+
+void trained_weights_settle_start(Config *config) {
+    Error error;
+    if (!config->adapters || !published_adapters_at(config->adapters)) return;
+    PublishedAdapters *adapters = published_adapters_open(config->adapters, &error);
+    if (adapters) settle_width(config, adapters);
+    published_adapters_close(adapters);
 }
 
 // ---- without a model

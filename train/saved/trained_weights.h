@@ -16,10 +16,14 @@ char *trained_weights_resolve(const char *path, Error *error);
 bool trained_weights_load(const char *path, ParameterSet *parameters, const LlamaLora *lora,
                           bool require_lora, Error *error);
 
-/// For a model that is what eval.checkpoint says: where that names published adapters with LoRA,
-/// keys of the lora section that the configuration does not set become what adapter_config.json
-/// says. Nothing to do otherwise.
+/// For a model that is what eval.checkpoint says: where that names published adapters, keys that
+/// the configuration does not set become what is stored: model.projector_width by the shapes, and
+/// with LoRA those of the lora section by adapter_config.json. Nothing to do otherwise.
 bool trained_weights_settle(Config *config, Error *error);
+
+/// The same of model.projector_width and model.adapters, with which training starts. Adapters that
+/// cannot be opened change nothing: a run that goes on does not need them.
+void trained_weights_settle_start(Config *config);
 
 /// The trained part of a model without the model: registers all stored weights on the processor and
 /// reads them. Where published adapters hold LoRA, `options` becomes what adapter_config.json says

@@ -1,5 +1,6 @@
 #include "train/saved/training_checkpoint.h"
 
+#include "checkpoints/projector_width.h"
 #include "checkpoints/training_state.h"
 #include "train/saved/training_checkpoint_names.h"
 
@@ -46,9 +47,24 @@ static StateFile *open_training_state(const char *path, Error *error) {
 
 static bool is_lora(const char *name) { return strstr(name, ".lora_") != NULL; }
 
+static bool matrix_of_file(const void *source, const char *name, int64_t shape[2]) {
+    StateType type;
+    int rank = 0;
+    int64_t full[STATE_MAX_RANK];
+    Error reason;
+    char *path = format_string("%s/%s", WEIGHTS, name);
+    bool is_there = state_has_array(source, path) &&
+                    state_describe_array(source, path, &type, &rank, full, &reason) && rank == 2;
+    free(path);
+    for (int i = 0; is_there && i < 2; i++) shape[i] = full[i];
+    return is_there;
+}
+
 /// Refuses weights in the file that the model has no place for.
 static bool check_known(const StateFile *file, const ParameterSet *parameters, bool ignore_lora,
                         Error *error) {
+    if (!projector_width_check(matrix_of_file, file, state_path(file), parameters, error))
+        return false;
     for (int64_t i = 0; i < state_array_count(file); i++) {
         const char *name = state_array_name(file, i);
         size_t prefix = sizeof WEIGHTS - 1;

@@ -62,7 +62,10 @@ static void every_key_decides_about_answers_or_verdicts_or_about_neither(void **
         "eval.plurals", "eval.meteor", "eval.bert", "eval.pictures",
         // of training
         "model.adapters", "model.recompute", "lora.lora_dropout", "eval.tasks"};
-    json_t *depends = depends_on("eval.temperature=1");
+    json_t *depends = depends_on("eval.temperature=1"),
+           *wide = depends_on("model.projector_width=5");
+    json_object_update(json_object_get(depends, "asked"), json_object_get(wide, "asked"));
+    json_decref(wide);
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++) {
         char key[128];
         const ConfigField *field = &CONFIG_FIELDS[i];
@@ -98,6 +101,8 @@ static void what_is_asked_otherwise_is_noticed(void **state) {
     assert_true(differs("asked", "eval.temperature=0.5"));
     assert_false(differs("asked", "eval.top_p=0.5")); // nothing is drawn
     assert_true(differs("asked", "model.llm=" TINY "/clip"));
+    assert_true(differs("asked", "model.projector_width=5"));
+    assert_false(differs("asked", "model.projector_width=auto"));
     // what is kept apart is chosen when it is judged
     json_t *apart = depends_on("eval.keep=heads");
     assert_null(json_object_get(json_object_get(apart, "asked"), "eval.layers"));

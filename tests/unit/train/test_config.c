@@ -67,6 +67,7 @@ static void without_a_file_every_key_has_its_default(void **state) {
     assert_int_equal(config->model.architecture, ADAPTERS_DIFFLMM);
     assert_int_equal(config->model.timestep, 100);
     assert_int_equal(config->model.unet_feature_block, 1);
+    assert_int_equal(config->model.projector_width, 0); // auto
     assert_true(config->model.implicit_captioner);
     assert_null(config->model.llm);
     assert_int_equal(config->lora.target_modules.count, 7);
@@ -189,6 +190,10 @@ static void a_wrong_type_is_refused_with_what_was_expected(void **state) {
     refused("model:\n  clip_concat: yes\n", "2:16", "expected true or false");
     refused("model:\n  architecture: DiffLMM\n", "2:17", "expected one of difflmm or llava");
     refused("model:\n  unet_feature_block: 4\n", "2:23", "from 0 to 3");
+    refused("model:\n  projector_width: 0\n", "2:20",
+            "expected auto, or an integer from 1 to 1048576");
+    refused("model:\n  projector_width: 1048577\n", "2:20", "from 1 to 1048576");
+    refused("model:\n  projector_width: wide\n", "2:20", "expected auto, or an integer");
     refused("model:\n  llm: [a]\n", "2:8", "is a list, expected a path");
     refused("model:\n  llm: {a: b}\n", "2:8", "is a mapping of keys, expected a path");
     refused("eval:\n  layers: 3\n", "2:11", "expected a list of integers");
@@ -482,10 +487,11 @@ static void the_resolved_configuration_reads_back_to_the_same(void **state) {
         "data.system_message=null or \"not\" \\ \x01 \xc3\xa9 'x'", "model.llm=true", "model.sd=12",
         "training.learning_rate=0.1234567890123456", "eval.prompt= spaces ",
         "lora.target_modules=[a, 'b, c', \"null\"]", "model.recompute=7",
+        "model.projector_width=292",
         // a C1 control, line breaks of Unicode's, a byte-order mark
         "eval.checkpoint=a\xc2\x85/\xe2\x80\xa8/\xe2\x80\xa9/"
         "\xef\xbb\xbf/\xef\xbf\xbf/\xc2\xa0\xef\xbf\xbd"};
-    Config *config = load("", overrides, 8);
+    Config *config = load("", overrides, 9);
     char *yaml = config_to_yaml(config);
     Config *again = load(yaml, NULL, 0);
     char *second = config_to_yaml(again);
@@ -494,6 +500,7 @@ static void the_resolved_configuration_reads_back_to_the_same(void **state) {
     assert_string_equal(again->eval.prompt, " spaces ");
     assert_string_equal(again->eval.checkpoint, config->eval.checkpoint);
     assert_string_equal(again->model.llm, "true");
+    assert_int_equal(again->model.projector_width, 292);
     assert_true(again->training.learning_rate == 0.1234567890123456);
     Error error = {0};
     assert_true(config_save(config, in_folder("c.yaml"), &error));
@@ -519,6 +526,7 @@ static void the_documentation_is_a_configuration_of_defaults(void **state) {
     char *first = config_to_yaml(documented), *second = config_to_yaml(defaults);
     assert_string_equal(first, second);
     assert_non_null(strstr(text, "  # an integer from 0 to 3\n  unet_feature_block: 1\n"));
+    assert_non_null(strstr(text, "  projector_width: auto\n"));
     free(first);
     free(second);
     free(text);

@@ -66,6 +66,7 @@ static void what_is_learned_must_not_change(void **state) {
     const char *const meaningful[] = {"training.seed=7",
                                       "training.max_steps=9",
                                       "model.timestep=50",
+                                      "model.projector_width=5",
                                       "lora.lora_r=3",
                                       "data.version=plain",
                                       "training.mm_projector_lr=5e-4",
