@@ -108,6 +108,22 @@ static bool read_lines(PopeReading *reading, const char *path, const char *text,
     return true;
 }
 
+static bool read_list(PopeReading *reading, const char *path, const char *text, size_t length,
+                      Error *error) {
+    json_error_t where;
+    json_t *list = json_loadb(text, length, JSON_REJECT_DUPLICATES, &where), *item;
+    size_t i;
+    bool ok = true;
+    if (!list) return error_set(error, "%s:%d: not valid JSON: %s", path, where.line, where.text);
+    json_array_foreach(list, i, item) {
+        ok = read_question(reading, item, error) ||
+             error_context(error, "%s: number %zu of the list", path, i + 1);
+        if (!ok) break;
+    }
+    json_decref(list);
+    return ok;
+}
+
 static void add_file(PopeQuestions *out, const char *path) {
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     size_t length = strlen(name), ending = strlen(ENDING);
@@ -115,8 +131,8 @@ static void add_file(PopeQuestions *out, const char *path) {
     out->files = checked_realloc(out->files, ((size_t)out->num_files + 1) * sizeof *out->files);
     PopeFile *file = &out->files[out->num_files++];
     file->name = format_string("%.*s", (int)length, name);
-    const char *mark = strstr(file->name, MARK);
-    file->category = mark && mark[strlen(MARK)] ? mark + strlen(MARK) : NULL;
+    const char *last = strrchr(file->name, '_');
+    file->category = strstr(file->name, MARK) && last[1] ? last + 1 : NULL;
 }
 
 static bool read_file(PopeReading *reading, const char *path, Error *error) {
@@ -126,7 +142,8 @@ static bool read_file(PopeReading *reading, const char *path, Error *error) {
     add_file(reading->out, path);
     if (!file_read_text(path, LARGEST_FILE, &text, &length, error)) return false;
     reading->ids = json_object();
-    bool ok = read_lines(reading, path, text, length, error) &&
+    bool is_list = text[strspn(text, " \t\r\n")] == '[';
+    bool ok = (is_list ? read_list : read_lines)(reading, path, text, length, error) &&
               (reading->out->count > before || error_set(error, "%s: has no question", path));
     json_decref(reading->ids);
     free(text);
@@ -135,10 +152,11 @@ static bool read_file(PopeReading *reading, const char *path, Error *error) {
 
 // ---- folders
 
+/// "coco_pope_random.json" and "gqa_pope_seem_random.json" are of "random".
 static bool is_of(const char *name, const char *category) {
-    char *ending = format_string("%s%s%s", MARK, category, ENDING);
+    char *ending = format_string("_%s%s", category, ENDING);
     size_t length = strlen(name), behind = strlen(ending);
-    bool is = length > behind && !strcmp(name + length - behind, ending);
+    bool is = length > behind && strstr(name, MARK) && !strcmp(name + length - behind, ending);
     free(ending);
     return is;
 }
@@ -160,7 +178,7 @@ static char *find_file(DIR *folder, const char *path, const char *category, Erro
     }
     if (!found)
         error_set(error,
-                  "%s: has no ..%s%s%s; expected POPE's three files, of random, popular and "
+                  "%s: has no ...%s%s%s; expected POPE's three files, of random, popular and "
                   "adversarial questions, or name one file",
                   path, MARK, category, ENDING);
     return found;

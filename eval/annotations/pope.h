@@ -18,7 +18,7 @@ typedef struct PopeQuestion {
 typedef struct PopeFile {
     /// "coco_pope_random": the file's name without its ending
     char *name;
-    /// "random": what stands behind "_pope_" in the name; NULL without it. Points into `name`
+    /// "random": the last word of a name with "_pope_"; NULL without that. Points into `name`
     const char *category;
 } PopeFile;
 
@@ -34,10 +34,11 @@ typedef struct PopeQuestions {
     int count;
 } PopeQuestions;
 
-/// Reads one file of JSON Lines, or the three of a folder, DATASET_pope_random.json and so on: of
-/// every line "question_id", "image", "text" and "label", yes or no. Blank lines are passed over.
-/// Errors name the file and the line: what is missing or of another kind, ids that occur twice, no
-/// UTF-8; and a folder that lacks one of the files, or has one twice. All is to be freed with
-/// pope_free(), also on failure.
+/// Reads one file of JSON Lines (or a list, as POPE has it for GQA and A-OKVQA), or the three of a
+/// folder, coco_pope_random.json or gqa_pope_seem_random.json and so on: of every line
+/// "question_id", "image", "text" and "label", yes or no. Blank lines are passed over. Errors name
+/// the file and the line: what is missing or of another kind, ids that occur twice, no UTF-8; and a
+/// folder that lacks one of the files, or has one twice. All is to be freed with pope_free(), also
+/// on failure.
 bool pope_read(const char *path, PopeQuestions *out, Error *error);
 void pope_free(PopeQuestions *questions);

@@ -367,6 +367,11 @@ wrong 1 "refs(unc).p: pickle, byte" opcode "${res[@]}" "eval.annotations=$spoilt
 spoil "$world/refcoco/refs(unc).p" 's/val/vax/g'
 wrong 1 "refs(unc).p: .*val" split "${res[@]}" "eval.annotations=$spoilt"
 wrong 1 "refs(unc).p: .*nowhere" unknown-split "${res[@]}" eval.split=nowhere
+spoil "$world/pope/coco_pope_popular.json" '3s/"yes"/"maybe"/'
+wrong 1 "$spoilt:3: \"label\" is \"maybe\"" label "${pope[@]}" "eval.annotations=$spoilt"
+spoil "$world/pope/coco_pope_random.json" $'2s/"no"/"\xff"/'
+wrong 1 "$spoilt:2: not valid JSON, one question a line: unable to decode byte 0xff" not-utf8 "${pope[@]}" "eval.annotations=$spoilt"
+wrong 1 "has no \.\.\._pope_random.json" no-pope "${pope[@]}" "eval.annotations=$world"
 spoil "$world/png/panoptic_val2017.json" 's/"category_id":[0-9]*/"category_id":99/'
 wrong 1 "$spoilt: .*500000.*99" segment-category "${png[@]}" "eval.segments=$spoilt"
 spoil "$world/png/png_coco_val2017.json" 's/"segment_ids":\["[0-9]*/"segment_ids":["5/'

@@ -213,15 +213,16 @@ def score_png(evaluation):
 # ---- yes or no
 
 def read_lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    text = path.read_text()
+    return json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines()]
 
 
 def score_pope(evaluation):
     path, names = evaluation.path("annotations"), ("random", "popular", "adversarial")
-    files = [next(path.glob(f"*_pope_{name}.json")) for name in names] if path.is_dir() else [path]
+    files = [next(path.glob(f"*_pope_*{name}.json")) for name in names] if path.is_dir() else [path]
     questions = {file: read_lines(file) for file in files}
     images = evaluation.first(list(dict.fromkeys(q["image"] for file in files for q in questions[file])))
-    prefix = {file: file.stem.split("_pope_")[-1] + "-" if "_pope_" in file.stem else "" for file in files}
+    prefix = {file: file.stem.split("_")[-1] + "-" if "_pope_" in file.stem else "" for file in files}
     evaluation.expect_items([f"{prefix[file]}{q['question_id']}" for i in images for file in files for q in questions[file] if q["image"] == i])
     figures, chosen, all_labels, all_texts = {}, set(images), [], []
     for file in files:

@@ -307,6 +307,9 @@ static void what_is_wrong_is_said_with_file_and_line(void **state) {
          ":1: \"question_id\" is missing"},
         {GOOD LINE("\"1\"", "\"b.jpg\"", "\"Is it?\"", "\"no\""), ":2: question id 1 occurs twice"},
         {GOOD "[]", ":2: is []; expected an object"},
+        {"[]", "has no question"},
+        {"[3]", ": number 1 of the list: is 3; expected an object"},
+        {"[\n{}", ":2: not valid JSON"},
         {GOOD "{\"question_id\": 2,\n\"image\"", ":2: not valid JSON, one question a line"},
         {GOOD "{\"question_id\": 2, \"text\": \"\xff\"}",
          ":2: not valid JSON, one question a line"},
@@ -333,7 +336,19 @@ static void a_folder_has_each_of_the_three_files_once(void **state) {
     unlink(in_folder("pope/gqa_pope_popular.json"));
     unlink(in_folder("pope/coco_pope_adversarial.json"));
     assert_null(TASK_POPE.open(&options, &error));
-    assert_non_null(strstr(error.message, "pope: has no .._pope_adversarial.json"));
+    assert_non_null(strstr(error.message, "pope: has no ..._pope_adversarial.json"));
+    // as POPE names those of other data sets
+    write_text("pope/gqa_pope_seem_adversarial.json",
+               "\n[{\"question_id\": 1, \"image\": \"a.jpg\", \"text\": \"Is there a cow in the "
+               "image?\", \"label\": \"no\"},\n {\"question_id\": 2, \"image\": \"a.jpg\", "
+               "\"text\": \"Is there a\\npig?\", \"label\": \"yes\"}]\n");
+    void *data = TASK_POPE.open(&options, &error);
+    if (!data) fail_msg("%s", error.message);
+    TaskItem item = {0};
+    TASK_POPE.item(data, 3, &item);
+    assert_string_equal(item.id, "adversarial-1");
+    assert_int_equal(TASK_POPE.count(data), 7);
+    TASK_POPE.close(data);
     options.annotations = "/missing/pope";
     assert_null(TASK_POPE.open(&options, &error));
     assert_non_null(strstr(error.message, "/missing/pope: "));
