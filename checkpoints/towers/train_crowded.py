@@ -12,6 +12,7 @@ them sees a mask, a box or a point. The language model is the tiny world's.
 WORK/clip and WORK/sd are laid out as published; WORK/*.state.pt is what a stopped training goes on from."""
 import argparse
 import ctypes
+import json
 import os
 import shutil
 import signal
@@ -38,6 +39,13 @@ def export(source, target):
     for name, kind in (("clip", CLIPModel), ("sd/text_encoder", CLIPTextModel), ("sd/vae", AutoencoderKL),
                        ("sd/unet", UNet2DConditionModel)):
         kind.from_pretrained(os.path.join(source, name)).to(torch.bfloat16).save_pretrained(os.path.join(target, name))
+    for name in ("sd/vae", "sd/unet"):
+        path = os.path.join(target, name, "config.json")
+        with open(path) as file:
+            settings = json.load(file)
+        settings.pop("_name_or_path", None)  # where they were trained
+        with open(path, "w") as file:
+            file.write(json.dumps(settings, indent=2, sort_keys=True) + "\n")
     # Stable Diffusion v1.5 publishes its text encoder's tensors under text_model.
     path = os.path.join(target, "sd", "text_encoder", "model.safetensors")
     tensors = {"text_model." + k.removeprefix("text_model."): v for k, v in load_file(path).items()}
