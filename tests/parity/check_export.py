@@ -5,7 +5,7 @@
 
 Trains both stages for a few steps (DiffLMM, and the CLIP-only baseline), exports, and checks that
   - a module built from the specification, names as published, loads mm_projector and non_lora_trainables with strict=True
-    and computes the context and visual tokens that `difflmm features` writes;
+    and computes the context and visual tokens that `difflmm features` writes; so does one of another model.projector_width;
   - PEFT loads the adapter onto transformers' Llama, and the logits agree; so do those of the merged model;
   - every merged weight is W + scale * B A, rounded once;
   - files that torch.save() and PEFT's save_pretrained() wrote give the same in the program as the modules that they came from.
@@ -37,8 +37,8 @@ TEXT = "There is a red ring above a blue star."
 ADAPTER_TOLERANCE, LOGITS_TOLERANCE = 4e-6, 5e-5
 
 
-def projector_of(architecture):
-    sizes = dict(clip=128, llm=160)
+def projector_of(architecture, width=None):
+    sizes = dict(clip=128, llm=160, width=width)
     return LlavaProjector(**sizes) if architecture == "llava" else DiffLMMProjector(64, context=96, unet=96, **sizes)
 
 
@@ -241,6 +241,18 @@ def check_training(check):
     check_bits(check, "stage 2 begins with a file of PyTorch's", state, dict(module.state_dict()))
 
 
+def check_width(check, architecture, width):
+    """A projector of its own width in PyTorch's module of that width, and back; the configuration is told nothing of it."""
+    run, folder = check.path(f"{architecture}-wide"), check.path(f"{architecture}-wide-published")
+    config, _ = check.train(1, architecture, f"model.projector_width={width}", f"training.output_dir={run}")
+    check.run("export", run, folder)
+    with open(f"{folder}/config.json") as file:
+        check.expect(f"{architecture}, {width} wide: config.json says so", json.load(file)["projector_width"] == width)
+    module = projector_of(architecture, width)
+    module.load_state_dict(by_projector_names(load(f"{folder}/mm_projector.bin")), strict=True)
+    check_projector(check, f"{architecture}, {width} wide", module, check.features(config, f"eval.checkpoint={folder}"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("program")
@@ -259,6 +271,7 @@ def main():
         check_lora(check, architecture, check.path(f"{architecture}-non_lora_trainables-bin"), config2)
         check_merged(check, architecture, config2, run2)
         check_imported(check, architecture, config2)
+        check_width(check, architecture, 52)
     check_training(check)
     if not arguments.folder:
         shutil.rmtree(folder)
