@@ -89,6 +89,32 @@ sweep three whole || fail "whole: exit code $? again"
 same_table on-2 whole
 echo "renamed, reordered and added variants run nothing that is done"
 
+# --- several evaluations, after every stage
+
+cp "$folder/empty.yaml" "$folder/second.yaml"
+echo 'eval: {aggregate: mean}' >"$folder/plain.yaml"
+echo 'eval: {normalise: false}' >"$folder/raw.yaml"
+cat >"$folder/staged.yaml" <<END
+sweep:
+  train: [$folder/empty.yaml, $folder/second.yaml]
+  each_stage: true
+  evaluations: [$folder/plain.yaml, $folder/raw.yaml]
+  output_dir: set-on-the-command-line
+  variants: {as_is: {}, no_captioner: {model.implicit_captioner: false}}
+  zip: {training.seed: [1, 2], eval.seed: [1, 2]}
+END
+sweep staged staged --processes 2 || fail "staged: exit code $?"
+[ "$(trainings staged)" = 8 ] || fail "staged: $(trainings staged) trainings, not 4 of two stages"
+for table in 'plain after empty' 'plain after second' 'raw after empty' 'raw after second'; do
+    [ "$(grep -c "^cell,$table,as_is," "$folder/staged/table.csv")" = 2 ] || fail "staged: not two seeds of $table"
+done
+cp -r "$folder/whole" "$folder/extended"
+[ "$(done_before staged extended)" = 10 ] || fail "extended: $(done_before staged extended) jobs are done"
+sweep staged extended || fail "extended: exit code $?"
+[ "$(trainings extended)" = 8 ] || fail "extended: its first stage was trained again"
+same_table staged extended
+echo "two evaluations after each of two stages: tables of their own, and what was there is not done again"
+
 # --- kills
 
 # kill_when RUN CONDITION...: the sweep, killed as soon as the condition holds, and started again at once.

@@ -143,18 +143,17 @@ static void find_combination(const SweepSection *section, int64_t number, int *i
 static void add_cell(SweepCells *cells, const SweepSection *section, int variant,
                      const int *indices, int stages, int evaluation) {
     SweepCombination cell = {
+        .training_name = name_of(section, variant, indices, true),
         .line = name_of(section, variant, indices, false),
         .values = checked_calloc((unsigned long)cells->num_fields + 1, sizeof *cell.values),
         .stages = stages,
         .evaluation = evaluation};
-    char *name = name_of(section, variant, indices, true);
     if (section->each_stage) cell.stage_name = sweep_bare_name(section->train.values[stages - 1]);
     if (evaluation >= 0)
         cell.evaluation_name = sweep_bare_name(section->evaluations.values[evaluation]);
-    cell.name = format_string(
-        "%s%s%s%s%s", name, cell.stage_name ? "," : "", cell.stage_name ? cell.stage_name : "",
-        cell.evaluation_name ? "," : "", cell.evaluation_name ? cell.evaluation_name : "");
-    free(name);
+    const char *stage = cell.stage_name, *own = cell.evaluation_name;
+    cell.name = format_string("%s%s%s%s%s", cell.training_name, stage ? "," : "",
+                              stage ? stage : "", own ? "," : "", own ? own : "");
     if (section->num_variants) {
         const SweepSettings *settings = &section->variants[variant].settings;
         for (int i = 0; i < settings->count; i++)
@@ -304,6 +303,7 @@ void sweep_cells_free(SweepCells *cells) {
         for (int f = 0; f < cells->num_fields; f++) free(cells->list[i].values[f]);
         free(cells->list[i].values);
         free(cells->list[i].name);
+        free(cells->list[i].training_name);
         free(cells->list[i].line);
         free(cells->list[i].evaluation_name);
         free(cells->list[i].stage_name);

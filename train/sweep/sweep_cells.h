@@ -7,6 +7,8 @@
 typedef struct SweepCombination {
     /// "without_captioner,seed=1,stage1,points", unique
     char *name;
+    /// "without_captioner,seed=1": what is trained
+    char *training_name;
     /// "without_captioner": a line of a table
     char *line;
     /// [num_fields] YAML; NULL: as the configuration has it

@@ -69,8 +69,9 @@ static int add_job(Maker *maker, SweepJobKind kind, int cell, const char *prefix
         config_free(config);
         return i;
     }
+    const SweepCombination *of = &jobs->cells->list[cell];
     job.name = format_string("%s%s%s", prefix ? prefix : "", prefix ? "," : "",
-                             jobs->cells->list[cell].name);
+                             kind == SWEEP_TRAIN ? of->training_name : of->name);
     sweep_job_place(&job, jobs->section->output_dir);
     set(config, kind == SWEEP_TRAIN ? "training.output_dir" : "eval.output_dir", job.product,
         false);

@@ -35,7 +35,7 @@ static bool is_printed(const TableTask *task, int line) {
 }
 
 static int name_width(const TableTask *task) {
-    int width = LEAST_NAME;
+    int width = letters_of(task->name) > LEAST_NAME ? letters_of(task->name) : LEAST_NAME;
     for (int l = 0; l < task->num_lines; l++) {
         int letters = letters_of(task->lines[l].name);
         if (letters > width) width = letters;
