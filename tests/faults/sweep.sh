@@ -112,7 +112,9 @@ cp -r "$folder/whole" "$folder/extended"
 [ "$(done_before staged extended)" = 10 ] || fail "extended: $(done_before staged extended) jobs are done"
 sweep staged extended || fail "extended: exit code $?"
 [ "$(trainings extended)" = 8 ] || fail "extended: its first stage was trained again"
-same_table staged extended
+# Folders have the names under which they were made; the hashes in them are the same.
+by_hash() { sed 's|evaluations/[^"]*-\([0-9a-f]\{16\}\)|\1|' "$folder/$1/table.csv"; }
+cmp -s <(by_hash staged) <(by_hash extended) || fail "extended: not the table of staged"
 echo "two evaluations after each of two stages: tables of their own, and what was there is not done again"
 
 # --- kills
