@@ -15,7 +15,8 @@ extern "C" {
 typedef struct Device Device;
 struct Kernels; // ops/kernels.h: the engine carries the table, only ops look inside
 struct Tensor;
-struct BlockCache; // autograd/block_cache.h
+struct BlockCache;   // autograd/block_cache.h
+struct PinnedMemory; // autograd/transfer_buffer.h
 
 /// What memory is for.
 typedef enum MemoryKind {
@@ -54,6 +55,8 @@ struct Device {
     void (*release_prepared)(void *prepared);
     /// of allocate and release
     struct BlockCache *cache;
+    /// The host's memory that it copies from without staging; NULL: any serves as well.
+    const struct PinnedMemory *pinned_memory;
     /// kernels read the host's memory where it is, a mapped file too
     bool shares_host_memory;
     /// Tensors have no content, so that what would fill them need not be read or drawn

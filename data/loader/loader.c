@@ -264,7 +264,7 @@ Loader *loader_create(const LoaderOptions *options, Error *error) {
     const int64_t steps =
         options->end_step > options->first_step ? options->end_step - options->first_step : 0;
     loader->end = options->end_step == 0 ? INT64_MAX : steps * options->accumulation;
-    loader->pool = batch_pool_new();
+    loader->pool = batch_pool_new(options->device);
     loader->slots = checked_calloc((size_t)options->prefetch, sizeof *loader->slots);
     pthread_mutex_init(&loader->lock, NULL);
     pthread_cond_init(&loader->room, NULL);

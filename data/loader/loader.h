@@ -20,6 +20,8 @@ typedef struct LoaderOptions {
     ImageNormalization image_normalization;
     /// S: side of the square in pixels
     int image_size;
+    /// that the images are for: they are put where it copies from; NULL: none
+    Device *device;
     /// do not read them: the consumer has their features (a sample's tokens say whether it has one)
     bool without_images;
     /// without images: whether it has those of a sample with one; NULL: of all

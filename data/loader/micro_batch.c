@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 struct BatchPool {
+    Device *device;
     /// over all that follows
     pthread_mutex_t lock;
     /// [count] handed back, the last of them first to be taken
@@ -14,8 +15,9 @@ struct BatchPool {
     int total;
 };
 
-BatchPool *batch_pool_new(void) {
+BatchPool *batch_pool_new(Device *device) {
     BatchPool *pool = checked_calloc(1, sizeof *pool);
+    pool->device = device;
     pthread_mutex_init(&pool->lock, NULL);
     return pool;
 }
@@ -26,7 +28,7 @@ void batch_pool_free(BatchPool *pool) {
           pool->total - pool->count, pool->total);
     for (int i = 0; i < pool->count; i++) {
         free(pool->spare[i]->samples);
-        free(pool->spare[i]->images);
+        transfer_buffer_free(&pool->spare[i]->pixels);
         free(pool->spare[i]);
     }
     free(pool->spare);
@@ -50,21 +52,22 @@ static MicroBatch *take_any(BatchPool *pool) {
 
 MicroBatch *batch_pool_take(BatchPool *pool, int64_t samples, int64_t image_numbers) {
     MicroBatch *batch = take_any(pool);
+    const size_t image_bytes = (size_t)image_numbers * sizeof *batch->images;
+    transfer_buffer_wait(&batch->pixels);
     if (batch->sample_capacity < samples) {
         free(batch->samples);
         batch->samples = checked_malloc((size_t)samples * sizeof *batch->samples);
         batch->sample_capacity = samples;
     }
-    if (batch->image_capacity < image_numbers) {
-        free(batch->images);
-        batch->images = checked_malloc((size_t)image_numbers * sizeof *batch->images);
-        batch->image_capacity = image_numbers;
+    if (batch->pixels.bytes < image_bytes) {
+        transfer_buffer_free(&batch->pixels);
+        batch->pixels = transfer_buffer_new(pool->device, image_bytes);
     }
     *batch = (MicroBatch){.samples = batch->samples,
-                          .images = batch->images,
+                          .images = batch->pixels.data,
+                          .pixels = batch->pixels,
                           .pool = pool,
-                          .sample_capacity = batch->sample_capacity,
-                          .image_capacity = batch->image_capacity};
+                          .sample_capacity = batch->sample_capacity};
     return batch;
 }
 

@@ -148,6 +148,7 @@ CudaDevice *cuda_device_new(int ordinal, const cudaDeviceProp &properties, Error
     Device *device = &opened->base;
     device->name = opened->name;
     device->cache = &opened->cache;
+    device->pinned_memory = &cuda_pinned_memory;
     device->allocate = allocate;
     device->release = block_cache_give;
     device->from_host = from_host;
@@ -157,6 +158,8 @@ CudaDevice *cuda_device_new(int ordinal, const cudaDeviceProp &properties, Error
     device->accumulate = accumulate;
     return opened;
 }
+
+CudaDevice *cuda_device_use(Device *device) { return use(device); }
 
 void ops_cuda_bus_id(const Device *device, char text[GPU_BUS_ID_BYTES]) {
     text[0] = 0;

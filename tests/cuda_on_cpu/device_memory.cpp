@@ -249,6 +249,12 @@ void pinned_memory_add(void *pointer, size_t bytes) {
 
 bool pinned_memory_remove(void *pointer) { return pinned.erase(static_cast<char *>(pointer)) == 1; }
 
+size_t pinned_memory_bytes() {
+    size_t bytes = 0;
+    for (const auto &range : pinned) bytes += range.second;
+    return bytes;
+}
+
 bool pinned_memory_overlaps(const void *pointer, size_t bytes) {
     const char *p = static_cast<const char *>(pointer);
     auto next = pinned.lower_bound(p + bytes);

@@ -39,6 +39,8 @@ void device_memory_check_guards();
 void pinned_memory_add(void *pointer, size_t bytes);
 /// False if none starts there.
 bool pinned_memory_remove(void *pointer);
+/// In all.
+size_t pinned_memory_bytes();
 /// Whether any of the bytes are pinned.
 bool pinned_memory_overlaps(const void *pointer, size_t bytes);
 /// Whether all of the bytes are in one pinned range.

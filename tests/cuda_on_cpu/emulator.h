@@ -37,6 +37,11 @@ bool cuda_on_cpu_is_device_memory(const void *pointer, size_t bytes);
 /// cudaMalloc fails when a device would have more than that in use; 0: as much as there is.
 void cuda_on_cpu_limit_memory(size_t bytes);
 
+/// cudaHostAlloc fails when the process would have more than that in use; SIZE_MAX: as much as
+/// there is, which is so at first unless the environment variable CUDA_ON_CPU_PINNED says how many
+/// bytes.
+void cuda_on_cpu_limit_pinned(size_t bytes);
+
 /// The next call of the runtime function (or "cudaLaunchKernel") fails. Errors as an illegal
 /// address stay until cuda_on_cpu_reset_errors.
 void cuda_on_cpu_fail_next(const char *function, cudaError_t error);

@@ -29,6 +29,10 @@ int device_count = [] {
     const char *count = getenv("CUDA_ON_CPU_DEVICES");
     return count ? atoi(count) : 1;
 }();
+size_t pinned_limit = [] {
+    const char *bytes = getenv("CUDA_ON_CPU_PINNED");
+    return bytes ? strtoull(bytes, nullptr, 10) : SIZE_MAX;
+}();
 bool without_driver;
 cudaError_t lasting = cudaSuccess; // nothing works after it
 thread_local cudaError_t last = cudaSuccess;
@@ -102,6 +106,7 @@ void cuda_on_cpu_fail_next(const char *function, cudaError_t error) { to_fail[fu
 void cuda_on_cpu_reset_errors() { lasting = last = cudaSuccess; }
 void cuda_on_cpu_no_driver(bool none) { without_driver = none; }
 void cuda_on_cpu_devices(int count) { device_count = count; }
+void cuda_on_cpu_limit_pinned(size_t bytes) { pinned_limit = bytes; }
 
 // ---- devices and errors
 
@@ -320,6 +325,9 @@ cudaError_t cudaHostAlloc(void **pointer, size_t bytes, unsigned) {
     BEGIN;
     *pointer = nullptr;
     if (!bytes) return cudaSuccess;
+    size_t used = pinned_memory_bytes();
+    if (used > pinned_limit || bytes > pinned_limit - used)
+        return result(cudaErrorMemoryAllocation);
     *pointer = aligned_alloc(4096, (bytes + 4095) / 4096 * 4096); // whole pages
     if (!*pointer) return result(cudaErrorMemoryAllocation);
     memset(*pointer, 0xff, bytes);

@@ -3,6 +3,7 @@
 #include "emulator.h"
 
 #include "autograd/block_cache.h"
+#include "autograd/transfer_buffer.h"
 #include "ops/cuda/cuda.h"
 
 #include <csetjmp>
@@ -13,6 +14,7 @@
 #include <string>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <vector>
 
 extern "C" {
 #include <cmocka.h>
@@ -167,6 +169,50 @@ static void a_full_gpu_says_what_it_has(void **) {
     expect_text(said, "model.recompute");
 }
 
+// ---- memory of the host
+
+/// Two buffers of one mebibyte with all numbers 1, of which no more than `locked` can be pinned;
+/// their sum is computed after both were overwritten.
+static void copy_two(int locked) {
+    Device *device = open_device();
+    const int64_t shape[] = {(int64_t)MEBIBYTE / 4};
+    cuda_on_cpu_limit_pinned((size_t)locked * MEBIBYTE);
+    scope_begin();
+    TransferBuffer buffers[2];
+    Tensor *copies[2];
+    for (int i = 0; i < 2; i++) {
+        buffers[i] = transfer_buffer_new(device, MEBIBYTE);
+        if (buffers[i].is_pinned != (i < locked)) _exit(4);
+    }
+    cuda_on_cpu_limit_pinned(SIZE_MAX); // a copy from ordinary memory needs some itself
+    for (int i = 0; i < 2; i++) {
+        float *numbers = static_cast<float *>(buffers[i].data);
+        for (int64_t k = 0; k < shape[0]; k++) numbers[k] = 1;
+        copies[i] = tensor_from_transfer_buffer(&buffers[i], FLOAT32, 1, shape);
+        transfer_buffer_wait(&buffers[i]);
+        for (int64_t k = 0; k < shape[0]; k++) numbers[k] = 5;
+    }
+    kernels(copies[0])->add(copies[0], copies[1], copies[0]);
+    std::vector<float> sums((size_t)shape[0]);
+    tensor_to_host_float(copies[0], sums.data());
+    for (float sum : sums)
+        if (sum != 2) _exit(5);
+    for (TransferBuffer &buffer : buffers) transfer_buffer_free(&buffer);
+    scope_end();
+    if (cudaGetLastError() != cudaSuccess) _exit(6);
+    _exit(1); // what say_and_exit expects
+}
+
+static void what_cannot_be_pinned_is_ordinary_memory_and_said_once(void **) {
+    assert_string_equal(say_and_exit([] { copy_two(2); }).c_str(), "");
+    for (auto copy : {+[] { copy_two(0); }, +[] { copy_two(1); }}) {
+        std::string said = say_and_exit(copy);
+        expect_text(said, "cuda:0 CUDA executed on the host: no memory for batches could be "
+                          "page-locked (cudaErrorMemoryAllocation, out of memory)");
+        assert_true(said.find('\n') == said.size() - 1);
+    }
+}
+
 // ---- errors
 
 static void add_one() {
@@ -212,6 +258,7 @@ int main() {
         cmocka_unit_test(cached_blocks_are_given_back_when_memory_is_short),
         cmocka_unit_test(a_step_gets_its_blocks_back_without_asking_cuda),
         cmocka_unit_test(a_full_gpu_says_what_it_has),
+        cmocka_unit_test(what_cannot_be_pinned_is_ordinary_memory_and_said_once),
         cmocka_unit_test(an_error_says_where_it_was_met),
         cmocka_unit_test(a_late_error_says_how_to_find_its_cause),
     };

@@ -93,6 +93,8 @@ if $measure; then
     echo "== speed of ops (the peak: $float32 and $bfloat16 TFLOP/s, $bandwidth TB/s)"
     run bench_ops bench_ops --device cuda --quick --official --peak "$float32" "$bfloat16"
     run bench_memory bench_memory --device cuda --quick --peak "$bandwidth"
+    echo "== a micro-batch's pictures to the device"
+    run bench_transfer bench_transfer --device cuda
     echo "== training steps of the tiny model, features cached"
     run bench_step bench_step --device cuda
     echo "== training steps at full size, random weights"
@@ -100,6 +102,7 @@ if $measure; then
     run full-stage1-batch8 bench_full_step --batch 8 --peak "$bfloat16"
     run full-stage2-batch4 bench_full_step --stage 2 --batch 4 --recompute 1 --peak "$bfloat16"
 elif $on_cpu; then
+    run transfer bench_transfer --device cuda --rounds 1
     run full-small bench_full_step --small --steps 1
     run full-small-stage2 bench_full_step --small --steps 1 --stage 2 --recompute 1
 fi

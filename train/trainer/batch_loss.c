@@ -39,9 +39,9 @@ bool batch_loss(const DiffLMM *model, const FeatureCache *cache, const MicroBatc
     const bool ok =
         !num_images || !cache || feature_cache_batch(cache, indices, num_images, &features, error);
     if (num_images && !cache)
-        features = difflmm_frozen_features(model, tensor_from_host(model->device, FLOAT32,
-                                                                   SHAPE(num_images, side, side, 3),
-                                                                   batch->images));
+        features = difflmm_frozen_features(
+            model,
+            tensor_from_transfer_buffer(&batch->pixels, FLOAT32, SHAPE(num_images, side, side, 3)));
     DiffusionNoise noise = {.passes = passes};
     DiffLMMBatch whole = {.samples = samples,
                           .num_samples = num_samples,

@@ -92,6 +92,7 @@ LoaderOptions trainer_loader_options(const Trainer *trainer) {
                            .image_aspect = config->data.image_aspect_ratio,
                            .image_normalization = config->data.image_normalization,
                            .image_size = (int)config->data.image_size,
+                           .device = trainer->setup.device,
                            .without_images = config->data.cache_features,
                            .damaged_image = config->data.missing_image,
                            .seed = (uint64_t)config->training.seed,
