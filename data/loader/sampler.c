@@ -183,8 +183,12 @@ Sampler *sampler_create(const SamplerOptions *options, Error *error) {
                   places = sampler->token_lengths ? sampler->image_count + sampler->text_count
                                                   : chunks * options->micro_batch;
     sampler->order = checked_malloc((size_t)places * sizeof *sampler->order);
-    if (sampler->token_lengths)
+    if (sampler->token_lengths) {
+        const size_t spread_chunks = KINDS * ((size_t)options->chunks + 1);
         sampler->row_of_chunk = checked_malloc((size_t)chunks * sizeof *sampler->row_of_chunk);
+        sampler->spread = checked_malloc((size_t)places * sizeof *sampler->spread);
+        sampler->spread_begins = checked_calloc(spread_chunks, sizeof *sampler->spread_begins);
+    }
     return sampler;
 }
 
@@ -197,6 +201,8 @@ void sampler_free(Sampler *sampler) {
     free(sampler->strata);
     free(sampler->order);
     free(sampler->row_of_chunk);
+    free(sampler->spread);
+    free(sampler->spread_begins);
     free(sampler);
 }
 

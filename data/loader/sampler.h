@@ -14,7 +14,8 @@
 /// works on which row. How samples are packed follows from all their lengths, once: a pattern of
 /// rows whose places have a length each. An epoch puts samples into places of their lengths, at
 /// random among those of one length, and the rows into a random sequence. So the number of rows is
-/// known, and rows are as full as in the pattern. The last step of an epoch may have fewer rows.
+/// known, and rows are as full as in the pattern. The last step of an epoch may have fewer rows
+/// than chunks: in a random order its samples are spread evenly over all chunks.
 ///
 /// Samples may be in parts that count with weights. An epoch has round(weight * count) samples of a
 /// part: each as often as the weight has wholes, and for the rest the next of a fixed random

@@ -38,9 +38,12 @@ struct Sampler {
     int64_t epoch;
     /// with a budget: the pattern of each kind
     TokenRows rows[KINDS];
-    /// with a budget, of `epoch`: [steps_per_epoch, chunks], rows of images, then of texts; -1:
-    /// none
+    /// with a budget, of `epoch`: [steps_per_epoch, chunks], rows of images, then of texts, then
+    /// [KINDS, chunks] rows of `spread`; -1: none
     int64_t *row_of_chunk;
+    /// with a budget, of `epoch`: the samples of each kind's step that has not all its rows, dealt
+    /// out to its chunks one after the other, and where each of these begins, [KINDS, chunks + 1]
+    int64_t *spread, *spread_begins;
 };
 
 typedef struct Sized {

@@ -6,7 +6,6 @@
 #include "data/loader/sampler_internal.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 static int64_t count_of(const Sampler *sampler, int kind) {
     return kind ? sampler->text_count : sampler->image_count;
@@ -74,6 +73,71 @@ static void fill_rows(Sampler *sampler, int64_t epoch) {
     free(samples);
 }
 
+/// The samples of a row of the pattern.
+static const int64_t *row_samples(const Sampler *sampler, int64_t row, int64_t *count) {
+    const int64_t images = sampler->rows[0].count;
+    const int kind = row >= images;
+    const int64_t *begins = sampler->rows[kind].begins + (row - kind * images);
+    *count = begins[1] - begins[0];
+    return sampler->order + kind * sampler->image_count + begins[0];
+}
+
+/// The samples of these rows, the longest first; the caller frees them.
+static Sized *longest_of_rows(const Sampler *sampler, const int64_t *rows, int64_t row_count,
+                              int64_t *count) {
+    Sized *sized = NULL;
+    int64_t added;
+    for (int64_t i = *count = 0; i < row_count; i++, *count += added) {
+        const int64_t *samples = row_samples(sampler, rows[i], &added);
+        sized = checked_realloc(sized, (size_t)(*count + added) * sizeof *sized);
+        for (int64_t k = 0; k < added; k++)
+            sized[*count + k] = (Sized){samples[k], sampler->token_lengths[samples[k]], *count + k};
+    }
+    qsort(sized, (size_t)*count, sizeof *sized, sampler_longest_first);
+    return sized;
+}
+
+/// Puts the samples, which have been dealt out, into `spread`, chunk after chunk.
+static void gather_chunks(Sampler *sampler, int kind, const Sized *sized, const int64_t *chunk_of,
+                          int64_t count) {
+    const int64_t chunks = sampler->options.chunks;
+    int64_t *to = sampler->spread + kind * sampler->image_count,
+            *begins = sampler->spread_begins + kind * (chunks + 1);
+    for (int64_t chunk = 0; chunk <= chunks; chunk++) {
+        begins[chunk] = to - sampler->spread;
+        for (int64_t i = 0; i < count; i++)
+            if (chunk_of[i] == chunk) *to++ = sized[i].sample;
+    }
+}
+
+/// A step that has not all its rows: its samples are spread over all its chunks, so that no process
+/// waits while another works on a whole row. False if they do not fit that way, or have an order.
+static bool spread_step(Sampler *sampler, int kind, const int64_t *rows, int64_t row_count) {
+    if (!sampler->options.shuffle) return false;
+    int64_t count;
+    Sized *sized = longest_of_rows(sampler, rows, row_count, &count);
+    int32_t *lengths = checked_malloc((size_t)count * sizeof *lengths);
+    int64_t *chunk_of = checked_malloc((size_t)count * sizeof *chunk_of);
+    for (int64_t i = 0; i < count; i++) lengths[i] = (int32_t)sized[i].length;
+    const bool fits = token_rows_spread(lengths, count, sampler->options.chunks,
+                                        sampler->options.tokens_per_chunk, chunk_of);
+    if (fits) gather_chunks(sampler, kind, sized, chunk_of, count);
+    free(sized);
+    free(lengths);
+    free(chunk_of);
+    return fits;
+}
+
+/// The chunks of a step of `row_count` rows.
+static void close_step(Sampler *sampler, int kind, const int64_t *rows, int64_t row_count,
+                       int64_t *to) {
+    const int64_t chunks = sampler->options.chunks,
+                  all = sampler->rows[0].count + sampler->rows[1].count;
+    const bool is_spread = row_count < chunks && spread_step(sampler, kind, rows, row_count);
+    for (int64_t i = 0; i < chunks; i++)
+        to[i] = is_spread ? all + kind * chunks + i : i < row_count ? rows[i] : -1;
+}
+
 /// The rows come in a random sequence, each to the step of its kind that is being filled; steps
 /// that are not full come last.
 static void fill_steps(Sampler *sampler, int64_t epoch) {
@@ -82,21 +146,19 @@ static void fill_steps(Sampler *sampler, int64_t epoch) {
     int64_t *sequence = checked_malloc((size_t)count * sizeof *sequence),
             *open = checked_malloc((size_t)(KINDS * chunks) * sizeof *open),
             *next = sampler->row_of_chunk, filled[KINDS] = {0};
-    const size_t step_bytes = (size_t)chunks * sizeof *open;
     for (int64_t i = 0; i < count; i++) sequence[i] = i;
     sampler_permute(sampler, epoch, DRAW_BATCHES, sequence, count);
     for (int64_t i = 0; i < count; i++) {
         const int kind = sequence[i] >= images;
         open[kind * chunks + filled[kind]++] = sequence[i];
         if (filled[kind] < chunks) continue;
-        memcpy(next, open + kind * chunks, step_bytes);
+        close_step(sampler, kind, open + kind * chunks, chunks, next);
         next += chunks;
         filled[kind] = 0;
     }
     for (int kind = 0; kind < KINDS && !sampler->options.drop_last; kind++) {
         if (filled[kind] == 0) continue;
-        for (int64_t i = filled[kind]; i < chunks; i++) open[kind * chunks + i] = -1;
-        memcpy(next, open + kind * chunks, step_bytes);
+        close_step(sampler, kind, open + kind * chunks, filled[kind], next);
         next += chunks;
     }
     free(open);
@@ -110,12 +172,13 @@ void sampler_make_token_epoch(Sampler *sampler, int64_t epoch) {
 
 const int64_t *sampler_token_chunk(const Sampler *sampler, int64_t step, int64_t chunk,
                                    int64_t *count) {
-    const int64_t row = sampler->row_of_chunk[step * sampler->options.chunks + chunk],
-                  images = sampler->rows[0].count;
+    const int64_t chunks = sampler->options.chunks,
+                  row = sampler->row_of_chunk[step * chunks + chunk],
+                  all = sampler->rows[0].count + sampler->rows[1].count;
     *count = 0;
     if (row < 0) return sampler->order;
-    const int kind = row >= images;
-    const int64_t *begins = sampler->rows[kind].begins + (row - kind * images);
+    if (row < all) return row_samples(sampler, row, count);
+    const int64_t *begins = sampler->spread_begins + (row - all) / chunks * (chunks + 1) + chunk;
     *count = begins[1] - begins[0];
-    return sampler->order + kind * sampler->image_count + begins[0];
+    return sampler->spread + begins[0];
 }

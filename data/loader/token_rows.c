@@ -83,3 +83,19 @@ void token_rows_free(TokenRows *rows) {
     free(rows->places);
     *rows = (TokenRows){0};
 }
+
+bool token_rows_spread(const int32_t *lengths, int64_t count, int64_t rows, int64_t budget,
+                       int64_t *row_of) {
+    int64_t *tokens = checked_calloc((size_t)rows + 1, sizeof *tokens);
+    bool fits = true;
+    for (int64_t i = 0; fits && i < count; i++) {
+        int64_t least = 0;
+        for (int64_t row = 1; row < rows; row++)
+            if (tokens[row] < tokens[least]) least = row;
+        fits = tokens[least] == 0 || tokens[least] + lengths[i] <= budget;
+        tokens[least] += lengths[i];
+        row_of[i] = least;
+    }
+    free(tokens);
+    return fits;
+}

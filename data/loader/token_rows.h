@@ -20,3 +20,10 @@ typedef struct TokenRows {
 TokenRows token_rows_pack(const int32_t *lengths, const int64_t *sequence, int64_t count,
                           int64_t budget, bool in_order);
 void token_rows_free(TokenRows *rows);
+
+/// Deals samples of these lengths (each no longer than the one before) out to `rows` rows, each to
+/// the one that has the fewest tokens so far, the first of several: two rows are no further apart
+/// than the longest sample. row_of: [count], the row of each. False if a row would have more than
+/// the budget (a single sample may).
+bool token_rows_spread(const int32_t *lengths, int64_t count, int64_t rows, int64_t budget,
+                       int64_t *row_of);

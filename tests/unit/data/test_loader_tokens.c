@@ -76,9 +76,10 @@ static void expect_same(const MicroBatch *a, const MicroBatch *b) {
 static void micro_batches_have_as_many_samples_as_fit(void **state) {
     (void)state;
     int seen[SAMPLES] = {0};
-    int64_t tokens = 0, batches = 0;
+    const int64_t full = 4 * (steps_per_epoch() - 1); // the last step's are spread
+    int64_t tokens = 0;
     Loader *loader = create(usual());
-    for (int64_t i = 0; i < 4 * steps_per_epoch(); i++) {
+    for (int64_t i = 0; i < full + 4; i++) {
         MicroBatch *batch = next(loader);
         int64_t length = 0;
         for (int s = 0; s < batch->count; s++) {
@@ -86,12 +87,11 @@ static void micro_batches_have_as_many_samples_as_fit(void **state) {
             length += batch->samples[s].tokens.length;
         }
         assert_true(length <= BUDGET);
-        tokens += length;
-        batches += batch->count > 0;
+        if (i < full) tokens += length;
         micro_batch_free(batch);
     }
     for (int i = 0; i < SAMPLES; i++) assert_int_equal(seen[i], 1);
-    assert_true(tokens > 90 * batches * BUDGET / 100);
+    assert_true(tokens > 90 * full * BUDGET / 100);
     loader_free(loader);
 }
 

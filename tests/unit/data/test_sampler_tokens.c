@@ -84,12 +84,101 @@ static void an_epoch_has_every_sample_once_in_rows_within_the_budget(void **stat
     sampler_free(sampler);
 }
 
+/// In one step for all rows, so that none is spread.
 static void rows_are_nearly_full(void **state) {
     (void)state;
-    const SamplerOptions options = usual();
+    SamplerOptions options = usual();
+    options.chunks = 1;
     Sampler *sampler = make(options);
     const Epoch epoch = read_epoch(sampler, &options, 0);
     assert_true(epoch.tokens - LONGER > 97 * (epoch.rows - 1) * BUDGET / 100);
+    sampler_free(sampler);
+}
+
+/// What the chunks of a step have of tokens, and its longest sample.
+typedef struct StepTokens {
+    int64_t least, most, longest, sum, samples, chunks;
+} StepTokens;
+
+static StepTokens read_step(Sampler *sampler, const SamplerOptions *options, int64_t step) {
+    StepTokens found = {.least = INT64_MAX};
+    for (int64_t chunk = 0; chunk < options->chunks; chunk++) {
+        int64_t count, tokens = 0;
+        const int64_t *samples = sampler_chunk(sampler, step, chunk, &count);
+        for (int64_t i = 0; i < count; i++) {
+            const int64_t length = options->token_lengths[samples[i]];
+            tokens += length;
+            if (length > found.longest) found.longest = length;
+        }
+        if (tokens < found.least) found.least = tokens;
+        if (tokens > found.most) found.most = tokens;
+        found.sum += tokens;
+        found.samples += count;
+        found.chunks += count > 0;
+    }
+    return found;
+}
+
+/// Of an epoch's rows, however many its last steps have of them, with kinds apart and together.
+static void a_step_without_all_its_rows_is_spread_evenly_over_its_chunks(void **state) {
+    (void)state;
+    int32_t kinds[COUNT];
+    for (int i = 0; i < COUNT; i++) kinds[i] = i % 3 ? 1 : -1;
+    int spread = 0;
+    for (int apart = 0; apart < 2; apart++)
+        for (int64_t chunks = 2; chunks < 40; chunks++) {
+            SamplerOptions options = usual();
+            options.chunks = chunks;
+            if (apart) options.modality_lengths = kinds;
+            Sampler *sampler = make(options);
+            const int64_t steps = sampler_steps_per_epoch(sampler);
+            for (int64_t number = 0; number < 2; number++) {
+                const Epoch epoch = read_epoch(sampler, &options, number);
+                for (int i = 0; i < COUNT; i++) assert_int_equal(epoch.seen[i], 1);
+                for (int64_t last = 1; last <= 1 + apart; last++) {
+                    const StepTokens found =
+                        read_step(sampler, &options, (number + 1) * steps - last);
+                    if (found.sum > 85 * chunks * BUDGET / 100) continue; // it has its rows
+                    assert_int_equal(found.chunks, found.samples < chunks ? found.samples : chunks);
+                    assert_true(found.most - found.least <= found.longest);
+                    spread++;
+                }
+            }
+            sampler_free(sampler);
+        }
+    assert_true(spread > 100);
+}
+
+static void what_would_not_fit_spread_is_told(void **state) {
+    (void)state;
+    const int32_t lengths[] = {5, 5, 4, 4, 3, 3, 3};
+    const int64_t expected[] = {0, 1, 2, 2, 0, 1, 0};
+    int64_t row_of[7];
+    assert_true(token_rows_spread(lengths, 7, 3, 11, row_of));
+    assert_memory_equal(row_of, expected, sizeof expected);
+    assert_false(token_rows_spread(lengths, 7, 3, 10, row_of)); // 5 + 3 + 3
+    assert_true(token_rows_spread(lengths, 1, 3, 4, row_of));   // alone it may be longer
+    assert_true(token_rows_spread(lengths, 0, 3, 4, row_of));
+}
+
+/// Lengths that fill 14 rows of 12; spread over 15 chunks, the longest first, one would have 13.
+static void a_step_that_would_not_fit_spread_keeps_its_rows(void **state) {
+    (void)state;
+    static const int32_t lengths[] = {4, 7, 1, 5, 3, 4, 11, 1, 2, 10, 10, 1, 1,  6, 2, 4, 9,
+                                      3, 7, 5, 3, 6, 3, 6,  6, 8, 4,  4,  8, 12, 6, 3, 3};
+    const SamplerOptions options = {.sample_count = 33,
+                                    .chunks = 15,
+                                    .token_lengths = lengths,
+                                    .tokens_per_chunk = 12,
+                                    .seed = 1,
+                                    .shuffle = true};
+    Sampler *sampler = make(options);
+    assert_int_equal(sampler_steps_per_epoch(sampler), 1);
+    const StepTokens found = read_step(sampler, &options, 0);
+    assert_int_equal(found.sum, 168);
+    assert_int_equal(found.chunks, 14);
+    assert_int_equal(found.most, 12);
+    assert_int_equal(found.least, 0);
     sampler_free(sampler);
 }
 
@@ -274,6 +363,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_epoch_has_every_sample_once_in_rows_within_the_budget),
         cmocka_unit_test(rows_are_nearly_full),
+        cmocka_unit_test(a_step_without_all_its_rows_is_spread_evenly_over_its_chunks),
+        cmocka_unit_test(what_would_not_fit_spread_is_told),
+        cmocka_unit_test(a_step_that_would_not_fit_spread_keeps_its_rows),
         cmocka_unit_test(rows_mix_long_and_short_samples),
         cmocka_unit_test(samples_have_other_companions_in_another_epoch),
         cmocka_unit_test(the_order_is_a_function_of_position_and_seed),
