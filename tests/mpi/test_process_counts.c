@@ -23,6 +23,9 @@
 /// Of stage 2 the first is text alone, and the last has a sample for two of the ranks.
 enum { STEPS = 4, TEXTS = 14, GLOBAL_BATCH = 12 };
 
+/// With these budgets an epoch of four rows a step has at most STEPS steps.
+enum { STAGE_1_TOKENS = 350, STAGE_2_TOKENS = 600 };
+
 /// How a global batch is cut.
 typedef struct Cut {
     int processes, micro_batch, accumulation;
@@ -52,6 +55,8 @@ typedef struct Training {
     char name[64];
     int stage;
     Cut cut;
+    /// data.tokens_per_batch: 0, or of a micro-batch in place of `micro_batch` samples
+    int tokens;
     pid_t process;
 } Training;
 
@@ -63,13 +68,15 @@ static void begin_on(const char *device, const char *program, Training *training
     Cut cut = training->cut;
     const char *data =
         stage == 1 ? "world/train/blip_laion_cc_sbu_558k.json" : "conversations.json";
-    int used = snprintf(command, sizeof command,
-                        "cd '%s' && '%s' train empty.yaml training.device=%s %s %s data.train=%s "
-                        "data.image_folder=world/train training.output_dir=%s "
-                        "training.per_device_train_batch_size=%d "
-                        "training.gradient_accumulation_steps=%d training.shard_optimizer=%s",
-                        temporary_folder, program, device, SHARED, stage_settings(stage), data,
-                        name, cut.micro_batch, cut.accumulation, cut.shard ? "true" : "false");
+    int used =
+        snprintf(command, sizeof command,
+                 "cd '%s' && '%s' train empty.yaml training.device=%s %s %s data.train=%s "
+                 "data.image_folder=world/train training.output_dir=%s "
+                 "training.per_device_train_batch_size=%d "
+                 "training.gradient_accumulation_steps=%d training.shard_optimizer=%s "
+                 "data.tokens_per_batch=%d",
+                 temporary_folder, program, device, SHARED, stage_settings(stage), data, name,
+                 cut.micro_batch, cut.accumulation, cut.shard ? "true" : "false", training->tokens);
     if (cut.processes > 1)
         used += snprintf(command + used, sizeof command - (size_t)used, " --processes %d",
                          cut.processes);
@@ -246,6 +253,31 @@ static void stage_2_is_the_same_on_any_number_of_processes(void **state) {
     any_cut_of_the_global_batch_gives_the_same_training(2);
 }
 
+/// Rows of a budget, among them those of each kind's last step, whose samples are spread over all.
+static void rows_of_a_budget_give_the_same_training(int stage, int tokens) {
+    enum { CUTS = 4 };
+    static const Cut cuts[CUTS] = {
+        {1, 1, 4, false}, {2, 1, 2, false}, {4, 1, 1, false}, {4, 1, 1, true}};
+    Training trainings[CUTS];
+    for (int i = 0; i < CUTS; i++) {
+        trainings[i] = training_of(stage, cuts[i], "rows-%d-%d", stage, i);
+        trainings[i].tokens = tokens;
+    }
+    train_all(trainings, CUTS);
+    for (int i = 1; i < CUTS; i++) {
+        Distance distance = distance_between(trainings[0].name, trainings[i].name);
+        say(trainings[i].name, distance);
+        assert_within(distance, rounding_bound());
+    }
+    assert_same_bits(trainings[2].name, trainings[3].name, STEPS);
+}
+
+static void rows_of_a_budget_are_the_same_on_any_number_of_processes(void **state) {
+    (void)state;
+    rows_of_a_budget_give_the_same_training(1, STAGE_1_TOKENS);
+    rows_of_a_budget_give_the_same_training(2, STAGE_2_TOKENS);
+}
+
 static void the_same_number_of_processes_gives_the_same_bits_sharded_or_not(void **state) {
     (void)state;
     Training trainings[] = {training_of(2, (Cut){3, 4, 1, false}, "twice"),
@@ -302,6 +334,28 @@ static void gpus_train_as_one_processor_does(void **state) {
         say(training.name, distance);
         assert_within(distance, rounding_bound());
     }
+}
+
+/// Where the GPU's memory of the host ends with what copies are staged through: batches are then in
+/// ordinary memory, which each process says once.
+static void batches_that_cannot_be_pinned_give_the_same_bits(void **state) {
+    (void)state;
+    Training training = training_of(2, (Cut){2, 6, 1, false}, "not-pinned");
+    setenv("CUDA_ON_CPU_DEVICES", "2", 1);
+    setenv("CUDA_ON_CPU_PINNED", "33554432", 1);
+    begin_on("cuda", DIFFLMM_ON_CPU_BINARY, &training);
+    unsetenv("CUDA_ON_CPU_PINNED");
+    wait_for(&training);
+    char command[512];
+    const char *const logs[] = {"gpus-2", "not-pinned"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(
+            command, sizeof command,
+            "test \"$(grep -c 'no memory for batches could be page-locked' '%s/%s.log')\" = %d",
+            temporary_folder, logs[i], 2 * i);
+        assert_int_equal(system(command), 0);
+    }
+    assert_same_bits(logs[0], logs[1], STEPS);
 }
 
 /// Before networks are read: there is none here to be read.
@@ -364,10 +418,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stage_1_is_the_same_on_any_number_of_processes),
         cmocka_unit_test(stage_2_is_the_same_on_any_number_of_processes),
+        cmocka_unit_test(rows_of_a_budget_are_the_same_on_any_number_of_processes),
         cmocka_unit_test(the_same_number_of_processes_gives_the_same_bits_sharded_or_not),
         cmocka_unit_test(a_sharded_checkpoint_goes_on_anywhere),
 #ifdef DIFFLMM_ON_CPU_BINARY
         cmocka_unit_test(gpus_train_as_one_processor_does),
+        cmocka_unit_test(batches_that_cannot_be_pinned_give_the_same_bits),
         cmocka_unit_test(more_processes_than_gpus_are_refused_at_once),
 #endif
     };
