@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A disk that is full while a checkpoint is saved: a warning, nothing lost, training goes on; exit 1 only if the last checkpoint could not be
-# written. With a limit on the size of files in place of the disk, and, where the system lets us mount one, on a small disk in memory.
+# written. With a limit on the size of files in place of the disk, for micro-batches of samples and for rows of a budget of tokens, and,
+# where the system lets us mount one, on a small disk in memory.
 #
 #   tests/faults/full_disk.sh [BUILD]
 set -euo pipefail
@@ -26,27 +27,34 @@ start() {
 warnings() { grep -c 'a checkpoint could not be written, training goes on' "$folder/$1.log" || true; }
 warned() { [ "$(warnings "$1")" -ge "$2" ]; }
 
-start 1 never
-code=0
-wait $pid || code=$?
-[ $code -eq 1 ] || fail "exit code $code where no checkpoint could be written"
-says never "the last checkpoint was not written" || fail "it does not say that the last checkpoint was not written"
-warned never 10 || fail "no warnings"
-[ "$(losses never | wc -l)" = "$steps" ] || fail "training did not go on"
-[ "$(grep -c 'training goes on: .*: File too large$' "$folder/never.log")" = "$(warnings never)" ] || fail "a warning does not end with the reason"
-strangers=$(grep -vcE '^(computing on|step |training |warning: a checkpoint|difflmm train: the last checkpoint)|: images: ' "$folder/never.log" || true)
-[ "$strangers" = 0 ] || fail "a library speaks for itself"
-[ -z "$(find "$folder/never" -name 'checkpoint-*')" ] || fail "half a checkpoint was left"
-finish 1 never
-same reference-1 never
-echo "no checkpoint could be written: trained to the end with warnings, exit 1"
+finish 1 reference-rows data.tokens_per_batch=400
+for tokens in 0 400; do
+    packed=data.tokens_per_batch=$tokens reference=reference-1 never=never-$tokens later=later-$tokens
+    [ $tokens = 0 ] || reference="reference-rows"
 
-start 1 later
-wait_for 60 "no warning" warned later 3
-prlimit --pid $pid --fsize=unlimited:unlimited
-wait $pid || fail "exit code $? though the last checkpoint could be written"
-same reference-1 later
-echo "the first checkpoints could not be written: $(warnings later) warnings, exit 0, same bits"
+    start 1 $never $packed
+    code=0
+    wait $pid || code=$?
+    [ $code -eq 1 ] || fail "exit code $code where no checkpoint could be written"
+    says $never "the last checkpoint was not written" || fail "it does not say that the last checkpoint was not written"
+    warned $never 10 || fail "no warnings"
+    [ "$(losses $never | wc -l)" = "$steps" ] || fail "training did not go on"
+    [ "$(grep -c 'training goes on: .*: File too large$' "$folder/$never.log")" = "$(warnings $never)" ] ||
+        fail "a warning does not end with the reason"
+    strangers=$(grep -vcE '^(computing on|step |training |warning: a checkpoint|difflmm train: the last checkpoint)|: images: ' "$folder/$never.log" || true)
+    [ "$strangers" = 0 ] || fail "a library speaks for itself"
+    [ -z "$(find "$folder/$never" -name 'checkpoint-*')" ] || fail "half a checkpoint was left"
+    finish 1 $never $packed
+    same $reference $never
+    echo "no checkpoint could be written ($packed): trained to the end with warnings, exit 1"
+
+    start 1 $later $packed
+    wait_for 60 "no warning" warned $later 3
+    prlimit --pid $pid --fsize=unlimited:unlimited
+    wait $pid || fail "exit code $? though the last checkpoint could be written"
+    same $reference $later
+    echo "the first checkpoints could not be written ($packed): $(warnings $later) warnings, exit 0, same bits"
+done
 
 mkdir "$folder/disk"
 if ! mount -t tmpfs -o size=12m tmpfs "$folder/disk" 2>/dev/null; then
