@@ -9,14 +9,11 @@ bool sample_image_read(const Sample *sample, Image *image, Error *error) {
 
 bool sample_image_to_float(const Sample *sample, const ImageView *view, float *out,
                            ImageGeometry *geometry, Error *error) {
-    Image image, square;
+    const PackImage *packed = &sample->packed_image;
+    const char *path = sample->image_path;
     ImageGeometry unused;
-    if (!sample_image_read(sample, &image, error)) return false;
-    bool ok = image_preprocess(&image, view->aspect, view->normalization, view->size, &square,
-                               geometry ? geometry : &unused, error);
-    image_free(&image);
-    if (!ok) return error_context(error, "%s", sample->image_path);
-    image_to_float(&square, view->normalization, out);
-    image_free(&square);
-    return true;
+    if (!geometry) geometry = &unused;
+    return packed->bytes ? image_decode_preprocess(packed->bytes, (size_t)packed->size, path, view,
+                                                   out, geometry, error)
+                         : image_read_preprocess(path, view, out, geometry, error);
 }

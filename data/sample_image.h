@@ -6,15 +6,7 @@
 /// Reads it; the sample has one. The caller frees the image.
 bool sample_image_read(const Sample *sample, Image *image, Error *error);
 
-/// How the networks see a picture.
-typedef struct ImageView {
-    ImageAspect aspect;
-    ImageNormalization normalization;
-    /// side of the square in pixels
-    int size;
-} ImageView;
-
-/// Reads it and makes out: [size, size, 3], normalised. geometry: where its pixels went; NULL: not
-/// asked for.
+/// Reads it and makes out: [size, size, 3], normalised, while it is decoded; out is 0 if that
+/// fails. geometry: where its pixels went; NULL: not asked for.
 bool sample_image_to_float(const Sample *sample, const ImageView *view, float *out,
                            ImageGeometry *geometry, Error *error);

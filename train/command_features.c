@@ -120,17 +120,14 @@ static bool tokenize_text(const Config *config, const FeatureArguments *argument
     return ok;
 }
 
-/// Runs the pass in the caller's scope.
+/// Runs the pass in the caller's scope. pixels: [image_size, image_size, 3].
 static bool run_pass(const Config *config, const FeatureArguments *arguments,
-                     const ModelSetup *setup, const Image *square, Collected *all,
+                     const ModelSetup *setup, const float *pixels, Collected *all,
                      TokenSequence *sequence, Error *error) {
     const DiffLMM *model = setup->model;
-    int64_t side = square->width;
+    const int64_t side = config->data.image_size;
     Tensor *image = tensor_new(setup->device, FLOAT32, SHAPE(1, side, side, 3));
-    float *pixels = checked_malloc((size_t)tensor_numel(image) * sizeof *pixels);
-    image_to_float(square, config->data.image_normalization, pixels);
     tensor_fill_from_float(image, pixels);
-    free(pixels);
     DiffusionNoise noise = {.passes = (uint64_t[]){0}};
     if (!read_noise(model, arguments->noise, &noise, error)) return false;
     if (arguments->text && !tokenize_text(config, arguments, setup, sequence, error)) return false;
@@ -160,11 +157,11 @@ static bool run_pass(const Config *config, const FeatureArguments *arguments,
 }
 
 static bool write_features(const Config *config, const FeatureArguments *arguments,
-                           const ModelSetup *setup, const Image *square, Error *error) {
+                           const ModelSetup *setup, const float *pixels, Error *error) {
     Collected all = {0};
     TokenSequence sequence = {0};
     scope_begin();
-    bool ok = run_pass(config, arguments, setup, square, &all, &sequence, error);
+    bool ok = run_pass(config, arguments, setup, pixels, &all, &sequence, error);
     int64_t count = sequence.count;
     if (ok && count) collect_integers(&all, "token_ids", sequence.ids, &count);
     ok = ok && safetensors_write(arguments->out, all.tensors, all.count, NULL, 0, error);
@@ -180,21 +177,20 @@ static bool write_features(const Config *config, const FeatureArguments *argumen
 }
 
 static bool features_of(const Config *config, const FeatureArguments *arguments, Error *error) {
-    Image picture = {0}, square = {0};
+    const ImageView view = {config->data.image_aspect_ratio, config->data.image_normalization,
+                            (int)config->data.image_size};
+    const size_t side = (size_t)view.size;
+    float *pixels = checked_malloc(side * side * 3 * sizeof *pixels);
     ImageGeometry geometry;
     ModelSetup setup;
-    bool ok = image_read(arguments->image, &picture, error) &&
-              image_preprocess(&picture, config->data.image_aspect_ratio,
-                               config->data.image_normalization, (int)config->data.image_size,
-                               &square, &geometry, error) &&
+    bool ok = image_read_preprocess(arguments->image, &view, pixels, &geometry, error) &&
               model_setup_open(config, (uint64_t)config->eval.seed, NULL, &setup, error);
     if (ok) {
         ok = model_setup_load_checkpoint(config, &setup, error) &&
-             write_features(config, arguments, &setup, &square, error);
+             write_features(config, arguments, &setup, pixels, error);
         model_setup_close(&setup);
     }
-    image_free(&picture);
-    image_free(&square);
+    free(pixels);
     return ok;
 }
 

@@ -51,23 +51,28 @@ void image_cmyk_to_rgb(int cyan, int magenta, int yellow, int black, uint8_t *rg
     for (int c = 0; c < 3; c++) rgb[c] = (uint8_t)(light - multiply_255(inks[c], light));
 }
 
-uint8_t image_grey_16(unsigned value, bool *is_told, const char *name) {
+uint8_t image_grey_16(unsigned value, bool *is_clipped) {
     if (value <= 255) return (uint8_t)value;
-    if (!*is_told)
-        image_warn("%s: a grey image of 16 bits: values above 255 become white, as Pillow shows "
-                   "them; scale them to 8 bits if that is not wanted",
-                   name);
-    *is_told = true;
+    *is_clipped = true;
     return 255;
+}
+
+void image_warn_clipped(const char *name) {
+    image_warn("%s: a grey image of 16 bits: values above 255 become white, as Pillow shows them; "
+               "scale them to 8 bits if that is not wanted",
+               name);
 }
 
 /// What is read, by what file_content() calls it.
 static const struct {
     const char *name, *content;
-    ImageDecoder *decode;
-} formats[] = {{"JPEG", "a JPEG image", jpeg_decode}, {"PNG", "a PNG image", png_decode},
-               {"GIF", "a GIF image", gif_decode},    {"WebP", "a WebP image", webp_decode},
-               {"BMP", "a BMP image", bmp_decode},    {"TIFF", "a TIFF image", tiff_decode}};
+    ImageRowDecoder *by_rows;
+    /// where that is NULL
+    ImageDecoder *whole;
+} formats[] = {
+    {"JPEG", "a JPEG image", jpeg_decode, NULL}, {"PNG", "a PNG image", png_decode, NULL},
+    {"GIF", "a GIF image", NULL, gif_decode},    {"WebP", "a WebP image", NULL, webp_decode},
+    {"BMP", "a BMP image", NULL, bmp_decode},    {"TIFF", "a TIFF image", NULL, tiff_decode}};
 
 _Static_assert(sizeof formats / sizeof *formats == IMAGE_FORMAT_COUNT,
                "as many as the header says");
@@ -90,9 +95,56 @@ bool image_refuse(const void *bytes, size_t size, const char *name, Error *error
                      is_image ? "save it as one of them" : "fetch it again");
 }
 
-bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error) {
-    *image = (Image){0};
+bool image_decode_into(const void *bytes, size_t size, const char *name, ImageSink *sink,
+                       Error *error) {
+    Image image = {0};
     const int format = image_format(bytes, size);
-    if (format >= 0) return formats[format].decode(bytes, size, name, image, error);
-    return image_refuse(bytes, size, name, error);
+    if (format < 0) return image_refuse(bytes, size, name, error);
+    if (formats[format].by_rows) return formats[format].by_rows(bytes, size, name, sink, error);
+    if (!formats[format].whole(bytes, size, name, &image, error)) return false;
+    sink->take(sink, &image);
+    return true;
+}
+
+// ---- sinks that keep all rows, and none
+
+static void begin_image(ImageSink *sink, int width, int height) {
+    Image *image = sink->context;
+    *image = image_new(width, height);
+    sink->row = image->pixels;
+}
+
+static void put_in_image(ImageSink *sink) {
+    const Image *image = sink->context;
+    sink->row += 3 * (size_t)image->width;
+}
+
+static void take_image(ImageSink *sink, Image *image) { *(Image *)sink->context = *image; }
+
+bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error) {
+    ImageSink sink = {
+        .begin = begin_image, .put = put_in_image, .take = take_image, .context = image};
+    *image = (Image){0};
+    const bool decoded = image_decode_into(bytes, size, name, &sink, error);
+    if (!decoded) image_free(image);
+    return decoded;
+}
+
+static void begin_nothing(ImageSink *sink, int width, int height) {
+    (void)height;
+    sink->row = sink->context = checked_malloc(3 * (size_t)width);
+}
+
+static void put_nowhere(ImageSink *sink) { (void)sink; }
+
+static void take_nothing(ImageSink *sink, Image *image) {
+    (void)sink;
+    image_free(image);
+}
+
+bool image_is_readable(const void *bytes, size_t size, const char *name, Error *error) {
+    ImageSink sink = {.begin = begin_nothing, .put = put_nowhere, .take = take_nothing};
+    const bool decoded = image_decode_into(bytes, size, name, &sink, error);
+    free(sink.context);
+    return decoded;
 }

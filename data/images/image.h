@@ -40,6 +40,9 @@ void image_on_warning(ImageWarning *warning);
 bool image_read(const char *path, Image *image, Error *error);
 /// The same from memory; `name` is for messages.
 bool image_decode(const void *bytes, size_t size, const char *name, Image *image, Error *error);
+/// Whether image_decode() would read it, and if not, why; keeps no more than a row where the format
+/// allows it (data/images/image_rows.h).
+bool image_is_readable(const void *bytes, size_t size, const char *name, Error *error);
 
 /// The number of a file's format by its first bytes (IMAGE_START of them, or all that it has); -1
 /// for what is not read.

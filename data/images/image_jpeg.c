@@ -54,24 +54,21 @@ static void inverted_row_to_rgb(const uint8_t *light, uint8_t *rgb, int width) {
         image_cmyk_to_rgb(255 - light[0], 255 - light[1], 255 - light[2], 255 - light[3], rgb);
 }
 
-static void decode_rows(struct jpeg_decompress_struct *codec, Image *image) {
-    bool cmyk = codec->out_color_space == JCS_CMYK;
+static void decode_rows(struct jpeg_decompress_struct *codec, ImageSink *sink) {
+    const bool cmyk = codec->out_color_space == JCS_CMYK;
     // Allocated by libjpeg's pool, so that an error's jump does not lose it.
-    JSAMPARRAY row =
-        codec->mem->alloc_sarray((j_common_ptr)codec, JPOOL_IMAGE, codec->output_width * 4, 1);
+    JSAMPARRAY inks = cmyk ? codec->mem->alloc_sarray((j_common_ptr)codec, JPOOL_IMAGE,
+                                                      codec->output_width * 4, 1)
+                           : NULL;
     while (codec->output_scanline < codec->output_height) {
-        uint8_t *target = image->pixels + (size_t)codec->output_scanline * codec->output_width * 3;
-        if (cmyk) {
-            jpeg_read_scanlines(codec, row, 1);
-            inverted_row_to_rgb(row[0], target, image->width);
-        } else {
-            jpeg_read_scanlines(codec, &target, 1);
-        }
+        jpeg_read_scanlines(codec, cmyk ? inks : &sink->row, 1);
+        if (cmyk) inverted_row_to_rgb(inks[0], sink->row, (int)codec->output_width);
+        sink->put(sink);
     }
 }
 
 static bool decode(struct jpeg_decompress_struct *codec, const uint8_t *bytes, size_t size,
-                   const char *name, Image *image, Error *error) {
+                   const char *name, ImageSink *sink, Error *error) {
     jpeg_create_decompress(codec);
     codec->progress = &((Failure *)codec->err)->progress;
     codec->progress->progress_monitor = watch_scans;
@@ -83,19 +80,20 @@ static bool decode(struct jpeg_decompress_struct *codec, const uint8_t *bytes, s
     if (!image_check_size(codec->image_width, codec->image_height, name, error)) return false;
     codec->out_color_space = codec->num_components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(codec);
-    *image = image_new((int)codec->output_width, (int)codec->output_height);
-    decode_rows(codec, image);
+    sink->begin(sink, (int)codec->output_width, (int)codec->output_height);
+    decode_rows(codec, sink);
     jpeg_finish_decompress(codec);
     return true;
 }
 
-bool jpeg_decode(const uint8_t *bytes, size_t size, const char *name, Image *image, Error *error) {
+bool jpeg_decode(const uint8_t *bytes, size_t size, const char *name, ImageSink *sink,
+                 Error *error) {
     struct jpeg_decompress_struct codec = {0};
     Failure failure = {0};
     catch_failures(&failure, (j_common_ptr)&codec);
     bool decoded;
     if (setjmp(failure.jump) == 0) {
-        decoded = decode(&codec, bytes, size, name, image, error);
+        decoded = decode(&codec, bytes, size, name, sink, error);
     } else {
         decoded = error_set(error, "%s: a damaged JPEG image: %s", name, failure.message);
     }
@@ -103,7 +101,6 @@ bool jpeg_decode(const uint8_t *bytes, size_t size, const char *name, Image *ima
     if (decoded && failure.cut_off)
         decoded = error_set(
             error, "%s: a damaged JPEG image: its data end early (a truncated file?)", name);
-    if (!decoded) image_free(image);
     return decoded;
 }
 

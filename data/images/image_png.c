@@ -11,10 +11,15 @@
 typedef struct Reading {
     const uint8_t *next;
     size_t left;
+    uint32_t width, height;
+    bool is_grey_16, is_clipped;
+    ImageSink *sink;
+    /// rows that the sink has
+    uint32_t put;
+    /// of an interlaced picture, whose passes go over all of it
+    bool is_interlaced;
+    Image whole;
     png_bytep *rows;
-    int passes;
-    bool is_grey_16;
-    Image *image;
     const char *name;
     Error *error;
     char message[256];
@@ -52,36 +57,60 @@ static void ask_for_rgb(png_structp png, png_infop info, bool is_grey_16) {
     png_set_strip_alpha(png);
 }
 
-/// Rows of 16 bits a pixel, the high byte first, become RGB in their place.
-static void expand_grey_16(const Reading *reading) {
-    const Image *image = reading->image;
-    bool is_told = false;
-    for (int y = 0; y < image->height; y++) {
-        uint8_t *row = reading->rows[y];
-        for (size_t x = (size_t)image->width; x-- > 0;) {
-            const unsigned value = (unsigned)row[2 * x] << 8 | row[2 * x + 1];
-            memset(row + 3 * x, image_grey_16(value, &is_told, reading->name), 3);
-        }
+/// A row of 16 bits a pixel, the high byte first, becomes RGB in its place.
+static void expand_grey_16(Reading *reading, uint8_t *row) {
+    for (size_t x = reading->width; x-- > 0;) {
+        const unsigned value = (unsigned)row[2 * x] << 8 | row[2 * x + 1];
+        memset(row + 3 * x, image_grey_16(value, &reading->is_clipped), 3);
     }
+}
+
+static void put_row(Reading *reading) {
+    if (reading->is_grey_16) expand_grey_16(reading, reading->sink->row);
+    reading->sink->put(reading->sink);
+    reading->put++;
+}
+
+static void read_rows(Reading *reading, png_structp png) {
+    reading->sink->begin(reading->sink, (int)reading->width, (int)reading->height);
+    while (reading->put < reading->height) {
+        png_read_row(png, reading->sink->row, NULL);
+        put_row(reading);
+    }
+}
+
+static void read_whole(Reading *reading, png_structp png) {
+    const size_t stride = 3 * (size_t)reading->width;
+    reading->whole = image_new((int)reading->width, (int)reading->height);
+    reading->rows = checked_malloc(reading->height * sizeof *reading->rows);
+    for (uint32_t y = 0; y < reading->height; y++)
+        reading->rows[y] = reading->whole.pixels + y * stride;
+    png_read_image(png, reading->rows);
+}
+
+static void put_whole(Reading *reading) {
+    for (uint32_t y = 0; reading->is_grey_16 && y < reading->height; y++)
+        expand_grey_16(reading, reading->rows[y]);
+    reading->sink->take(reading->sink, &reading->whole);
 }
 
 /// Whether the last row of the last pass has its pixels: libpng counts a row when it has put it
 /// into its place, before it looks at what is left of the data.
 static bool is_complete(const Reading *reading, png_structp png) {
     enum { PASSES = 7 };
-    if (!reading->rows) return false;
-    const bool interlaced = reading->passes > 1;
-    return interlaced ? png_get_current_pass_number(png) == PASSES
-                      : png_get_current_row_number(png) == (uint32_t)reading->image->height;
+    if (reading->is_interlaced) return reading->rows && png_get_current_pass_number(png) == PASSES;
+    return reading->height && png_get_current_row_number(png) == reading->height;
 }
 
-/// After libpng's jump. Damage behind the last pixel costs nothing.
-static bool conclude(const Reading *reading, png_structp png) {
+/// After libpng's jump. Damage behind the last pixel costs nothing; the sink may not have the last
+/// row yet.
+static bool conclude(Reading *reading, png_structp png) {
     if (!is_complete(reading, png))
         return error_set(reading->error, "%s: a damaged PNG image: %s", reading->name,
                          reading->message);
     image_warn("%s: a PNG image that is damaged behind its last pixel: %s", reading->name,
                reading->message);
+    if (!reading->is_interlaced && reading->put < reading->height) put_row(reading);
     return true;
 }
 
@@ -89,35 +118,40 @@ static bool decode(Reading *reading, png_structp png, png_infop info) {
     if (setjmp(png_jmpbuf(png)) != 0) return conclude(reading, png);
     png_set_read_fn(png, reading, read_bytes);
     png_read_info(png, info);
-    uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
+    const uint32_t width = png_get_image_width(png, info), height = png_get_image_height(png, info);
     if (!image_check_size(width, height, reading->name, reading->error)) return false;
-    reading->passes = png_set_interlace_handling(png);
+    reading->is_interlaced = png_set_interlace_handling(png) > 1;
     reading->is_grey_16 =
         png_get_color_type(png, info) == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16;
     ask_for_rgb(png, info, reading->is_grey_16);
     png_read_update_info(png, info);
     if (png_get_rowbytes(png, info) != (size_t)width * (reading->is_grey_16 ? 2 : 3))
         png_error(png, "an unknown pixel layout");
-    *reading->image = image_new((int)width, (int)height);
-    reading->rows = checked_malloc(height * sizeof *reading->rows);
-    for (uint32_t y = 0; y < height; y++)
-        reading->rows[y] = reading->image->pixels + (size_t)y * width * 3;
-    png_read_image(png, reading->rows);
+    reading->width = width;
+    reading->height = height;
+    if (reading->is_interlaced)
+        read_whole(reading, png);
+    else
+        read_rows(reading, png);
     png_read_end(png, NULL);
     return true;
 }
 
-bool png_decode(const uint8_t *bytes, size_t size, const char *name, Image *image, Error *error) {
-    Reading reading = {.next = bytes, .left = size, .image = image, .name = name, .error = error};
+bool png_decode(const uint8_t *bytes, size_t size, const char *name, ImageSink *sink,
+                Error *error) {
+    Reading reading = {.next = bytes, .left = size, .sink = sink, .name = name, .error = error};
     png_structp png =
         png_create_read_struct(PNG_LIBPNG_VER_STRING, reading.message, on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
-    bool decoded = info && decode(&reading, png, info);
-    if (decoded && reading.is_grey_16) expand_grey_16(&reading);
+    const bool decoded = info && decode(&reading, png, info);
     if (!info) error_set(error, "%s: libpng could not be started", name);
     png_destroy_read_struct(&png, &info, NULL);
+    if (decoded && reading.is_interlaced)
+        put_whole(&reading);
+    else
+        image_free(&reading.whole);
+    if (decoded && reading.is_clipped) image_warn_clipped(name);
     free(reading.rows);
-    if (!decoded) image_free(image);
     return decoded;
 }
 

@@ -21,7 +21,12 @@ static unsigned sample_at(const TiffPicture *picture, const uint8_t *row, size_t
 }
 
 static uint8_t grey(TiffPicture *picture, unsigned value, const char *name) {
-    if (picture->bits == 16) return image_grey_16(value, &picture->is_16_told, name);
+    if (picture->bits == 16) {
+        const bool is_told = picture->is_16_told;
+        const uint8_t byte = image_grey_16(value, &picture->is_16_told);
+        if (picture->is_16_told && !is_told) image_warn_clipped(name);
+        return byte;
+    }
     const unsigned most = (1u << picture->bits) - 1;
     const uint8_t byte = (uint8_t)(value * 255 / most);
     return picture->photometric == PHOTOMETRIC_MINISWHITE ? (uint8_t)(255 - byte) : byte;

@@ -35,15 +35,28 @@ typedef struct ImageGeometry {
     double offset_x, offset_y;
 } ImageGeometry;
 
-/// Makes the `size` x `size` square (bicubic); the caller frees *square. Fails for pictures so long
-/// and thin that the resized one would pass the limit of pixels.
-bool image_preprocess(const Image *image, ImageAspect aspect, ImageNormalization normalization,
-                      int size, Image *square, ImageGeometry *geometry, Error *error);
+/// How the networks see a picture.
+typedef struct ImageView {
+    ImageAspect aspect;
+    ImageNormalization normalization;
+    /// side of the square in pixels
+    int size;
+} ImageView;
+
+/// Makes the square (bicubic), out: [size, size, 3], normalised. Fails for pictures so long and
+/// thin that the resized one would pass the limit of pixels; out is 0 then.
+bool image_preprocess(const Image *image, const ImageView *view, float *out,
+                      ImageGeometry *geometry, Error *error);
+/// The same of a file in memory, while its rows are decoded (data/images/image_rows.h); `name` is
+/// for messages. Fails where image_decode() does, too.
+bool image_decode_preprocess(const void *bytes, size_t size, const char *name,
+                             const ImageView *view, float *out, ImageGeometry *geometry,
+                             Error *error);
+/// The same of a file, or of a member of an archive.
+bool image_read_preprocess(const char *path, const ImageView *view, float *out,
+                           ImageGeometry *geometry, Error *error);
 
 /// The whole picture, its longer side of `size` pixels and the other rounded (bilinear), as
 /// segment-anything's ResizeLongestSide does it; the caller frees *resized. Fails for pictures so
 /// long and thin that nothing of a side would be left.
 bool image_resize_longest_side(const Image *image, int size, Image *resized, Error *error);
-
-/// out: [height, width, 3].
-void image_to_float(const Image *image, ImageNormalization normalization, float *out);

@@ -1,8 +1,7 @@
 /// Changing the size of pictures and maps.
 #pragma once
 #include "data/images/image.h"
-
-typedef enum ResizeFilter { RESIZE_BILINEAR, RESIZE_BICUBIC } ResizeFilter;
+#include "data/images/resize_rows.h"
 
 /// Pillow's Image.resize: the filter's support grows with the reduction (antialias), bicubic with a
 /// = -0.5, and 8-bit rounding between the horizontal and the vertical pass, which is the second, as
@@ -11,20 +10,6 @@ typedef enum ResizeFilter { RESIZE_BILINEAR, RESIZE_BICUBIC } ResizeFilter;
 /// rounding. Returns a new image of `width` x `height` (positive, within image.h's limit) that the
 /// caller frees.
 Image image_resize(const Image *image, int width, int height, ResizeFilter filter);
-
-/// One colour of `width` x `height` pixels, on which the picture lies, whole, with its corner at
-/// `left`, `top`.
-typedef struct ResizeCanvas {
-    int width, height;
-    int left, top;
-    uint8_t colour[3];
-} ResizeCanvas;
-
-/// Of what an image was resized to.
-typedef struct ResizePart {
-    int left, top;
-    int width, height;
-} ResizePart;
 
 /// The same pixels as making the canvas, resizing it to `width` x `height` with image_resize() and
 /// cutting out the part, without the rest of the work.

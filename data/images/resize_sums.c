@@ -13,6 +13,8 @@
 
 enum { LANES = 8 };
 
+typedef uint8_t Bytes __attribute__((vector_size(2 * LANES * sizeof(uint8_t))));
+typedef int16_t WideBytes __attribute__((vector_size(2 * LANES * sizeof(int16_t))));
 typedef int16_t Values __attribute__((vector_size(LANES * sizeof(int16_t))));
 typedef int32_t Sums __attribute__((vector_size(LANES * sizeof(int32_t))));
 
@@ -35,10 +37,24 @@ typedef int32_t Sums __attribute__((vector_size(LANES * sizeof(int32_t))));
     } while (0)
 
 FOR_EVERY_PROCESSOR
-void resize_packed_rows(const int16_t *packed, const ResizeWeights *weights, int begin, int end,
+void resize_pack_rows(const uint8_t *rows, size_t row_bytes, int width, int16_t *packed) {
+    _Static_assert(RESIZE_ROWS == 4, "four words of four bytes");
+    for (int x = 0; x < width; x++, rows += 3, packed += 2 * LANES) {
+        uint32_t words[RESIZE_ROWS];
+        Bytes bytes;
+        for (int r = 0; r < RESIZE_ROWS; r++)
+            memcpy(&words[r], rows + (size_t)r * row_bytes, sizeof *words);
+        memcpy(&bytes, words, sizeof bytes);
+        const WideBytes values = __builtin_convertvector(bytes, WideBytes);
+        memcpy(packed, &values, sizeof values);
+    }
+}
+
+FOR_EVERY_PROCESSOR
+void resize_packed_rows(const int16_t *packed, const ResizeWeights *weights, int width,
                         int16_t *const *rows) {
     _Static_assert(RESIZE_ROWS * 4 == 2 * LANES, "a pixel of every row in two vectors");
-    for (int x = begin; x < end; x++) {
+    for (int x = 0; x < width; x++) {
         const int32_t *weight = weights->weights + (int64_t)x * weights->window;
         const int16_t *pixels = packed + (int64_t)weights->first[x] * (2 * LANES);
         Sums upper = {0}, lower = {0};
@@ -53,7 +69,7 @@ void resize_packed_rows(const int16_t *packed, const ResizeWeights *weights, int
         ROUND_AND_CLIP(lower, result + LANES);
         // four values, of which the next pixel overwrites the last
         for (int r = 0; r < RESIZE_ROWS; r++)
-            memcpy(rows[r] + 3 * (x - begin), result + 4 * r, 4 * sizeof *result);
+            memcpy(rows[r] + 3 * x, result + 4 * r, 4 * sizeof *result);
     }
 }
 

@@ -5,6 +5,7 @@
 /// RESIZE_PRECISION_BITS fractional bits; a sum of values times weights is rounded to the nearest
 /// and kept within 0 and 255.
 #pragma once
+#include <stddef.h>
 #include <stdint.h>
 
 /// RESIZE_ROWS: rows that are resized together. RESIZE_BLOCK: values whose sums are made together;
@@ -21,10 +22,14 @@ typedef struct ResizeWeights {
     int32_t *weights;
 } ResizeWeights;
 
-/// Resizes rows horizontally, for the output positions [begin, end). packed: [width, RESIZE_ROWS,
-/// 4], a pixel of every row side by side, its fourth value anything; rows[r]: [3 * (end - begin)]
-/// and one more value, which is written too.
-void resize_packed_rows(const int16_t *packed, const ResizeWeights *weights, int begin, int end,
+/// Puts a pixel of each of RESIZE_ROWS rows side by side. rows: [RESIZE_ROWS] of [width, 3] and a
+/// byte that is read, too, `row_bytes` apart; packed: [width, RESIZE_ROWS, 4], the fourth value of
+/// a pixel is anything.
+void resize_pack_rows(const uint8_t *rows, size_t row_bytes, int width, int16_t *packed);
+
+/// Resizes packed rows horizontally to `width` pixels. rows[r]: [3 * width] and one more value,
+/// which is written too.
+void resize_packed_rows(const int16_t *packed, const ResizeWeights *weights, int width,
                         int16_t *const *rows);
 
 /// out[i] = the sum of rows[k][i] * weights[k] over k < count, for i < length; rows are readable up

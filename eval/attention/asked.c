@@ -44,22 +44,21 @@ static bool see_picture(const AnswerOptions *options, const Question *question, 
                         Error *error) {
     if (seen->visual && question->image == seen->image && question->index == seen->index)
         return true;
-    int side = (int)options->model->options.image_size;
-    Image square;
+    const ImageView view = {options->image_aspect, options->image_normalization,
+                            (int)options->model->options.image_size};
+    const size_t side = (size_t)view.size;
     seen_picture_free(seen);
-    if (!image_preprocess(question->image, options->image_aspect, options->image_normalization,
-                          side, &square, &seen->geometry, error))
-        return false;
-    float *pixels = checked_malloc((size_t)side * (size_t)side * 3 * sizeof *pixels);
-    image_to_float(&square, options->image_normalization, pixels);
-    image_free(&square);
-    scope_begin();
-    seen->visual = tensor_retain(see(options, pixels, question->index));
-    scope_end();
-    seen->image = question->image;
-    seen->index = question->index;
+    float *pixels = checked_malloc(side * side * 3 * sizeof *pixels);
+    const bool ok = image_preprocess(question->image, &view, pixels, &seen->geometry, error);
+    if (ok) {
+        scope_begin();
+        seen->visual = tensor_retain(see(options, pixels, question->index));
+        scope_end();
+        seen->image = question->image;
+        seen->index = question->index;
+    }
     free(pixels);
-    return true;
+    return ok;
 }
 
 // ---- what is asked

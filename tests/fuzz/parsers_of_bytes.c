@@ -1,7 +1,7 @@
 #include "tests/fuzz/parsers_of_bytes.h"
 
 #include "data/archive/archive.h"
-#include "data/images/image.h"
+#include "data/images/preprocess.h"
 #include "data/sample_file.h"
 #include "train/config/config.h"
 
@@ -31,6 +31,21 @@ static int open_in_memory(const ByteBuffer *bytes, char path[64]) {
     return descriptor;
 }
 
+/// By rows and of the whole picture (NULL: it cannot be read), which must be the same.
+static void make_squares(const void *bytes, size_t size, const Image *whole) {
+    enum { SIDE = 24, NUMBERS = 3 * SIDE * SIDE };
+    for (int aspect = IMAGE_CENTER_CROP; aspect <= IMAGE_PAD; aspect++) {
+        const ImageView view = {(ImageAspect)aspect, IMAGE_NORMALIZATION_CLIP_TWICE, SIDE};
+        float of_rows[NUMBERS], of_whole[NUMBERS] = {0};
+        ImageGeometry geometry;
+        const bool made = image_decode_preprocess(bytes, size, "file", &view, of_rows, &geometry,
+                                                  NULL),
+                   expected = whole && image_preprocess(whole, &view, of_whole, &geometry, NULL);
+        CHECK(made == expected && !memcmp(of_rows, of_whole, sizeof of_rows),
+              "image_decode_preprocess: another square than of the whole picture");
+    }
+}
+
 static bool parse_image(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
     (void)layout;
     Image image;
@@ -39,6 +54,7 @@ static bool parse_image(const ByteBuffer *bytes, const PackLayout *layout, Error
     if (bytes->size) memcpy(copy, bytes->data, bytes->size);
     const bool ok = image_decode(copy, bytes->size, "file", &image, error);
     CHECK(ok == (image.pixels != NULL), "image_decode: pixels without success, or none with it");
+    make_squares(copy, bytes->size, ok ? &image : NULL);
     image_free(&image);
     free(copy);
     return ok;

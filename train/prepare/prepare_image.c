@@ -57,7 +57,6 @@ static bool fits(const char *name, const char *endings) {
 }
 
 void image_prepare(const char *path, PreparedImage *image) {
-    Image pixels;
     Error error = {0};
     *image = (PreparedImage){0};
     if (!read_file(path, image)) return;
@@ -65,13 +64,10 @@ void image_prepare(const char *path, PreparedImage *image) {
     image->is_none = image_format(image->bytes, start) < 0;
     image_on_warning(hear_warning);
     being_read = image;
-    const bool is_read = image_decode(image->bytes, image->size, path, &pixels, &error);
+    const bool is_read = image_is_readable(image->bytes, image->size, path, &error);
     being_read = NULL;
     const char *content = file_content(image->bytes, image->size), *endings = endings_of(content);
     if (endings && !fits(path, endings))
         snprintf(image->name_note, sizeof image->name_note, "%s is %s", quote(path).text, content);
-    if (is_read)
-        image_free(&pixels);
-    else
-        snprintf(image->problem, sizeof image->problem, "%s", error.message);
+    if (!is_read) snprintf(image->problem, sizeof image->problem, "%s", error.message);
 }

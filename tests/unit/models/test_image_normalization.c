@@ -17,14 +17,10 @@ static void prepare(int i, ImageAspect aspect, ImageNormalization normalization,
     const StoredTensor *entry = recorded_find(recorded, "picture/%d", i);
     assert_non_null(entry);
     const Image picture = {(int)entry->shape[1], (int)entry->shape[0], (uint8_t *)entry->data};
-    Image square;
+    const ImageView view = {aspect, normalization, (int)default_options().image_size};
     ImageGeometry geometry;
     Error error = {0};
-    if (!image_preprocess(&picture, aspect, normalization, default_options().image_size, &square,
-                          &geometry, &error))
-        fail_msg("%s", error.message);
-    image_to_float(&square, normalization, out);
-    image_free(&square);
+    if (!image_preprocess(&picture, &view, out, &geometry, &error)) fail_msg("%s", error.message);
 }
 
 static Tensor *images_of(ImageAspect aspect, ImageNormalization normalization) {
