@@ -13,8 +13,15 @@ static inline double cubic(double x) {
     return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-/// One direction of Pillow's bicubic resize: values [count], `step` apart, to out [size].
-static inline void resize_line(const uint8_t *values, int count, int step, int size, uint8_t *out) {
+/// Lines of values: value i of line l is at i * step + l * line_step.
+typedef struct Lines {
+    uint8_t *values;
+    int64_t step, line_step;
+} Lines;
+
+/// One direction of Pillow's bicubic resize: lines of `count` values become lines of `size`.
+static inline void resize_lines(const Lines *from, int count, const Lines *to, int size,
+                                int num_lines) {
     const double scale = (double)count / size, stretch = scale < 1 ? 1 : scale,
                  support = 2 * stretch;
     double *weights = malloc(((size_t)support * 2 + 3) * sizeof *weights);
@@ -22,31 +29,36 @@ static inline void resize_line(const uint8_t *values, int count, int step, int s
         const double centre = (i + 0.5) * scale, inverse = 1.0 / stretch;
         int first = (int)(centre - support + 0.5), end = (int)(centre + support + 0.5);
         double total = 0;
-        int64_t sum = 1 << 21;
         first = first < 0 ? 0 : first;
         end = end > count ? count : end;
         for (int k = first; k < end; k++)
             total += weights[k - first] = cubic((k - centre + 0.5) * inverse);
         for (int k = first; k < end; k++) {
             const double weight = total != 0 ? weights[k - first] / total : weights[k - first];
-            sum += values[(int64_t)k * step] *
-                   (int64_t)((weight < 0 ? -0.5 : 0.5) + weight * (1 << 22));
+            weights[k - first] = trunc((weight < 0 ? -0.5 : 0.5) + weight * (1 << 22));
         }
-        sum >>= 22;
-        out[(int64_t)i * step] = (uint8_t)(sum < 0 ? 0 : sum > 255 ? 255 : sum);
+        for (int l = 0; l < num_lines; l++) {
+            int64_t sum = 1 << 21;
+            for (int k = first; k < end; k++)
+                sum += from->values[k * from->step + l * from->line_step] *
+                       (int64_t)weights[k - first];
+            sum >>= 22;
+            to->values[i * to->step + l * to->line_step] = (uint8_t)(sum < 0     ? 0
+                                                                     : sum > 255 ? 255
+                                                                                 : sum);
+        }
     }
     free(weights);
 }
 
-/// Columns first, then rows; the caller frees it.
+/// Rows first, then columns; the caller frees it.
 static inline Image resize_whole(const Image *image, int width, int height) {
     Image wide = image_new(width, image->height), result = image_new(width, height);
-    for (int y = 0; y < image->height; y++)
-        for (int c = 0; c < 3; c++)
-            resize_line(image->pixels + 3 * y * image->width + c, image->width, 3, width,
-                        wide.pixels + 3 * y * width + c);
-    for (int i = 0; i < 3 * width; i++)
-        resize_line(wide.pixels + i, image->height, 3 * width, height, result.pixels + i);
+    for (int c = 0; c < 3; c++)
+        resize_lines(&(Lines){image->pixels + c, 3, 3 * image->width}, image->width,
+                     &(Lines){wide.pixels + c, 3, 3 * width}, width, image->height);
+    resize_lines(&(Lines){wide.pixels, 3 * width, 1}, image->height,
+                 &(Lines){result.pixels, 3 * width, 1}, height, 3 * width);
     image_free(&wide);
     return result;
 }
