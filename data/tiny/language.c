@@ -138,11 +138,21 @@ static void ask_count(const Scene *scene, Draws *draws, ByteBuffer *question, By
                       SHAPE_NAMES[shape], count == 1 ? "" : plural_ending(shape));
 }
 
+/// That of the object, or another. Crowded scenes have half of all shapes, so that any other would
+/// make three answers in four a yes: there it is one that is not in the scene, if there is one.
+static int shape_to_ask_about(const Scene *scene, Draws *draws, int object) {
+    if (draw_chance(draws, 0.5f)) return scene->objects[object].shape;
+    int shape = draw_below(draws, NUM_SHAPES);
+    for (int i = 1; scene->kind == WORLD_CROWDED && count_shape(scene, shape) && i < NUM_SHAPES;
+         i++)
+        shape = (shape + 1) % NUM_SHAPES;
+    return shape;
+}
+
 static void ask_presence(const Scene *scene, Draws *draws, ByteBuffer *question,
                          ByteBuffer *answer) {
     int object = draw_below(draws, scene->num_objects);
-    int shape =
-        draw_chance(draws, 0.5f) ? scene->objects[object].shape : draw_below(draws, NUM_SHAPES);
+    int shape = shape_to_ask_about(scene, draws, object);
     byte_buffer_print(question, "Is there a %s in the image?", SHAPE_NAMES[shape]);
     if (!count_shape(scene, shape)) {
         byte_buffer_print(answer, "No, there is no %s.", SHAPE_NAMES[shape]);

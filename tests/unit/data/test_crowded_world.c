@@ -229,6 +229,34 @@ static void an_expression_by_neighbour_is_true_of_one_object_only(void **state) 
     assert_true(found > SCENES);
 }
 
+static void whether_a_shape_is_there_is_a_yes_as_often_as_a_no(void **state) {
+    (void)state;
+    ByteBuffer question = {0}, answer = {0};
+    int asked = 0, yes = 0;
+    for (uint64_t i = 0; i < 8 * SCENES; i++) {
+        Scene *scene = scene_of(WORLD_CROWDED, SPLIT_TRAIN, i);
+        Draws draws = draws_begin(1, WORLD_LANGUAGE, SPLIT_TRAIN, i);
+        char shape[32];
+        bool is_there = false;
+        question.size = answer.size = 0;
+        question_make(scene, &draws, false, &question, &answer);
+        byte_buffer_put_byte(&question, 0);
+        byte_buffer_put_byte(&answer, 0);
+        if (sscanf((char *)question.data, "Is there a %31s in the image?", shape) == 1) {
+            for (int k = 0; k < scene->num_objects; k++)
+                is_there = is_there || !strcmp(SHAPE_NAMES[scene->objects[k].shape], shape);
+            assert_int_equal(!strncmp((char *)answer.data, "Yes", 3), is_there);
+            asked++;
+            yes += is_there;
+        }
+        free(scene);
+    }
+    byte_buffer_free(&question);
+    byte_buffer_free(&answer);
+    // a little more of yes: in some scenes every shape is there
+    assert_true(asked > SCENES && yes > 0.45 * asked && yes < 0.6 * asked);
+}
+
 static bool is_known(const json_t *known, const char *word, size_t length) {
     char text[64];
     snprintf(text, sizeof text, "%.*s", (int)length, word);
@@ -297,6 +325,7 @@ int main(void) {
         cmocka_unit_test(held_out_pairs_occur_in_test_scenes_only),
         cmocka_unit_test(a_caption_names_the_five_largest_objects),
         cmocka_unit_test(an_expression_by_neighbour_is_true_of_one_object_only),
+        cmocka_unit_test(whether_a_shape_is_there_is_a_yes_as_often_as_a_no),
         cmocka_unit_test(the_crowded_world_is_told_in_the_spaced_world_s_words),
         cmocka_unit_test(ids_of_annotations_are_unique),
     };
