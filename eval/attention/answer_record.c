@@ -1,7 +1,9 @@
 #include "eval/attention/answer_record_internal.h"
 
 #include "autograd/text/byte_buffer.h"
+#include "data/images/image.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,15 +25,26 @@ json_t *answer_about(const char *id, const Answer *answer) {
 
 static bool in(int64_t value, int64_t low, int64_t high) { return value >= low && value <= high; }
 
+/// Visual tokens cover the picture, or a square around it or in it.
+static bool frame_is_possible(const Answer *answer) {
+    const TokenFrame *frame = &answer->frame;
+    const double most = 2.0 * (answer->image_height > answer->image_width ? answer->image_height
+                                                                          : answer->image_width);
+    return frame->height >= 0 && frame->height <= most && frame->width >= 0 &&
+           frame->width <= most && fabs(frame->top) <= most && fabs(frame->left) <= most;
+}
+
 static bool sizes_are_possible(const Answer *answer) {
     return in(answer->grid.rows, 0, MOST_SIDE) && in(answer->grid.columns, 0, MOST_SIDE) &&
            in((int64_t)answer->grid.rows * answer->grid.columns, 0, MOST_CELLS) &&
            in(answer->layers, 1, MOST_MAPS) && in(answer->heads, 1, MOST_MAPS) &&
            in(answer->image_height, 0, MOST_SIDE) && in(answer->image_width, 0, MOST_SIDE) &&
+           in((int64_t)answer->image_height * answer->image_width, 0, IMAGE_MAX_PIXELS) &&
            in(answer->num_tokens, 0, MOST_TOKENS) && in(answer->num_utterances, -1, MOST_TOKENS) &&
            (double)answer->num_tokens * answer->layers * answer->heads * answer->grid.rows *
                    answer->grid.columns <
-               MOST_FLOATS;
+               MOST_FLOATS &&
+           frame_is_possible(answer);
 }
 
 bool answer_understand(const char *name, const char *text, size_t size, char **id, Answer *answer,
@@ -157,6 +170,11 @@ static bool take_utterances(Reading *reading, Answer *answer) {
 }
 
 bool answer_is_consistent(const Answer *answer) {
+    // Maps are of cells, and are looked at in the pixels of a picture.
+    if (answer->maps &&
+        (answer->grid.rows < 1 || answer->grid.columns < 1 || answer->image_height < 1 ||
+         answer->image_width < 1 || answer->frame.height < 1 || answer->frame.width < 1))
+        return false;
     int length = (int)strlen(answer->text);
     for (int t = 0; t < answer->num_tokens; t++)
         if (answer->token_begin[t] < 0 || answer->token_begin[t] > answer->token_end[t] ||

@@ -1,7 +1,8 @@
-// What the shell cannot make of the files at hand: pictures of every kind, noise, and a language
-// model for the tiny world's tokenizer, as small as the recorded one.
+// What the shell cannot make of the files at hand: pictures of every kind, noise, answers, and a
+// language model for the tiny world's tokenizer, as small as the recorded one.
 #include "checkpoints/safetensors.h"
 #include "data/tokenizers/tokenizer.h"
+#include "eval/attention/answer_store.h"
 #include "tests/fuzz/bytes.h"
 #include "tests/fuzz/random.h"
 
@@ -95,6 +96,40 @@ static bool write_noise(const char *path, Error *error) {
     return safetensors_write(path, tensors, 2, NULL, 0, error);
 }
 
+/// Answers with and without maps, and to a given text: a journal of a store of answers.
+static bool write_answers(const char *folder, Error *error) {
+    enum { TOKENS = 3, CELLS = 6 };
+    int32_t ids[TOKENS] = {5, 6, 2}, begin[TOKENS] = {0, 1, 6}, end[TOKENS] = {1, 6, 6};
+    float maps[TOKENS * 2 * CELLS];
+    TokenRange utterances[] = {{0, 1}, {1, 3}};
+    for (int i = 0; i < TOKENS * 2 * CELLS; i++) maps[i] = (float)(i % 5) / 4;
+    char text[] = "A ring";
+    Answer answer = {.text = text,
+                     .num_tokens = TOKENS,
+                     .ids = ids,
+                     .token_begin = begin,
+                     .token_end = end,
+                     .grid = {2, 3},
+                     .layers = 2,
+                     .heads = 1,
+                     .maps = maps,
+                     .frame = {8, 8, -1, 0},
+                     .image_height = 6,
+                     .image_width = 8,
+                     .ended = true};
+    json_t *asked_with = json_pack("{s:s, s:[i, i]}", "checkpoint", "abc", "eval.layers", 0, 1);
+    AnswerWriter *writer = answer_writer_open(folder, 0, 0, asked_with, error);
+    bool ok = writer && answer_writer_put(writer, "1", &answer, error);
+    answer.utterances = utterances;
+    answer.num_utterances = 2;
+    ok = ok && answer_writer_put(writer, "given", &answer, error);
+    answer.maps = NULL;
+    ok = ok && answer_writer_put(writer, "without maps", &answer, error);
+    answer_writer_close(writer);
+    json_decref(asked_with);
+    return ok;
+}
+
 int main(int argc, char **argv) {
     Error error = {0};
     if (argc != 3) {
@@ -114,11 +149,13 @@ int main(int argc, char **argv) {
          *formats = format_string("%s/tests/parity/data/image_formats.safetensors", argv[1]),
          *packed = format_string("%s/tests/parity/data/image_archives.safetensors", argv[1]),
          *pictures = format_string("%s/pictures", argv[2]),
+         *answers = format_string("%s/answers", argv[2]),
          *noise = format_string("%s/noise.safetensors", argv[2]);
     bool ok = widen_vocabulary(llm, wide, nouns, &error) &&
               write_pictures(images, "decode/%63[^/]/file", "/file", pictures, &error) &&
               write_pictures(formats, "%63s", "", pictures, &error) &&
-              write_pictures(packed, "%63s", "", pictures, &error) && write_noise(noise, &error);
+              write_pictures(packed, "%63s", "", pictures, &error) && write_noise(noise, &error) &&
+              write_answers(answers, &error);
     free(llm);
     free(wide);
     free(images);
@@ -126,5 +163,6 @@ int main(int argc, char **argv) {
     free(packed);
     free(pictures);
     free(noise);
+    free(answers);
     return ok ? 0 : fail(&error);
 }

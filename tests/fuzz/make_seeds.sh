@@ -19,7 +19,7 @@ cp "$here/checkpoints/tiny/clip/preprocessor_config.json" clip
 cp "$here"/checkpoints/tiny/sd/tokenizer/merges.txt sd/tokenizer
 cp -r "$recorded"/clip_open "$recorded"/clip_openai "$recorded"/clip_shards open
 cp "$recorded"/archives/*.{pt,p} archives
-mkdir dumps
+mkdir dumps answers
 cp "$recorded"/official_dumps/points/000000000001.pth dumps/conversation.pth
 cp "$recorded"/official_dumps/res/101.pth dumps/expression.pth
 cp "$recorded"/official_dumps/png/000000000000.pth dumps/narrative.pth
@@ -62,6 +62,27 @@ cat >forms/messages.json <<'EOF'
 EOF
 cat >forms/one.json <<'EOF'
 {"image": "images/000000000000.jpg", "conversations": [{"from": "gpt", "value": "Well."}, {"from": "human", "value": "a <image> b<image>"}, {"from": "gpt", "value": "c"}]}
+EOF
+
+# Configurations with files as lists, each with a folder and a weight of its own.
+mkdir lists
+cat >lists/all.yaml <<'EOF'
+model:
+  llm: llm
+data:
+  train:
+    - {path: world/train/a.json, image_folder: world/train, weight: 0.5}
+    - path: "b.jsonl"
+      weight: 2
+    - path: packs/c.pack.h5
+      image_folder: null
+  eval: [{path: world/test/a.json}, {path: 'd.json', image_folder: ~}]
+training:
+  output_dir: out
+EOF
+cat >lists/names.yaml <<'EOF'
+data: {train: [a.json, b.json], eval: a.json, image_folder: world/train, version: plain}
+training: {output_dir: out, learning_rate: 1e-3}
 EOF
 
 # Files of evaluations.
@@ -164,6 +185,24 @@ quietly "$build/difflmm" train stage2.yaml
 quietly "$build/difflmm" eval stage2.yaml eval.output_dir=runs/eval/trained
 quietly "$build/difflmm" export runs/stage2 published
 quietly "$build/difflmm" prepare stage2.yaml --images --out packs
+# Small packs, so that a million can be damaged, and what is left of a preparation that was refused.
+mkdir few
+cat >few/plain.json <<'EOF'
+[{"id": "a", "image": "rgb.jpg", "conversations": [{"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A ring."}]},
+ {"id": "b", "image": ["grey.png"], "conversations": [{"from": "human", "value": "Describe it.\n<image>"}, {"from": "gpt", "value": "A star."}]}]
+EOF
+cat >few/turns.json <<'EOF'
+[{"id": "a", "image": "rgb.jpg", "conversations": [{"from": "system", "value": "Be brief."}, {"from": "human", "value": "<image>\nWhat?"}, {"from": "gpt", "value": "A ring."}, {"from": "human", "value": "And?"}, {"from": "gpt", "value": "No."}]},
+ {"id": 2, "conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho \u20ac"}]}]
+EOF
+cp few/turns.json few/bare.json
+sed 's/"id": 2, /"id": 2, "image": "none.png", /; s/"Hi"/"<image>"/' few/turns.json >few/refused.json
+prepare() { "$build/difflmm" prepare "$1" data.train="few/$2.json" data.eval=null data.image_folder=pictures --out few "${@:3}"; }
+quietly prepare stage1.yaml plain --images
+quietly prepare stage2.yaml turns --images
+quietly prepare stage2.yaml bare
+prepare stage2.yaml refused --images >log 2>&1 && exit 1
+mv few/refused.pack.h5.parts/blocks-000-000.journal few
 rm log
 # No file's name depends on when or by whom it was made.
 for stage in 1 2; do

@@ -5,7 +5,8 @@
 #include "tests/fuzz/random.h"
 
 /// Changes a file's content, by its name's form: JSON, YAML and safetensors by their structure or
-/// as bytes, checksums of PNG and zip mended after most changes, all else as bytes. `donor`:
+/// as bytes, checksums of PNG and zip mended after most changes, journals by their records, all
+/// else as bytes. `donor`:
 /// another file's content, to take pieces from.
 void mutate_file(ByteBuffer *bytes, const char *name, const ByteBuffer *donor, Random *random);
 
@@ -13,12 +14,16 @@ void mutate_file(ByteBuffer *bytes, const char *name, const ByteBuffer *donor, R
 void mutate_bytes(ByteBuffer *bytes, const ByteBuffer *donor, Random *random);
 /// Changes values, keys and order of JSON; as bytes where it is none.
 void mutate_json(ByteBuffer *bytes, Random *random);
+/// Changes records of a journal (autograd/output/journal.h) as JSON, as numbers or as bytes, their
+/// sizes and mostly their checksums mended.
+void mutate_journal(ByteBuffer *bytes, const ByteBuffer *donor, Random *random);
 /// Changes lines, keys and values of a configuration, by its schema.
 void mutate_yaml(ByteBuffer *bytes, Random *random);
 
 /// Changes what a pack's arrays hold, and numbers that HDF5 keeps about them, mostly with all
-/// checksums mended. The pack keeps its size; `layout`: of the undamaged one.
-void mutate_pack(const PackLayout *layout, ByteBuffer *bytes, Random *random);
+/// checksums mended. The pack keeps its size; `layout`: of the undamaged one. through_hdf5: HDF5's
+/// numbers in more than half of them, for nothing else reads those.
+void mutate_pack(const PackLayout *layout, bool through_hdf5, ByteBuffer *bytes, Random *random);
 
 /// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its
 /// structure still stands.

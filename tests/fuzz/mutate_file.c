@@ -36,7 +36,9 @@ static void mutate_json_line(ByteBuffer *bytes, Random *random) {
 
 void mutate_file(ByteBuffer *bytes, const char *name, const ByteBuffer *donor, Random *random) {
     bool by_structure = random_chance(random, 70);
-    if (ends_with(name, ".yaml") && by_structure)
+    if (ends_with(name, ".journal") && random_chance(random, 95))
+        mutate_journal(bytes, donor, random);
+    else if (ends_with(name, ".yaml") && by_structure)
         mutate_yaml(bytes, random);
     else if (ends_with(name, ".json") && by_structure)
         mutate_json(bytes, random);

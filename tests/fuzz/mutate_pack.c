@@ -100,6 +100,11 @@ static void change_content(const PackArray *array, ByteBuffer *bytes, Random *ra
     }
 }
 
+static void change_number_of_hdf5(const PackLayout *layout, ByteBuffer *bytes, Random *random) {
+    change_number(bytes, layout->numbers[random_below(random, (size_t)layout->num_numbers)],
+                  &layout->arrays[random_below(random, ARRAY_COUNT)], random);
+}
+
 static void change_once(const PackLayout *layout, ByteBuffer *bytes, Random *random) {
     static const PackArrayName contents[] = {ARRAY_TEXTS, ARRAY_TOKENS, ARRAY_SPANS,
                                              ARRAY_SPANS, ARRAY_NAMES,  ARRAY_IMAGE_BYTES};
@@ -113,12 +118,13 @@ static void change_once(const PackLayout *layout, ByteBuffer *bytes, Random *ran
     else if (kind < 19)
         change_content(&layout->arrays[RANDOM_PICK(random, contents)], bytes, random);
     else
-        change_number(bytes, layout->numbers[random_below(random, (size_t)layout->num_numbers)],
-                      &layout->arrays[random_below(random, ARRAY_COUNT)], random);
+        change_number_of_hdf5(layout, bytes, random);
 }
 
-void mutate_pack(const PackLayout *layout, ByteBuffer *bytes, Random *random) {
-    for (size_t changes = 1 + random_size(random, 7); changes; changes--)
+void mutate_pack(const PackLayout *layout, bool through_hdf5, ByteBuffer *bytes, Random *random) {
+    const bool numbers_first = through_hdf5 && random_chance(random, 60);
+    if (numbers_first) change_number_of_hdf5(layout, bytes, random);
+    for (size_t changes = !numbers_first + random_size(random, 7); changes; changes--)
         change_once(layout, bytes, random);
     if (random_chance(random, 95)) pack_layout_mend(layout, bytes);
 }

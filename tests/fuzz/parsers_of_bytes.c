@@ -159,7 +159,8 @@ ByteParser *byte_parser_named(const char *name) {
         ByteParser *parser;
     } parsers[] = {{"image", parse_image},     {"archive", parse_archive},
                    {"samples", parse_samples}, {"config", parse_config},
-                   {"pack", parse_pack},       {"pack_arrays", parse_pack_arrays}};
+                   {"pack", parse_pack},       {"pack_arrays", parse_pack_arrays},
+                   {"answers", parse_answers}, {"parts", parse_parts}};
     for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++)
         if (!strcmp(name, parsers[i].name)) return parsers[i].parser;
     return NULL;

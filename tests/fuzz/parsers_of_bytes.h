@@ -10,13 +10,17 @@ typedef bool ByteParser(const ByteBuffer *bytes, const PackLayout *layout, Error
 
 /// "image", "archive", "samples" (a file of conversations, whose samples are tokenized as well),
 /// "config" (which must read back what it writes), "pack" (opened by HDF5 and read as training
-/// reads it) or "pack_arrays" (the same of its arrays where they lie, without HDF5, ten times as
-/// fast); NULL for another name.
+/// reads it), "pack_arrays" (the same of its arrays where they lie, without HDF5, several times as
+/// fast), "answers" (a journal of a store of answers, which are looked at as judging does) or
+/// "parts" (a journal of a preparation); NULL for another name.
 ByteParser *byte_parser_named(const char *name);
 
 /// Removes what a process that ended within a parser may have left.
 void byte_parser_clean_up(pid_t process);
 
+/// parsers_of_journals.c
+ByteParser parse_answers, parse_parts;
+void journal_clean_up(pid_t process);
 /// parsers_of_packs.c
 ByteParser parse_pack, parse_pack_arrays;
 /// Tokenizes a sample as `plain` writes it where it can, and as two other templates do.

@@ -276,8 +276,10 @@ bool prepared_block_read(const void *record, size_t size, PreparedBlock *block) 
     BlockHeader header;
     Reading reading = {record, record, (const char *)record + size};
     *block = (PreparedBlock){0};
-    if (!take(&reading, &header, sizeof header) || header.mark != BLOCK_MARK ||
-        header.num_samples < 0 || header.num_samples > PREPARE_BLOCK)
+    if (!take(&reading, &header, sizeof header) || header.mark != BLOCK_MARK || header.number < 0 ||
+        header.number > INT32_MAX / PREPARE_BLOCK || header.looked_at < 0 ||
+        header.looked_at > PREPARE_BLOCK || header.num_samples < 0 ||
+        header.num_samples > header.looked_at)
         return false;
     block->number = header.number;
     block->looked_at = header.looked_at;

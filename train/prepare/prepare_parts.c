@@ -19,8 +19,8 @@ typedef struct NamedPlace {
     Place place;
 } NamedPlace;
 
-/// journal < 0: not there.
 typedef struct BlockPlace {
+    int64_t number;
     Place place;
     bool is_refused;
 } BlockPlace;
@@ -29,8 +29,9 @@ struct PrepareParts {
     char *folder;
     Journal **journals;
     int num_journals, next_round;
+    /// sorted by number, each once
     BlockPlace *blocks;
-    int64_t num_blocks;
+    int64_t num_blocks, block_capacity;
     NamedPlace *images;
     int64_t num_images, image_capacity;
 };
@@ -48,16 +49,14 @@ static bool is_named(const char *entry, int *round, int *process) {
 static void note_block(PrepareParts *parts, Place place, const char *record, size_t size,
                        bool skips) {
     PreparedBlock block;
-    if (prepared_block_read(record, size, &block) && block.number < INT32_MAX) {
-        while (block.number >= parts->num_blocks) {
-            const int64_t more = parts->num_blocks ? 2 * parts->num_blocks : 256;
-            parts->blocks = checked_realloc(parts->blocks, (size_t)more * sizeof *parts->blocks);
-            for (int64_t i = parts->num_blocks; i < more; i++)
-                parts->blocks[i] = (BlockPlace){.place.journal = -1};
-            parts->num_blocks = more;
+    if (prepared_block_read(record, size, &block)) {
+        if (parts->num_blocks == parts->block_capacity) {
+            parts->block_capacity = parts->block_capacity ? 2 * parts->block_capacity : 256;
+            parts->blocks = checked_realloc(parts->blocks,
+                                            (size_t)parts->block_capacity * sizeof *parts->blocks);
         }
-        parts->blocks[block.number] =
-            (BlockPlace){place, problems_refused(&block.problems, skips) > 0};
+        parts->blocks[parts->num_blocks++] =
+            (BlockPlace){block.number, place, problems_refused(&block.problems, skips) > 0};
     }
     prepared_block_free(&block);
 }
@@ -112,6 +111,27 @@ static void sort_images(PrepareParts *parts) {
     parts->num_images = kept;
 }
 
+static int by_block(const void *a, const void *b) {
+    const BlockPlace *x = a, *y = b;
+    const int64_t order[] = {x->number - y->number, x->place.journal - y->place.journal,
+                             x->place.record - y->place.record};
+    for (int i = 0; i < 3; i++)
+        if (order[i]) return order[i] > 0 ? 1 : -1;
+    return 0;
+}
+
+/// What was looked at again counts as it was seen last.
+static void sort_blocks(PrepareParts *parts) {
+    int64_t kept = 0;
+    if (parts->num_blocks > 0)
+        qsort(parts->blocks, (size_t)parts->num_blocks, sizeof *parts->blocks, by_block);
+    for (int64_t i = 0; i < parts->num_blocks; i++) {
+        if (kept && parts->blocks[kept - 1].number == parts->blocks[i].number) kept--;
+        parts->blocks[kept++] = parts->blocks[i];
+    }
+    parts->num_blocks = kept;
+}
+
 static void open_journal(PrepareParts *parts, const char *path, const char *identity, bool skips,
                          bool may_remove) {
     Error unused;
@@ -143,6 +163,7 @@ PrepareParts *prepare_parts_open(const char *folder, const char *identity, bool 
     }
     free(entries);
     sort_images(parts);
+    sort_blocks(parts);
     if (count >= 0) return parts;
     error_set(error, "%s: cannot be listed: %s", folder, strerror(errno));
     prepare_parts_close(parts);
@@ -161,18 +182,27 @@ void prepare_parts_close(PrepareParts *parts) {
 
 int prepare_parts_next_round(const PrepareParts *parts) { return parts->next_round; }
 
-static bool is_there(const PrepareParts *parts, int64_t number) {
-    return number < parts->num_blocks && parts->blocks[number].place.journal >= 0;
+/// NULL: it is not there.
+static const BlockPlace *find_block(const PrepareParts *parts, int64_t number) {
+    int64_t first = 0, end = parts->num_blocks;
+    while (first < end) {
+        const int64_t middle = first + (end - first) / 2;
+        if (parts->blocks[middle].number == number) return &parts->blocks[middle];
+        if (parts->blocks[middle].number < number)
+            first = middle + 1;
+        else
+            end = middle;
+    }
+    return NULL;
 }
 
 bool prepare_parts_have(const PrepareParts *parts, int64_t number) {
-    return is_there(parts, number) && !parts->blocks[number].is_refused;
+    const BlockPlace *block = find_block(parts, number);
+    return block && !block->is_refused;
 }
 
 int64_t prepare_parts_end(const PrepareParts *parts) {
-    int64_t end = parts->num_blocks;
-    while (end > 0 && !is_there(parts, end - 1)) end--;
-    return end;
+    return parts->num_blocks ? parts->blocks[parts->num_blocks - 1].number + 1 : 0;
 }
 
 static char *read_record(const PrepareParts *parts, Place place, size_t *size, Error *error) {
@@ -180,12 +210,13 @@ static char *read_record(const PrepareParts *parts, Place place, size_t *size, E
 }
 
 char *prepare_parts_block(const PrepareParts *parts, int64_t number, size_t *size, Error *error) {
-    if (!is_there(parts, number)) {
+    const BlockPlace *block = find_block(parts, number);
+    if (!block) {
         error_set(error, "block %lld of the samples is missing; run the same command again",
                   (long long)number);
         return NULL;
     }
-    return read_record(parts, parts->blocks[number].place, size, error);
+    return read_record(parts, block->place, size, error);
 }
 
 int64_t prepare_parts_image_count(const PrepareParts *parts) { return parts->num_images; }

@@ -198,6 +198,51 @@ static void a_damaged_file_is_an_error_with_its_name(void **state) {
     assert_non_null(strstr(error.message, "answers-000-000.journal"));
 }
 
+/// A journal and an HDF5 file of one answer; false, with the reason, if it is not read again.
+static bool is_read(const Answer *answer, Error *error) {
+    Error unused;
+    json_t *with = asked_with(2);
+    AnswerWriter *writer = answer_writer_open(temporary_folder, 0, 0, with, &unused);
+    assert_true(answer_writer_put(writer, "item", answer, &unused));
+    answer_writer_close(writer);
+    json_decref(with);
+    bool ok = true;
+    for (int packed = 0; packed < 2 && ok; packed++) {
+        Answer read;
+        AnswerStore *store = answer_store_open(temporary_folder, NULL, error);
+        ok = store && answer_store_read(store, "item", &read, error);
+        if (ok) answer_free(&read);
+        answer_store_close(store);
+        if (ok && !packed) pack(0, 1);
+    }
+    unlink(in_folder("answers-000-000.journal"));
+    unlink(in_folder("answers-000-000.h5"));
+    return ok;
+}
+
+static void maps_of_no_picture_or_of_an_impossible_frame_are_refused(void **state) {
+    (void)state;
+    static const TokenFrame frames[] = {{1e9, 80, 0, 0},  {80, 1e9, 0, 0},   {-80, 80, 0, 0},
+                                        {80, 80, 1e9, 0}, {80, 80, 0, -1e9}, {0.2, 80, 0, 0}};
+    Error error = {0};
+    Answer answer = make_answer(3, false), whole = answer;
+    assert_true(is_read(&answer, &error));
+    for (size_t i = 0; i < sizeof frames / sizeof *frames; i++) {
+        answer.frame = frames[i];
+        assert_false(is_read(&answer, &error));
+        assert_non_null(strstr(error.message, "an answer is damaged"));
+    }
+    answer = whole;
+    answer.image_height = 0;
+    assert_false(is_read(&answer, &error));
+    answer.image_height = answer.image_width = 1 << 20;
+    assert_false(is_read(&answer, &error));
+    answer = whole;
+    answer.grid.rows = 0;
+    assert_false(is_read(&answer, &error));
+    answer_free(&whole);
+}
+
 static void maps_are_averaged_over_what_is_chosen(void **state) {
     (void)state;
     Answer answer = make_answer(3, false);
@@ -220,6 +265,7 @@ int main(void) {
         IN_FOLDER(a_journal_cut_by_a_kill_loses_its_last_answer_alone),
         IN_FOLDER(an_answer_in_two_files_counts_once),
         IN_FOLDER(a_damaged_file_is_an_error_with_its_name),
+        IN_FOLDER(maps_of_no_picture_or_of_an_impossible_frame_are_refused),
         cmocka_unit_test(maps_are_averaged_over_what_is_chosen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
