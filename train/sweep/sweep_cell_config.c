@@ -42,19 +42,22 @@ static bool is_used(const SweepSection *section, int field, bool is_stage) {
 /// Of the file that says what the cell is evaluated on, the keys of section eval that it sets.
 static bool apply_evaluation(Config *config, const char *path, Error *error) {
     Config *other = config_load(path, NULL, 0, error);
-    bool ok = other != NULL;
+    bool ok = other != NULL, has_keys = false;
     for (int f = 0; ok && f < NUM_CONFIG_FIELDS; f++) {
         const ConfigField *field = &CONFIG_FIELDS[f];
-        if (strcmp(field->section, "eval") || other->origins[f].kind != ORIGIN_FILE ||
-            config->origins[f].kind == ORIGIN_COMMAND_LINE)
-            continue;
+        if (strcmp(field->section, "eval") || other->origins[f].kind != ORIGIN_FILE) continue;
+        has_keys = true;
+        if (config->origins[f].kind == ORIGIN_COMMAND_LINE) continue;
         char *value = config_format_value(other, field);
         const ConfigPlace place = {.line = other->origins[f].line};
         ok = set(config, f, value, place, error);
         free(value);
     }
     config_free(other);
-    return ok;
+    return ok && (has_keys || error_set(error,
+                                        "%s: sets no key of section 'eval', and sweep.evaluations "
+                                        "names it for these",
+                                        path));
 }
 
 static bool apply(Config *config, const SweepSection *section, const SweepCells *cells,

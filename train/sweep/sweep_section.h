@@ -8,8 +8,8 @@
 ///     grid: {eval.layers: [[0], [1], [0, 1]], eval.aggregate: [mean, max]}
 ///     zip: {training.seed: [1, 2], eval.seed: [1, 2]}
 ///
-/// The cells are all combinations of a variant, a value of every key of `grid`, and a line of
-/// `zip`, whose lists go together.
+/// The cells are all combinations of a variant, a value of every key of `grid`, a line of `zip`,
+/// whose lists go together, and, where they are given, one of `evaluations` and a stage of `train`.
 #pragma once
 #include "train/config/config_schema.h"
 

@@ -88,6 +88,10 @@ static void a_cell_takes_of_its_evaluation_what_that_sets_and_no_more(void **sta
     assert_null(
         sweep_cell_config(section, cells, &cells->list[0], section->path, false, NULL, 0, &error));
     assert_non_null(strstr(error.message, "gcg.yaml:1:8"));
+    write("gcg.yaml", "model: {timestep: 3}\n");
+    assert_null(
+        sweep_cell_config(section, cells, &cells->list[0], section->path, false, NULL, 0, &error));
+    assert_non_null(strstr(error.message, "gcg.yaml: sets no key of section 'eval'"));
     sweep_cells_free(cells);
     sweep_section_free(section);
     free(gcg);
