@@ -266,12 +266,6 @@ static bool read_problem(Reading *reading, ProblemList *problems) {
     return true;
 }
 
-int64_t prepared_block_number(const void *record, size_t size) {
-    BlockHeader header;
-    Reading reading = {record, record, (const char *)record + size};
-    return take(&reading, &header, sizeof header) && header.mark == BLOCK_MARK ? header.number : -1;
-}
-
 bool prepared_block_read(const void *record, size_t size, PreparedBlock *block) {
     BlockHeader header;
     Reading reading = {record, record, (const char *)record + size};

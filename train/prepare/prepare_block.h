@@ -59,8 +59,6 @@ typedef struct PreparedBlock {
     ProblemList problems;
 } PreparedBlock;
 
-/// The number of the block that a record is of; -1: it is no block's.
-int64_t prepared_block_number(const void *record, size_t size);
 /// False for a damaged record. To be ended by prepared_block_free(), also on failure.
 bool prepared_block_read(const void *record, size_t size, PreparedBlock *block);
 void prepared_block_free(PreparedBlock *block);
