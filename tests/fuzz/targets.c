@@ -422,9 +422,9 @@ void target_limit_cost(const Target *target, FuzzCase *fuzz_case) {
     Config *config = path ? config_load(path, overrides, count, NULL) : NULL;
     for (size_t i = 0; config && i < sizeof CAPS / sizeof *CAPS; i++) {
         const ConfigField *field = &CONFIG_FIELDS[config_find_key(CAPS[i].key)];
-        const void *at = (const char *)config + field->offset;
-        double value =
-            field->type == FIELD_FLOAT ? *(const double *)at : (double)*(const int64_t *)at;
+        char *text = config_format_value(config, field), *end;
+        const double number = strtod(text, &end), value = end > text ? number : -1; // "auto"
+        free(text);
         if (value >= 0 && value <= CAPS[i].most) continue;
         char *setting = format_string("%s=%g", CAPS[i].key, CAPS[i].otherwise);
         case_add_argument(fuzz_case, setting, strlen(setting));
