@@ -129,6 +129,11 @@ static bool is_kept(const Target *target, const Outcome *outcome, const char *li
            (length == mine || (length < mine ? path[length] : folder[mine]) == '/');
 }
 
+/// Whether `line` is about features that a run kept: damaged ones are replaced.
+static bool is_mended(const char *line) {
+    return !strncmp(line, "changed kept/features-", strlen("changed kept/features-"));
+}
+
 static char *judge_files(const Target *target, const Outcome *outcome) {
     const char *text = outcome->changes.data;
     for (const char *line = text; *line; line = strchr(line, '\n') + 1) {
@@ -137,7 +142,7 @@ static char *judge_files(const Target *target, const Outcome *outcome) {
             return format_string("temporary name left: %.*s", (int)length, line);
         if (!strncmp(line, "removed", 7) && strcmp(target->name, "train") != 0)
             return format_string("file removed: %.*s", (int)length, line);
-        if (outcome->exit_code != EXIT_DONE && !is_kept(target, outcome, line))
+        if (outcome->exit_code != EXIT_DONE && !is_kept(target, outcome, line) && !is_mended(line))
             return format_string("left behind by a failed run: %.*s", (int)length, line);
     }
     return NULL;

@@ -3,8 +3,8 @@
 // more, at a hundredth of the speed.
 //
 //   fuzz_bytes KIND EXECUTIONS SEED FILE...      KIND: image, archive, samples, config, pack,
-//                                                pack_arrays, answers, parts; files to begin
-//                                                with
+//                                                pack_arrays, answers, answers_hdf5, parts,
+//                                                features; files to begin with
 //   fuzz_bytes KIND NUMBER SEED --once FILE...   one execution again
 //
 // Executions run in a process of their own, BATCH at a time, within MOST_MEMORY (not under the
@@ -51,28 +51,26 @@ typedef struct Fuzz {
     ByteParser *run;
     const char *kind;
     uint64_t seed;
-    ByteBuffer files[MOST_FILES];
-    const char *names[MOST_FILES];
-    /// of packs; else NULL
-    PackLayout *layouts[MOST_FILES];
+    SeedFile files[MOST_FILES];
     int count;
     Progress *progress;
 } Fuzz;
 
 static void execute(const Fuzz *fuzz, int64_t number) {
     Random random = random_for(fuzz->kind, fuzz->seed, (uint64_t)number);
-    const size_t which = random_below(&random, (size_t)fuzz->count);
-    const ByteBuffer *file = &fuzz->files[which],
-                     *donor = &fuzz->files[random_below(&random, (size_t)fuzz->count)];
-    ByteBuffer bytes = bytes_copy(file->data, file->size);
+    const SeedFile *seed = &fuzz->files[random_below(&random, (size_t)fuzz->count)],
+                   *donor = &fuzz->files[random_below(&random, (size_t)fuzz->count)];
+    ByteBuffer bytes = bytes_copy(seed->bytes.data, seed->bytes.size);
     Error error = {0};
-    if (fuzz->layouts[which])
-        mutate_pack(fuzz->layouts[which], !strcmp(fuzz->kind, "pack"), &bytes, &random);
+    if (seed->pack)
+        mutate_pack(seed->pack, !strcmp(fuzz->kind, "pack"), &bytes, &random);
+    else if (seed->hdf5)
+        mutate_hdf5(seed->hdf5, &bytes, &random);
     else
-        mutate_file(&bytes, fuzz->names[which], donor, &random);
+        mutate_file(&bytes, seed->path, &donor->bytes, &random);
     fuzz->progress->number = number;
     setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = MOST_SECONDS}, NULL);
-    const bool ok = fuzz->run(&bytes, fuzz->layouts[which], &error);
+    const bool ok = fuzz->run(&bytes, seed, &error);
     CHECK(ok || error.message[0], "refused without a message");
     (*(ok ? &fuzz->progress->read : &fuzz->progress->refused))++;
     byte_buffer_free(&bytes);
@@ -113,15 +111,42 @@ static int64_t run_all(const Fuzz *fuzz, int64_t executions) {
     return found;
 }
 
-static void add_file(Fuzz *fuzz, const char *name) {
+static Hdf5Layout *hdf5_layout(const SeedFile *seed) {
+    static const char *const names[] = {"readable", "count"}, *const texts[] = {"made_of",
+                                                                                "asked_with"};
+    Error error;
+    int64_t value;
+    char *text;
+    Hdf5Layout *layout = checked_malloc(sizeof *layout);
+    StateFile *state = state_open(seed->path, &error);
+    CHECK(state && hdf5_layout_read(state, &seed->bytes, NULL, 0, layout, &error), "%s",
+          error.message);
+    for (int i = 0; i < 2; i++) {
+        if (state_has_attribute(state, names[i]) &&
+            state_read_attribute_int(state, names[i], &value, &error))
+            hdf5_layout_add_number(layout, &seed->bytes, names[i], value);
+        if (state_has_attribute(state, texts[i]) &&
+            state_read_attribute_string(state, texts[i], &text, &error)) {
+            hdf5_layout_add_text(layout, &seed->bytes, text);
+            free(text);
+        }
+    }
+    state_close(state);
+    return layout;
+}
+
+static void add_file(Fuzz *fuzz, const char *path) {
     Error error = {0};
-    const int i = fuzz->count;
-    if (!bytes_read(&fuzz->files[i], name)) return;
-    fuzz->names[i] = name;
+    SeedFile *seed = &fuzz->files[fuzz->count];
+    if (!bytes_read(&seed->bytes, path)) return;
+    seed->path = path;
     fuzz->count++;
-    if (strncmp(fuzz->kind, "pack", 4) != 0) return;
-    fuzz->layouts[i] = checked_malloc(sizeof *fuzz->layouts[i]);
-    CHECK(pack_layout_read(name, &fuzz->files[i], fuzz->layouts[i], &error), "%s", error.message);
+    if (!strncmp(fuzz->kind, "pack", 4)) {
+        seed->pack = checked_malloc(sizeof *seed->pack);
+        CHECK(pack_layout_read(path, &seed->bytes, seed->pack, &error), "%s", error.message);
+    } else if (!strcmp(fuzz->kind, "features") || !strcmp(fuzz->kind, "answers_hdf5")) {
+        seed->hdf5 = hdf5_layout(seed);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -129,9 +154,10 @@ int main(int argc, char **argv) {
     const bool once = argc > 4 && !strcmp(argv[4], "--once");
     fuzz.run = argc < 5 + once ? NULL : byte_parser_named(argv[1]);
     if (!fuzz.run) {
-        fputs("usage: fuzz_bytes image|archive|samples|config|pack|pack_arrays|answers|parts "
-              "EXECUTIONS SEED [--once] FILE...\n",
-              stderr);
+        fputs(
+            "usage: fuzz_bytes image|archive|samples|config|pack|pack_arrays|answers|answers_hdf5|"
+            "parts|features EXECUTIONS SEED [--once] FILE...\n",
+            stderr);
         return 2;
     }
     fuzz.kind = argv[1];
@@ -148,8 +174,9 @@ int main(int argc, char **argv) {
         found = run_all(&fuzz, number) > 0;
     byte_parser_clean_up(getpid());
     for (int i = 0; i < fuzz.count; i++) {
-        byte_buffer_free(&fuzz.files[i]);
-        pack_layout_free(fuzz.layouts[i]);
+        byte_buffer_free(&fuzz.files[i].bytes);
+        pack_layout_free(fuzz.files[i].pack);
+        free(fuzz.files[i].hdf5);
     }
     return found;
 }

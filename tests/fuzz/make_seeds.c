@@ -150,12 +150,14 @@ int main(int argc, char **argv) {
          *packed = format_string("%s/tests/parity/data/image_archives.safetensors", argv[1]),
          *pictures = format_string("%s/pictures", argv[2]),
          *answers = format_string("%s/answers", argv[2]),
+         *stored = format_string("%s/answers_hdf5", argv[2]),
          *noise = format_string("%s/noise.safetensors", argv[2]);
     bool ok = widen_vocabulary(llm, wide, nouns, &error) &&
               write_pictures(images, "decode/%63[^/]/file", "/file", pictures, &error) &&
               write_pictures(formats, "%63s", "", pictures, &error) &&
               write_pictures(packed, "%63s", "", pictures, &error) && write_noise(noise, &error) &&
-              write_answers(answers, &error);
+              write_answers(answers, &error) && write_answers(stored, &error) &&
+              answer_store_pack(stored, 0, 1, &error);
     free(llm);
     free(wide);
     free(images);
@@ -164,5 +166,6 @@ int main(int argc, char **argv) {
     free(pictures);
     free(noise);
     free(answers);
+    free(stored);
     return ok ? 0 : fail(&error);
 }

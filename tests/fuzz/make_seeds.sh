@@ -19,7 +19,7 @@ cp "$here/checkpoints/tiny/clip/preprocessor_config.json" clip
 cp "$here"/checkpoints/tiny/sd/tokenizer/merges.txt sd/tokenizer
 cp -r "$recorded"/clip_open "$recorded"/clip_openai "$recorded"/clip_shards open
 cp "$recorded"/archives/*.{pt,p} archives
-mkdir dumps answers
+mkdir dumps answers answers_hdf5
 cp "$recorded"/official_dumps/points/000000000001.pth dumps/conversation.pth
 cp "$recorded"/official_dumps/res/101.pth dumps/expression.pth
 cp "$recorded"/official_dumps/png/000000000000.pth dumps/narrative.pth
@@ -182,6 +182,8 @@ EOF
 quietly() { "$@" >log 2>&1 || { cat log >&2 && exit 1; }; }
 quietly "$build/difflmm" train stage1.yaml
 quietly "$build/difflmm" train stage2.yaml
+quietly "$build/difflmm" train stage1.yaml training.output_dir=run data.cache_features=true data.feature_folder=kept
+rm -r run
 quietly "$build/difflmm" eval stage2.yaml eval.output_dir=runs/eval/trained
 quietly "$build/difflmm" export runs/stage2 published
 quietly "$build/difflmm" prepare stage2.yaml --images --out packs
@@ -198,9 +200,10 @@ EOF
 cp few/turns.json few/bare.json
 sed 's/"id": 2, /"id": 2, "image": "none.png", /; s/"Hi"/"<image>"/' few/turns.json >few/refused.json
 prepare() { "$build/difflmm" prepare "$1" data.train="few/$2.json" data.eval=null data.image_folder=pictures --out few "${@:3}"; }
-quietly prepare stage1.yaml plain --images
-quietly prepare stage2.yaml turns --images
-quietly prepare stage2.yaml bare
+features="data.cache_features=true data.feature_folder=features"
+quietly prepare stage1.yaml plain --images $features
+quietly prepare stage2.yaml turns --images $features model.architecture=llava
+quietly prepare stage2.yaml bare $features model.dtype=float32
 prepare stage2.yaml refused --images >log 2>&1 && exit 1
 mv few/refused.pack.h5.parts/blocks-000-000.journal few
 rm log

@@ -24,6 +24,16 @@ void mutate_yaml(ByteBuffer *bytes, Random *random);
 /// checksums mended. The pack keeps its size; `layout`: of the undamaged one. through_hdf5: HDF5's
 /// numbers in more than half of them, for nothing else reads those.
 void mutate_pack(const PackLayout *layout, bool through_hdf5, ByteBuffer *bytes, Random *random);
+/// Changes what the arrays and texts of an HDF5 file hold, and numbers that HDF5 keeps about them,
+/// mostly with all checksums mended. The file keeps its size; `layout`: of the undamaged one.
+void mutate_hdf5(const Hdf5Layout *layout, ByteBuffer *bytes, Random *random);
+/// One of its numbers.
+void mutate_hdf5_number(const Hdf5Layout *layout, ByteBuffer *bytes, Random *random);
+/// A number of eight bytes becomes one at the edge of something, or near what it was. `array`:
+/// whose size is such an edge.
+void mutate_number(ByteBuffer *bytes, size_t at, const Hdf5Array *array, Random *random);
+/// Bytes of an array, which keeps its size.
+void mutate_array(const Hdf5Array *array, ByteBuffer *bytes, Random *random);
 
 /// Recomputes the checksums of a PNG or of a zip archive whose members are stored, as far as its
 /// structure still stands.

@@ -5,6 +5,7 @@
 #include "data/sample_file.h"
 #include "train/config/config.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,13 @@ void put_bytes(int descriptor, const ByteBuffer *bytes) {
         CHECK(count > 0, "write to a file of memory");
         done += (size_t)count;
     }
+}
+
+void put_file(const ByteBuffer *bytes, const char *path, int *descriptor) {
+    if (*descriptor < 0) *descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    lseek(*descriptor, 0, SEEK_SET);
+    put_bytes(*descriptor, bytes);
+    CHECK(ftruncate(*descriptor, (off_t)bytes->size) == 0, "a file in memory is cut");
 }
 
 /// A file of memory with these bytes; `path` is where it is opened.
@@ -46,8 +54,8 @@ static void make_squares(const void *bytes, size_t size, const Image *whole) {
     }
 }
 
-static bool parse_image(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
-    (void)layout;
+static bool parse_image(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
     Image image;
     // Of its own size, so that a sanitizer sees reads beyond the end.
     void *copy = checked_malloc(bytes->size + !bytes->size);
@@ -79,8 +87,8 @@ static bool read_files(const Archive *archive, Error *error) {
     return ok;
 }
 
-static bool parse_archive(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
-    (void)layout;
+static bool parse_archive(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
     char path[64];
     const int descriptor = open_in_memory(bytes, path);
     Archive *archive = archive_open(path, error);
@@ -121,8 +129,8 @@ static bool use_sample(void *context, const SamplePlace *place, int64_t number, 
     return ok;
 }
 
-static bool parse_samples(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
-    (void)layout;
+static bool parse_samples(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
     char path[64];
     const int descriptor = open_in_memory(bytes, path);
     SampleFile *file = sample_file_open(path, error);
@@ -132,8 +140,8 @@ static bool parse_samples(const ByteBuffer *bytes, const PackLayout *layout, Err
     return ok;
 }
 
-static bool parse_config(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
-    (void)layout;
+static bool parse_config(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
     char *text = checked_malloc(bytes->size + 1);
     if (bytes->size) memcpy(text, bytes->data, bytes->size);
     text[bytes->size] = 0;
@@ -160,7 +168,8 @@ ByteParser *byte_parser_named(const char *name) {
     } parsers[] = {{"image", parse_image},     {"archive", parse_archive},
                    {"samples", parse_samples}, {"config", parse_config},
                    {"pack", parse_pack},       {"pack_arrays", parse_pack_arrays},
-                   {"answers", parse_answers}, {"parts", parse_parts}};
+                   {"answers", parse_answers}, {"answers_hdf5", parse_answers_hdf5},
+                   {"parts", parse_parts},     {"features", parse_features}};
     for (size_t i = 0; i < sizeof parsers / sizeof *parsers; i++)
         if (!strcmp(name, parsers[i].name)) return parsers[i].parser;
     return NULL;

@@ -15,14 +15,17 @@
 /// Pictures of more pixels are not upsampled to: what an answer claims costs an execution nothing.
 enum { MOST_PIXELS = 1 << 16 };
 
-// ---- a folder in memory with one journal, kept for the next bytes
+// ---- a folder in memory with one file, kept for the next bytes
+
+static const char ANSWERS[] = "answers-000-000.journal", ANSWERS_HDF5[] = "answers-000-000.h5",
+                  PARTS[] = "blocks-000-000.journal";
 
 static void name_of_folder(pid_t process, char path[64]) {
     snprintf(path, 64, "/dev/shm/difflmm-fuzz-%d", (int)process);
 }
 
 void journal_clean_up(pid_t process) {
-    static const char *const names[] = {"answers-000-000.journal", "blocks-000-000.journal"};
+    const char *const names[] = {ANSWERS, ANSWERS_HDF5, PARTS};
     char folder[64], path[128];
     name_of_folder(process, folder);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -32,18 +35,13 @@ void journal_clean_up(pid_t process) {
     rmdir(folder);
 }
 
-static void put_journal(const ByteBuffer *bytes, const char *name, char folder[64],
-                        char path[128]) {
+static void put_in_folder(const ByteBuffer *bytes, const char *name, char folder[64],
+                          char path[128]) {
     static int descriptor = -1;
     name_of_folder(getpid(), folder);
     snprintf(path, 128, "%s/%s", folder, name);
-    if (descriptor < 0) {
-        mkdir(folder, 0700);
-        descriptor = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    }
-    lseek(descriptor, 0, SEEK_SET);
-    put_bytes(descriptor, bytes);
-    CHECK(ftruncate(descriptor, (off_t)bytes->size) == 0, "a file in memory is cut");
+    if (descriptor < 0) mkdir(folder, 0700);
+    put_file(bytes, path, &descriptor);
 }
 
 // ---- answers
@@ -87,16 +85,50 @@ static bool use_record(const AnswerStore *store, const Journal *journal, int64_t
     return ok;
 }
 
-bool parse_answers(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
-    (void)layout;
+bool parse_answers(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
     char folder[64], path[128];
-    put_journal(bytes, "answers-000-000.journal", folder, path);
+    put_in_folder(bytes, ANSWERS, folder, path);
     AnswerStore *store = answer_store_open(folder, NULL, error);
     Journal *journal = store ? journal_open(path, false, error) : NULL;
     bool ok = journal != NULL;
     for (int64_t i = 1; journal && i < journal_count(journal); i++)
         ok = use_record(store, journal, i, error) && ok;
     journal_close(journal);
+    answer_store_close(store);
+    return ok;
+}
+
+/// Answers that are found again by their ids, of which another may have the same.
+static bool use_stored(const AnswerStore *store, const StateFile *state, int64_t number,
+                       Error *error) {
+    Answer answer, again;
+    char *id = answer_state_id(state, number, error);
+    CHECK(id, "%s", error->message);
+    CHECK(answer_store_has(store, id), "the store has no '%s'", id);
+    bool ok = answer_from_state(state, number, &answer, error);
+    if (ok) {
+        use_answer(&answer);
+        answer_free(&answer);
+    }
+    if (answer_store_read(store, id, &again, ok ? error : &(Error){0}))
+        answer_free(&again);
+    else
+        ok = false;
+    free(id);
+    return ok;
+}
+
+bool parse_answers_hdf5(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
+    char folder[64], path[128];
+    int64_t count = 0;
+    put_in_folder(bytes, ANSWERS_HDF5, folder, path);
+    AnswerStore *store = answer_store_open(folder, NULL, error);
+    StateFile *state = store ? state_open(path, error) : NULL;
+    bool ok = state && state_read_attribute_int(state, "count", &count, error);
+    for (int64_t i = 0; state && i < count; i++) ok = use_stored(store, state, i, error) && ok;
+    if (state) state_close(state);
     answer_store_close(store);
     return ok;
 }
@@ -128,10 +160,10 @@ static bool use_parts(const PrepareParts *parts, Error *error) {
     return ok;
 }
 
-bool parse_parts(const ByteBuffer *bytes, const PackLayout *layout, Error *error) {
-    (void)layout;
+bool parse_parts(const ByteBuffer *bytes, const SeedFile *seed, Error *error) {
+    (void)seed;
     char folder[64], path[128];
-    put_journal(bytes, "blocks-000-000.journal", folder, path);
+    put_in_folder(bytes, PARTS, folder, path);
     char *identity = identity_in(path, error);
     PrepareParts *parts =
         identity ? prepare_parts_open(folder, identity, false, false, error) : NULL;

@@ -69,6 +69,9 @@ const Target TARGETS[] = {
           {"train stage2.yaml training.output_dir=out/run data.cache_features=true "
            "data.missing_image=skip",
            "stage2.yaml " TRAINING_DATA},
+          {"train stage1.yaml training.output_dir=out/run data.cache_features=true "
+           "data.feature_folder=kept",
+           "kept/* stage1.yaml"},
           {"train stage1.yaml training.output_dir=out/run model.implicit_captioner=false",
            "sd/text_encoder/* sd/tokenizer/*"},
           {"train stage2.yaml training.output_dir=out/run model.recompute=all model.dtype=float32",

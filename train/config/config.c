@@ -184,7 +184,7 @@ bool config_refuse(const Config *config, const char *key, Error *error, const ch
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     error_set(error, "%s", message);
-    error->is_configuration = true;
+    if (error) error->is_configuration = true;
     ConfigOrigin origin = config->origins[index];
     if (origin.kind == ORIGIN_FILE)
         return error_context(error, "%s:%d:%d: %s", config->path, origin.line, origin.column, key);

@@ -1,6 +1,7 @@
 #include "train/features/feature_file.h"
 
 #include "autograd/crc32c.h"
+#include "checkpoints/training_state.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@ void feature_file_free(FeatureFile *file) {
     free(file->path);
     free(file);
 }
+
+// ---- its arrays
 
 static int open_file(const FeatureFile *file, Error *error) {
     const int descriptor = open(file->path, O_RDONLY | O_CLOEXEC);
@@ -88,4 +91,108 @@ bool feature_file_note_checksums(FeatureFile *file, const FeatureShape *shape, i
     free(clip);
     close(descriptor);
     return ok;
+}
+
+// ---- a block as a file
+
+/// An array of a file.
+typedef struct BlockArray {
+    const char *name;
+    StateType type;
+    int rank;
+    int64_t shape[MAX_RANK];
+} BlockArray;
+
+static BlockArray clip_array(const FeatureShape *shape, int count) {
+    const bool whole = shape->dtype == FLOAT32;
+    return (BlockArray){"clip",
+                        whole ? STATE_FLOAT32 : STATE_BYTES,
+                        whole ? 3 : 4,
+                        {count, shape->tokens, shape->width, (int64_t)dtype_size(shape->dtype)}};
+}
+
+static BlockArray moments_array(const FeatureShape *shape, int count) {
+    return (BlockArray){
+        "moments", STATE_FLOAT32, 4, {count, shape->side, shape->side, shape->channels}};
+}
+
+/// Where an array lies, that is what it must be, and its checksum.
+static bool find_array(const StateFile *file, const BlockArray *array, int64_t *offset,
+                       uint32_t *checksum, Error *error) {
+    StateType type;
+    int rank;
+    int64_t shape[STATE_MAX_RANK], bytes;
+    if (!state_describe_array(file, array->name, &type, &rank, shape, error)) return false;
+    bool is = type == array->type && rank == array->rank;
+    for (int i = 0; is && i < rank; i++) is = shape[i] == array->shape[i];
+    if (!is)
+        return error_set(error, "%s: its array '%s' is not what features are", state_path(file),
+                         array->name);
+    return state_array_place(file, array->name, offset, &bytes, checksum, error);
+}
+
+static bool find_arrays(const StateFile *file, const FeatureShape *shape, int count,
+                        FeatureFile *found, uint32_t checksums[2], Error *error) {
+    const BlockArray clip = clip_array(shape, count), moments = moments_array(shape, count);
+    return find_array(file, &clip, &found->clip, &checksums[CLIP], error) &&
+           (!shape->channels ||
+            find_array(file, &moments, &found->moments, &checksums[MOMENTS], error));
+}
+
+static bool is_of_key(const StateFile *file, const char *key, bool *is_it, Error *error) {
+    char *made_of;
+    if (!state_read_attribute_string(file, "made_of", &made_of, error)) return false;
+    *is_it = !strcmp(made_of, key);
+    free(made_of);
+    return true;
+}
+
+static bool find_block(const StateFile *file, const FeatureShape *shape, int count, bool is_checked,
+                       FeatureBlock *block, Error *error) {
+    int64_t readable;
+    uint32_t checksums[2] = {0}, found[2];
+    if (!state_read_attribute_int(file, "readable", &readable, error)) return false;
+    block->readable = (uint32_t)readable;
+    block->file = checked_calloc(1, sizeof *block->file);
+    block->file->path = checked_strdup(state_path(file));
+    if (!find_arrays(file, shape, count, block->file, checksums, error)) return false;
+    if (is_checked) return true;
+    return feature_file_note_checksums(block->file, shape, count, found, error) &&
+           (!memcmp(found, checksums, sizeof found) ||
+            error_set(error, "%s: damaged: its features do not have their checksum",
+                      state_path(file)));
+}
+
+bool feature_file_find(const char *path, const FeatureShape *shape, const char *key, int count,
+                       bool is_checked, FeatureBlock *block, bool *is_it, Error *error) {
+    *is_it = false;
+    StateFile *file = state_open(path, error);
+    if (!file) return false;
+    const bool ok = is_of_key(file, key, is_it, error) &&
+                    (!*is_it || find_block(file, shape, count, is_checked, block, error));
+    state_close(file);
+    if (ok) return true;
+    *is_it = false;
+    feature_block_free(block);
+    return false;
+}
+
+static bool write_array(StateWriter *writer, const BlockArray *array, const char *data,
+                        Error *error) {
+    return state_write_array(writer, array->name, array->type, array->rank, array->shape, data,
+                             error);
+}
+
+bool feature_file_write(const char *path, const FeatureShape *shape, const char *key, int count,
+                        const FeatureBlock *block, Error *error) {
+    const BlockArray clip = clip_array(shape, count), moments = moments_array(shape, count);
+    StateWriter *writer = state_create(path, error);
+    if (!writer) return false;
+    if (state_write_attribute_string(writer, "made_of", key, error) &&
+        state_write_attribute_int(writer, "readable", block->readable, error) &&
+        write_array(writer, &clip, block->clip, error) &&
+        (!block->moments || write_array(writer, &moments, block->moments, error)))
+        return state_commit(writer, error);
+    state_abandon(writer);
+    return false;
 }

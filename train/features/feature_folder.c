@@ -2,7 +2,6 @@
 
 #include "autograd/fnv.h"
 #include "autograd/text/utf8.h"
-#include "checkpoints/training_state.h"
 #include "data/archive/archive_path.h"
 #include "train/evaluation/described_files.h"
 #include "train/group/replicas.h"
@@ -145,108 +144,18 @@ void feature_folder_close(FeatureFolder *folder) {
 
 // ---- blocks
 
-/// An array of a file.
-typedef struct BlockArray {
-    const char *name;
-    StateType type;
-    int rank;
-    int64_t shape[MAX_RANK];
-} BlockArray;
-
-static BlockArray clip_array(const FeatureShape *shape, int count) {
-    bool whole = shape->dtype == FLOAT32;
-    return (BlockArray){"clip",
-                        whole ? STATE_FLOAT32 : STATE_BYTES,
-                        whole ? 3 : 4,
-                        {count, shape->tokens, shape->width, (int64_t)dtype_size(shape->dtype)}};
-}
-
-static BlockArray moments_array(const FeatureShape *shape, int count) {
-    return (BlockArray){
-        "moments", STATE_FLOAT32, 4, {count, shape->side, shape->side, shape->channels}};
-}
-
-/// Where an array lies, that is what it must be, and its checksum.
-static bool find_array(const StateFile *file, const BlockArray *array, int64_t *offset,
-                       uint32_t *checksum, Error *error) {
-    StateType type;
-    int rank;
-    int64_t shape[STATE_MAX_RANK], bytes;
-    if (!state_describe_array(file, array->name, &type, &rank, shape, error)) return false;
-    bool is = type == array->type && rank == array->rank;
-    for (int i = 0; is && i < rank; i++) is = shape[i] == array->shape[i];
-    if (!is)
-        return error_set(error, "%s: its array '%s' is not what features are", state_path(file),
-                         array->name);
-    return state_array_place(file, array->name, offset, &bytes, checksum, error);
-}
-
-static bool find_arrays(const FeatureFolder *folder, const StateFile *file, int count,
-                        FeatureFile *found, uint32_t checksums[2], Error *error) {
-    const FeatureShape *shape = &folder->shape;
-    const BlockArray clip = clip_array(shape, count), moments = moments_array(shape, count);
-    return find_array(file, &clip, &found->clip, &checksums[0], error) &&
-           (!shape->channels || find_array(file, &moments, &found->moments, &checksums[1], error));
-}
-
-/// *is_it: the file is of this key, and not of one with the same hash.
-static bool find_block(const FeatureFolder *folder, const StateFile *file, const char *key,
-                       int count, bool is_checked, FeatureBlock *block, bool *is_it, Error *error) {
-    char *made_of;
-    int64_t readable;
-    uint32_t checksums[2] = {0}, found[2];
-    if (!state_read_attribute_string(file, "made_of", &made_of, error)) return false;
-    *is_it = !strcmp(made_of, key);
-    free(made_of);
-    if (!*is_it) return true;
-    if (!state_read_attribute_int(file, "readable", &readable, error)) return false;
-    block->readable = (uint32_t)readable;
-    block->file = checked_calloc(1, sizeof *block->file);
-    block->file->path = checked_strdup(state_path(file));
-    if (!find_arrays(folder, file, count, block->file, checksums, error)) return false;
-    if (is_checked) return true;
-    return feature_file_note_checksums(block->file, &folder->shape, count, found, error) &&
-           (!memcmp(found, checksums, sizeof found) ||
-            error_set(error, "%s: damaged: its features do not have their checksum",
-                      state_path(file)));
-}
-
 bool feature_folder_find(FeatureFolder *folder, const char *key, int count, bool is_checked,
                          FeatureBlock *block) {
     char *path = path_of(folder, key);
     bool is_it = false;
     Error error = {0};
     if (access(path, F_OK) == 0) {
-        StateFile *file = state_open(path, &error);
-        bool ok = file && find_block(folder, file, key, count, is_checked, block, &is_it, &error);
-        if (file) state_close(file);
+        const bool ok =
+            feature_file_find(path, &folder->shape, key, count, is_checked, block, &is_it, &error);
         if (!ok && !folder->damaged++) folder->first_damage = error;
-        is_it = is_it && ok;
-        if (!is_it) feature_block_free(block);
     }
     free(path);
     return is_it;
-}
-
-static bool write_array(StateWriter *writer, const BlockArray *array, const char *data,
-                        Error *error) {
-    return state_write_array(writer, array->name, array->type, array->rank, array->shape, data,
-                             error);
-}
-
-static bool write_block(const FeatureFolder *folder, const char *path, const char *key, int count,
-                        const FeatureBlock *block, Error *error) {
-    const FeatureShape *shape = &folder->shape;
-    const BlockArray clip = clip_array(shape, count), moments = moments_array(shape, count);
-    StateWriter *writer = state_create(path, error);
-    if (!writer) return false;
-    if (state_write_attribute_string(writer, "made_of", key, error) &&
-        state_write_attribute_int(writer, "readable", block->readable, error) &&
-        write_array(writer, &clip, block->clip, error) &&
-        (!block->moments || write_array(writer, &moments, block->moments, error)))
-        return state_commit(writer, error);
-    state_abandon(writer);
-    return false;
 }
 
 bool feature_folder_keep(FeatureFolder *folder, const char *key, int count, FeatureBlock *block,
@@ -255,7 +164,7 @@ bool feature_folder_keep(FeatureFolder *folder, const char *key, int count, Feat
     FeatureBlock kept = {0};
     if (folder->cannot_write) return true;
     char *path = path_of(folder, key);
-    folder->cannot_write = !write_block(folder, path, key, count, block, &reason);
+    folder->cannot_write = !feature_file_write(path, &folder->shape, key, count, block, &reason);
     free(path);
     if (folder->cannot_write && folder->must_keep)
         return error_set(error, "data.feature_folder: features cannot be kept: %s", reason.message);

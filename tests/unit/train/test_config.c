@@ -52,8 +52,10 @@ static void refused(const char *yaml, const char *place, const char *part) {
     expect_part(error.message, part);
 }
 
+/// Whether anybody asks why or not.
 static void override_refused(const char *override, const char *part) {
     Error error = {0};
+    assert_null(config_load(NULL, &override, 1, NULL));
     assert_null(config_load(NULL, &override, 1, &error));
     expect_part(error.message, "command line: ");
     expect_part(error.message, part);
@@ -376,6 +378,11 @@ static void anchors_aliases_and_tags_are_refused(void **state) {
     refused("training:\n  seed: !!int 3\n", "2:9", "tag");
 }
 
+static void features_are_kept_of_a_cache_only(void **state) {
+    (void)state;
+    override_refused("data.feature_folder=features", "data.cache_features computes, which is false");
+}
+
 static void a_file_that_cannot_be_read_is_named(void **state) {
     (void)state;
     Error error = {0};
@@ -637,6 +644,7 @@ int main(void) {
         IN_FOLDER(paths_may_begin_with_a_home_folder),
         IN_FOLDER(a_byte_order_mark_is_passed_over),
         IN_FOLDER(anchors_aliases_and_tags_are_refused),
+        cmocka_unit_test(features_are_kept_of_a_cache_only),
         IN_FOLDER(a_file_that_cannot_be_read_is_named),
         IN_FOLDER(nesting_without_end_does_no_harm),
         IN_FOLDER(damaged_files_are_read_or_refused),

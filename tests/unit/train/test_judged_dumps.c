@@ -2,15 +2,12 @@
 // The program judges what groundLMM's scripts left behind: its points are those that the scripts'
 // steps give (tests/parity/record_official_dumps.py), and what does not fit is said.
 #include "eval/attention/answer_store.h"
-#include "tests/unit/temporary_folder.h"
+#include "tests/unit/run_program.h"
 
 #include <jansson.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
-
-static char output[65536];
 
 #define RECORDED "tests/parity/data/official_dumps/"
 #define EVAL                                                                                 \
@@ -22,22 +19,7 @@ static char output[65536];
     EVAL "eval.task=png eval.annotations=" RECORDED "png.json eval.segments=" RECORDED \
          "panoptic.json eval.masks=" RECORDED "panoptic "
 
-/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests'
-/// folder. Returns the exit code, -1 for a signal.
-static int run(const char *arguments) {
-    char command[4096];
-    int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
-    for (const char *c = arguments; *c; c++)
-        used += snprintf(command + used, sizeof command - (size_t)used, *c == '@' ? "%s" : "%.1s",
-                         *c == '@' ? temporary_folder : c);
-    snprintf(command + used, sizeof command - (size_t)used, " 2>&1");
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t length = fread(output, 1, sizeof output - 1, pipe);
-    output[length] = 0;
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
+static int run(const char *arguments) { return run_program(arguments, NULL); }
 
 static json_t *load(const char *path) {
     json_error_t error;

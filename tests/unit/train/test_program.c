@@ -3,7 +3,7 @@
 // evaluation, grounding and features on the tiny world.
 #include "checkpoints/safetensors.h"
 #include "data/tiny/world.h"
-#include "tests/unit/temporary_folder.h"
+#include "tests/unit/run_program.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -16,31 +16,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-/// stdout and stderr of the last run
-static char output[65536];
-
-/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests'
-/// folder. Returns the exit code, -1 for a signal.
-static int run(const char *arguments) {
-    char command[4096];
-    int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
-    for (const char *c = arguments; *c; c++)
-        used += *c == '@' ? snprintf(command + used, sizeof command - (size_t)used, "%s",
-                                     temporary_folder)
-                          : snprintf(command + used, sizeof command - (size_t)used, "%c", *c);
-    snprintf(command + used, sizeof command - (size_t)used, " 2>&1");
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t length = fread(output, 1, sizeof output - 1, pipe);
-    output[length] = 0;
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
+static int run(const char *arguments) { return run_program(arguments, NULL); }
 
 #define TRAIN                                                                                  \
     "train configs/tiny_stage1.yaml data.train=@/world/train/blip_laion_cc_sbu_558k.json "     \

@@ -3,7 +3,7 @@
 // from what was exported, in both architectures.
 #include "checkpoints/weight_file.h"
 #include "data/tiny/world.h"
-#include "tests/unit/temporary_folder.h"
+#include "tests/unit/run_program.h"
 
 #include <jansson.h>
 #include <setjmp.h>
@@ -14,7 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -23,27 +22,9 @@ enum { WIDTH = 44, TOKENS = 64, CLIP = 128, CONTEXT = 96, UNET = 96, LLM = 160 }
 
 static const char *const names[] = {"difflmm", "llava"};
 
-/// stdout and stderr of the last run
-static char output[65536];
-
-/// Runs `difflmm <arguments>` from the repository's root; '@' in the arguments is the tests'
-/// folder, '%' the architecture. Returns the exit code, -1 for a signal.
+/// run_program() of an architecture, whose name '%' in the arguments is.
 static int run(int architecture, const char *arguments) {
-    char command[4096];
-    int used = snprintf(command, sizeof command, "cd '%s' && '%s' ", SOURCE_DIR, DIFFLMM_BINARY);
-    for (const char *c = arguments; *c; c++) {
-        const char one[] = {*c, 0}, *text = *c == '@'   ? temporary_folder
-                                            : *c == '%' ? names[architecture]
-                                                        : one;
-        used += snprintf(command + used, sizeof command - (size_t)used, "%s", text);
-    }
-    snprintf(command + used, sizeof command - (size_t)used, " 2>&1");
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    size_t length = fread(output, 1, sizeof output - 1, pipe);
-    output[length] = 0;
-    int status = pclose(pipe);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return run_program(arguments, names[architecture]);
 }
 
 static void succeed(int architecture, const char *arguments) {
