@@ -1,6 +1,5 @@
-// The order of samples is a function of the seed, so the micro-batches of the run are known before
-// it runs: their lengths are looked up in samples that are tokenized, all of them or, of a large
-// data set, some, from whose ratio of tokens to words the others' are taken.
+// What is in the data sets, and how long their samples are: those that are tokenized, all of them
+// or, of a large data set, some, from whose ratio of tokens to words the others' are taken.
 #include "train/plan/plan_parts.h"
 
 #include "data/archive/archive_path.h"
@@ -17,17 +16,8 @@
 enum {
     /// data sets up to this size are tokenized as a whole: a second
     MOST_TOKENIZED = 10000,
-    SOME_TOKENIZED = 2000,
-    /// samples of the run that are looked at
-    MOST_VISITED = 1 << 25
+    SOME_TOKENIZED = 2000
 };
-
-/// Of each sample.
-typedef struct Lengths {
-    /// visual tokens counted, cut
-    int32_t *tokens, *supervised;
-    double per_word, supervised_per_word;
-} Lengths;
 
 // ---- opening
 
@@ -105,22 +95,8 @@ static bool check_data(Plan *plan, const PlanModel *model, const Dataset *data, 
 
 // ---- lengths
 
-static bool tokenize(const Plan *plan, const PlanModel *model, const Dataset *data, int64_t index,
-                     TokenSequence *sequence, Error *error) {
-    ConversationFormat format = model_setup_format(plan->config, model->model->num_visual_tokens);
-    Sample sample;
-    if (!dataset_sample(data, index, &sample, error)) return false;
-    bool ok = sample_tokenize(&sample, model->tokenizer, &format, sequence, error);
-    sample_free(&sample);
-    return ok;
-}
-
-static void note_length(Plan *plan, int64_t length) {
-    if (length > plan->data.longest) plan->data.longest = length;
-}
-
 static void estimate(const Plan *plan, const PlanModel *model, const Dataset *data, int64_t index,
-                     Lengths *lengths) {
+                     PlanLengths *lengths) {
     int64_t words = dataset_word_count(data, index), limit = plan->config->data.model_max_length;
     int64_t visual = dataset_has_image(data, index) ? model->model->num_visual_tokens : 0;
     int64_t tokens = visual + (int64_t)(lengths->per_word * (double)words) + 1;
@@ -131,12 +107,12 @@ static void estimate(const Plan *plan, const PlanModel *model, const Dataset *da
 
 /// Tokenizes every `stride`-th sample.
 static bool measure(Plan *plan, const PlanModel *model, const Dataset *data, int64_t stride,
-                    Lengths *lengths, Error *error) {
+                    PlanLengths *lengths, Error *error) {
     double text = 0, supervised = 0, words = 0, sum = 0;
     int64_t measured = 0;
     for (int64_t i = 0; i < dataset_count(data); i += stride, measured++) {
         TokenSequence sequence = {0};
-        if (!tokenize(plan, model, data, i, &sequence, error)) return false;
+        if (!plan_tokenize(plan, model, data, i, &sequence, error)) return false;
         lengths->tokens[i] = sequence.length;
         lengths->supervised[i] = sequence.supervised_count;
         bool has_image = sequence.image_position >= 0;
@@ -144,7 +120,7 @@ static bool measure(Plan *plan, const PlanModel *model, const Dataset *data, int
         supervised += sequence.supervised_count;
         words += dataset_word_count(data, i);
         sum += sequence.length;
-        note_length(plan, sequence.length);
+        plan_note_length(plan, sequence.length);
         plan->data.cut += sequence.truncated;
         plan->data.unsupervised += sequence.supervised_count == 0;
         plan->data.answers_cut_off += sequence.answer_is_cut_off;
@@ -159,7 +135,7 @@ static bool measure(Plan *plan, const PlanModel *model, const Dataset *data, int
 /// Room for the tokens of each sample; where they decide how samples are packed, as the run counts
 /// them.
 static bool begin_lengths(const Plan *plan, const PlanModel *model, const Dataset *data,
-                          Lengths *lengths, Error *error) {
+                          PlanLengths *lengths, Error *error) {
     const size_t count = (size_t)dataset_count(data);
     const ConversationFormat format =
         model_setup_format(plan->config, model->model->num_visual_tokens);
@@ -174,7 +150,7 @@ static bool begin_lengths(const Plan *plan, const PlanModel *model, const Datase
 }
 
 static bool find_lengths(Plan *plan, const PlanModel *model, const Dataset *data,
-                         Lengths *lengths) {
+                         PlanLengths *lengths) {
     int64_t count = dataset_count(data);
     int64_t stride = count <= MOST_TOKENIZED ? 1 : count / SOME_TOKENIZED;
     Error error = {0};
@@ -193,7 +169,7 @@ static bool find_lengths(Plan *plan, const PlanModel *model, const Dataset *data
 // ---- steps
 
 /// NULL, without a problem, where it needs lengths that are not known.
-static Sampler *open_sampler(Plan *plan, const Dataset *data, const Lengths *lengths) {
+static Sampler *open_sampler(Plan *plan, const Dataset *data, const PlanLengths *lengths) {
     const TrainingSection *training = &plan->config->training;
     const int64_t tokens_per_batch = plan->config->data.tokens_per_batch;
     Error error;
@@ -227,129 +203,7 @@ static void count_steps(Plan *plan, const Sampler *sampler) {
     schedule->known = true;
 }
 
-// ---- the run's micro-batches
-
-/// A micro-batch, and where it is in the run.
-typedef struct Candidate {
-    int64_t tokens, images, supervised, count;
-    int64_t step, chunk;
-} Candidate;
-
-/// The largest by tokens, in falling order, and in the last places those with most images and with
-/// most to learn from (whose logits are the largest).
-enum { MOST_IMAGES = PLAN_BATCHES - 2, MOST_SUPERVISED = PLAN_BATCHES - 1 };
-
-static bool is_more(int64_t a, int64_t b, const Candidate *one, const Candidate *other) {
-    return a > b || (a == b && one->tokens > other->tokens);
-}
-
-static void consider(Candidate *candidates, const Candidate *candidate) {
-    Candidate *images = &candidates[MOST_IMAGES], *supervised = &candidates[MOST_SUPERVISED];
-    if (is_more(candidate->images, images->images, candidate, images)) *images = *candidate;
-    if (is_more(candidate->supervised, supervised->supervised, candidate, supervised))
-        *supervised = *candidate;
-    int place = MOST_IMAGES;
-    while (place > 0 && candidate->tokens > candidates[place - 1].tokens) place--;
-    if (place == MOST_IMAGES) return;
-    for (int i = MOST_IMAGES - 1; i > place; i--) candidates[i] = candidates[i - 1];
-    candidates[place] = *candidate;
-}
-
-static Candidate measure_chunk(const Dataset *data, Sampler *sampler, const Lengths *lengths,
-                               int64_t step, int64_t chunk) {
-    Candidate candidate = {.step = step, .chunk = chunk};
-    const int64_t *samples = sampler_chunk(sampler, step, chunk, &candidate.count);
-    for (int64_t i = 0; i < candidate.count; i++) {
-        candidate.tokens += lengths->tokens[samples[i]];
-        candidate.images += dataset_has_image(data, samples[i]);
-        candidate.supervised += lengths->supervised[samples[i]];
-    }
-    return candidate;
-}
-
-/// Goes through the run (at most some MOST_VISITED samples of it): sums tokens and keeps the
-/// largest micro-batches.
-static void walk(Plan *plan, const Dataset *data, Sampler *sampler, const Lengths *lengths,
-                 Candidate *candidates) {
-    const PlanSchedule *schedule = &plan->schedule;
-    const int64_t chunks =
-        plan->options.processes * plan->config->training.gradient_accumulation_steps;
-    double tokens = 0, supervised = 0;
-    int64_t step = 0, samples = 0, batches = 0;
-    for (; step < schedule->total_steps && samples <= MOST_VISITED; step++)
-        for (int64_t chunk = 0; chunk < chunks; chunk++) {
-            const Candidate batch = measure_chunk(data, sampler, lengths, step, chunk);
-            tokens += (double)batch.tokens;
-            supervised += (double)batch.supervised;
-            samples += batch.count;
-            batches += batch.count > 0;
-            consider(candidates, &batch);
-        }
-    const double share = step > 0 ? (double)schedule->total_steps / (double)step : 0;
-    plan->data.tokens = tokens * share;
-    plan->data.supervised = supervised * share;
-    if (batches > 0) {
-        plan->data.samples_per_batch = (double)samples / (double)batches;
-        plan->data.tokens_per_batch = tokens / (double)batches;
-    }
-}
-
-static void tokenize_batch(Plan *plan, const PlanModel *model, const Dataset *data,
-                           const int64_t *indices, int64_t count, PlanBatch *batch) {
-    batch->sequences = checked_calloc((size_t)count + 1, sizeof *batch->sequences);
-    for (int64_t i = 0; i < count; i++) {
-        Error error;
-        if (tokenize(plan, model, data, indices[i], &batch->sequences[batch->count], &error))
-            batch->count++;
-        else
-            plan_refuse(plan, "data.train", "%s", error.message);
-    }
-}
-
-static void find_batches(Plan *plan, const PlanModel *model, const Dataset *data, Sampler *sampler,
-                         const Lengths *lengths, PlanBatches *batches) {
-    Candidate candidates[PLAN_BATCHES] = {0};
-    walk(plan, data, sampler, lengths, candidates);
-    for (int i = 0; i < PLAN_BATCHES; i++) {
-        if (candidates[i].count == 0) continue;
-        PlanBatch *batch = &batches->training[batches->training_count++];
-        int64_t count;
-        const int64_t *samples =
-            sampler_chunk(sampler, candidates[i].step, candidates[i].chunk, &count);
-        tokenize_batch(plan, model, data, samples, count, batch);
-        for (int k = 0; k < batch->count; k++) note_length(plan, batch->sequences[k].length);
-    }
-}
-
 // ---- held-out data
-
-static int64_t batch_tokens(const PlanBatch *batch) {
-    int64_t tokens = 0;
-    for (int i = 0; i < batch->count; i++) tokens += batch->sequences[i].length;
-    return tokens;
-}
-
-/// The first samples, in order: the batch of those that is longest.
-static void find_evaluation(Plan *plan, const PlanModel *model, const Dataset *data,
-                            PlanBatches *batches) {
-    enum { MOST_BATCHES = 100 };
-    int64_t size = plan->config->training.per_device_eval_batch_size,
-            count = plan->data.held_out_samples;
-    int64_t *indices = checked_calloc((size_t)size, sizeof *indices);
-    for (int64_t first = 0; first < count && first < MOST_BATCHES * size; first += size) {
-        PlanBatch batch = {0}, *longest = &batches->evaluation;
-        int64_t n = count - first < size ? count - first : size;
-        for (int64_t i = 0; i < n; i++) indices[i] = first + i;
-        tokenize_batch(plan, model, data, indices, n, &batch);
-        if (batch_tokens(&batch) > batch_tokens(longest)) {
-            PlanBatch shorter = *longest;
-            *longest = batch;
-            batch = shorter;
-        }
-        plan_batch_free(&batch);
-    }
-    free(indices);
-}
 
 static void read_held_out(Plan *plan, const PlanModel *model, PlanBatches *batches) {
     const DataSection *section = &plan->config->data;
@@ -364,7 +218,7 @@ static void read_held_out(Plan *plan, const PlanModel *model, PlanBatches *batch
     for (int64_t i = 0; i < plan->data.held_out_samples; i++)
         batches->cached_images += dataset_has_image(data, i);
     if (check_data(plan, model, data, true) && model->model && model->tokenizer)
-        find_evaluation(plan, model, data, batches);
+        plan_find_evaluation(plan, model, data, batches);
     dataset_close(data);
 }
 
@@ -382,14 +236,14 @@ static void read_training(Plan *plan, const PlanModel *model, PlanBatches *batch
     for (int64_t i = 0; i < plan->data.samples; i++)
         plan->data.with_image += dataset_has_image(data, i);
     batches->cached_images += plan->data.with_image;
-    Lengths lengths = {0};
+    PlanLengths lengths = {0};
     const bool suits = check_data(plan, model, data, false),
                measured = suits && model->model && model->tokenizer &&
                           find_lengths(plan, model, data, &lengths);
     Sampler *sampler = open_sampler(plan, data, &lengths);
     if (sampler) count_steps(plan, sampler);
     if (measured && plan->schedule.known)
-        find_batches(plan, model, data, sampler, &lengths, batches);
+        plan_find_batches(plan, model, data, sampler, &lengths, batches);
     free(lengths.tokens);
     free(lengths.supervised);
     if (sampler) sampler_free(sampler);
@@ -406,15 +260,4 @@ void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches) {
         plan->schedule.warmup_steps =
             schedule_warmup_steps(training->warmup_ratio, training->max_steps);
     }
-}
-
-void plan_batch_free(PlanBatch *batch) {
-    for (int i = 0; i < batch->count; i++) token_sequence_free(&batch->sequences[i]);
-    free(batch->sequences);
-    *batch = (PlanBatch){0};
-}
-
-void plan_batches_free(PlanBatches *batches) {
-    for (int i = 0; i < batches->training_count; i++) plan_batch_free(&batches->training[i]);
-    plan_batch_free(&batches->evaluation);
 }

@@ -4,6 +4,7 @@
 #include "train/trainer/model_setup.h"
 
 #include "data/llava_dataset.h"
+#include "data/loader/sampler.h"
 #include "eval/tasks/tasks.h"
 
 /// Appends a problem with this key. `message` is copied.
@@ -50,14 +51,33 @@ typedef struct PlanBatches {
     int64_t cached_images;
 } PlanBatches;
 
+/// Of each sample of a data set.
+typedef struct PlanLengths {
+    /// visual tokens counted, cut
+    int32_t *tokens, *supervised;
+    double per_word, supervised_per_word;
+} PlanLengths;
+
+/// As the run will tokenize the sample.
+bool plan_tokenize(const Plan *plan, const PlanModel *model, const Dataset *data, int64_t index,
+                   TokenSequence *sequence, Error *error);
+/// Of a sample of the run.
+void plan_note_length(Plan *plan, int64_t length);
+/// Goes through the run's micro-batches: sums their tokens into plan->data and keeps the largest.
+void plan_find_batches(Plan *plan, const PlanModel *model, const Dataset *data, Sampler *sampler,
+                       const PlanLengths *lengths, PlanBatches *batches);
+/// Keeps the largest of the held-out batches: the first samples, in order.
+void plan_find_evaluation(Plan *plan, const PlanModel *model, const Dataset *data,
+                          PlanBatches *batches);
+
 /// Reads the data sets; fills plan->data, plan->schedule and the batches. `model` says what an
 /// image becomes.
 void plan_data(Plan *plan, const PlanModel *model, PlanBatches *batches);
 void plan_batches_free(PlanBatches *batches);
 
-/// Of a training.
 /// Looks for what eval.tasks names; what is wrong with it is a problem.
 void plan_tasks(Plan *plan);
+/// Of a training.
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches);
 /// Notes the device's peak as one of this phase. Whether it is the highest so far.
 bool plan_note_peak(PlanMemory *memory, PlanPhase phase, const Device *device);
