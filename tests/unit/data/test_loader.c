@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/loader/loader.h"
+#include "tests/unit/loaders.h"
 #include "tests/unit/temporary_folder.h"
 
 #define TINY_MODEL SOURCE_DIR "/checkpoints/tiny/llm"
@@ -38,20 +38,6 @@ static LoaderOptions usual(void) {
                            .accumulation = 2,
                            .prefetch = 3,
                            .threads = 1};
-}
-
-static Loader *create(LoaderOptions options) {
-    Error error = {0};
-    Loader *loader = loader_create(&options, &error);
-    if (!loader) fail_msg("%s", error.message);
-    return loader;
-}
-
-static MicroBatch *next(Loader *loader) {
-    MicroBatch *batch;
-    Error error = {0};
-    if (!loader_next(loader, &batch, &error)) fail_msg("%s", error.message);
-    return batch;
 }
 
 /// The picture of sample i is all of one grey, and its answer names it.

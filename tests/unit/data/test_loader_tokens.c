@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/loader/loader.h"
 #include "data/loader/sample_lengths.h"
+#include "tests/unit/loaders.h"
 #include "tests/unit/temporary_folder.h"
 
 enum { SAMPLES = 90, SIZE = 16, VISUAL_TOKENS = 20, BUDGET = 300 };
@@ -34,20 +34,6 @@ static LoaderOptions usual(void) {
                            .accumulation = 4,
                            .prefetch = 3,
                            .threads = 1};
-}
-
-static Loader *create(LoaderOptions options) {
-    Error error = {0};
-    Loader *loader = loader_create(&options, &error);
-    if (!loader) fail_msg("%s", error.message);
-    return loader;
-}
-
-static MicroBatch *next(Loader *loader) {
-    MicroBatch *batch;
-    Error error = {0};
-    if (!loader_next(loader, &batch, &error)) fail_msg("%s", error.message);
-    return batch;
 }
 
 static int64_t steps_per_epoch(void) {
