@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from scenes import CLIP_SIZE, to_clip
-from steps import Training
+from steps import DEVICE, Training
 from texts import TEXT_LENGTH, write_preprocessor, write_text_encoder
 
 STEPS, BATCH, RATE = 2000, 128, 2e-3
@@ -60,11 +60,11 @@ def features(output):
 
 
 def contrastive_loss(model, pixels, ids):
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(DEVICE.type, torch.bfloat16):
         image = features(model.get_image_features(pixel_values=pixels))
         text = features(model.get_text_features(input_ids=ids))
     logits = model.logit_scale.exp().clamp(max=100) * image @ text.T
-    target = torch.arange(len(logits))
+    target = torch.arange(len(logits), device=logits.device)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
@@ -81,7 +81,7 @@ def train_clip(iconic, crowded, texts, out, work, steps=STEPS):
         index = rng.integers(len(scenes), size=BATCH)
         plain = rng.random() < PLAIN_BATCHES
         ids = texts.batch([scenes.caption(i, rng, plain) for i in index])
-        return contrastive_loss(model, to_clip(scenes.batch(index)), ids)
+        return contrastive_loss(model, to_clip(scenes.batch(index).to(DEVICE)), ids.to(DEVICE))
 
     def save():
         model.save_pretrained(os.path.join(out, "clip"))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from scenes import IMAGE_SIZE, in_batches
-from steps import Training
+from steps import DEVICE, Training
 from texts import TEXT_LENGTH
 
 VAE_STEPS, VAE_BATCH, VAE_CROP, VAE_RATE = 3000, 8, 64, 3e-3
@@ -42,8 +42,8 @@ def train_vae(scenes, out, work, steps=VAE_STEPS):
     def loss_of_step(rng, progress):
         top, left = rng.integers(0, (IMAGE_SIZE - VAE_CROP) // 8 + 1, size=2) * 8  # of a part, as it is convolutional
         index = rng.integers(len(scenes), size=VAE_BATCH)
-        pixels = scenes.batch(index)[..., top : top + VAE_CROP, left : left + VAE_CROP]
-        with torch.autocast("cpu", torch.bfloat16):
+        pixels = scenes.batch(index)[..., top : top + VAE_CROP, left : left + VAE_CROP].to(DEVICE)
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             posterior = model.encode(pixels).latent_dist
             decoded = model.decode(posterior.sample()).sample
         error = decoded.float() - pixels  # squared beside absolute: else small things of bright colours come late
@@ -52,10 +52,12 @@ def train_vae(scenes, out, work, steps=VAE_STEPS):
     @torch.no_grad()
     def save():
         model.eval()
-        posteriors = [model.encode(scenes.batch(index)).latent_dist for index in in_batches(500, 50)]
+        posteriors = [model.encode(scenes.batch(index).to(DEVICE)).latent_dist
+                      for index in in_batches(min(500, len(scenes)), 50)]
+        first = next(iter(in_batches(len(scenes), 50)))
         deviation = torch.cat([p.mean for p in posteriors]).std()
         noise = torch.cat([p.std for p in posteriors]).mean()
-        error = F.l1_loss(model.decode(posteriors[0].mode()).sample, scenes.batch(range(50)))
+        error = F.l1_loss(model.decode(posteriors[0].mode()).sample, scenes.batch(first).to(DEVICE))
         model.register_to_config(scaling_factor=float(1 / deviation))
         model.save_pretrained(os.path.join(out, "sd", "vae"))
         print(f"vae scaling {1 / deviation:.4f} posterior std {noise:.4f} reconstruction L1 {error:.4f}", flush=True)
@@ -68,8 +70,8 @@ def write_latents(scenes, out, path):
     """Mean and log-variance of every picture's latents, in half precision: [N, 8, 32, 32]."""
     from diffusers import AutoencoderKL
 
-    vae = AutoencoderKL.from_pretrained(os.path.join(out, "sd", "vae")).eval()
-    moments = torch.cat([vae.encode(scenes.batch(index)).latent_dist.parameters.half()
+    vae = AutoencoderKL.from_pretrained(os.path.join(out, "sd", "vae")).eval().to(DEVICE)
+    moments = torch.cat([vae.encode(scenes.batch(index).to(DEVICE)).latent_dist.parameters.half().cpu()
                          for index in in_batches(len(scenes), 64)])
     torch.save(moments, path + ".partial")
     os.replace(path + ".partial", path)
@@ -104,13 +106,14 @@ def train_unet(worlds, texts, out, work, steps=UNET_STEPS):
     from transformers import CLIPTextModel
 
     scaling = AutoencoderKL.load_config(os.path.join(out, "sd", "vae"))["scaling_factor"]
-    encoder = CLIPTextModel.from_pretrained(os.path.join(out, "sd", "text_encoder"), dtype=torch.float32).eval()
+    encoder = CLIPTextModel.from_pretrained(os.path.join(out, "sd", "text_encoder"), dtype=torch.float32).eval().to(DEVICE)
     worlds = [(scenes, torch.load(path, weights_only=True, mmap=True)) for scenes, path in worlds]
     scheduler = DDPMScheduler(**SCHEDULE)
-    weight = loss_weights(scheduler)
+    weight = loss_weights(scheduler).to(DEVICE)
     torch.manual_seed(3)
     model = UNet2DConditionModel(**UNET, cross_attention_dim=encoder.config.hidden_size)
-    model.set_attn_processor(AttnProcessor())  # the fused kernel's backward is several times slower in bfloat16
+    if DEVICE.type == "cpu":
+        model.set_attn_processor(AttnProcessor())  # the fused kernel's backward is several times slower in bfloat16
     training = Training("unet", model, work, steps, UNET_RATE, average=UNET_AVERAGE, kernels=True)
     training.say(f"parameters {sum(p.numel() for p in model.parameters())}")
 
@@ -125,12 +128,12 @@ def train_unet(worlds, texts, out, work, steps=UNET_STEPS):
         timestep = torch.randint(0, scheduler.config.num_train_timesteps, (UNET_BATCH,))
         sampled, noise = torch.randn(2, UNET_BATCH, VAE["latent_channels"], *moments[0].shape[1:])
         own = slice(training.rank, None, training.processes)
-        mean, log_variance = torch.stack(moments[own]).float().chunk(2, 1)
-        latents = scaling * (mean + (0.5 * log_variance.clamp(-30, 20)).exp() * sampled[own])
-        noise, timestep = noise[own], timestep[own]
+        mean, log_variance = torch.stack(moments[own]).to(DEVICE).float().chunk(2, 1)
+        sampled, noise, timestep = (drawn[own].to(DEVICE) for drawn in (sampled, noise, timestep))
+        latents = scaling * (mean + (0.5 * log_variance.clamp(-30, 20)).exp() * sampled)
         with torch.no_grad():
-            context = encoder(input_ids=texts.batch(told[own], TEXT_LENGTH)).last_hidden_state
-        with torch.autocast("cpu", torch.bfloat16):
+            context = encoder(input_ids=texts.batch(told[own], TEXT_LENGTH).to(DEVICE)).last_hidden_state
+        with torch.autocast(DEVICE.type, torch.bfloat16):
             guess = model(scheduler.add_noise(latents, noise, timestep), timestep, encoder_hidden_states=context).sample
         return ((guess.float() - noise).square().mean((1, 2, 3)) * weight[timestep]).mean()
 

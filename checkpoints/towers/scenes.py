@@ -79,7 +79,7 @@ class Scenes:
 def to_clip(pixels):
     """From [-1, 1] at 128 pixels to CLIP's normalisation at 112, as DiffLMM does it."""
     small = F.interpolate(pixels, size=(CLIP_SIZE, CLIP_SIZE), mode="bilinear", align_corners=False)
-    return (small * 0.5 + 0.5 - CLIP_MEAN) / CLIP_STD
+    return (small * 0.5 + 0.5 - CLIP_MEAN.to(small.device)) / CLIP_STD.to(small.device)
 
 
 def in_batches(count, size=100):

@@ -1,6 +1,6 @@
 """A training that can be stopped and gone on with: a given number of steps, each of which draws its random numbers
 from its own number, so that a run in parts makes what a run in one makes. Several processes may share each step's
-batch: their gradients are averaged."""
+batch: their gradients are averaged. On a GPU where there is one."""
 import math
 import os
 import time
@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 SAVE_EVERY = 90  # seconds
 LOG_EVERY = 50  # steps
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 LEAST_CHANNELS = 16  # of a kernel that counts as a hidden matrix
 
 
@@ -46,6 +47,7 @@ class Training:
     def __init__(self, name, module, folder, steps, rate, warmup=100, decay=0.01, average=None,
                  kernels=False):
         self.name, self.module, self.steps, self.rate, self.warmup = name, module, steps, rate, warmup
+        module.to(DEVICE)
         self.optimizers, self.shadows = optimizers_for(module, rate, decay, kernels)
         self.processes, self.rank = (dist.get_world_size(), dist.get_rank()) if dist.is_initialized() else (1, 0)
         self.average = average
@@ -56,7 +58,7 @@ class Training:
             self.read_state()
 
     def read_state(self):
-        state = torch.load(self.state_file, weights_only=True)
+        state = torch.load(self.state_file, weights_only=True, map_location="cpu")
         if state["steps"] != self.steps:
             raise SystemExit(f"{self.state_file}: belongs to a training of {state['steps']} steps, this one has "
                              f"{self.steps}; name another folder or remove the file")
@@ -64,7 +66,7 @@ class Training:
         for optimizer, kept in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(kept)
         if self.average:
-            self.mean_weights = state["mean_weights"]
+            self.mean_weights = [mean.to(DEVICE) for mean in state["mean_weights"]]
         self.step, self.loss, self.seconds = state["step"], state["loss"], state["seconds"]
         self.say(f"goes on at step {self.step}")
 

@@ -9,6 +9,7 @@ them sees a mask, a box or a point. The language model is the tiny world's.
     train_crowded.py CROWDED ICONIC WORK --part vae    one of clip, vae, unet (unet after both)
     train_crowded.py CROWDED ICONIC WORK --part export --to checkpoints/crowded    weights rounded to bfloat16
 
+On a GPU where there is one, else on two cores.
 WORK/clip and WORK/sd are laid out as published; WORK/*.state.pt is what a stopped training goes on from."""
 import argparse
 import ctypes
@@ -24,6 +25,7 @@ import torch.distributed as dist
 from clip import STEPS, train_clip
 from diffusion import UNET_STEPS, VAE_STEPS, train_unet, train_vae, write_latents
 from scenes import Scenes
+from steps import DEVICE
 from texts import ClipTexts
 
 DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
@@ -87,7 +89,8 @@ def main():
     parser.add_argument("work")
     parser.add_argument("--part", choices=["clip", "vae", "unet", "all", "export"], default="all")
     parser.add_argument("--to", help="folder to export to")
-    parser.add_argument("--processes", type=int, default=2, help="of the U-Net's training, each of one thread")
+    parser.add_argument("--processes", type=int, default=1 if DEVICE.type == "cuda" else 2,
+                        help="of the U-Net's training, each of one thread")
     parser.add_argument("--steps", type=int, help="another number of steps, to try things")
     options = parser.parse_args()
     torch.set_num_threads(1)  # more than one loses on networks this small, and much on a busy machine
