@@ -39,7 +39,7 @@ sweep() {
 # same_table A B: the tables are the same bytes, and nothing is left behind.
 same_table() {
     local left
-    for table in table.csv table.json; do cmp -s "$folder/$1/$table" "$folder/$2/$table" || fail "$2: $table is not that of $1"; done
+    for table in table.csv table.json table.md; do cmp -s "$folder/$1/$table" "$folder/$2/$table" || fail "$2: $table is not that of $1"; done
     left=$(find "$folder/$2" -name '*.??????' -o -name '*.journal' -o -name run.lock -o -name failed.json)
     [ -z "$left" ] || fail "$2 leaves behind $left"
 }

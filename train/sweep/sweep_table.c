@@ -23,7 +23,8 @@ bool sweep_table_write(const SweepTable *table, const char *folder, FILE *out, E
     if (ok) {
         table_estimate(&content, out ? stderr : NULL);
         ok = write_text(folder, "table.json", table_json(&content), error) &&
-             write_text(folder, "table.csv", table_csv(&content), error);
+             write_text(folder, "table.csv", table_csv(&content), error) &&
+             write_text(folder, "table.md", table_markdown(&content), error);
         HtmlReport *page = sweep_page(&content);
         ok = ok && write_text(folder, "index.html", html_report_page(page), error);
         html_report_free(page);

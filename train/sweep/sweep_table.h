@@ -1,5 +1,5 @@
-/// The end of a sweep: what its cells came to, as one table for machines, for spreadsheets and for
-/// readers.
+/// The end of a sweep: what its cells came to, as one table for machines, for spreadsheets, for
+/// papers and for readers.
 ///
 /// Cells that differ in seeds only (keys whose last part is "seed") are one line of the table:
 /// mean, least and greatest over the seeds. Every figure has a 95% interval by a bootstrap over
@@ -49,9 +49,8 @@ typedef struct SweepTable {
     const char *sort_by;
 } SweepTable;
 
-/// Writes table.json, table.csv and index.html into the folder, which exists, each whole or not at
-/// all, and
-/// prints a table to `out` (NULL: none). A cell whose results cannot be read is a failed one; where
-/// verdicts or annotations cannot be read again, a difference is left out and the table says why.
-/// Fails where `base` names no cell, and where something cannot be written.
+/// Writes table.json, table.csv, table.md and index.html into the folder, which exists, each whole
+/// or not at all, and prints a table to `out` (NULL: none). A cell whose results cannot be read is
+/// a failed one; where verdicts or annotations cannot be read again, a difference is left out and
+/// the table says why. Fails where `base` names no cell, and where something cannot be written.
 bool sweep_table_write(const SweepTable *table, const char *folder, FILE *out, Error *error);

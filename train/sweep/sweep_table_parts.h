@@ -88,5 +88,7 @@ int table_figure(const TableTask *task, const char *name);
 char *table_json(const TableContent *content);
 /// The whole text of table.csv [RFC 4180]; the caller frees it.
 char *table_csv(const TableContent *content);
+/// The whole text of table.md [GitHub Flavored Markdown]; the caller frees it.
+char *table_markdown(const TableContent *content);
 /// For a terminal or a log.
 void table_print(const TableContent *content, FILE *out);

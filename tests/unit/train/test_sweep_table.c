@@ -404,6 +404,38 @@ static void fields_of_a_spreadsheet_are_quoted(void **state) {
     free(csv);
 }
 
+static void a_table_to_be_pasted_is_markdown(void **state) {
+    (void)state;
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    add_cell(&sweep, "a1", "[0]", "1", "xx......")->line = "a";
+    add_cell(&sweep, "a2", "[0]", "2", "xxxx....")->line = "a";
+    add_cell(&sweep, "b1", "[1]", "1", "xxxxxx.x")->line = "*b|_";
+    add_cell(&sweep, "b2", "[1]", "2", "xxxxxxxx")->line = "*b|_";
+    add_cell(&sweep, "c\x1b\n1", "[2]", "1", NULL)->failure = "killed";
+    sweep.table.base = "a";
+    expect_written(&sweep);
+    char *text = read_in_folder("table.md");
+    static const char *const PARTS[] = {
+        "\n| points | seeds | point\\_accuracy | ",
+        "\n| \\*b\\|\\_ | 2 | 0.938 (0.875 to 1.000)<br>**+0.562** (+0.",
+        "\n| a (base) | 2 | 0.375 (0.250 to 0.500) | ", "\n- c\\\\x1b\\\\x0a1: killed\n"};
+    for (size_t i = 0; i < sizeof PARTS / sizeof *PARTS; i++)
+        if (!strstr(text, PARTS[i])) fail_msg("'%s' is not in:\n%s", PARTS[i], text);
+    // Every row has as many fields as the header.
+    int bars[2] = {0};
+    const char *table = strstr(text, "\n| points");
+    for (const char *row = table; row && row[1] == '|'; row = strchr(row + 1, '\n')) {
+        int count = 0;
+        for (const char *c = row + 1; *c != '\n'; c++) count += *c == '|' && c[-1] != '\\';
+        bars[row != table] = count;
+        if (row != table) assert_int_equal(count, bars[0]);
+    }
+    assert_true(bars[0] > 3 && bars[1] == bars[0]);
+    free(text);
+}
+
 /// A sweep in which everything is that can be.
 static void make_full_sweep(Sweep *sweep, const char *annotations) {
     write_annotations(annotations);
@@ -418,7 +450,7 @@ static void make_full_sweep(Sweep *sweep, const char *annotations) {
 
 static void the_same_evaluations_elsewhere_give_the_same_bytes(void **state) {
     (void)state;
-    static const char *const FILES[] = {"table.json", "table.csv", "index.html"};
+    static const char *const FILES[] = {"table.json", "table.csv", "table.md", "index.html"};
     enum { NUM_FILES = sizeof FILES / sizeof *FILES };
     char *texts[2][NUM_FILES];
     for (int i = 0; i < 2; i++) {
@@ -578,6 +610,7 @@ int main(void) {
         IN_FOLDER(a_base_that_is_none_is_refused_and_one_that_failed_is_said),
         IN_FOLDER(a_sweep_of_one_cell_or_of_none_is_a_table),
         IN_FOLDER(fields_of_a_spreadsheet_are_quoted),
+        IN_FOLDER(a_table_to_be_pasted_is_markdown),
         cmocka_unit_test(the_same_evaluations_elsewhere_give_the_same_bytes),
         IN_FOLDER(a_full_disk_leaves_what_was_there),
         IN_FOLDER(what_is_printed_names_lines_figures_and_failures),
