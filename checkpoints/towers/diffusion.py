@@ -106,7 +106,8 @@ def train_unet(worlds, texts, out, work, steps=UNET_STEPS):
     from transformers import CLIPTextModel
 
     scaling = AutoencoderKL.load_config(os.path.join(out, "sd", "vae"))["scaling_factor"]
-    encoder = CLIPTextModel.from_pretrained(os.path.join(out, "sd", "text_encoder"), dtype=torch.float32).eval().to(DEVICE)
+    encoder = CLIPTextModel.from_pretrained(os.path.join(out, "sd", "text_encoder"), dtype=torch.float32).eval()
+    encoder.to(DEVICE)
     worlds = [(scenes, torch.load(path, weights_only=True, mmap=True)) for scenes, path in worlds]
     scheduler = DDPMScheduler(**SCHEDULE)
     weight = loss_weights(scheduler).to(DEVICE)

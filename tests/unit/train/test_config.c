@@ -380,7 +380,7 @@ static void anchors_aliases_and_tags_are_refused(void **state) {
 
 static void features_are_kept_of_a_cache_only(void **state) {
     (void)state;
-    override_refused("data.feature_folder=features", "data.cache_features computes, which is false");
+    override_refused("data.feature_folder=features", "computes, which is false");
 }
 
 static void a_file_that_cannot_be_read_is_named(void **state) {
