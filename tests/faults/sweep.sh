@@ -158,7 +158,20 @@ for ((at = 1; ; at++)); do
 done
 [ $kills -ge 5 ] || fail "only $kills changes"
 same_table whole "$run"
-echo "killed at each of $kills changes from judging to the table: the same table"
+# Behind the note that a job is done, the note of an older failure goes, and then the lock (its second change).
+judged=${judged#"$folder"/asked/}
+job=${judged%/done.json}
+for gone in failed.json:1 run.lock:2; do
+    run=keeps-${gone%:*}
+    cp -r "$folder/asked" "$folder/$run"
+    echo '{"reason": "an older failure"}' >"$folder/$run/$job/failed.json"
+    (DISK_FAULT=kill DISK_FAULT_PATH=/$job/${gone%:*} DISK_FAULT_AT=${gone#*:} LD_PRELOAD=$fault sweep three "$run") 2>/dev/null && fail "$run: exit code 0"
+    [ -e "$folder/$run/$judged" ] || fail "$run: killed before the job was noted as done"
+    [ -e "$folder/$run/$job/${gone%:*}" ] || fail "$run: killed too late"
+    sweep three "$run" || fail "$run: exit code $?"
+    same_table whole "$run"
+done
+echo "killed at each of $kills changes from judging to the table, and behind a job's last note: the same table"
 
 # --- told to stop
 

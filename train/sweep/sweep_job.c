@@ -3,6 +3,7 @@
 #include "autograd/output/output_file.h"
 #include "autograd/text/byte_buffer.h"
 #include "checkpoints/checkpoint_folder.h"
+#include "train/group/run_lock.h"
 #include "train/log/json_text.h"
 #include "train/sweep/sweep_jobs.h"
 
@@ -141,6 +142,19 @@ bool sweep_job_note_done(SweepJob *job, double seconds, Error *error) {
     job->state = SWEEP_DONE;
     job->seconds = seconds;
     return true;
+}
+
+void sweep_job_remove_remains(const SweepJob *job) {
+    char *lock_path = in_folder(job, "run.lock"), *failure = in_folder(job, "failed.json");
+    if (access(lock_path, F_OK) == 0 || access(failure, F_OK) == 0) {
+        bool is_held;
+        Error unused; // they are in nobody's way
+        RunLock *lock = run_lock_try(job->folder, &is_held, &unused);
+        if (lock) remove_note(job, "failed.json");
+        run_lock_release(lock);
+    }
+    free(lock_path);
+    free(failure);
 }
 
 // ---- failed

@@ -76,6 +76,10 @@ void sweep_job_note_failure(SweepJob *job, const char *reason);
 /// job has failed then.
 bool sweep_job_failed_elsewhere(SweepJob *job, const struct timespec *since);
 
+/// A kill behind the note that a job is done leaves its lock's file and the note of an older
+/// failure: removes both, if nobody has the lock.
+void sweep_job_remove_remains(const SweepJob *job);
+
 /// Another configuration with the same keys set to the same.
 Config *sweep_copy_config(const Config *config);
 

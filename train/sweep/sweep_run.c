@@ -250,6 +250,8 @@ static SweepShare share_of(const SweepRun *run) {
 
 bool sweep_run(SweepJobs *jobs, const SweepRun *run, Error *error) {
     Runner runner = {.jobs = jobs, .run = run, .share = share_of(run)};
+    for (int i = 0; i < jobs->count; i++)
+        if (jobs->list[i].state == SWEEP_DONE) sweep_job_remove_remains(&jobs->list[i]);
     if (!count_in(jobs, SWEEP_PENDING)) return true;
     if (!note_start(&runner, error)) return false;
     runner.children = checked_calloc((unsigned long)run->at_once, sizeof *runner.children);
