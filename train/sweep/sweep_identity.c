@@ -120,9 +120,10 @@ static bool put_data(SweepKnown *known, json_t *with, const DatasetFiles *files,
 
 static bool put_training_files(SweepKnown *known, json_t *with, const Config *config,
                                Error *error) {
+    const bool is_llava = config->model.architecture == ADAPTERS_LLAVA; // reads no diffusion model
     const struct {
         const char *key, *path;
-    } networks[] = {{"model.sd", config->model.sd},
+    } networks[] = {{"model.sd", is_llava ? NULL : config->model.sd},
                     {"model.vision_tower", config->model.vision_tower},
                     {"model.llm", config->model.llm}};
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++)

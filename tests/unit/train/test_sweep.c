@@ -245,11 +245,10 @@ static void trainings_are_shared_and_go_on_from_each_other(void **state) {
     free((char *)first);
 }
 
-/// Of a training on that data alone.
-static void hash_of_data(const char *data, char hash[17]) {
+/// Of a training with these settings alone.
+static void hash_of_settings(const char *const *settings, int count, char hash[17]) {
     Error error = {0};
-    char *setting = format_string("data.train=%s", data);
-    Config *config = config_load(NULL, (const char *[]){setting}, 1, &error);
+    Config *config = config_load(NULL, settings, count, &error);
     SweepKnown known = {0};
     json_t *identity = config ? sweep_training_identity(&known, config, NULL, &error) : NULL;
     if (!identity) fail_msg("%s", error.message);
@@ -257,7 +256,30 @@ static void hash_of_data(const char *data, char hash[17]) {
     json_decref(identity);
     sweep_known_free(&known);
     config_free(config);
+}
+
+static void hash_of_data(const char *data, char hash[17]) {
+    char *setting = format_string("data.train=%s", data);
+    hash_of_settings((const char *const[]){setting}, 1, hash);
     free(setting);
+}
+
+static void clip_alone_does_not_depend_on_a_diffusion_model(void **state) {
+    (void)state;
+    char hashes[2][2][17];
+    for (int llava = 0; llava < 2; llava++) {
+        for (int other = 0; other < 2; other++) {
+            char *sd = format_string("model.sd=" SOURCE_DIR "/checkpoints/tiny/sd/%s",
+                                     other ? "vae" : "unet");
+            const char *const settings[] = {
+                llava ? "model.architecture=llava" : "model.architecture=difflmm", sd};
+            hash_of_settings(settings, 2, hashes[llava][other]);
+            free(sd);
+        }
+    }
+    assert_string_not_equal(hashes[0][0], hashes[0][1]);
+    assert_string_equal(hashes[1][0], hashes[1][1]);
+    assert_string_not_equal(hashes[0][0], hashes[1][0]);
 }
 
 static void a_list_of_data_files_counts_by_contents_folders_and_weights(void **state) {
@@ -294,6 +316,7 @@ static void a_list_of_data_files_counts_by_contents_folders_and_weights(void **s
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(clip_alone_does_not_depend_on_a_diffusion_model),
         IN_FOLDER(a_list_of_data_files_counts_by_contents_folders_and_weights),
         IN_FOLDER(every_combination_is_a_cell_the_last_key_moving_first),
         IN_FOLDER(values_of_keys_that_are_lists_are_lists),
