@@ -99,6 +99,7 @@ sweep:
   train: [$folder/empty.yaml, $folder/second.yaml]
   each_stage: true
   evaluations: [$folder/plain.yaml, $folder/raw.yaml]
+  headline: {raw: [point_accuracy], plain: [point_accuracy, mean_iou]}
   output_dir: set-on-the-command-line
   variants: {as_is: {}, no_captioner: {model.implicit_captioner: false}}
   zip: {training.seed: [1, 2], eval.seed: [1, 2]}
@@ -108,6 +109,7 @@ sweep staged staged --processes 2 || fail "staged: exit code $?"
 for table in 'plain after empty' 'plain after second' 'raw after empty' 'raw after second'; do
     [ "$(grep -c "^cell,$table,as_is," "$folder/staged/table.csv")" = 2 ] || fail "staged: not two seeds of $table"
 done
+[ "$(grep -c '^| \(raw\|plain\): [a-z\\_]* | \(empty\|second\) | [0-9.]* ' "$folder/staged/table.md")" = 6 ] || fail "staged: no headline"
 cp -r "$folder/whole" "$folder/extended"
 [ "$(done_before staged extended)" = 10 ] || fail "extended: $(done_before staged extended) jobs are done"
 sweep staged extended || fail "extended: exit code $?"

@@ -1,11 +1,13 @@
 #include "train/sweep/sweep_cells.h"
 
 #include "autograd/text/byte_buffer.h"
+#include "autograd/text/nearest_name.h"
+#include "eval/tasks/evaluation.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_CELLS = 10000 };
+enum { MOST_CELLS = 10000, MOST_TABLES = 256 };
 
 // ---- keys
 
@@ -253,6 +255,41 @@ static bool check_names(const SweepCells *cells, const SweepSection *section, Er
     return true;
 }
 
+// ---- what the sweep is read by
+
+/// Names by which tables are called: of the evaluations, or else of all tasks. Those of evaluations
+/// are to be freed.
+static int table_names(const SweepSection *section, const char **names) {
+    int count = 0;
+    for (int e = 0; e < section->evaluations.count && count < MOST_TABLES; e++)
+        names[count++] = sweep_bare_name(section->evaluations.values[e]);
+    if (section->evaluations.count) return count;
+    for (; TASKS[count] && count < MOST_TABLES; count++) names[count] = TASKS[count]->name;
+    return count;
+}
+
+static bool check_headline(const SweepSection *section, const SweepFigure *headline,
+                           const char *const *names, int count, Error *error) {
+    for (int i = 0; i < count; i++)
+        if (!strcmp(names[i], headline->evaluation)) return true;
+    const int nearest = nearest_name(headline->evaluation, names, count);
+    return config_refuse_at(headline->place, error, "sweep.headline: '%s' is no %s%s%s%s",
+                            quote(headline->evaluation).text,
+                            section->evaluations.count ? "evaluation of the sweep" : "task",
+                            nearest >= 0 ? "; did you mean '" : "",
+                            nearest >= 0 ? names[nearest] : "", nearest >= 0 ? "'?" : "");
+}
+
+static bool check_headlines(const SweepSection *section, Error *error) {
+    const char *names[MOST_TABLES];
+    const int count = table_names(section, names);
+    bool ok = true;
+    for (int h = 0; ok && h < section->num_headlines; h++)
+        ok = check_headline(section, &section->headline[h], names, count, error);
+    for (int i = 0; section->evaluations.count && i < count; i++) free((char *)names[i]);
+    return ok;
+}
+
 // ---- what is compared with what
 
 static const char *find_name(const SweepCells *cells, const char *name) {
@@ -289,8 +326,8 @@ SweepCells *sweep_cells_make(const SweepSection *section, Error *error) {
     for (int a = 0; a < section->num_axes; a++) add_field(cells, section->axes[a].field);
     if (check_sources(section, error) && check_stages(section, error) &&
         check_files(section, "evaluations", &section->evaluations, error) &&
-        combine(cells, section, error) && check_names(cells, section, error) &&
-        find_base(cells, section, error))
+        check_headlines(section, error) && combine(cells, section, error) &&
+        check_names(cells, section, error) && find_base(cells, section, error))
         return cells;
     error->is_configuration = true;
     sweep_cells_free(cells);

@@ -33,6 +33,10 @@ const SweepKey SWEEP_KEYS[] = {
     {"base", "cell, or variant, that the others are compared with; else the first", "as_trained"},
     {"sort_by", "figure by which the table is sorted, the best first; else in the cells' order",
      "point_accuracy"},
+    {"headline",
+     "figures that are put together in one table over all evaluations, in front of theirs: by the\n"
+     "evaluation (or the task, where there are no 'evaluations')",
+     "{points: [point_accuracy], gcg: [mask_recall_by_words, cider]}"},
     {"launch",
      "words in front of the command of every training and evaluation: shares of one over machines",
      "[srun, -n, 8, --mpi=pmix, --exact]"},

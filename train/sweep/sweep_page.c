@@ -268,6 +268,7 @@ HtmlReport *sweep_page(const TableContent *content) {
     HtmlReport *page = html_report_new(table->title ? table->title : "Sweep", subtitle);
     free(subtitle);
     add_key_figures(page, content);
+    sweep_page_add_headline(page, content);
     for (int t = 0; t < content->num_tasks; t++) add_task(page, content, &content->tasks[t]);
     if (content->num_failed) add_failed(page, content);
     return page;

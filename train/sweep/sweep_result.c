@@ -46,20 +46,28 @@ bool sweep_result_write(const SweepJobs *jobs, FILE *out, int *missing, Error *e
         base[f] = base_value(jobs, f);
     }
     for (int c = 0; c < cells->count; c++) table[c] = cell_of(jobs, c);
+    const SweepSection *section = jobs->section;
+    SweepHeadline *headline =
+        checked_calloc((unsigned long)section->num_headlines + 1, sizeof *headline);
+    for (int h = 0; h < section->num_headlines; h++)
+        headline[h] = (SweepHeadline){section->headline[h].evaluation, section->headline[h].figure};
     const SweepTable contract = {.keys = (const char *const *)names,
                                  .base_values = (const char *const *)base,
                                  .num_keys = cells->num_fields,
                                  .cells = table,
                                  .num_cells = cells->count,
                                  .base = cells->base,
-                                 .sort_by = jobs->section->sort_by};
-    bool ok = sweep_table_write(&contract, jobs->section->output_dir, out, error);
+                                 .sort_by = section->sort_by,
+                                 .headline = headline,
+                                 .num_headlines = section->num_headlines};
+    bool ok = sweep_table_write(&contract, section->output_dir, out, error);
     *missing = 0;
     for (int c = 0; c < cells->count; c++) *missing += table[c].failure != NULL;
     for (int f = 0; f < cells->num_fields; f++) {
         free(names[f]);
         free(base[f]);
     }
+    free(headline);
     free(table);
     free(names);
     free(base);

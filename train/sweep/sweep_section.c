@@ -19,14 +19,14 @@ static bool read_text(SweepReader *reader, const char *what, bool is_path, char 
     return *text != NULL;
 }
 
-static bool read_texts(SweepReader *reader, const char *what, StringList *texts) {
+static bool read_texts(SweepReader *reader, const char *what, bool are_paths, StringList *texts) {
     bool is_list = reader->yaml.event.type == YAML_SEQUENCE_START_EVENT;
     if (yaml_is_empty(&reader->yaml)) return true;
     do {
         char *text = NULL;
         if (is_list && !yaml_next(&reader->yaml)) return false;
         if (reader->yaml.event.type == YAML_SEQUENCE_END_EVENT) return true;
-        if (!read_text(reader, what, true, &text)) return false;
+        if (!read_text(reader, what, are_paths, &text)) return false;
         sweep_strings_add(texts, text);
         free(text);
     } while (is_list);
@@ -43,24 +43,59 @@ static bool read_choice(SweepReader *reader, const char *what, bool *choice) {
            sweep_refuse_shape(reader, what, "true or false");
 }
 
+static bool add_headlines(SweepReader *reader, const char *evaluation, const StringList *figures,
+                          ConfigPlace place) {
+    SweepSection *section = reader->section;
+    for (int i = 0; i < figures->count; i++) {
+        section->headline =
+            checked_realloc(section->headline, (unsigned long)(section->num_headlines + 1) *
+                                                   sizeof *section->headline);
+        section->headline[section->num_headlines++] =
+            (SweepFigure){checked_strdup(evaluation), checked_strdup(figures->values[i]), place};
+    }
+    return figures->count > 0 ||
+           config_refuse_at(place, reader->error, "sweep.headline names no figure of '%s'",
+                            quote(evaluation).text);
+}
+
+/// Of each evaluation, one after the other.
+static bool read_headline(SweepReader *reader, const char *what) {
+    if (yaml_is_empty(&reader->yaml)) return true;
+    if (reader->yaml.event.type != YAML_MAPPING_START_EVENT)
+        return sweep_refuse_shape(reader, what, "mapping of evaluations to lists of figures");
+    for (;;) {
+        char *evaluation;
+        ConfigPlace place;
+        StringList figures = {0};
+        if (!yaml_key(&reader->yaml, &evaluation, &place)) return false;
+        if (!evaluation) return true;
+        bool ok = yaml_next(&reader->yaml) && read_texts(reader, what, false, &figures) &&
+                  add_headlines(reader, evaluation, &figures, place);
+        sweep_strings_free(&figures);
+        free(evaluation);
+        if (!ok) return false;
+    }
+}
+
 /// The reader is at the value of a key of the section.
 static bool read_key(SweepReader *reader, const char *key, ConfigPlace place) {
     SweepSection *section = reader->section;
     if (!strcmp(key, "output_dir")) return read_text(reader, key, true, &section->output_dir);
     if (!strcmp(key, "sort_by")) return read_text(reader, key, false, &section->sort_by);
-    if (!strcmp(key, "train")) return read_texts(reader, key, &section->train);
-    if (!strcmp(key, "evaluations")) return read_texts(reader, key, &section->evaluations);
+    if (!strcmp(key, "train")) return read_texts(reader, key, true, &section->train);
+    if (!strcmp(key, "evaluations")) return read_texts(reader, key, true, &section->evaluations);
     if (!strcmp(key, "each_stage")) {
         section->each_stage_place = place;
         return read_choice(reader, key, &section->each_stage);
     }
-    if (!strcmp(key, "launch")) return read_texts(reader, key, &section->launch);
+    if (!strcmp(key, "launch")) return read_texts(reader, key, true, &section->launch);
     if (!strcmp(key, "settings")) return sweep_read_settings(reader, key, &section->settings);
     if (!strcmp(key, "grid")) return sweep_read_axes(reader, key, false);
     if (!strcmp(key, "zip")) return sweep_read_axes(reader, key, true);
     if (!strcmp(key, "evaluation_only"))
         return sweep_read_keys(reader, key, &section->evaluation_only);
     if (!strcmp(key, "variants")) return sweep_read_variants(reader);
+    if (!strcmp(key, "headline")) return read_headline(reader, key);
     CHECK(!strcmp(key, "base"), "sweep.%s has no reader", key);
     section->base_place = place;
     return read_text(reader, key, false, &section->base);
@@ -209,6 +244,11 @@ void sweep_section_free(SweepSection *section) {
         free(section->variants[v].name);
         free_settings(&section->variants[v].settings);
     }
+    for (int h = 0; h < section->num_headlines; h++) {
+        free(section->headline[h].evaluation);
+        free(section->headline[h].figure);
+    }
+    free(section->headline);
     free_settings(&section->settings);
     sweep_strings_free(&section->train);
     sweep_strings_free(&section->evaluations);

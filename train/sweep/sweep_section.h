@@ -44,6 +44,12 @@ typedef struct SweepVariant {
     ConfigPlace place;
 } SweepVariant;
 
+/// A figure of an evaluation.
+typedef struct SweepFigure {
+    char *evaluation, *figure;
+    ConfigPlace place;
+} SweepFigure;
+
 typedef struct SweepSection {
     /// of the file
     char *path;
@@ -53,6 +59,9 @@ typedef struct SweepSection {
     /// a figure; NULL: cells as they come
     char *sort_by;
     ConfigPlace base_place;
+    /// what stands in the table over all evaluations
+    SweepFigure *headline;
+    int num_headlines;
     /// configurations of training stages, in their order
     StringList train;
     /// configurations whose section `eval` says what each cell is evaluated on, one after the

@@ -32,6 +32,13 @@ typedef struct SweepCell {
     const char *failure;
 } SweepCell;
 
+/// A figure that stands in the table over all evaluations.
+typedef struct SweepHeadline {
+    /// the evaluation; where a cell has none, the task
+    const char *evaluation;
+    const char *figure;
+} SweepHeadline;
+
 typedef struct SweepTable {
     /// what the sweep is called on its page; NULL: "Sweep"
     const char *title;
@@ -47,6 +54,9 @@ typedef struct SweepTable {
     /// the figure that lines are sorted by, the greatest first; NULL, or one that a task has not:
     /// the task's first
     const char *sort_by;
+    /// [num_headlines] rows of a table over all evaluations, in front of theirs
+    const SweepHeadline *headline;
+    int num_headlines;
 } SweepTable;
 
 /// Writes table.json, table.csv, table.md and index.html into the folder, which exists, each whole

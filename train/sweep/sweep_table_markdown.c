@@ -1,5 +1,5 @@
-// To be pasted where people write: a table per task, a row per line, what the seeds came to and how
-// that differs from the base in one field.
+// To be pasted where people write: the headline, then a table per task, a row per line, what the
+// seeds came to and how that differs from the base in one field.
 #include "autograd/text/byte_buffer.h"
 #include "autograd/text/utf8.h"
 #include "train/sweep/sweep_table_parts.h"
@@ -100,9 +100,47 @@ static void put_legend(ByteBuffer *out, const TableContent *content) {
     if (content->has_seeds || content->has_base) byte_buffer_put_text(out, "\n\n");
 }
 
+static void put_headline_row(ByteBuffer *out, const Headline *headline, const HeadlineRow *row) {
+    byte_buffer_put_text(out, "| ");
+    put_text(out, row->headline->evaluation);
+    byte_buffer_put_text(out, ": ");
+    put_text(out, row->headline->figure);
+    if (headline->has_stages) {
+        byte_buffer_put_text(out, " | ");
+        put_text(out, row->task->stage ? row->task->stage : "");
+    }
+    for (int c = 0; c < headline->num_columns; c++) {
+        const FigureEstimate *estimate = table_headline_estimate(row, c);
+        byte_buffer_put_text(out, " | ");
+        if (estimate) put_value(out, row->lines[c], estimate);
+        if (estimate && !row->lines[c]->is_base) put_difference(out, estimate);
+    }
+    byte_buffer_put_text(out, " |\n");
+}
+
+static void put_headline(ByteBuffer *out, const TableContent *content) {
+    Headline headline = table_headline(content);
+    if (headline.num_rows) {
+        byte_buffer_print(out, "| figure%s", headline.has_stages ? " | after" : "");
+        for (int c = 0; c < headline.num_columns; c++) {
+            byte_buffer_put_text(out, " | ");
+            put_text(out, headline.columns[c]);
+        }
+        byte_buffer_put_text(out, " |\n| ---");
+        for (int c = 0; c < headline.num_columns + headline.has_stages; c++)
+            byte_buffer_put_text(out, " | ---");
+        byte_buffer_put_text(out, " |\n");
+        for (int r = 0; r < headline.num_rows; r++)
+            put_headline_row(out, &headline, &headline.rows[r]);
+        byte_buffer_put_text(out, "\n");
+    }
+    table_headline_free(&headline);
+}
+
 char *table_markdown(const TableContent *content) {
     ByteBuffer out = {0};
     if (content->num_tasks) put_legend(&out, content);
+    put_headline(&out, content);
     for (int t = 0; t < content->num_tasks; t++) {
         const TableTask *task = &content->tasks[t];
         put_header(&out, content, task);

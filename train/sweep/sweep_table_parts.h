@@ -84,6 +84,31 @@ char *table_replace(const char *text, const char *part, const char *by);
 /// The position of the figure in the task, or -1.
 int table_figure(const TableTask *task, const char *name);
 
+/// One figure of one evaluation, over all lines.
+typedef struct HeadlineRow {
+    const SweepHeadline *headline;
+    const TableTask *task;
+    /// index into the task's figures; -1: it has none of that name
+    int figure;
+    /// [num_columns] the task's line of that name; NULL: it has none
+    const TableLine **lines;
+} HeadlineRow;
+
+/// The table over all evaluations: a row per figure, after each stage, and a column per line.
+typedef struct Headline {
+    /// [num_columns] names of lines, bases first, then in the sweep's order
+    const char **columns;
+    int num_columns;
+    HeadlineRow *rows;
+    int num_rows;
+    bool has_stages;
+} Headline;
+/// Of what table_estimate() has filled in. To be freed.
+Headline table_headline(const TableContent *content);
+void table_headline_free(Headline *headline);
+/// NULL: there is none.
+const FigureEstimate *table_headline_estimate(const HeadlineRow *row, int column);
+
 /// The whole text of table.json; the caller frees it.
 char *table_json(const TableContent *content);
 /// The whole text of table.csv [RFC 4180]; the caller frees it.

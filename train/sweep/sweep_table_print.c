@@ -129,6 +129,62 @@ static void print_remarks(FILE *out, const TableTask *task) {
     }
 }
 
+/// Values, with a star where they differ from the base's.
+static void print_headline_row(FILE *out, const Headline *headline, const HeadlineRow *row,
+                               const char *label, int width) {
+    print_padded(out, label, width);
+    for (int c = 0; c < headline->num_columns; c++) {
+        const FigureEstimate *estimate = table_headline_estimate(row, c);
+        const int letters = letters_of(headline->columns[c]),
+                  column = letters < VALUE_WIDTH ? VALUE_WIDTH : letters;
+        if (estimate && isfinite(estimate->value))
+            fprintf(out, "  %*.4f", column, estimate->value);
+        else
+            fprintf(out, "  %*s", column, "-");
+        fprintf(out, "%s", estimate && figure_estimate_differs(estimate) ? "*" : " ");
+    }
+    fprintf(out, "\n");
+}
+
+static char *headline_label(const HeadlineRow *row) {
+    return format_string("%s: %s%s%s", row->headline->evaluation, row->headline->figure,
+                         row->task->stage ? " after " : "",
+                         row->task->stage ? row->task->stage : "");
+}
+
+static void print_headline(FILE *out, const TableContent *content) {
+    Headline headline = table_headline(content);
+    int width = LEAST_NAME;
+    for (int r = 0; r < headline.num_rows; r++) {
+        char *label = headline_label(&headline.rows[r]);
+        const int letters = letters_of(label);
+        if (letters > width) width = letters < MOST_NAME ? letters : MOST_NAME;
+        free(label);
+    }
+    if (headline.num_rows) {
+        fprintf(out, "\n");
+        print_padded(out, "headline", width);
+        for (int c = 0; c < headline.num_columns; c++) {
+            char *shown = utf8_printable(headline.columns[c]);
+            fprintf(out, "  %*s%s ",
+                    letters_of(shown) < VALUE_WIDTH ? VALUE_WIDTH - letters_of(shown) : 0, "",
+                    shown);
+            free(shown);
+        }
+        fprintf(out, "\n");
+    }
+    for (int r = 0; r < headline.num_rows; r++) {
+        char *label = headline_label(&headline.rows[r]);
+        print_headline_row(out, &headline, &headline.rows[r], label, width);
+        free(label);
+    }
+    for (int r = 0; r < headline.num_rows; r++)
+        if (headline.rows[r].figure < 0)
+            utf8_print(out, "\n%s has no figure '%s'\n", headline.rows[r].task->name,
+                       headline.rows[r].headline->figure);
+    table_headline_free(&headline);
+}
+
 /// A figure that no task has was misspelt.
 static void say_unknown_figure(FILE *out, const TableContent *content) {
     const char *wanted = content->table->sort_by;
@@ -150,6 +206,7 @@ void table_print(const TableContent *content, FILE *out) {
             for (int f = 0; f < task->num_figures; f++)
                 has_mark |= figure_estimate_differs(&task->lines[l].figures[f]);
     }
+    print_headline(out, content);
     if (has_mark)
         fprintf(out,
                 "\n* the 95%% interval of the paired difference to the base leaves out zero\n");

@@ -61,6 +61,33 @@ static void what_is_wrong_with_them_is_told_with_its_place(void **state) {
             "sets eval.checkpoint, which has no stages");
 }
 
+static void a_headline_names_figures_of_evaluations_or_tasks(void **state) {
+    (void)state;
+    Error error = {0};
+    SweepSection *section =
+        section_of("  evaluations: [a/p.yaml, g.yaml]\n"
+                   "  headline:\n    g: [cider, point_accuracy]\n    p: mean_iou\n",
+                   &error);
+    if (!section) fail_msg("%s", error.message);
+    static const char *const EXPECTED[][2] = {
+        {"g", "cider"}, {"g", "point_accuracy"}, {"p", "mean_iou"}};
+    assert_int_equal(section->num_headlines, 3);
+    for (int h = 0; h < 3; h++) {
+        assert_string_equal(section->headline[h].evaluation, EXPECTED[h][0]);
+        assert_string_equal(section->headline[h].figure, EXPECTED[h][1]);
+    }
+    sweep_section_free(section);
+    makes("  headline: {points: [point_accuracy], gcg: [cider]}\n", "all");
+    makes("  headline:\n", "all");
+    refused("  evaluations: [p.yaml, gcg.yaml]\n  headline: {p: [x], ggc: [cider]}\n", "4:22",
+            "'ggc' is no evaluation of the sweep; did you mean 'gcg'?");
+    refused("  headline: {point: [x]}\n", "3:14", "'point' is no task; did you mean 'points'?");
+    refused("  headline: {points: []}\n", "3:14", "names no figure of 'points'");
+    refused("  headline: {points: [[a]]}\n", "3:23", "is no text");
+    refused("  headline: [points]\n", "3:13", "is no mapping of evaluations to lists of figures");
+    refused("  headline: {points: [a]}\n  headline: {points: [a]}\n", "4:3", "already given");
+}
+
 static void a_cell_takes_of_its_evaluation_what_that_sets_and_no_more(void **state) {
     (void)state;
     Error error = {0};
@@ -142,6 +169,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(every_cell_is_evaluated_as_each_file_says),
         IN_FOLDER(a_variant_is_the_base_on_every_evaluation),
+        IN_FOLDER(a_headline_names_figures_of_evaluations_or_tasks),
         IN_FOLDER(what_is_wrong_with_them_is_told_with_its_place),
         IN_FOLDER(a_cell_takes_of_its_evaluation_what_that_sets_and_no_more),
         IN_FOLDER(answers_are_shared_where_evaluations_ask_the_same),

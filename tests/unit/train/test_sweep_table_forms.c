@@ -64,6 +64,58 @@ static void a_table_to_be_pasted_is_markdown(void **state) {
     free(text);
 }
 
+/// Lines a and b, of which only b has an evaluation after the second stage.
+static void a_headline_is_one_table_over_all_evaluations(void **state) {
+    (void)state;
+    static const SweepHeadline HEADLINE[] = {
+        {"places", "point_accuracy"}, {"nouns", "mean_iou"}, {"nouns", "men_iou"}};
+    static const struct {
+        const char *name, *line, *layers, *evaluation, *stage, *hits;
+    } CELLS[] = {{"b1", "b|", "[1]", "places", "one", "xxxxxx.x"},
+                 {"a1", "a", "[0]", "places", "one", "xx......"},
+                 {"b2", "b|", "[1]", "nouns", "one", "xxx....."},
+                 {"a2", "a", "[0]", "nouns", "one", "xxxx...."},
+                 {"b3", "b|", "[1]", "places", "two", "xxxxxxxx"}};
+    write_annotations("annotations.json");
+    Sweep sweep;
+    begin_sweep(&sweep);
+    for (size_t i = 0; i < sizeof CELLS / sizeof *CELLS; i++) {
+        SweepCell *cell = add_cell(&sweep, CELLS[i].name, CELLS[i].layers, "1", CELLS[i].hits);
+        cell->line = CELLS[i].line;
+        cell->evaluation = CELLS[i].evaluation;
+        cell->stage = CELLS[i].stage;
+    }
+    sweep.table.base = "a";
+    sweep.table.headline = HEADLINE;
+    sweep.table.num_headlines = 3;
+    char *printed = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&printed, &size);
+    Error error = {0};
+    if (!sweep_table_write(&sweep.table, in_folder("."), out, &error))
+        fail_msg("%s", error.message);
+    fclose(out);
+    char *text = read_in_folder("table.md"), *page = read_in_folder("index.html");
+    static const char *const MARKDOWN[] = {
+        "\n| figure | after | a | b\\| |\n| --- | --- | --- | --- |\n"
+        "| places: point\\_accuracy | one | 0.250 | 0.875<br>**+0.625** (+0.",
+        " |\n| nouns: mean\\_iou | one | ", " |\n| nouns: men\\_iou | one |  |  |\n",
+        "\n| places: point\\_accuracy | two |  | 1.000 |\n\n| places after one | "};
+    for (size_t i = 0; i < sizeof MARKDOWN / sizeof *MARKDOWN; i++)
+        if (!strstr(text, MARKDOWN[i])) fail_msg("'%s' is not in:\n%s", MARKDOWN[i], text);
+    static const char *const PRINTED[] = {
+        "\nheadline ", "places: point_accuracy after one     0.2500      0.8750*\n",
+        "places: point_accuracy after two          -      1.0000 \n",
+        "\nnouns after one has no figure 'men_iou'\n"};
+    for (size_t i = 0; i < sizeof PRINTED / sizeof *PRINTED; i++)
+        if (!strstr(printed, PRINTED[i])) fail_msg("'%s' is not in:\n%s", PRINTED[i], printed);
+    expect_well_formed(page);
+    assert_non_null(strstr(page, "Over all evaluations"));
+    free(printed);
+    free(text);
+    free(page);
+}
+
 /// A sweep in which everything is that can be.
 static void make_full_sweep(Sweep *sweep, const char *annotations) {
     write_annotations(annotations);
@@ -229,6 +281,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(fields_of_a_spreadsheet_are_quoted),
         IN_FOLDER(a_table_to_be_pasted_is_markdown),
+        IN_FOLDER(a_headline_is_one_table_over_all_evaluations),
         cmocka_unit_test(the_same_evaluations_elsewhere_give_the_same_bytes),
         IN_FOLDER(a_full_disk_leaves_what_was_there),
         IN_FOLDER(what_is_printed_names_lines_figures_and_failures),
