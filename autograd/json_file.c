@@ -64,7 +64,7 @@ json_t *json_file_read_object(const char *path, size_t flags, Error *error) {
     return NULL;
 }
 
-// ---- one element at a time
+// ---- one element or member at a time
 
 typedef struct JsonWalk {
     const char *path, *text;
@@ -165,45 +165,77 @@ static bool walk_list(JsonWalk *walk, const JsonList *list, void *context) {
     }
 }
 
-static bool walk_member(JsonWalk *walk, const JsonList *lists, int num_lists, void *context) {
-    if (next_character(walk) != '"') return not_valid(walk, "a string expected");
-    json_t *key = take_value(walk);
-    if (!key) return false;
+/// What is read of the object: some of its lists, or every member.
+typedef struct JsonReading {
+    const JsonList *lists;
+    int num_lists;
+    /// NULL: the lists
+    JsonMemberFunction *use;
+    void *context;
+} JsonReading;
+
+/// The reader is behind the key.
+static bool walk_value(JsonWalk *walk, const JsonReading *reading, const char *key) {
     int list = 0;
-    while (list < num_lists && strcmp(json_string_value(key), lists[list].key) != 0) list++;
-    json_decref(key);
     if (!take(walk, ':')) return not_valid(walk, "':' expected");
-    if (list < num_lists) {
+    if (reading->use) {
+        json_t *value = take_value(walk);
+        bool ok = value && (reading->use(reading->context, key, value, walk->error) ||
+                            error_context(walk->error, "%s", walk->path));
+        json_decref(value);
+        return ok;
+    }
+    while (list < reading->num_lists && strcmp(key, reading->lists[list].key) != 0) list++;
+    if (list < reading->num_lists) {
         if (walk->met >> list & 1)
             return error_set(walk->error, "%s: the key \"%s\" occurs twice", walk->path,
-                             quote(lists[list].key).text);
+                             quote(key).text);
         walk->met |= (uint64_t)1 << list;
-        return walk_list(walk, &lists[list], context);
+        return walk_list(walk, &reading->lists[list], reading->context);
     }
     next_character(walk);
     return skip_value(walk);
 }
 
-static bool walk_object(JsonWalk *walk, const JsonList *lists, int num_lists, void *context) {
+static bool walk_member(JsonWalk *walk, const JsonReading *reading) {
+    if (next_character(walk) != '"') return not_valid(walk, "a string expected");
+    json_t *key = take_value(walk);
+    bool ok = key && walk_value(walk, reading, json_string_value(key));
+    json_decref(key);
+    return ok;
+}
+
+static bool walk_object(JsonWalk *walk, const JsonReading *reading) {
     if (!take(walk, '{'))
         return error_set(walk->error, "%s: expected an object at the top level", walk->path);
     bool ok = take(walk, '}');
     while (!ok) {
-        if (!walk_member(walk, lists, num_lists, context)) return false;
+        if (!walk_member(walk, reading)) return false;
         ok = take(walk, '}');
         if (!ok && !take(walk, ',')) return not_valid(walk, "',' or '}' expected");
     }
     return !next_character(walk) || not_valid(walk, "end of file expected");
 }
 
-bool json_file_read_lists(const char *path, const JsonList *lists, int num_lists, void *context,
-                          Error *error) {
+static bool walk_file(const char *path, const JsonReading *reading, Error *error) {
     char *text;
     JsonWalk walk = {.path = path, .error = error};
-    CHECK(num_lists <= 64, "%d lists", num_lists);
     if (!file_read_text(path, LARGEST_FILE, &text, &walk.length, error)) return false;
     walk.text = text;
-    bool ok = walk_object(&walk, lists, num_lists, context);
+    bool ok = walk_object(&walk, reading);
     free(text);
     return ok;
+}
+
+bool json_file_read_lists(const char *path, const JsonList *lists, int num_lists, void *context,
+                          Error *error) {
+    CHECK(num_lists <= 64, "%d lists", num_lists);
+    const JsonReading reading = {.lists = lists, .num_lists = num_lists, .context = context};
+    return walk_file(path, &reading, error);
+}
+
+bool json_file_read_members(const char *path, JsonMemberFunction *use, void *context,
+                            Error *error) {
+    const JsonReading reading = {.use = use, .context = context};
+    return walk_file(path, &reading, error);
 }

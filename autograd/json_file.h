@@ -20,6 +20,13 @@ typedef struct JsonList {
     JsonElementFunction *use;
 } JsonList;
 
+/// Called with each member of a large file's object, in the file's order. False, with the error,
+/// ends the reading.
+typedef bool JsonMemberFunction(void *context, const char *key, const json_t *value, Error *error);
+/// Reads a file whose value is an object, its members one at a time: memory is the file's size and
+/// one member. Whether a key occurs twice is the caller's to see. The message names the file.
+bool json_file_read_members(const char *path, JsonMemberFunction *use, void *context, Error *error);
+
 /// Reads a file whose value is an object, the elements of these of its lists one at a time: memory
 /// is the file's size and one element, whatever the file's values would take. Lists that are absent
 /// are passed over, as are other members, of which only strings and brackets are looked at; a list

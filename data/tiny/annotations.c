@@ -1,7 +1,9 @@
 #include "data/tiny/annotations.h"
 #include "autograd/output/output_file.h"
 #include "data/tiny/polling.h"
+#include "data/tiny/short_questions.h"
 #include "data/tiny/world.h"
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +30,7 @@ void annotations_begin(Annotations *annotations, WorldKind kind, uint64_t seed, 
         &annotations->gcg_captions,  &annotations->gcg_masks,  &annotations->refs,
         &annotations->ref_instances, &annotations->narratives, &annotations->panoptic};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) *arrays[i] = json_array();
+    annotations->questions = json_object();
 }
 
 static json_t *turn(const char *from, const char *value) {
@@ -66,10 +69,28 @@ static void add_turn(json_t *turns, const char *prefix, ByteBuffer *question, By
     byte_buffer_clear(answer);
 }
 
+/// One to three questions that a word answers, of which the first says so, as in LLaVA's mix.
+static json_t *short_turns(const Scene *scene, Draws *draws) {
+    json_t *turns = json_array();
+    for (int more = 1 + draw_below(draws, 3); more > 0; more--) {
+        ShortQuestion question;
+        while (!short_question_make(scene, draws, (ShortKind)draw_below(draws, NUM_SHORT_KINDS),
+                                    &question)) {}
+        const bool is_first = json_array_size(turns) == 0;
+        char *text = format_string("%s%s%s%s", is_first ? "<image>\n" : "", question.question,
+                                   is_first ? "\n" : "", is_first ? SHORT_ANSWER_PROMPT : "");
+        json_array_append_new(turns, turn("human", text));
+        question.answer[0] = (char)toupper((unsigned char)question.answer[0]);
+        json_array_append_new(turns, turn("gpt", question.answer));
+        free(text);
+    }
+    return turns;
+}
+
 /// Half of the conversations describe the image, the others ask about it or about one object, in up
-/// to three turns.
+/// to three turns: in the crowded world half of these for a word.
 static void add_instruct(Annotations *annotations, const Scene *scene, const char *id,
-                         const char *image, Draws *draws) {
+                         const char *image, Draws *draws, Draws *short_draws) {
     ByteBuffer question = {0}, answer = {0};
     json_t *turns = json_array();
     float kind = draw_between(draws, 0, 1);
@@ -85,6 +106,10 @@ static void add_instruct(Annotations *annotations, const Scene *scene, const cha
         if (!draw_chance(draws, 0.4f) || !referring_make(scene, draws, &question, &answer))
             question_make(scene, draws, false, &question, &answer);
         add_turn(turns, json_array_size(turns) ? "" : "<image>\n", &question, &answer);
+    }
+    if (scene->kind == WORLD_CROWDED && kind >= 0.5f && draw_chance(short_draws, 0.5f)) {
+        json_decref(turns);
+        turns = short_turns(scene, short_draws);
     }
     json_array_append_new(annotations->instruct, sample(id, image, turns));
     byte_buffer_free(&question);
@@ -290,13 +315,15 @@ void annotations_paint_panoptic(const Scene *scene, uint8_t *rgb) {
 void annotations_add(Annotations *annotations, const Scene *scene, int index) {
     Draws draws =
         draws_begin(annotations->seed, WORLD_LANGUAGE, annotations->split, (uint64_t)index);
+    Draws short_draws =
+        draws_begin(annotations->seed, WORLD_QUESTIONS, annotations->split, (uint64_t)index);
     int image_id = image_id_of(annotations->split, index);
     char id[16], file_name[24], image[32];
     snprintf(id, sizeof id, "%012d", image_id);
     snprintf(file_name, sizeof file_name, "%s.jpg", id);
     snprintf(image, sizeof image, "images/%s", file_name);
     add_pretrain(annotations, scene, id, image, &draws);
-    add_instruct(annotations, scene, id, image, &draws);
+    add_instruct(annotations, scene, id, image, &draws, &short_draws);
     if (draw_chance(&draws, 0.1f)) add_text_only(annotations, scene, id, &draws);
     add_instances(annotations, scene, image_id, file_name);
     if (annotations->split != SPLIT_TEST) return;
@@ -304,6 +331,7 @@ void annotations_add(Annotations *annotations, const Scene *scene, int index) {
     add_refcoco(annotations, scene, image_id, file_name);
     add_narrative(annotations, scene, image_id, &draws);
     add_panoptic(annotations, scene, image_id);
+    short_questions_add(annotations->questions, scene, image_id, &short_draws);
 }
 
 static json_t *categories(bool with_grounds) {
@@ -372,6 +400,8 @@ static bool write_test_files(Annotations *annotations, const char *folder, Error
               written;
     return written && write_refs(annotations, folder, error) &&
            write_polling(annotations, folder, error) &&
+           write_into(folder, "gqa/testdev_balanced_questions.json",
+                      json_incref(annotations->questions), error) &&
            write_into(folder, "png/png_coco_val2017.json", json_incref(annotations->narratives),
                       error);
 }
@@ -391,7 +421,8 @@ bool annotations_write(Annotations *annotations, const char *folder, Error *erro
         annotations->pretrain,      annotations->instruct,   annotations->scenes,
         annotations->images,        annotations->instances,  annotations->gcg_images,
         annotations->gcg_captions,  annotations->gcg_masks,  annotations->refs,
-        annotations->ref_instances, annotations->narratives, annotations->panoptic};
+        annotations->ref_instances, annotations->narratives, annotations->panoptic,
+        annotations->questions};
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) json_decref(arrays[i]);
     return written;
 }

@@ -17,6 +17,8 @@ typedef struct Annotations {
     json_t *refs, *ref_instances;
     /// PNG
     json_t *narratives, *panoptic;
+    /// GQA
+    json_t *questions;
     int num_sentences;
 } Annotations;
 

@@ -41,14 +41,17 @@ static int salient_objects(const Scene *scene, Draws *draws, int order[MAX_OBJEC
     return count;
 }
 
-static const char *plural_ending(int shape) {
-    return !strcmp(SHAPE_NAMES[shape], "cross") ? "es" : "s";
-}
+const char *plural_ending(int shape) { return !strcmp(SHAPE_NAMES[shape], "cross") ? "es" : "s"; }
 
-static int count_shape(const Scene *scene, int shape) {
+int count_shape(const Scene *scene, int shape) {
     int count = 0;
     for (int i = 0; i < scene->num_objects; i++) count += scene->objects[i].shape == shape;
     return count;
+}
+
+const char *number_word(int count) {
+    CHECK(count >= 0 && count <= MAX_COUNTED, "there is no word for %d", count);
+    return NUMBERS[count];
 }
 
 const char *object_position(const Object *object) {

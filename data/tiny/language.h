@@ -42,6 +42,12 @@ int object_expressions(const Scene *scene, int object, char (*expressions)[UTTER
 /// One of those without words of place; false if there is none.
 bool placeless_expression(const Scene *scene, int object, Draws *draws, char words[UTTERANCE_SIZE]);
 
+/// "s" or "es".
+const char *plural_ending(int shape);
+/// "no", "one", ..., "five".
+const char *number_word(int count);
+int count_shape(const Scene *scene, int shape);
+
 /// "left of", "right of", "above" or "below": where a lies, seen from b.
 const char *object_relation(const Object *a, const Object *b);
 

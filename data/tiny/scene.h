@@ -42,7 +42,8 @@ typedef enum WorldPurpose {
     WORLD_PIXELS = 2,
     WORLD_LANGUAGE = 3,
     WORLD_DOCUMENT = 4,
-    WORLD_POLLING = 5
+    WORLD_POLLING = 5,
+    WORLD_QUESTIONS = 6
 } WorldPurpose;
 
 /// Successive numbers of one stream; private to one scene, so that scenes do not depend on each

@@ -11,9 +11,17 @@
 enum { JPEG_QUALITY = 92 };
 
 static bool make_folders(const char *root, Error *error) {
-    static const char *const FOLDERS[] = {
-        "",          "/train",     "/train/images", "/test",     "/test/images",
-        "/test/gcg", "/test/pope", "/test/refcoco", "/test/png", "/test/png/panoptic_val2017"};
+    static const char *const FOLDERS[] = {"",
+                                          "/train",
+                                          "/train/images",
+                                          "/test",
+                                          "/test/images",
+                                          "/test/gcg",
+                                          "/test/gqa",
+                                          "/test/pope",
+                                          "/test/refcoco",
+                                          "/test/png",
+                                          "/test/png/panoptic_val2017"};
     bool made = true;
     for (size_t i = 0; made && i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
         char *path = format_string("%s%s", root, FOLDERS[i]);

@@ -13,6 +13,7 @@
 ///            (uncompressed RLE masks) png/png_coco_val2017.json, png/panoptic_val2017.json,
 ///            png/panoptic_val2017/%012d.png
 ///            pope/coco_pope_random.json, and popular, adversarial                   POPE
+///            gqa/testdev_balanced_questions.json                                    GQA
 ///
 /// Image file names in the LLaVA files are relative to OUT/train and OUT/test. Test image ids begin
 /// at 500000.

@@ -11,6 +11,7 @@
 ///   instances  instance segmentation of what answers name, with point accuracy
 ///   caption    captions without grounding
 ///   pope       whether things are in the image [Li et al. 2023, arXiv 2305.10355]
+///   gqa        questions that a word answers [Hudson and Manning 2019, arXiv 1902.09506]
 #define EVALUATION_TASKS(TASK) \
     TASK(points, POINTS)       \
     TASK(gcg, GCG)             \
@@ -18,7 +19,8 @@
     TASK(png, PNG)             \
     TASK(instances, INSTANCES) \
     TASK(caption, CAPTION)     \
-    TASK(pope, POPE)
+    TASK(pope, POPE)           \
+    TASK(gqa, GQA)
 
 typedef enum EvaluationTask {
 #define ENUMERATE_TASK(name, NAME) EVALUATE_##NAME,

@@ -6,18 +6,16 @@
 #include "autograd/output/output_file.h"
 #include "autograd/text/byte_buffer.h"
 #include "data/json_values.h"
+#include "eval/tasks/questions.h"
 #include "eval/tasks/tasks.h"
 
-#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/// Questions in the order of their images, so that an image is seen once.
 typedef struct PopeItems {
     PopeQuestions all;
-    /// [all.count] indices into all.items, and back
-    int *order, *place;
+    QuestionOrder order;
 } PopeItems;
 
 static int image_of(const void *data, int question) {
@@ -27,8 +25,7 @@ static int image_of(const void *data, int question) {
 static void close_questions(void *data) {
     PopeItems *items = data;
     pope_free(&items->all);
-    free(items->order);
-    free(items->place);
+    question_order_free(&items->order);
     free(items);
 }
 
@@ -38,17 +35,14 @@ static void *open_questions(const EvaluationOptions *options, Error *error) {
         close_questions(items);
         return NULL;
     }
-    int count = items->all.count;
-    items->order = task_order_by_image(count, items->all.num_images, image_of, items);
-    items->place = checked_malloc(((size_t)count + 1) * sizeof *items->place);
-    for (int i = 0; i < count; i++) items->place[items->order[i]] = i;
+    items->order = question_order(items->all.count, items->all.num_images, image_of, items);
     return items;
 }
 
 static int64_t count_questions(const void *data) { return ((const PopeItems *)data)->all.count; }
 
 static const PopeQuestion *question_at(const PopeItems *items, int64_t index) {
-    return &items->all.items[items->order[index]];
+    return &items->all.items[items->order.order[index]];
 }
 
 static void item_of_question(const void *data, int64_t index, TaskItem *item) {
@@ -65,14 +59,6 @@ static void item_of_question(const void *data, int64_t index, TaskItem *item) {
 
 // ---- judging
 
-/// An answer without white space around it, as LLaVA's script writes it; to be freed.
-static char *trimmed(const char *text) {
-    while (isspace((unsigned char)*text)) text++;
-    size_t length = strlen(text);
-    while (length && isspace((unsigned char)text[length - 1])) length--;
-    return format_string("%.*s", (int)length, text);
-}
-
 static bool is_negative(const char *word) {
     return !strcmp(word, "No") || !strcmp(word, "not") || !strcmp(word, "no");
 }
@@ -80,7 +66,7 @@ static bool is_negative(const char *word) {
 /// As published: of the text before the first full stop, without commas, one of the words between
 /// single blanks is a negative one. Anything else is a yes, also what is neither.
 static bool says_no(const char *answer) {
-    char *text = trimmed(answer), *word = text;
+    char *text = answer_trimmed(answer), *word = text;
     text[strcspn(text, ".")] = '\0';
     size_t kept = 0;
     for (size_t i = 0; text[i]; i++)
@@ -208,7 +194,7 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
 /// A line as LLaVA's script writes it.
 static void put_prediction(const TaskItem *item, const PopeQuestion *question,
                            const json_t *verdict, ByteBuffer *lines) {
-    char *text = trimmed(json_string_value(json_object_get(verdict, "answer")));
+    char *text = answer_trimmed(json_string_value(json_object_get(verdict, "answer")));
     json_t *prediction = json_pack(
         "{s:o, s:s, s:s, s:s, s:s, s:{}}", "question_id", json_published_id(question->id), "prompt",
         question->text, "text", text, "answer_id", item->id, "model_id", "difflmm", "metadata");
@@ -230,9 +216,10 @@ static bool publish(const void *data, json_t *const *verdicts, int64_t count, co
         ByteBuffer lines = {0};
         for (int q = 0; q < items->all.count; q++) {
             TaskItem item = {0};
-            if (items->all.items[q].file != f || items->place[q] >= count) continue;
-            item_of_question(data, items->place[q], &item);
-            put_prediction(&item, &items->all.items[q], verdicts[items->place[q]], &lines);
+            const int at = items->order.place[q];
+            if (items->all.items[q].file != f || at >= count) continue;
+            item_of_question(data, at, &item);
+            put_prediction(&item, &items->all.items[q], verdicts[at], &lines);
         }
         char *path = format_string("%s/%s_answers.jsonl", folder, items->all.files[f].name);
         size_t size = lines.size;
@@ -249,7 +236,7 @@ const Task TASK_POPE = {
     .summary = "yes or no, is it in the image: accuracy, precision, recall, F1 and share of yes",
     .files = "eval.annotations: coco_pope_random.json or another of POPE's, or the folder of the "
              "three",
-    .prompt = "{}\nAnswer the question using a single word or phrase.",
+    .prompt = SHORT_ANSWER_PROMPT,
     .max_new_tokens = 128,
     .open = open_questions,
     .close = close_questions,

@@ -34,6 +34,7 @@ END
 caption=(eval.task=caption "eval.annotations=$folder/captions.json")
 # shellcheck disable=SC2034
 pope=(eval.task=pope "eval.annotations=$world/pope" eval.samples=3)
+gqa=(eval.task=gqa "eval.annotations=$world/gqa/testdev_balanced_questions.json" eval.samples=3)
 fault=$build/tests/faults/libdisk_fault.so
 
 # evaluate PROCESSES RUN [SETTING ...]: evaluates into $folder/RUN; the exit code is its own.
@@ -79,7 +80,7 @@ refused() {
 
 # --- the same bits on any number of processes, with any number of questions at once
 
-for task in points res png gcg instances caption pope; do
+for task in points res png gcg instances caption pope gqa; do
     declare -n of=$task
     evaluate 1 $task "${of[@]}" || fail "$task: exit code $?"
     evaluate 1 $task-by-16 "${of[@]}" eval.batch_size=16 || fail "$task-by-16: exit code $?"
@@ -372,6 +373,11 @@ wrong 1 "$spoilt:3: \"label\" is \"maybe\"" label "${pope[@]}" "eval.annotations
 spoil "$world/pope/coco_pope_random.json" $'2s/"no"/"\xff"/'
 wrong 1 "$spoilt:2: not valid JSON, one question a line: unable to decode byte 0xff" not-utf8 "${pope[@]}" "eval.annotations=$spoilt"
 wrong 1 "has no \.\.\._pope_random.json" no-pope "${pope[@]}" "eval.annotations=$world"
+spoil "$world/gqa/testdev_balanced_questions.json" 's/"answer":"[a-z]*"/"answer":7/'
+wrong 1 "$spoilt: question 50000000: \"answer\" is 7; expected a text" no-answer "${gqa[@]}" "eval.annotations=$spoilt"
+spoil "$world/gqa/testdev_balanced_questions.json" $'s/ground/gr\xffund/'
+wrong 1 "$spoilt:1: not valid JSON: unable to decode byte 0xff" gqa-not-utf8 "${gqa[@]}" "eval.annotations=$spoilt"
+wrong 1 "instances.json: question info: \"question\" is missing; expected a text" no-gqa "${gqa[@]}" "eval.annotations=$world/instances.json"
 spoil "$world/png/panoptic_val2017.json" 's/"category_id":[0-9]*/"category_id":99/'
 wrong 1 "$spoilt: .*500000.*99" segment-category "${png[@]}" "eval.segments=$spoilt"
 spoil "$world/png/png_coco_val2017.json" 's/"segment_ids":\["[0-9]*/"segment_ids":["5/'

@@ -26,6 +26,7 @@ int parse_grounded_prediction(int argc, char **argv);
 int parse_narratives(int argc, char **argv);
 /// Of POPE: one file, or the folder of the three.
 int parse_pope(int argc, char **argv);
+int parse_gqa(int argc, char **argv);
 /// argv[2]: the file of images.
 int parse_regions(int argc, char **argv);
 /// An answer of groundLMM's scripts; argv[2]: the tokenizer of the model that answered.

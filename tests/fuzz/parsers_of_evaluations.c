@@ -1,3 +1,4 @@
+#include "eval/annotations/gqa.h"
 #include "eval/annotations/grounded_captions.h"
 #include "eval/annotations/narratives.h"
 #include "eval/annotations/pope.h"
@@ -63,6 +64,15 @@ int parse_pope(int argc, char **argv) {
     PopeQuestions questions;
     bool ok = pope_read(argv[1], &questions, &error);
     pope_free(&questions);
+    return ended(ok, argv[0], &error);
+}
+
+int parse_gqa(int argc, char **argv) {
+    (void)argc;
+    Error error = {0};
+    GqaQuestions questions;
+    bool ok = gqa_read(argv[1], &questions, &error);
+    gqa_free(&questions);
     return ended(ok, argv[0], &error);
 }
 

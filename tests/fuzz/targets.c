@@ -374,6 +374,12 @@ const Target TARGETS[] = {
      .templates = {{"pope world/test/pope/coco_pope_random.json",
                     "world/test/pope/coco_pope_random.json"},
                    {"pope world/test/pope", "world/test/pope/*"}}},
+    {.name = "gqa",
+     .run = parse_gqa,
+     .batch = 1000,
+     .is_parser = true,
+     .templates = {{"gqa world/test/gqa/testdev_balanced_questions.json",
+                    "world/test/gqa/testdev_balanced_questions.json"}}},
 };
 const int NUM_TARGETS = sizeof TARGETS / sizeof *TARGETS;
 

@@ -18,8 +18,9 @@ import numpy as np
 import yaml
 from PIL import Image
 from pycocotools import mask as masks
-from published_scorers import (bert_alike, decode, detection_figures, iou, mean, mean_of_pairs, number_found, point_figures, point_of, polygons_united,
-                               pope_figures, published_sum, quietly, text_figures, words_alike)
+from published_scorers import (bert_alike, decode, detection_figures, gqa_figures, gqa_prediction, iou, mean,
+                               mean_of_pairs, number_found, point_figures, point_of, polygons_united, pope_figures,
+                               published_sum, quietly, text_figures, words_alike)
 
 TOLERANCE = 1e-6
 # of results.json, what is no figure of the predictions
@@ -238,6 +239,23 @@ def score_pope(evaluation):
     f1 = [figures[f"f1_{name}"] for name in names] if len(files) > 1 else []
     mean_f1 = {"mean_f1": None if None in f1 else mean(f1)} if f1 else {}
     return pope_figures(all_labels, all_texts) | figures | mean_f1 | {"images": len(images), "questions": len(all_labels)}
+
+
+def score_gqa(evaluation):
+    path = evaluation.path("annotations")
+    questions = json.loads(path.read_text())
+    chosen = set(evaluation.first(list(dict.fromkeys(q["imageId"] for q in questions.values()))))
+    asked = {name: q for name, q in questions.items() if q["imageId"] in chosen}
+    evaluation.expect_items([n for i in dict.fromkeys(q["imageId"] for q in asked.values()) for n, q in asked.items() if q["imageId"] == i])
+    found = json.loads((evaluation.folder / "predictions" / path.name.replace("_questions", "_predictions")).read_text())
+    said = {p["questionId"]: p["prediction"] for p in found}
+    if list(said) != list(asked):
+        sys.exit(f"{evaluation.folder}: {len(said)} predictions do not go with the {len(asked)} questions of {path}")
+    answers = {item["id"]: item["answer"] for item in evaluation.items}
+    if any(said[name] != gqa_prediction(answers[name]) for name in asked):
+        sys.exit(f"{evaluation.folder}: a prediction is not what LLaVA makes of the answer")
+    types = {t for q in questions.values() for t in (q["types"]["structural"], q["types"]["semantic"])}
+    return gqa_figures(asked, said, types) | {"images": len(chosen), "questions": sum(q.get("isBalanced", True) for q in asked.values())}
 
 
 SCORERS = {name[6:]: function for name, function in globals().items() if name.startswith("score_")}

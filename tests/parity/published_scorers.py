@@ -144,6 +144,25 @@ def pope_figures(labels, texts):
     return {"accuracy": (true + refused) / len(labels), "precision": precision, "recall": recall, "f1": f1, "yes_ratio": (true + false) / len(labels)}
 
 
+# ---- a word or two
+
+def gqa_prediction(answer):
+    """What LLaVA's scripts hand to GQA's."""
+    return answer.strip().rstrip(".").lower()
+
+
+def gqa_figures(questions, said, types):
+    """As GQA's script: of balanced questions the share whose prediction is the answer; None for types without any."""
+    scores = {name: [] for name in ("accuracy", "accuracy_binary", "accuracy_open", *(f"accuracy_{t}" for t in types))}
+    for name, question in questions.items():
+        if not question.get("isBalanced", True):
+            continue
+        right, kind = said[name] == question["answer"], question["types"]["structural"]
+        for key in {"accuracy", "accuracy_open" if kind == "query" else "accuracy_binary", f"accuracy_{kind}", f"accuracy_{question['types']['semantic']}"}:
+            scores[key].append(right)
+    return {key: sum(rights) / len(rights) if rights else None for key, rights in scores.items()}
+
+
 # ---- panoptic narratives
 
 def published_sum(ious):

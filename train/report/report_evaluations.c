@@ -32,7 +32,11 @@ static const struct {
     {"pope", "Is it in the image?",
      "Yes-or-no questions about things that are in the image and things that are not: chosen at "
      "random, the most frequent ones, or those most often seen with what is there (adversarial). "
-     "Precision, recall and F1 are those of yes; its share should be a half."}};
+     "Precision, recall and F1 are those of yes; its share should be a half."},
+    {"gqa", "Questions for a word",
+     "An answer is right if it is the expected word or two, but for capitals and a full stop at "
+     "its "
+     "end. Open questions ask what, where or how many; binary ones offer what to choose from."}};
 
 enum { NUM_TASKS_ON_PAGE = sizeof TASKS_ON_PAGE / sizeof *TASKS_ON_PAGE };
 

@@ -106,7 +106,8 @@ static void the_same_seed_gives_the_same_files(void **state) {
                                         "train/documents.json",
                                         "test/refcoco/refs(unc).p",
                                         "test/gcg/test_gcg_coco_mask_gt.json",
-                                        "test/pope/coco_pope_random.json"};
+                                        "test/pope/coco_pope_random.json",
+                                        "test/gqa/testdev_balanced_questions.json"};
     char *again = format_string("%s/again", temporary_folder);
     WorldOptions options = {
         .seed = 5, .num_train = NUM_TRAIN, .num_test = NUM_TEST, .num_documents = 50};

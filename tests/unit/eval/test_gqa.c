@@ -1,0 +1,237 @@
+// rooms: eval models ops checkpoints data autograd
+/// GQA: questions as they are published, answers read as LLaVA's scripts read them, figures counted
+/// by hand, and what is refused.
+#include "eval/annotations/gqa.h"
+#include "eval/tasks/items.h"
+#include "eval/tasks/tasks.h"
+#include "tests/unit/temporary_folder.h"
+
+#include <math.h>
+#include <sys/stat.h>
+
+#define QUESTION(id, image, text, answer, balanced, structural, semantic)                 \
+    "\"" id "\": {\"semantic\": [{\"operation\": \"select\", \"dependencies\": []}], "    \
+    "\"entailed\": [], \"question\": \"" text "\", \"imageId\": \"" image "\", "          \
+    "\"isBalanced\": " balanced ", \"groups\": {\"global\": null}, \"answer\": \"" answer \
+    "\", \"types\": {\"detailed\": \"x\", \"semantic\": \"" semantic                      \
+    "\", \"structural\": \"" structural "\"}, \"fullAnswer\": \"It is.\"}"
+
+static const char QUESTIONS[] = "{" QUESTION(
+    "201307251", "n1", "Is it overcast?", "no", "true", "verify",
+    "global") ", " QUESTION("7", "n2", "What color is it?", "light blue", "true", "query",
+                            "attr") ", " QUESTION("201307252", "n1", "Who is it?", "man", "true",
+                                                  "query",
+                                                  "rel") ",\n" QUESTION("12345678901234567890",
+                                                                        "n1", "Is it?", "yes",
+                                                                        "false", "logical",
+                                                                        "obj") ", " QUESTION("9",
+                                                                                             "n1",
+                                                                                             "Left "
+                                                                                             "or "
+                                                                                             "right"
+                                                                                             "?",
+                                                                                             "left",
+                                                                                             "true",
+                                                                                             "choos"
+                                                                                             "e",
+                                                                                             "rel") "}\n";
+
+/// Written as testdev_balanced_questions.json.
+static void *open_items(const char *text) {
+    Error error = {0};
+    write_text("testdev_balanced_questions.json", text);
+    EvaluationOptions options = {.annotations = in_folder("testdev_balanced_questions.json"),
+                                 .samples = -1};
+    void *data = TASK_GQA.open(&options, &error);
+    if (!data) fail_msg("%s", error.message);
+    return data;
+}
+
+static json_t *judge(const void *data, int64_t index, const char *text) {
+    Error error = {0};
+    EvaluationOptions options = {.samples = -1};
+    Judge how = {.options = &options};
+    char *own = format_string("%s", text);
+    Answer answer = {.text = own};
+    json_t *verdict = TASK_GQA.judge(data, index, &how, &answer, &error);
+    assert_non_null(verdict);
+    free(own);
+    return verdict;
+}
+
+static void questions_of_an_image_follow_each_other(void **state) {
+    (void)state;
+    static const char *const EXPECTED[][3] = {{"201307251", "n1.jpg", "Is it overcast?"},
+                                              {"201307252", "n1.jpg", "Who is it?"},
+                                              {"12345678901234567890", "n1.jpg", "Is it?"},
+                                              {"9", "n1.jpg", "Left or right?"},
+                                              {"7", "n2.jpg", "What color is it?"}};
+    Error error;
+    void *data = open_items(QUESTIONS);
+    EvaluationOptions options = {.samples = 1};
+    assert_int_equal(TASK_GQA.count(data), 5);
+    for (int i = 0; i < 5; i++) {
+        TaskItem item = {0};
+        TASK_GQA.item(data, i, &item);
+        assert_string_equal(item.id, EXPECTED[i][0]);
+        assert_string_equal(item.file_name, EXPECTED[i][1]);
+        assert_string_equal(item.expression, EXPECTED[i][2]);
+        assert_int_equal(item.image, i == 4);
+    }
+    assert_int_equal(evaluation_items(&TASK_GQA, data, &options), 4);
+    assert_true(evaluation_check_ids(&TASK_GQA, data, &options, &error));
+    char *prompt = task_prompt(TASK_GQA.prompt, EXPECTED[0][2]);
+    assert_string_equal(prompt,
+                        "Is it overcast?\nAnswer the question using a single word or phrase.");
+    free(prompt);
+    TASK_GQA.close(data);
+}
+
+static void answers_are_read_as_published(void **state) {
+    (void)state;
+    static const struct {
+        const char *answer, *says;
+        bool is_right;
+    } CASES[] = {{"Light blue", "light blue", true},
+                 {" LIGHT BLUE\n", "light blue", true},
+                 {"Light blue...", "light blue", true}, // published so: all of them
+                 {"Light blue. ", "light blue", true},
+                 {"Light blue .", "light blue ", false},
+                 {"Light  blue", "light  blue", false},
+                 {"It is light blue.", "it is light blue", false},
+                 {"Blue", "blue", false},
+                 {"light blue, green", "light blue, green", false},
+                 {"\u00c4rger", "\u00e4rger", false},
+                 {"...", "", false},
+                 {"", "", false}};
+    void *data = open_items(QUESTIONS);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        json_t *verdict = judge(data, 4, CASES[i].answer);
+        const char *says = json_string_value(json_object_get(verdict, "says"));
+        if (strcmp(says, CASES[i].says) != 0)
+            fail_msg("'%s' is read as '%s'", CASES[i].answer, says);
+        assert_int_equal(json_is_true(json_object_get(verdict, "right")), CASES[i].is_right);
+        assert_string_equal(json_string_value(json_object_get(verdict, "expected")), "light blue");
+        json_decref(verdict);
+    }
+    TASK_GQA.close(data);
+}
+
+/// NAN: it is null.
+static void expect_figure(const json_t *figures, const char *name, double expected) {
+    const json_t *value = json_object_get(figures, name);
+    if (!value) fail_msg("there is no figure %s", name);
+    if (isnan(expected) ? !json_is_null(value)
+                        : !(fabs(json_number_value(value) - expected) < 1e-12))
+        fail_msg("%s is %g, not %g", name, json_number_value(value), expected);
+}
+
+static void figures_are_of_balanced_questions(void **state) {
+    (void)state;
+    Error error = {0};
+    Figures figures;
+    EvaluationOptions options = {.samples = -1};
+    void *data = open_items(QUESTIONS);
+    // overcast right, who wrong, the unbalanced one wrong, left right, the colour right
+    json_t *verdicts[] = {judge(data, 0, "No"), judge(data, 1, "Woman"), judge(data, 2, "No"),
+                          judge(data, 3, "left."), judge(data, 4, "Light blue")};
+    assert_true(TASK_GQA.measure(data, &options, verdicts, 5, &figures, &error));
+    json_t *described = figures_describe(&figures, 1);
+    figures_free(&figures);
+    expect_figure(described, "accuracy", 3 / 4.0);
+    expect_figure(described, "accuracy_binary", 1);
+    expect_figure(described, "accuracy_open", 1 / 2.0);
+    expect_figure(described, "accuracy_verify", 1);
+    expect_figure(described, "accuracy_query", 1 / 2.0);
+    expect_figure(described, "accuracy_choose", 1);
+    expect_figure(described, "accuracy_rel", 1 / 2.0);
+    expect_figure(described, "accuracy_attr", 1);
+    expect_figure(described, "accuracy_logical", NAN);
+    expect_figure(described, "images", 2);
+    expect_figure(described, "questions", 4);
+    json_decref(described);
+    for (int i = 0; i < 5; i++) json_decref(verdicts[i]);
+    TASK_GQA.close(data);
+}
+
+static void predictions_are_where_the_published_script_looks(void **state) {
+    (void)state;
+    static const char *const EXPECTED[][2] = {{"201307251", "no"},
+                                              {"7", "light blue"},
+                                              {"201307252", "the \"man\""},
+                                              {"12345678901234567890", "yes"},
+                                              {"9", ""}};
+    Error error;
+    void *data = open_items(QUESTIONS);
+    json_t *verdicts[] = {judge(data, 0, "No."), judge(data, 1, "The \"man\""),
+                          judge(data, 2, "Yes"), judge(data, 3, "."), judge(data, 4, "Light blue")};
+    assert_int_equal(mkdir(in_folder("predictions"), 0777), 0);
+    for (int count = 5; count >= 4; count--) { // all, and of the first image alone
+        assert_true(TASK_GQA.publish(data, verdicts, count, in_folder("predictions"), &error));
+        json_t *list =
+            json_load_file(in_folder("predictions/testdev_balanced_predictions.json"), 0, NULL);
+        assert_int_equal(json_array_size(list), count);
+        for (int i = 0, at = 0; i < 5; i++) {
+            if (count == 4 && i == 1) continue;
+            const json_t *entry = json_array_get(list, (size_t)at++);
+            assert_string_equal(json_string_value(json_object_get(entry, "questionId")),
+                                EXPECTED[i][0]);
+            assert_string_equal(json_string_value(json_object_get(entry, "prediction")),
+                                EXPECTED[i][1]);
+        }
+        json_decref(list);
+    }
+    for (int i = 0; i < 5; i++) json_decref(verdicts[i]);
+    TASK_GQA.close(data);
+}
+
+#define GOOD QUESTION("1", "a", "Is it?", "yes", "true", "verify", "obj")
+
+static void what_is_wrong_is_said_with_file_and_question(void **state) {
+    (void)state;
+    static const char *const CASES[][2] = {
+        {"{}", ": has no question"},
+        {"", "expected an object at the top level"},
+        {"[]", "expected an object at the top level"},
+        {"{\"1\": 3}", ": question 1: is 3; expected an object"},
+        {"{" GOOD ", " GOOD "}", ": question 1: occurs twice"},
+        {"{" QUESTION("2", "a", "Is it?", "", "true", "verify", "obj") "}",
+         ": question 2: \"answer\" is \"\"; expected a text"},
+        {"{" QUESTION("2", "", "Is it?", "yes", "true", "verify", "obj") "}",
+         ": question 2: \"imageId\" is \"\"; expected a text"},
+        {"{" QUESTION("2", "a", "Is it?", "yes", "1", "verify", "obj") "}",
+         ": question 2: \"isBalanced\" is 1; expected true or false"},
+        {"{" QUESTION("2", "a", "Is it?", "yes", "true", "", "obj") "}",
+         ": question 2: types: \"structural\" is \"\"; expected a text"},
+        {"{\"2\": {\"question\": \"Is it?\", \"imageId\": \"a\", \"isBalanced\": true}}",
+         ": question 2: \"answer\" is missing; expected a text"},
+        {"{\"2\": {\"question\": \"Is it?\", \"imageId\": \"a\", \"answer\": \"yes\"}}",
+         ": question 2: \"types\" is missing; expected an object"},
+        {"{" GOOD ",\n\"2\": {\"question\": \"\xff\"}}", ":2: not valid JSON: "},
+        {"{" GOOD, "not valid JSON: ',' or '}' expected"},
+        {"{" GOOD "} x", "not valid JSON: end of file expected"}};
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        Error error = {0};
+        write_text("questions.json", CASES[i][0]);
+        EvaluationOptions options = {.annotations = in_folder("questions.json")};
+        assert_null(TASK_GQA.open(&options, &error));
+        const char *name = "questions.json";
+        if (!strstr(error.message, name) || !strstr(error.message, CASES[i][1]))
+            fail_msg("'%s' is not in '%s'", CASES[i][1], error.message);
+    }
+    Error error = {0};
+    EvaluationOptions options = {.annotations = in_folder("nowhere.json")};
+    assert_null(TASK_GQA.open(&options, &error));
+    assert_non_null(strstr(error.message, "nowhere.json"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(questions_of_an_image_follow_each_other),
+        IN_FOLDER(answers_are_read_as_published),
+        IN_FOLDER(figures_are_of_balanced_questions),
+        IN_FOLDER(predictions_are_where_the_published_script_looks),
+        IN_FOLDER(what_is_wrong_is_said_with_file_and_question),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
