@@ -53,3 +53,11 @@ json_t *json_published_id(const char *id) {
     bool is_number = digits == length && length > 0 && length < 19 && (id[0] != '0' || length == 1);
     return is_number ? json_integer(strtoll(id, NULL, 10)) : json_string(id);
 }
+
+const char *json_find_text(const json_t *object, const char *key, Error *error) {
+    const json_t *value = json_object_get(object, key);
+    const char *text = json_string_value(value);
+    if (text && *text) return text;
+    error_set(error, "\"%s\" is %s; expected a text", key, json_shown(value).text);
+    return NULL;
+}

@@ -25,6 +25,10 @@ int json_find_id(const json_t *dictionary, const json_t *value);
 /// is no list is an error.
 bool json_find_list(const json_t *object, const char *key, const json_t **list, Error *error);
 
+/// The text under that key of an object, which keeps it; NULL, with the error, for anything else
+/// and for an empty one.
+const char *json_find_text(const json_t *object, const char *key, Error *error);
+
 /// An id as the published files write it: a number where it is one, else a string. The caller has
 /// the reference.
 json_t *json_published_id(const char *id);

@@ -14,14 +14,6 @@ typedef struct GqaReading {
     int capacity;
 } GqaReading;
 
-static const char *text_of(const json_t *object, const char *key, Error *error) {
-    const json_t *value = json_object_get(object, key);
-    const char *text = json_string_value(value);
-    if (text && *text) return text;
-    error_set(error, "\"%s\" is %s; expected a text", key, json_shown(value).text);
-    return NULL;
-}
-
 /// The index of a name, which joins the list if it is new; takes the name.
 static int index_of(json_t *known, char ***names, int *count, char *name) {
     const json_t *index = json_object_get(known, name);
@@ -42,8 +34,8 @@ static bool read_types(GqaReading *reading, const json_t *value, GqaQuestion *qu
     const char *structural, *semantic;
     if (!json_is_object(types))
         return error_set(error, "\"types\" is %s; expected an object", json_shown(types).text);
-    if (!(structural = text_of(types, "structural", error)) ||
-        !(semantic = text_of(types, "semantic", error)))
+    if (!(structural = json_find_text(types, "structural", error)) ||
+        !(semantic = json_find_text(types, "semantic", error)))
         return error_context(error, "types");
     question->structural =
         index_of(reading->types, &out->types, &out->num_types, checked_strdup(structural));
@@ -62,9 +54,9 @@ static bool read_question(GqaReading *reading, const char *id, const json_t *val
     if (balanced && !json_is_boolean(balanced))
         return error_set(error, "\"isBalanced\" is %s; expected true or false",
                          json_shown(balanced).text);
-    if (!(text = text_of(value, "question", error)) ||
-        !(answer = text_of(value, "answer", error)) ||
-        !(image = text_of(value, "imageId", error)) ||
+    if (!(text = json_find_text(value, "question", error)) ||
+        !(answer = json_find_text(value, "answer", error)) ||
+        !(image = json_find_text(value, "imageId", error)) ||
         !read_types(reading, value, &question, error))
         return false;
     if (!json_remember_id(reading->ids, id, out->count)) return error_set(error, "occurs twice");

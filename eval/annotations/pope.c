@@ -24,14 +24,6 @@ typedef struct PopeReading {
     int capacity;
 } PopeReading;
 
-static const char *text_of(const json_t *line, const char *key, Error *error) {
-    const json_t *value = json_object_get(line, key);
-    const char *text = json_string_value(value);
-    if (text && *text) return text;
-    error_set(error, "\"%s\" is %s; expected a text", key, json_shown(value).text);
-    return NULL;
-}
-
 static int image_of(PopeReading *reading, const char *file_name) {
     PopeQuestions *out = reading->out;
     const json_t *known = json_object_get(reading->images, file_name);
@@ -57,8 +49,8 @@ static bool read_question(PopeReading *reading, const json_t *line, Error *error
     bool is_yes;
     if (!json_is_object(line))
         return error_set(error, "is %s; expected an object", json_shown(line).text);
-    if (!(text = text_of(line, "text", error)) || !(image = text_of(line, "image", error)) ||
-        !read_label(line, &is_yes, error))
+    if (!(text = json_find_text(line, "text", error)) ||
+        !(image = json_find_text(line, "image", error)) || !read_label(line, &is_yes, error))
         return false;
     char *name = json_id(id);
     if (!name)

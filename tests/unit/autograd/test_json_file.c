@@ -1,5 +1,5 @@
 // rooms: autograd
-// Large JSON files read an element at a time.
+// Large JSON files read an element or a member at a time.
 #include "autograd/json_file.h"
 
 #include "tests/unit/file_bytes.h"
@@ -113,11 +113,49 @@ static void damaged_files_are_no_more_than_errors(void **state) {
     }
 }
 
+static bool note_member(void *context, const char *key, const json_t *value, Error *error) {
+    assert_string_equal(context, "context");
+    return note(key, value, 0, error);
+}
+
+static bool read_members(const char *text, Error *error) {
+    char context[] = "context";
+    met[0] = '\0';
+    write_text("x.json", text);
+    return json_file_read_members(in_folder("x.json"), note_member, context, error);
+}
+
+static void every_member_is_given_in_order(void **state) {
+    (void)state;
+    Error error = {0};
+    assert_true(read_members("{ }", &error));
+    assert_string_equal(met, "");
+    assert_true(read_members("{\"7\": {\"a\": [1, \"}\"]}, \"\\u0062\":\n\"x\" , \"7\": 3,"
+                             "\"c\": [12345678901234567890]}",
+                             &error));
+    assert_string_equal(met, "70={\"a\":[1,\"}\"]} b0=\"x\" 70=3 c0=[\"12345678901234567890\"] ");
+    static const char *const wrong[][2] = {
+        {"[]", "x.json: expected an object at the top level"},
+        {"{\"a\": 1,\n\"b\": {\"c\":}}", "x.json:2: not valid JSON"},
+        {"{\"a\": 1 \"b\": 2}", "',' or '}' expected"},
+        {"{\"a\": 1,}", "a string expected"},
+        {"{\"a\" 1}", "':' expected"},
+        {"{\"a\": }", "a value is missing"},
+        {"{\"a\": [1", "x.json:1: not valid JSON"},
+        {"{\"a\": 1} x", "end of file expected"},
+        {"{\"a\": 1, \"b\": \"stop\"}", "x.json: element 0 of b says so"}};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        if (read_members(wrong[i][0], &error)) fail_msg("accepted: %s", wrong[i][0]);
+        if (!strstr(error.message, wrong[i][1])) fail_msg("case %zu: %s", i, error.message);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(every_element_is_given_in_order),
         IN_FOLDER(what_is_not_valid_is_told_with_its_line),
         IN_FOLDER(damaged_files_are_no_more_than_errors),
+        IN_FOLDER(every_member_is_given_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,9 +4,8 @@
 #include "eval/annotations/gqa.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/tasks.h"
-#include "tests/unit/temporary_folder.h"
+#include "tests/unit/task_figures.h"
 
-#include <math.h>
 #include <sys/stat.h>
 
 #define QUESTION(id, image, text, answer, balanced, structural, semantic)                 \
@@ -38,25 +37,12 @@ static const char QUESTIONS[] = "{" QUESTION(
 
 /// Written as testdev_balanced_questions.json.
 static void *open_items(const char *text) {
-    Error error = {0};
     write_text("testdev_balanced_questions.json", text);
-    EvaluationOptions options = {.annotations = in_folder("testdev_balanced_questions.json"),
-                                 .samples = -1};
-    void *data = TASK_GQA.open(&options, &error);
-    if (!data) fail_msg("%s", error.message);
-    return data;
+    return open_task(&TASK_GQA, in_folder("testdev_balanced_questions.json"));
 }
 
 static json_t *judge(const void *data, int64_t index, const char *text) {
-    Error error = {0};
-    EvaluationOptions options = {.samples = -1};
-    Judge how = {.options = &options};
-    char *own = format_string("%s", text);
-    Answer answer = {.text = own};
-    json_t *verdict = TASK_GQA.judge(data, index, &how, &answer, &error);
-    assert_non_null(verdict);
-    free(own);
-    return verdict;
+    return judge_text(&TASK_GQA, data, index, text);
 }
 
 static void questions_of_an_image_follow_each_other(void **state) {
@@ -117,27 +103,13 @@ static void answers_are_read_as_published(void **state) {
     TASK_GQA.close(data);
 }
 
-/// NAN: it is null.
-static void expect_figure(const json_t *figures, const char *name, double expected) {
-    const json_t *value = json_object_get(figures, name);
-    if (!value) fail_msg("there is no figure %s", name);
-    if (isnan(expected) ? !json_is_null(value)
-                        : !(fabs(json_number_value(value) - expected) < 1e-12))
-        fail_msg("%s is %g, not %g", name, json_number_value(value), expected);
-}
-
 static void figures_are_of_balanced_questions(void **state) {
     (void)state;
-    Error error = {0};
-    Figures figures;
-    EvaluationOptions options = {.samples = -1};
     void *data = open_items(QUESTIONS);
     // overcast right, who wrong, the unbalanced one wrong, left right, the colour right
     json_t *verdicts[] = {judge(data, 0, "No"), judge(data, 1, "Woman"), judge(data, 2, "No"),
                           judge(data, 3, "left."), judge(data, 4, "Light blue")};
-    assert_true(TASK_GQA.measure(data, &options, verdicts, 5, &figures, &error));
-    json_t *described = figures_describe(&figures, 1);
-    figures_free(&figures);
+    json_t *described = measure_verdicts(&TASK_GQA, data, verdicts, 5);
     expect_figure(described, "accuracy", 3 / 4.0);
     expect_figure(described, "accuracy_binary", 1);
     expect_figure(described, "accuracy_open", 1 / 2.0);
@@ -150,7 +122,6 @@ static void figures_are_of_balanced_questions(void **state) {
     expect_figure(described, "images", 2);
     expect_figure(described, "questions", 4);
     json_decref(described);
-    for (int i = 0; i < 5; i++) json_decref(verdicts[i]);
     TASK_GQA.close(data);
 }
 

@@ -4,9 +4,8 @@
 #include "eval/annotations/pope.h"
 #include "eval/tasks/items.h"
 #include "eval/tasks/tasks.h"
-#include "tests/unit/temporary_folder.h"
+#include "tests/unit/task_figures.h"
 
-#include <math.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -38,25 +37,14 @@ static char *write_files(void) {
     return folder;
 }
 
-static void *open_items(const char *path) {
-    Error error = {0};
-    EvaluationOptions options = {.annotations = path, .samples = -1};
-    void *data = TASK_POPE.open(&options, &error);
-    if (!data) fail_msg("%s", error.message);
-    return data;
-}
+static void *open_items(const char *path) { return open_task(&TASK_POPE, path); }
 
 static json_t *judge(const void *data, int64_t index, const char *text) {
-    Error error = {0};
-    EvaluationOptions options = {.samples = -1};
-    Judge how = {.options = &options};
-    char *own = format_string("%s", text);
-    Answer answer = {.text = own};
-    json_t *verdict = TASK_POPE.judge(data, index, &how, &answer, &error);
-    assert_non_null(verdict);
-    json_object_set_new(verdict, "answer", json_string(text));
-    free(own);
-    return verdict;
+    return judge_text(&TASK_POPE, data, index, text);
+}
+
+static json_t *measure(const void *data, json_t **verdicts, int64_t count) {
+    return measure_verdicts(&TASK_POPE, data, verdicts, count);
 }
 
 static const char *text_of(const json_t *object, const char *key) {
@@ -135,26 +123,6 @@ static void answers_are_read_as_published(void **state) {
     }
     TASK_POPE.close(data);
     free(folder);
-}
-
-static json_t *measure(const void *data, json_t **verdicts, int64_t count) {
-    Error error = {0};
-    Figures figures;
-    EvaluationOptions options = {.samples = -1};
-    assert_true(TASK_POPE.measure(data, &options, verdicts, count, &figures, &error));
-    json_t *described = figures_describe(&figures, 1);
-    figures_free(&figures);
-    for (int64_t i = 0; i < count; i++) json_decref(verdicts[i]);
-    return described;
-}
-
-/// NAN: it is null.
-static void expect_figure(const json_t *figures, const char *name, double expected) {
-    const json_t *value = json_object_get(figures, name);
-    if (!value) fail_msg("there is no figure %s", name);
-    if (isnan(expected) ? !json_is_null(value)
-                        : !(fabs(json_number_value(value) - expected) < 1e-12))
-        fail_msg("%s is %g, not %g", name, json_number_value(value), expected);
 }
 
 static void figures_are_counted_per_category_and_over_all(void **state) {
