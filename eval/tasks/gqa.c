@@ -86,24 +86,31 @@ static json_t *judge_answer(const void *data, int64_t index, const Judge *judge,
 /// Numerators and denominators of every image.
 typedef double (*GqaCounts)[2];
 
-/// Of all questions, and of kinds of them.
+/// Of all questions, and of kinds of them; NULL of types that the file has not.
 typedef struct GqaFigures {
-    GqaCounts all, binary, open;
-    /// [num_types]
-    GqaCounts *of_type;
+    GqaCounts all, binary, open, structural[NUM_GQA_STRUCTURAL], semantic[NUM_GQA_SEMANTIC];
 } GqaFigures;
 
+static GqaCounts add_type(Figures *figures, const char *type, bool occurs) {
+    char *name = format_string("accuracy_%s", type);
+    GqaCounts counts = occurs ? figures_add_ratio(figures, name) : NULL;
+    free(name);
+    return counts;
+}
+
 static GqaFigures add_figures(Figures *figures, const GqaQuestions *questions) {
-    GqaFigures counts = {
-        .all = figures_add_ratio(figures, "accuracy"),
-        .binary = figures_add_ratio(figures, "accuracy_binary"),
-        .open = figures_add_ratio(figures, "accuracy_open"),
-        .of_type = checked_calloc((size_t)questions->num_types + 1, sizeof *counts.of_type)};
-    for (int t = 0; t < questions->num_types; t++) {
-        char *name = format_string("accuracy_%s", questions->types[t]);
-        counts.of_type[t] = figures_add_ratio(figures, name);
-        free(name);
+    bool structural[NUM_GQA_STRUCTURAL] = {false}, semantic[NUM_GQA_SEMANTIC] = {false};
+    for (int i = 0; i < questions->count; i++) {
+        structural[questions->items[i].structural] = true;
+        semantic[questions->items[i].semantic] = true;
     }
+    GqaFigures counts = {.all = figures_add_ratio(figures, "accuracy"),
+                         .binary = figures_add_ratio(figures, "accuracy_binary"),
+                         .open = figures_add_ratio(figures, "accuracy_open")};
+    for (int t = 0; t < NUM_GQA_STRUCTURAL; t++)
+        counts.structural[t] = add_type(figures, GQA_STRUCTURAL[t], structural[t]);
+    for (int t = 0; t < NUM_GQA_SEMANTIC; t++)
+        counts.semantic[t] = add_type(figures, GQA_SEMANTIC[t], semantic[t]);
     return counts;
 }
 
@@ -120,19 +127,16 @@ static bool measure(const void *data, const EvaluationOptions *options, json_t *
     GqaFigures counts = add_figures(figures, &items->all);
     for (int64_t i = 0; i < count; i++) {
         const GqaQuestion *question = question_at(items, i);
-        const bool is_right = json_is_true(json_object_get(verdicts[i], "right")),
-                   is_open = !strcmp(items->all.types[question->structural], "query");
+        const bool is_right = json_is_true(json_object_get(verdicts[i], "right"));
         if (!question->is_balanced) continue;
         count_answer(counts.all, units[i], is_right);
-        count_answer(is_open ? counts.open : counts.binary, units[i], is_right);
-        count_answer(counts.of_type[question->structural], units[i], is_right);
-        if (question->semantic != question->structural)
-            count_answer(counts.of_type[question->semantic], units[i], is_right);
+        count_answer(question->is_open ? counts.open : counts.binary, units[i], is_right);
+        count_answer(counts.structural[question->structural], units[i], is_right);
+        count_answer(counts.semantic[question->semantic], units[i], is_right);
         balanced++;
     }
     figures_remark(figures, "images", figures->num_units);
     figures_remark(figures, "questions", balanced);
-    free(counts.of_type);
     free(units);
     return true;
 }

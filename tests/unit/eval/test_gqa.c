@@ -119,6 +119,7 @@ static void figures_are_of_balanced_questions(void **state) {
     expect_figure(described, "accuracy_rel", 1 / 2.0);
     expect_figure(described, "accuracy_attr", 1);
     expect_figure(described, "accuracy_logical", NAN);
+    assert_null(json_object_get(described, "accuracy_compare"));
     expect_figure(described, "images", 2);
     expect_figure(described, "questions", 4);
     json_decref(described);
@@ -173,7 +174,11 @@ static void what_is_wrong_is_said_with_file_and_question(void **state) {
         {"{" QUESTION("2", "a", "Is it?", "yes", "1", "verify", "obj") "}",
          ": question 2: \"isBalanced\" is 1; expected true or false"},
         {"{" QUESTION("2", "a", "Is it?", "yes", "true", "", "obj") "}",
-         ": question 2: types: \"structural\" is \"\"; expected a text"},
+         ": question 2: types: \"structural\" is \"\"; expected one of query, verify, choose, "
+         "logical, compare"},
+        {"{" QUESTION("2", "a", "Is it?", "yes", "true", "query", "relation") "}",
+         ": question 2: types: \"semantic\" is \"relation\"; expected one of attr, obj, rel, cat, "
+         "global"},
         {"{\"2\": {\"question\": \"Is it?\", \"imageId\": \"a\", \"isBalanced\": true}}",
          ": question 2: \"answer\" is missing; expected a text"},
         {"{\"2\": {\"question\": \"Is it?\", \"imageId\": \"a\", \"answer\": \"yes\"}}",
