@@ -13,7 +13,7 @@ from texts import TEXT_LENGTH
 VAE_STEPS, VAE_BATCH, VAE_CROP, VAE_RATE = 3000, 8, 64, 3e-3
 # Large enough to bound the latents, too small to drown them in noise (the divergence is a sum over a latent).
 DIVERGENCE_WEIGHT = 1e-7
-UNET_STEPS, UNET_BATCH, UNET_RATE = 4000, 32, 2e-3
+UNET_STEPS, UNET_BATCH, UNET_RATE = 8000, 32, 2e-3
 UNET_AVERAGE = 0.998
 CROWDED_SHARE = 0.5  # of a batch; the others are iconic, whose captions tell most of the picture
 EMPTY_PROMPT = 0.1  # share of pictures that are shown without their caption
