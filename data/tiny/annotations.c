@@ -3,7 +3,6 @@
 #include "data/tiny/polling.h"
 #include "data/tiny/short_questions.h"
 #include "data/tiny/world.h"
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +68,8 @@ static void add_turn(json_t *turns, const char *prefix, ByteBuffer *question, By
     byte_buffer_clear(answer);
 }
 
-/// One to three questions that a word answers, of which the first says so, as in LLaVA's mix.
+/// One to three questions that a word answers, of which the first says so, as in LLaVA's mix; the
+/// words are those of the sentences, without a capital.
 static json_t *short_turns(const Scene *scene, Draws *draws) {
     json_t *turns = json_array();
     for (int more = 1 + draw_below(draws, 3); more > 0; more--) {
@@ -80,7 +80,6 @@ static json_t *short_turns(const Scene *scene, Draws *draws) {
         char *text = format_string("%s%s%s%s", is_first ? "<image>\n" : "", question.question,
                                    is_first ? "\n" : "", is_first ? SHORT_ANSWER_PROMPT : "");
         json_array_append_new(turns, turn("human", text));
-        question.answer[0] = (char)toupper((unsigned char)question.answer[0]);
         json_array_append_new(turns, turn("gpt", question.answer));
         free(text);
     }
