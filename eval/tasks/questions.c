@@ -1,9 +1,9 @@
 #include "eval/tasks/questions.h"
 
 #include "autograd/error.h"
+#include "data/text.h"
 #include "eval/tasks/items.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +22,6 @@ void question_order_free(QuestionOrder *order) {
 }
 
 char *answer_trimmed(const char *text) {
-    while (isspace((unsigned char)*text)) text++;
-    size_t length = strlen(text);
-    while (length && isspace((unsigned char)text[length - 1])) length--;
+    const size_t length = strip_space(&text, strlen(text));
     return format_string("%.*s", (int)length, text);
 }

@@ -16,5 +16,6 @@ QuestionOrder question_order(int count, int num_images,
                              int (*image_of)(const void *data, int question), const void *data);
 void question_order_free(QuestionOrder *order);
 
-/// An answer without white space around it, as LLaVA's script writes it; the caller frees it.
+/// An answer without white space around it, as LLaVA's script has it (str.strip); the caller frees
+/// it.
 char *answer_trimmed(const char *text);

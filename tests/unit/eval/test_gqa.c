@@ -83,6 +83,7 @@ static void answers_are_read_as_published(void **state) {
                  {"Light blue...", "light blue", true}, // published so: all of them
                  {"Light blue. ", "light blue", true},
                  {"Light blue .", "light blue ", false},
+                 {"\x1e\u00a0Light blue\u3000\x1c", "light blue", true}, // str.strip()
                  {"Light  blue", "light  blue", false},
                  {"It is light blue.", "it is light blue", false},
                  {"Blue", "blue", false},
