@@ -2,7 +2,7 @@
 #pragma once
 #include "tests/unit/made_evaluations.h"
 #include "tests/unit/temporary_folder.h"
-#include "train/sweep/sweep_table.h"
+#include "train/sweep_table/sweep_table.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 #include "train/sweep/sweep_result.h"
 
 #include "train/sweep/sweep_run.h"
-#include "train/sweep/sweep_table.h"
+#include "train/sweep_table/sweep_table.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 #include "train/log/json_text.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "train/sweep/sweep_chart_groups.h"
+#include "train/sweep_table/sweep_chart_groups.h"
 
 #include "autograd/text/byte_buffer.h"
 

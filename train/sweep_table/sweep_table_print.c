@@ -1,6 +1,6 @@
 // The figure that was asked for in full, the others beside each other.
 #include "autograd/text/utf8.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "train/sweep/sweep_page.h"
+#include "train/sweep_table/sweep_page.h"
 
 #include "autograd/text/byte_buffer.h"
 #include "train/report/figure_table.h"

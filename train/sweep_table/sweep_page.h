@@ -1,7 +1,7 @@
 /// The table of a sweep as a page (html_report.h): tables that the reader sorts, and charts.
 #pragma once
 #include "eval/pages/html_report.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 /// The page about a table that table_estimate() has filled in; the caller frees it.
 HtmlReport *sweep_page(const TableContent *content);

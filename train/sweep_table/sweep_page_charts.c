@@ -1,6 +1,6 @@
 #include "eval/pages/plot.h"
-#include "train/sweep/sweep_chart_groups.h"
-#include "train/sweep/sweep_page.h"
+#include "train/sweep_table/sweep_chart_groups.h"
+#include "train/sweep_table/sweep_page.h"
 
 #include <math.h>
 #include <stdlib.h>

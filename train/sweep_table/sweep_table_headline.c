@@ -1,5 +1,5 @@
 // Figures of all evaluations in one table.
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <stdlib.h>
 #include <string.h>

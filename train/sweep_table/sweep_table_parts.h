@@ -2,7 +2,7 @@
 /// are written.
 #pragma once
 #include "train/evaluation/evaluated_figures.h"
-#include "train/sweep/sweep_table.h"
+#include "train/sweep_table/sweep_table.h"
 
 typedef struct TableCell {
     const SweepCell *cell;

@@ -1,7 +1,7 @@
 // A row per evaluation and, where seeds are swept, one before those of a line for their mean: a
 // spreadsheet keeps one kind by its column "row".
 #include "autograd/text/byte_buffer.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 // The table over all evaluations on a sweep's page.
-#include "train/sweep/sweep_page.h"
+#include "train/sweep_table/sweep_page.h"
 
 #include "eval/pages/sortable_table.h"
 

@@ -1,5 +1,5 @@
 // Cells are read, then those of one task and the same settings but for seeds become a line.
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include "autograd/text/byte_buffer.h"
 

@@ -1,6 +1,6 @@
 /// Lines of a sweep that differ in one or two numeric keys only: the curves and maps of its charts.
 #pragma once
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 typedef struct ChartPoint {
     /// values of the keys

@@ -2,7 +2,7 @@
 // seeds came to and how that differs from the base in one field.
 #include "autograd/text/byte_buffer.h"
 #include "autograd/text/utf8.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

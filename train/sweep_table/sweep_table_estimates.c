@@ -2,7 +2,7 @@
 // time, beside those of the base, which are kept.
 #include "autograd/text/nearest_name.h"
 #include "train/log/progress.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <math.h>
 #include <stdlib.h>

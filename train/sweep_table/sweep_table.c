@@ -1,8 +1,8 @@
-#include "train/sweep/sweep_table.h"
+#include "train/sweep_table/sweep_table.h"
 
 #include "autograd/output/output_file.h"
-#include "train/sweep/sweep_page.h"
-#include "train/sweep/sweep_table_parts.h"
+#include "train/sweep_table/sweep_page.h"
+#include "train/sweep_table/sweep_table_parts.h"
 
 #include <stdlib.h>
 #include <string.h>
