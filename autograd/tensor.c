@@ -187,6 +187,8 @@ static Tensor *allocate_new(Device *device, DType dtype, int rank, const int64_t
     x->storage = storage_new(device, (size_t)tensor_numel(x) * dtype_size(dtype), NULL);
     storage_set_kind(x->storage, kind);
     x->data = x->storage->bytes;
+    if (dtype == FLOAT8)
+        x->scales = allocate_new(device, FLOAT32, SHAPE(tensor_rows(x)), NULL, kind);
     return x;
 }
 
@@ -221,6 +223,7 @@ Tensor *tensor_new(Device *device, DType dtype, int rank, const int64_t *shape) 
 }
 
 Tensor *tensor_zeros(Device *device, DType dtype, int rank, const int64_t *shape) {
+    CHECK(dtype != FLOAT8, "tensor_zeros: FLOAT8 comes from other numbers alone");
     Tensor *x = tensor_new(device, dtype, rank, shape);
     device->fill_zero(device, x->data, (size_t)tensor_numel(x) * dtype_size(dtype));
     return x;
@@ -237,8 +240,9 @@ Tensor *tensor_from_host(Device *device, DType dtype, int rank, const int64_t *s
 
 Tensor *reshape(Tensor *x, int rank, const int64_t *shape) {
     Tensor *y = describe_new(x->device, x->dtype, rank, shape, x->name);
-    CHECK(tensor_numel(y) == tensor_numel(x), "reshape: %s has not as many elements as %s",
-          tensor_describe(x), tensor_describe(y));
+    CHECK(tensor_numel(y) == tensor_numel(x) && x->dtype != FLOAT8,
+          "reshape: %s has not as many elements as %s, or rows with scales", tensor_describe(x),
+          tensor_describe(y));
     y->storage = x->storage;
     y->storage->references++;
     y->data = x->data;
@@ -246,7 +250,8 @@ Tensor *reshape(Tensor *x, int rank, const int64_t *shape) {
     return scope_adopt(y);
 }
 
-Tensor *tensor_slice(const Tensor *base, int64_t offset, int rank, const int64_t *shape) {
+/// Owned by the caller.
+static Tensor *part_of(const Tensor *base, int64_t offset, int rank, const int64_t *shape) {
     Tensor *y = describe_new(base->device, base->dtype, rank, shape, base->name);
     CHECK(offset >= 0 && offset + tensor_numel(y) <= tensor_numel(base),
           "tensor_slice: %s from element %lld of %s", tensor_describe(y), (long long)offset,
@@ -254,6 +259,18 @@ Tensor *tensor_slice(const Tensor *base, int64_t offset, int rank, const int64_t
     y->storage = base->storage;
     y->storage->references++;
     y->data = (char *)base->data + (size_t)offset * dtype_size(base->dtype);
+    return y;
+}
+
+Tensor *tensor_slice(const Tensor *base, int64_t offset, int rank, const int64_t *shape) {
+    Tensor *y = part_of(base, offset, rank, shape);
+    if (base->dtype == FLOAT8) {
+        int64_t columns = tensor_columns(base);
+        CHECK(tensor_columns(y) == columns && offset % columns == 0,
+              "tensor_slice: %s from element %lld of %s is no whole rows", tensor_describe(y),
+              (long long)offset, tensor_describe(base));
+        y->scales = part_of(base->scales, offset / columns, SHAPE(tensor_rows(y)));
+    }
     return scope_adopt(y);
 }
 
@@ -282,6 +299,7 @@ void tensor_release(Tensor *x) {
     if (x->prepared) x->device->release_prepared(x->prepared);
     gradient_release(x->gradient);
     storage_release(x->storage);
+    tensor_release(x->scales);
     free(x->name);
     free(x);
 }
@@ -304,10 +322,15 @@ int64_t tensor_rows(const Tensor *x) {
 
 int64_t tensor_columns(const Tensor *x) { return x->shape[x->rank - 1]; }
 
-size_t dtype_size(DType dtype) { return dtype == BFLOAT16 ? 2 : 4; }
+size_t dtype_size(DType dtype) {
+    static const size_t sizes[] = {[FLOAT32] = 4, [BFLOAT16] = 2, [INT32] = 4, [FLOAT8] = 1};
+    return sizes[dtype];
+}
 
 const char *dtype_name(DType dtype) {
-    return dtype == FLOAT32 ? "float32" : dtype == BFLOAT16 ? "bfloat16" : "int32";
+    static const char *const names[] = {
+        [FLOAT32] = "float32", [BFLOAT16] = "bfloat16", [INT32] = "int32", [FLOAT8] = "float8"};
+    return names[dtype];
 }
 
 bool same_shape(const Tensor *a, const Tensor *b) {
@@ -327,9 +350,26 @@ const char *tensor_describe(const Tensor *x) {
     return text;
 }
 
+static void float8_to_host_float(const Tensor *x, float *out) {
+    int64_t rows = tensor_rows(x), columns = tensor_columns(x);
+    uint8_t *bytes = checked_malloc((size_t)(rows * columns) + 1);
+    float *scales = checked_malloc((size_t)rows * sizeof *scales + 1);
+    x->device->to_host(x->device, bytes, x->data, (size_t)(rows * columns));
+    tensor_to_host_float(x->scales, scales);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t i = r * columns; i < (r + 1) * columns; i++)
+            out[i] = scales[r] * float8_to_float(bytes[i]);
+    free(scales);
+    free(bytes);
+}
+
 void tensor_to_host_float(const Tensor *x, float *out) {
     int64_t n = tensor_numel(x);
     CHECK(x->dtype != INT32, "tensor_to_host_float: %s", tensor_describe(x));
+    if (x->dtype == FLOAT8) {
+        float8_to_host_float(x, out);
+        return;
+    }
     if (x->dtype == FLOAT32) {
         x->device->to_host(x->device, out, x->data, (size_t)n * sizeof *out);
         return;
@@ -342,7 +382,8 @@ void tensor_to_host_float(const Tensor *x, float *out) {
 
 void tensor_fill_from_float(Tensor *x, const float *values) {
     int64_t n = tensor_numel(x);
-    CHECK(x->dtype != INT32, "tensor_fill_from_float: %s", tensor_describe(x));
+    CHECK(x->dtype == FLOAT32 || x->dtype == BFLOAT16, "tensor_fill_from_float: %s",
+          tensor_describe(x));
     if (x->dtype == FLOAT32) {
         x->device->from_host(x->device, x->data, values, (size_t)n * sizeof *values);
         return;

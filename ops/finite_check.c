@@ -70,6 +70,7 @@ static void look(const char *kernel, const Tensor *const outputs[NUM_LOOKED_AT],
 #define LOOK_AT_linear_input_gradient LIST(grad_x), LIST(grad_y, weight)
 #define LOOK_AT_linear_weight_gradient LIST(grad_weight), LIST(grad_y, x)
 #define LOOK_AT_sum_rows LIST(sum), LIST(x)
+#define LOOK_AT_quantize_rows LIST(y), LIST(x)
 #define LOOK_AT_conv2d LIST(y), LIST(x, weight, bias)
 #define LOOK_AT_conv2d_input_gradient LIST(grad_x), LIST(grad_y, weight)
 #define LOOK_AT_group_norm LIST(y), LIST(x, weight, bias)

@@ -9,7 +9,8 @@
 ///
 /// Conventions. Outputs are allocated by the caller with the right shape. x, y, gradients of
 /// activations: FLOAT32 or BFLOAT16, all of one type within a call unless said otherwise. Matrices
-/// (`weight`): the activations' type, or FLOAT32 (a trainable master, converted on the way).
+/// (`weight`): the activations' type, or FLOAT32 (a trainable master, converted on the way), or
+/// where it is said FLOAT8.
 /// Biases, norm weights, statistics, parameter gradients: FLOAT32. Sums, softmax and norm
 /// statistics are accumulated in FLOAT32 or better. "rows" are all dimensions but the last. Outputs
 /// are replaced where "added to" is not said. Every kernel is deterministic for a given number of
@@ -29,7 +30,9 @@
 ///                           BFLOAT16 also the sum before either is added
 ///   linear_gelu_tanh        y, of x's type, is activation GELU_TANH of that; what is between may
 ///                           be rounded to y's type
-///   linear_input_gradient   grad_x = grad_y weight, or added to grad_x
+///                           x and weight may both be FLOAT8 instead: the product of the numbers
+///                           that they stand for, y of either type
+///   linear_input_gradient   grad_x = grad_y weight, or added to grad_x; weight may be FLOAT8
 ///   linear_weight_gradient  grad_weight is added to
 ///   sum_rows                sum is added to: x [rows,C], sum C elements; also [rows*N] against [N]
 #define KERNELS_linear(K)                                                                        \
@@ -47,11 +50,17 @@
 /// Products whose row is a function of that row of x alone, bit for bit: it matters neither which
 /// other rows there are nor how many. Few rows are fast.
 ///
-///   linear_few_rows   as linear, rounded once
+///   linear_few_rows   as linear, FLOAT8 too, rounded once
 #define KERNELS_few_rows(K)                                                              \
     K(linear_few_rows,                                                                   \
       (const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y), \
       (x, weight, bias, accumulate, y))
+
+/// Rounding to FLOAT8: x [rows,C], y FLOAT8 of that shape.
+///
+///   quantize_rows   scales[r] = float8_scale(the row's largest magnitude); y = x / scales[r],
+///                   rounded to nearest even. A row that is not finite becomes NaN as a whole
+#define KERNELS_float8(K) K(quantize_rows, (const Tensor *x, Tensor *y), (x, y))
 
 /// Convolutions: x [B,H,W,Ci], weight [Co,kh,kw,Ci], bias [Co] or NULL, y [B,Ho,Wo,Co].
 #define KERNELS_conv2d(K)                                                                    \
@@ -225,6 +234,7 @@
 #define KERNEL_FAMILIES(F, x) \
     F(linear, x)              \
     F(few_rows, x)            \
+    F(float8, x)              \
     F(conv2d, x)              \
     F(group_norm, x)          \
     F(norm, x)                \

@@ -2,6 +2,9 @@
 // is kept. A trainable weight is a FLOAT32 master; its gradient is added up in FLOAT32 straight
 // into the leaf's buffer.
 //
+// A matrix of FLOAT8 is multiplied with rows rounded to FLOAT8. Backward takes the rounding of the
+// rows for the identity, and multiplies the gradient, in its own type, with the matrix as it is.
+//
 //   y = x W^T + b:   grad_x = grad_y W,   grad_W += grad_y^T x,   grad_b += sum over rows of grad_y
 #include "ops/kernels.h"
 #include "ops/ops.h"
@@ -17,10 +20,31 @@ static void check_linear(const Tensor *x, const Tensor *weight, const Tensor *bi
     CHECK(weight->rank == 2 && tensor_columns(x) == weight->shape[1],
           "linear: x is %s, weight %s (%s)", tensor_describe(x), tensor_describe(weight),
           weight->name ? weight->name : "unnamed");
-    CHECK(weight->dtype == x->dtype || weight->dtype == FLOAT32, "linear: x is %s, weight %s (%s)",
-          tensor_describe(x), tensor_describe(weight), weight->name ? weight->name : "unnamed");
+    CHECK(weight->dtype == x->dtype || weight->dtype == FLOAT32 ||
+              (weight->dtype == FLOAT8 && x->dtype != INT32),
+          "linear: x is %s, weight %s (%s)", tensor_describe(x), tensor_describe(weight),
+          weight->name ? weight->name : "unnamed");
     CHECK(!bias || (bias->dtype == FLOAT32 && tensor_numel(bias) == weight->shape[0]),
           "linear: weight is %s, bias %s", tensor_describe(weight), tensor_describe(bias));
+}
+
+Tensor *quantize_rows(const Tensor *x) {
+    CHECK(x->dtype == FLOAT32 || x->dtype == BFLOAT16, "quantize_rows: x is %s",
+          tensor_describe(x));
+    Tensor *y = tensor_new(x->device, FLOAT8, x->rank, x->shape);
+    kernels(x)->quantize_rows(x, y);
+    return y;
+}
+
+typedef void (*LinearKernel)(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
+                             Tensor *y);
+
+/// y = x W^T + b
+static void apply_weight(LinearKernel kernel, const Tensor *x, Tensor *weight, const Tensor *bias,
+                         Tensor *y) {
+    scope_begin();
+    kernel(weight->dtype == FLOAT8 ? quantize_rows(x) : x, weight, bias, false, y);
+    scope_end();
 }
 
 /// Adds a product's gradient of a weight to input `input`, a leaf or not.
@@ -62,7 +86,7 @@ static void linear_backward(Node *node, Tensor *grad_output) {
 Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias) {
     check_linear(x, weight, bias);
     Tensor *y = new_like_with_columns(x, weight->shape[0]);
-    kernels(x)->linear(x, weight, bias, false, y);
+    apply_weight(kernels(x)->linear, x, weight, bias, y);
     Node *node = RECORD(y, linear_backward, x, weight, bias);
     if (node) {
         if (node_wants(node, LINEAR_X)) node_save(node, LINEAR_WEIGHT, weight);
@@ -73,7 +97,8 @@ Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias) {
 
 Tensor *linear_gelu_tanh(Tensor *x, Tensor *weight, Tensor *bias) {
     bool wanted = x->gradient || weight->gradient || (bias && bias->gradient);
-    if (wanted) return gelu_tanh(linear(x, weight, bias)); // backward reads what is between
+    if (wanted || weight->dtype == FLOAT8)
+        return gelu_tanh(linear(x, weight, bias)); // backward reads what is between
     check_linear(x, weight, bias);
     Tensor *y = new_like_with_columns(x, weight->shape[0]);
     kernels(x)->linear_gelu_tanh(x, weight, bias, y);
@@ -154,7 +179,7 @@ Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora) {
     Tensor *y = new_like_with_columns(x, weight->shape[0]);
     kernels(x)->linear(dropped(x, &arguments, lora->dropout_rows), lora->a, NULL, false, hidden);
     kernels(x)->scale(hidden, lora->scale, hidden);
-    kernels(x)->linear(x, weight, bias, false, y);
+    apply_weight(kernels(x)->linear, x, weight, bias, y);
     kernels(x)->linear(hidden, lora->b, NULL, true, y);
     Node *node = RECORD(y, linear_lora_backward, x, NULL, lora->a, lora->b);
     if (node) {
@@ -175,7 +200,7 @@ Tensor *linear_few_rows(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lor
     check_linear(x, weight, bias);
     CHECK(!requires_grad(x) && !requires_grad(weight), "linear_few_rows: has no gradient");
     Tensor *y = new_like_with_columns(x, weight->shape[0]);
-    kernels(x)->linear_few_rows(x, weight, bias, false, y);
+    apply_weight(kernels(x)->linear_few_rows, x, weight, bias, y);
     if (!lora) return y;
     check_lora(x, weight, lora);
     CHECK(!requires_grad(lora->a) && !requires_grad(lora->b) && lora->dropout <= 0.0f,

@@ -15,6 +15,9 @@
 
 /// y = x W^T + b. x [..,K], weight [N,K], bias [N] or NULL; returns [..,N] of x's type.
 /// Differentiable in x, weight, bias.
+///
+/// A weight of FLOAT8 is multiplied with the rows of x rounded to FLOAT8 as well, in this and all
+/// linear layers; it wants no gradient, and that of x takes the rounding for the identity.
 Tensor *linear(Tensor *x, Tensor *weight, Tensor *bias);
 /// activation(GELU_TANH, linear(x, weight, bias)). Where no input wants a gradient a device may do
 /// both at once and round once.
@@ -46,6 +49,9 @@ Tensor *linear_lora(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora);
 /// last bit, whichever other rows there are and however many. Fast for few rows. No gradients, no
 /// dropout.
 Tensor *linear_few_rows(Tensor *x, Tensor *weight, Tensor *bias, const LoRA *lora);
+
+/// x [..,C] in FLOAT8, a scale for each row (autograd/tensor.h). No gradient.
+Tensor *quantize_rows(const Tensor *x);
 
 /// x [B,H,W,Ci], weight [Co,kh,kw,Ci] (kernels 1x1, 3x3, patch-sized), bias [Co] or NULL; returns
 /// [B,Ho,Wo,Co]. Differentiable in x only (convolutions belong to frozen networks; the projector's

@@ -23,6 +23,23 @@ static inline void convert_elements(const void *from, DType from_type, DType to_
     }
 }
 
+/// The numbers of FLOAT8 rows, which either type holds.
+static inline void widen_rows(const Tensor *x, DType type, void *to) {
+    int64_t rows = tensor_rows(x), columns = tensor_columns(x);
+    const float *scales = x->scales->data;
+    PARALLEL_FOR(rows * columns)
+    for (int64_t row = 0; row < rows; row++) {
+        const uint8_t *from = (const uint8_t *)x->data + row * columns;
+        float scale = scales[row], *floats = (float *)to + row * columns;
+        uint16_t *halves = (uint16_t *)to + row * columns;
+        if (type == FLOAT32)
+            for (int64_t c = 0; c < columns; c++) floats[c] = scale * float8_to_float(from[c]);
+        else
+            for (int64_t c = 0; c < columns; c++)
+                halves[c] = round_to_bfloat16(scale * float8_to_float(from[c]));
+    }
+}
+
 /// Memory for x's elements in `type`: x's own, or new with undefined content.
 static inline Converted converted_space(const Tensor *x, DType type) {
     if (x->dtype == type) return (Converted){x->data, NULL, 0};
@@ -34,7 +51,10 @@ static inline Converted converted_space(const Tensor *x, DType type) {
 /// x's elements in `type`.
 static inline Converted converted_read(const Tensor *x, DType type) {
     Converted result = converted_space(x, type);
-    if (result.owned) convert_elements(x->data, x->dtype, type, tensor_numel(x), result.data);
+    if (result.owned && x->dtype == FLOAT8)
+        widen_rows(x, type, result.data);
+    else if (result.owned)
+        convert_elements(x->data, x->dtype, type, tensor_numel(x), result.data);
     return result;
 }
 

@@ -10,6 +10,9 @@
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/tile_product.h"
 
+#ifdef __F16C__
+#include <immintrin.h>
+#endif
 #include <omp.h>
 
 enum {
@@ -28,6 +31,8 @@ typedef enum FewKind {
     FLOATS_BY_FLOATS,
     /// x FLOAT32, the matrix BFLOAT16
     FLOATS_BY_BFLOAT16,
+    /// x FLOAT32, the matrix FLOAT8
+    FLOATS_BY_FLOAT8,
     /// both BFLOAT16, two at a time
     PAIRS_BY_PAIRS,
     /// x BFLOAT16, the matrix FLOAT32 and rounded on the way
@@ -38,6 +43,8 @@ typedef struct Few {
     const char *x, *weight;
     int64_t rows, k, n;
     const float *bias;
+    /// of the matrix's rows, NULL: none
+    const float *scales;
     bool accumulate, float32;
     /// FLOAT32 or BFLOAT16
     void *y;
@@ -49,18 +56,46 @@ typedef float AnyLanes __attribute__((vector_size(LANES * sizeof(float)), aligne
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE int64_t weight_size(FewKind kind) {
-    return kind == FLOATS_BY_FLOATS || kind == PAIRS_BY_FLOATS ? 4 : 2;
+    return kind == FLOATS_BY_FLOATS || kind == PAIRS_BY_FLOATS ? 4
+           : kind == FLOATS_BY_FLOAT8                          ? 1
+                                                               : 2;
 }
 INLINE bool of_pairs(FewKind kind) { return kind == PAIRS_BY_PAIRS || kind == PAIRS_BY_FLOATS; }
 /// Elements of k in a vector.
 INLINE int64_t step_of(FewKind kind) { return of_pairs(kind) ? 2 * LANES : LANES; }
 INLINE int64_t x_size(FewKind kind) { return of_pairs(kind) ? 2 : 4; }
 
+// With a sign, an exponent of four bits and a mantissa of three, FLOAT8 is a half-precision number
+// of wider fields; the biases differ by 8.
+#if defined(__AVX512F__)
+enum { FLOAT8_UNIT = 1 << 8 };
+INLINE Lanes lanes_of_float8(const char *from) {
+    __m256i wide = _mm256_slli_epi16(
+        _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)from)), 7);
+    return (Lanes)_mm512_cvtph_ps(_mm256_and_si256(wide, _mm256_set1_epi16((short)0xbf80)));
+}
+#elif defined(__F16C__)
+enum { FLOAT8_UNIT = 1 << 8 };
+INLINE Lanes lanes_of_float8(const char *from) {
+    __m128i wide =
+        _mm_slli_epi16(_mm_cvtepi8_epi16(_mm_loadl_epi64((const __m128i *)(const void *)from)), 7);
+    return (Lanes)_mm256_cvtph_ps(_mm_and_si128(wide, _mm_set1_epi16((short)0xbf80)));
+}
+#else
+enum { FLOAT8_UNIT = 1 };
+INLINE Lanes lanes_of_float8(const char *from) {
+    Lanes lanes;
+    for (int i = 0; i < LANES; i++) lanes[i] = float8_to_float((uint8_t)from[i]);
+    return lanes;
+}
+#endif
+
 INLINE Lanes load_weights(FewKind kind, const char *from) {
 #ifdef __AVX512BF16__
     if (kind == PAIRS_BY_FLOATS)
         return (Lanes)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(from + 64), _mm512_loadu_ps(from));
 #endif
+    if (kind == FLOATS_BY_FLOAT8) return lanes_of_float8(from);
     if (kind == FLOATS_BY_BFLOAT16) return lanes_of_bfloat16((const uint16_t *)(const void *)from);
     return *(const AnyLanes *)from;
 }
@@ -76,6 +111,7 @@ INLINE Lanes multiply_add(FewKind kind, Lanes sum, Lanes weights, Lanes x) {
 
 static inline void write_element(const Few *f, int64_t row, int64_t column, float sum) {
     int64_t at = row * f->n + column;
+    if (f->scales) sum *= f->scales[column] * FLOAT8_UNIT;
     if (f->bias) sum += f->bias[column];
     if (f->float32) {
         float *y = (float *)f->y + at;
@@ -201,10 +237,19 @@ static void linear_few_rows(const Tensor *x, Tensor *weight, const Tensor *bias,
     if (tensor_numel(y) == 0) return;
     bool pairs = HAS_PAIRS && x->dtype == BFLOAT16;
     Converted left = converted_read(x, pairs ? BFLOAT16 : FLOAT32);
-    Few few = {left.data,         weight->data,        tensor_rows(x),
-               tensor_columns(x), tensor_columns(y),   bias ? bias->data : NULL,
-               accumulate,        y->dtype == FLOAT32, y->data};
-    if (pairs && weight->dtype == BFLOAT16)
+    Few few = {.x = left.data,
+               .weight = weight->data,
+               .rows = tensor_rows(x),
+               .k = tensor_columns(x),
+               .n = tensor_columns(y),
+               .bias = bias ? bias->data : NULL,
+               .scales = weight->scales ? weight->scales->data : NULL,
+               .accumulate = accumulate,
+               .float32 = y->dtype == FLOAT32,
+               .y = y->data};
+    if (weight->dtype == FLOAT8)
+        multiply_all(FLOATS_BY_FLOAT8, &few);
+    else if (pairs && weight->dtype == BFLOAT16)
         multiply_all(PAIRS_BY_PAIRS, &few);
     else if (pairs)
         multiply_all(PAIRS_BY_FLOATS, &few);

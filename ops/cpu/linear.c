@@ -1,7 +1,8 @@
 // Matrix products of linear layers. oneDNN or this folder's own products multiply; this file
 // settles types: a FLOAT32 master beside BFLOAT16 activations is rounded on the way, and on
 // processors where oneDNN has no BFLOAT16 everything is done in FLOAT32, which this folder's
-// product is where it reads either type.
+// product is where it reads either type. FLOAT8 is widened to BFLOAT16, or where there is none to
+// FLOAT32, which loses nothing.
 #include "ops/cpu/converted.h"
 #include "ops/cpu/cpu.h"
 #include "ops/cpu/products/float32_product.h"
@@ -50,10 +51,30 @@ static void product(const Tensor *x, Tensor *weight, bool transposed, const Tens
     converted_write(y, y_type, &c);
 }
 
+/// The tensor over other memory of another type; not kept, so nothing is prepared for it.
+static Tensor seen_as(const Tensor *x, DType type, void *data) {
+    Tensor y = *x;
+    y.dtype = type;
+    y.data = data;
+    y.name = NULL;
+    return y;
+}
+
+/// product(), where the weight, or it and x, are FLOAT8.
+static void product_of_float8(const Tensor *x, Tensor *weight, bool transposed, const Tensor *bias,
+                              bool accumulate, Tensor *y) {
+    DType type = product_type(x->dtype == FLOAT8 ? BFLOAT16 : x->dtype);
+    Converted a = converted_read(x, type), b = converted_read(weight, type);
+    Tensor wide_x = seen_as(x, type, a.data), wide_weight = seen_as(weight, type, b.data);
+    product(&wide_x, &wide_weight, transposed, bias, accumulate, y);
+    converted_release(x, &a);
+    converted_release(weight, &b);
+}
+
 static void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
                    Tensor *y) {
     if (tensor_numel(y) == 0) return;
-    product(x, weight, true, bias, accumulate, y);
+    (weight->dtype == FLOAT8 ? product_of_float8 : product)(x, weight, true, bias, accumulate, y);
 }
 
 static void linear_gelu_tanh(const Tensor *x, Tensor *weight, const Tensor *bias, Tensor *y) {
@@ -64,7 +85,8 @@ static void linear_gelu_tanh(const Tensor *x, Tensor *weight, const Tensor *bias
 static void linear_input_gradient(const Tensor *grad_y, Tensor *weight, bool accumulate,
                                   Tensor *grad_x) {
     if (tensor_numel(grad_x) == 0) return;
-    product(grad_y, weight, false, NULL, accumulate, grad_x);
+    (weight->dtype == FLOAT8 ? product_of_float8 : product)(grad_y, weight, false, NULL, accumulate,
+                                                            grad_x);
 }
 
 static void linear_weight_gradient(const Tensor *grad_y, const Tensor *x, Tensor *grad_weight) {

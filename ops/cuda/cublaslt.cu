@@ -10,6 +10,8 @@
 // integers or floats.
 #include "ops/cuda/cublaslt.h"
 
+#include "ops/cuda/float8.h"
+
 #include <cublasLt.h>
 
 #include <array>
@@ -294,6 +296,11 @@ void multiply(const Tensor *like, const Product &product, const void *a, const v
 ProductOperand::ProductOperand(const Tensor *like, const Tensor *operand, DType type)
     : copy(like, copy_bytes(operand, type)), elements(operand ? operand->data : nullptr) {
     if (!operand || operand->dtype == type) return;
+    if (operand->dtype == FLOAT8) {
+        elements = copy.as<void>();
+        widen_rows(operand, type, copy.as<void>());
+        return;
+    }
     CHECK(operand->dtype == FLOAT32 && type == BFLOAT16, "%s for a product in %s",
           tensor_describe(operand), type_name(type));
     int64_t n = tensor_numel(operand);

@@ -50,7 +50,8 @@ void multiply(const Tensor *like, const Product &product, const void *a, const v
               const void *bias, void *c);
 
 /// A matrix or a bias in the type that a product takes: the tensor's own elements, or those of a
-/// FLOAT32 master rounded to BFLOAT16 in scratch memory that lives as long as this object.
+/// FLOAT32 master rounded to BFLOAT16, or of FLOAT8 widened, in scratch memory that lives as long
+/// as this object.
 /// `operand` NULL: no data. Scratch memory comes from the device of `like`.
 class ProductOperand {
   public:

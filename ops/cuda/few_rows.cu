@@ -3,6 +3,7 @@
 // lane adds up every 32nd pack of k, and the lanes' sums are added as a tree. So an element of y is
 // summed in an order that depends on k alone, where the library chooses its algorithm, and with it
 // the order, by the number of rows.
+#include "ops/cuda/float8.h"
 #include "ops/cuda/reduce.h"
 
 namespace {
@@ -13,6 +14,16 @@ enum {
     FEW_COLUMNS = 2,
 };
 
+/// The narrower of the types that y may have beside x.
+template <typename T> struct Narrow { using Type = T; };
+template <> struct Narrow<float8> { using Type = bfloat16; };
+
+/// A weight as it is multiplied with x of type T.
+template <typename T> __device__ __forceinline__ float beside(float weight) {
+    return to_float(from_float<T>(weight));
+}
+template <> __device__ __forceinline__ float beside<float8>(float weight) { return weight; }
+
 template <typename T, typename W> struct FewRows {
     /// elements
     static constexpr int PACK = pack_length(widest(sizeof(T), sizeof(W)));
@@ -21,16 +32,19 @@ template <typename T, typename W> struct FewRows {
     const W *weight;
     /// NULL: none
     const float *bias;
+    /// of FLOAT8
+    const float *x_scales, *weight_scales;
     void *y;
     int64_t rows, k, n;
     bool accumulate, float32;
 
     __device__ __forceinline__ void write(int64_t row, int64_t column, float sum) const {
+        if (x_scales) sum *= x_scales[row] * weight_scales[column];
         if (bias) sum += bias[column];
         if (float32)
             put(static_cast<float *>(y) + row * n + column, sum);
         else
-            put(static_cast<T *>(y) + row * n + column, sum);
+            put(static_cast<typename Narrow<T>::Type *>(y) + row * n + column, sum);
     }
 
   private:
@@ -66,7 +80,7 @@ __device__ __forceinline__ void multiply_group(const FewRows<T, W> &f, int64_t r
             int64_t from = column + c < f.n ? column + c : f.n - 1;
             load_part<N, WHOLE>(f.weight + from * f.k, pack, f.k, weights[c]);
             UNROLL
-            for (int j = 0; j < N; j++) weights[c][j] = to_float(from_float<T>(weights[c][j]));
+            for (int j = 0; j < N; j++) weights[c][j] = beside<T>(weights[c][j]);
         }
         UNROLL
         for (int r = 0; r < ROWS; r++) {
@@ -113,9 +127,17 @@ void launch_rows(const FewRows<T, W> &f, const Tensor *like) {
 
 template <typename T, typename W>
 void launch(const Tensor *x, const Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y) {
-    FewRows<T, W> f = {data_of<T>(x),     data_of<W>(weight), data_or_null<float>(bias),
-                       y->data,           tensor_rows(x),     tensor_columns(x),
-                       tensor_columns(y), accumulate,         y->dtype == FLOAT32};
+    FewRows<T, W> f = {data_of<T>(x),
+                       data_of<W>(weight),
+                       data_or_null<float>(bias),
+                       x->scales ? data_of<float>(x->scales) : nullptr,
+                       weight->scales ? data_of<float>(weight->scales) : nullptr,
+                       y->data,
+                       tensor_rows(x),
+                       tensor_columns(x),
+                       tensor_columns(y),
+                       accumulate,
+                       y->dtype == FLOAT32};
     if (f.k % f.PACK == 0 && all_aligned(f.x, f.weight))
         launch_rows<T, W, true>(f, y);
     else
@@ -125,7 +147,9 @@ void launch(const Tensor *x, const Tensor *weight, const Tensor *bias, bool accu
 void linear_few_rows(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate,
                      Tensor *y) {
     if (tensor_numel(y) == 0) return;
-    if (x->dtype == FLOAT32)
+    if (weight->dtype == FLOAT8)
+        launch<float8, float8>(x, weight, bias, accumulate, y);
+    else if (x->dtype == FLOAT32)
         launch<float, float>(x, weight, bias, accumulate, y);
     else if (weight->dtype == FLOAT32)
         launch<bfloat16, float>(x, weight, bias, accumulate, y);

@@ -1,13 +1,17 @@
 // Linear layers: cuBLASLt multiplies, and one kernel of our own sums rows (the gradient of a bias).
-// A FLOAT32 master or bias beside BFLOAT16 activations is rounded into scratch memory first.
+// A FLOAT32 master or bias beside BFLOAT16 activations is rounded into scratch memory first, FLOAT8
+// widened, which loses nothing.
 #include "ops/cuda/cublaslt.h"
 
 namespace {
 
 void check_types(const Tensor *x, const Tensor *weight, const Tensor *y) {
-    CHECK((x->dtype == FLOAT32 || x->dtype == BFLOAT16) &&
-              (weight->dtype == x->dtype || weight->dtype == FLOAT32) &&
-              (y->dtype == x->dtype || y->dtype == FLOAT32),
+    bool plain = x->dtype == FLOAT32 || x->dtype == BFLOAT16;
+    CHECK(x->dtype == FLOAT8
+              ? weight->dtype == FLOAT8 && (y->dtype == FLOAT32 || y->dtype == BFLOAT16)
+              : plain && (y->dtype == x->dtype || y->dtype == FLOAT32) &&
+                    (weight->dtype == x->dtype || weight->dtype == FLOAT32 ||
+                     weight->dtype == FLOAT8),
           "linear: x is %s, weight %s, y %s", tensor_describe(x), tensor_describe(weight),
           tensor_describe(y));
 }
@@ -19,10 +23,11 @@ void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const
     if (tensor_numel(y) == 0) return;
     check_types(x, weight, y);
     CHECK(!bias || !accumulate, "linear: a bias and an earlier y");
-    ProductOperand matrix(x, weight, x->dtype), added(x, bias, y->dtype);
-    Product product = {tensor_rows(x), tensor_columns(y), tensor_columns(x), x->dtype, y->dtype,
+    DType type = x->dtype == FLOAT8 ? BFLOAT16 : x->dtype;
+    ProductOperand rows(x, x, type), matrix(x, weight, type), added(x, bias, y->dtype);
+    Product product = {tensor_rows(x), tensor_columns(y), tensor_columns(x), type,     y->dtype,
                        false,          transposed,        accumulate,        gelu_tanh};
-    multiply(x, product, x->data, matrix.data(), added.data(), y->data);
+    multiply(x, product, rows.data(), matrix.data(), added.data(), y->data);
 }
 
 void linear(const Tensor *x, Tensor *weight, const Tensor *bias, bool accumulate, Tensor *y) {

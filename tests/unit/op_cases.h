@@ -192,9 +192,16 @@ static double *case_doubles(const Tensor *x) {
 // ---- random tensors
 
 /// Standard normal numbers rounded to bfloat16 whatever the type, so that a FLOAT32 and a BFLOAT16
-/// run see the same inputs. Every call draws new numbers; the sequence is the same in every run.
+/// run see the same inputs (and FLOAT8 what becomes of them). Every call draws new numbers; the
+/// sequence is the same in every run.
 static Tensor *case_normal(DType dtype, int rank, const int64_t *shape) {
     static uint64_t calls;
+    if (dtype == FLOAT8) {
+        Tensor *numbers = case_normal(BFLOAT16, rank, shape);
+        Tensor *rounded = tensor_new(case_device(), FLOAT8, rank, shape);
+        kernels(numbers)->quantize_rows(numbers, rounded);
+        return rounded;
+    }
     Tensor *x = tensor_new(case_device(), dtype, rank, shape);
     int64_t n = tensor_numel(x);
     float *values = checked_malloc((size_t)(n > 0 ? n : 1) * sizeof *values);

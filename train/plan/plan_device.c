@@ -85,7 +85,8 @@ static int64_t converted_bytes(const Tensor *x, DType type) {
 
 /// In which type the processor multiplies (ops/cpu/linear.c).
 static DType cpu_product_type(const Tensor *x) {
-    return plan_device(x)->options.has_bfloat16 ? x->dtype : FLOAT32;
+    DType type = x->dtype == FLOAT8 ? BFLOAT16 : x->dtype;
+    return plan_device(x)->options.has_bfloat16 ? type : FLOAT32;
 }
 
 enum { CUBLASLT_WORKSPACE = 32 << 20, CUDA_COLUMN_BYTES = 64 << 20 };
@@ -94,13 +95,16 @@ enum { CUBLASLT_WORKSPACE = 32 << 20, CUDA_COLUMN_BYTES = 64 << 20 };
 static bool kept_prepared(const Tensor *weight) {
     enum { PREPARED_ELEMENTS = 1 << 19 };
     return !plan_device(weight)->options.cuda && weight->name && !weight->gradient &&
-           tensor_numel(weight) <= PREPARED_ELEMENTS;
+           weight->dtype != FLOAT8 && tensor_numel(weight) <= PREPARED_ELEMENTS;
 }
 
 /// ops/cpu/linear.c: copies in the product's type, and what the processor's own products pack; that
-/// of floats needs no copies. A prepared matrix is not packed.
+/// of floats needs no copies. A prepared matrix is not packed. FLOAT8 is widened to that type
+/// first, and then multiplied as if it had been so.
 static int64_t cpu_product_bytes(const Tensor *x, const Tensor *weight, const Tensor *y) {
     DType type = cpu_product_type(x);
+    DType x_type = x->dtype == FLOAT8 ? type : x->dtype;
+    DType weight_type = weight->dtype == FLOAT8 ? type : weight->dtype;
     Matmul shape = {.m = tensor_rows(x),
                     .n = tensor_columns(y),
                     .k = tensor_columns(x),
@@ -109,8 +113,10 @@ static int64_t cpu_product_bytes(const Tensor *x, const Tensor *weight, const Te
     int threads = plan_device(x)->options.threads;
     bool packed = !kept_prepared(weight) && tensor_numel(x) > 0 && tensor_numel(y) > 0;
     int64_t bytes =
-        packed ? (int64_t)float32_product_bytes(&shape, x->dtype, weight->dtype, threads) : 0;
-    if (bytes) return bytes;
+        packed ? (int64_t)float32_product_bytes(&shape, x_type, weight_type, threads) : 0;
+    if (bytes)
+        return bytes + (x->dtype == FLOAT8 ? bytes_in(x, type) : 0) +
+               (weight->dtype == FLOAT8 ? bytes_in(weight, type) : 0);
     bytes = converted_bytes(x, type) + converted_bytes(weight, type) +
             (type == FLOAT32 ? converted_bytes(y, FLOAT32) : 0);
     return packed ? bytes + (int64_t)own_product()->bytes(&shape, threads) : bytes;
@@ -129,11 +135,13 @@ static int64_t packed_bytes_of_gradient(const Tensor *grad_y, const Tensor *x, D
     return (int64_t)own_product()->bytes(&shape, plan_device(x)->options.threads);
 }
 
-/// ops/cuda/cublaslt.cu: the library's workspace and a FLOAT32 weight converted (a bias is too
-/// small to count).
+/// ops/cuda/cublaslt.cu: the library's workspace, a FLOAT32 weight converted, FLOAT8 widened (a
+/// bias is too small to count).
 static void work_of_product(const Tensor *x, const Tensor *weight, const Tensor *y) {
-    work_in(x, plan_device(x)->options.cuda ? CUBLASLT_WORKSPACE + converted_bytes(weight, x->dtype)
-                                            : cpu_product_bytes(x, weight, y));
+    DType type = x->dtype == FLOAT8 ? BFLOAT16 : x->dtype;
+    work_in(x, plan_device(x)->options.cuda
+                   ? CUBLASLT_WORKSPACE + converted_bytes(weight, type) + converted_bytes(x, type)
+                   : cpu_product_bytes(x, weight, y));
 }
 
 /// A copy of a weight in the product library's layout, one for each direction, made when it is
@@ -262,6 +270,7 @@ static void work_of_attention_gradient(const Tensor *q, const Attention *shape) 
 #define WORK_OF_add_layer_norm NOTHING
 #define WORK_OF_add_rms_norm NOTHING
 #define WORK_OF_linear_few_rows NOTHING
+#define WORK_OF_quantize_rows NOTHING
 #define WORK_OF_attention_rows NOTHING
 #define WORK_OF_rope NOTHING
 #define WORK_OF_activation NOTHING

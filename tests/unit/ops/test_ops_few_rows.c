@@ -21,10 +21,14 @@ typedef void (*FewCheck)(FewShape shape, DType type, DType weight_type);
 
 /// Every shape, with activations and weights of every type that the contract allows together.
 static void for_each_shape(FewCheck check) {
+    static const DType types[][2] = {
+        {FLOAT32, FLOAT32}, {BFLOAT16, FLOAT32}, {BFLOAT16, BFLOAT16},
+        {FLOAT32, FLOAT8},  {BFLOAT16, FLOAT8},
+    };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int t = 0; t < 3; t++) {
+        for (size_t t = 0; t < sizeof types / sizeof *types; t++) {
             case_begin();
-            check(shapes[i], t == 0 ? FLOAT32 : BFLOAT16, t == 2 ? BFLOAT16 : FLOAT32);
+            check(shapes[i], types[t][0], types[t][1]);
             case_end();
         }
 }
@@ -41,12 +45,13 @@ static Reference reference_of(FewShape s, const Tensor *x, const Tensor *weight)
 
 static void check_product(FewShape s, DType type, DType weight_type) {
     Tensor *x = case_normal(type, SHAPE(s.rows, s.k));
+    Tensor *multiplied = weight_type == FLOAT8 ? quantize_rows(x) : x;
     Tensor *weight = case_normal(weight_type, SHAPE(s.n, s.k));
     Tensor *bias = case_normal(FLOAT32, SHAPE(s.n));
-    Reference want = reference_of(s, x, weight);
+    Reference want = reference_of(s, multiplied, weight);
     reference_expect("without bias", linear_few_rows(x, weight, NULL, NULL), want, (double)s.k);
     Tensor *wide = tensor_new(x->device, FLOAT32, SHAPE(s.rows, s.n));
-    kernels(x)->linear_few_rows(x, weight, NULL, false, wide);
+    kernels(x)->linear_few_rows(multiplied, weight, NULL, false, wide);
     reference_expect("into float32", wide, want, (double)s.k);
     Reference biased = reference_copy(want, s.rows * s.n);
     reference_add_rows(biased, s.rows, s.n, case_doubles(bias), 0);
@@ -54,7 +59,7 @@ static void check_product(FewShape s, DType type, DType weight_type) {
 
     Tensor *sum = case_normal(type, SHAPE(s.rows, s.n));
     reference_add_rows(want, s.rows, s.n, case_doubles(sum), s.n);
-    kernels(x)->linear_few_rows(x, weight, NULL, true, sum);
+    kernels(x)->linear_few_rows(multiplied, weight, NULL, true, sum);
     reference_expect("added to y", sum, want, (double)s.k);
 }
 
