@@ -110,7 +110,9 @@ static bool load_networks(DiffLMM *model, const DiffLMMOptions *options, const c
     if (diffusion && !load_diffusion(model, options->sd, option, error)) return false;
     if (!diffusion && !llava_config_check(options->llm, model->clip->encoder.hidden_size, error))
         return false;
-    model->llama = llama_load(options->llm, model->device, options->dtype, error);
+    bool float8 = options->frozen_dtype == FROZEN_FP8;
+    model->llama = (float8 ? llama_load_float8 : llama_load)(options->llm, model->device,
+                                                             options->dtype, error);
     if (!model->llama) return false;
     int width = model->llama->config.hidden_size;
     if (!diffusion || width % 4 == 0) return true;

@@ -19,6 +19,14 @@
 #include "models/language/lora.h"
 #include "models/packing.h"
 
+/// The type of the matrices in the language model's layers.
+typedef enum FrozenType {
+    /// DiffLMMOptions.dtype
+    FROZEN_AS_DTYPE,
+    /// FLOAT8
+    FROZEN_FP8
+} FrozenType;
+
 typedef struct DiffLMMOptions {
     AdapterKind architecture;
     /// directory with vae, unet, scheduler (and text_encoder, tokenizer without captioner); unused
@@ -39,6 +47,7 @@ typedef struct DiffLMMOptions {
     int model_max_length;
     /// of frozen weights and activations
     DType dtype;
+    FrozenType frozen_dtype;
     /// 0: none; n: every n-th layer of the language model
     int recompute;
     /// of initialisation, noise and dropout

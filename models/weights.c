@@ -6,6 +6,7 @@
 #include "models/weights.h"
 
 #include "autograd/stop_request.h"
+#include "ops/kernels.h"
 
 #include <fnmatch.h>
 #include <stdarg.h>
@@ -51,7 +52,7 @@ static const char *finished_list(NameList *list) {
 struct Weights {
     ModelDirectory *directory;
     Device *device;
-    DType dtype;
+    DType dtype, matrix_dtype;
     const char *section;
     char prefix[NAME_BYTES];
     Workspace converted, permuted;
@@ -75,7 +76,7 @@ Weights *weights_open(const char *path, Device *device, DType dtype, Error *erro
     Weights *weights = checked_calloc(1, sizeof *weights);
     weights->directory = directory;
     weights->device = device;
-    weights->dtype = dtype;
+    weights->dtype = weights->matrix_dtype = dtype;
     weights->section = "";
     return weights;
 }
@@ -412,6 +413,28 @@ static bool stays_mapped(const Weights *weights, const StoredTensor *entry, int6
            stored_as(entry, dtype) && numel >= PIECE;
 }
 
+/// Rows of the stored matrix from element `begin` on, in FLOAT8.
+static Tensor *quantize_from(Weights *weights, const StoredTensor *entry, int64_t begin,
+                             int64_t rows, int64_t columns) {
+    Device *device = weights->device;
+    // of the types that it is rounded from, the one that holds what is stored
+    DType type = entry->type == ELEMENT_BF16 ? BFLOAT16 : FLOAT32;
+    Tensor *y = tensor_new_persistent(device, FLOAT8, SHAPE(rows, columns), entry->name);
+    if (device->counts_only) return y;
+    int64_t piece = columns < PIECE ? PIECE / (columns ? columns : 1) : 1;
+    for (int64_t row = 0, count; row < rows; row += count) {
+        count = rows - row < piece ? rows - row : piece;
+        int64_t first = row * columns;
+        const void *values = elements(weights, entry, begin + first, count * columns, type);
+        scope_begin();
+        Tensor *x = tensor_from_host(device, type, SHAPE(count, columns), values);
+        kernels(x)->quantize_rows(x, tensor_slice(y, first, SHAPE(count, columns)));
+        scope_end();
+        forget(entry, begin + first, count * columns);
+    }
+    return y;
+}
+
 /// The stored tensor [out, in, area] from element `begin` on as one of the device of that shape,
 /// permuted to [out, area, in].
 static Tensor *upload_from(Weights *weights, const StoredTensor *entry, int64_t begin, DType dtype,
@@ -448,13 +471,26 @@ static Tensor *upload(Weights *weights, const StoredTensor *entry, DType dtype, 
     return upload_from(weights, entry, 0, dtype, in, area, rank, shape);
 }
 
+void weights_matrix_type(Weights *weights, DType dtype) {
+    CHECK(dtype == weights->dtype || dtype == FLOAT8, "weights_matrix_type: %s", dtype_name(dtype));
+    weights->matrix_dtype = dtype;
+}
+
+/// Rows of the stored matrix from element `begin` on.
+static Tensor *matrix_from(Weights *weights, const StoredTensor *entry, int64_t begin, int64_t rows,
+                           int64_t columns) {
+    return weights->matrix_dtype == FLOAT8 ? quantize_from(weights, entry, begin, rows, columns)
+                                           : upload_from(weights, entry, begin, weights->dtype,
+                                                         columns, 1, SHAPE(rows, columns));
+}
+
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns) {
     if (weights->failed) return NULL;
     int64_t shape[] = {rows, columns, 1, 1};
     const StoredTensor *stored = find(weights, name);
     int rank = stored && stored->rank == 4 ? 4 : 2;
     const StoredTensor *entry = expect(weights, name, rank, shape);
-    return entry ? upload(weights, entry, weights->dtype, columns, 1, 2, shape) : NULL;
+    return entry ? matrix_from(weights, entry, 0, rows, columns) : NULL;
 }
 
 Tensor *weights_vector(Weights *weights, const char *name, int64_t length) {
@@ -477,9 +513,7 @@ const int64_t *weights_shape(Weights *weights, const char *name, int rank) {
 Tensor *weights_matrix_part(Weights *weights, const char *name, int part, int parts, int64_t rows,
                             int64_t columns) {
     const StoredTensor *entry = expect(weights, name, SHAPE(parts * rows, columns));
-    return entry ? upload_from(weights, entry, part * rows * columns, weights->dtype, columns, 1,
-                               SHAPE(rows, columns))
-                 : NULL;
+    return entry ? matrix_from(weights, entry, part * rows * columns, rows, columns) : NULL;
 }
 
 Tensor *weights_vector_part(Weights *weights, const char *name, int part, int parts,

@@ -76,6 +76,9 @@ bool weights_are_equal(const Weights *weights, const char *name, const char *oth
 /// Tells who hears warnings, if somebody does. The directory's path is put in front.
 void weights_warn(const Weights *weights, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/// The type of weights_matrix() and weights_matrix_part() from now on: that of the directory, or
+/// FLOAT8, which the device rounds to from the type that is stored.
+void weights_matrix_type(Weights *weights, DType dtype);
 /// [rows, columns] matrix; one stored as a 1x1 convolution [rows, columns, 1, 1] will do. Owned by
 /// the caller's network (tensor_release).
 Tensor *weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns);

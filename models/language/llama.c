@@ -73,10 +73,11 @@ static void load_embeddings(Llama *llama, Weights *weights) {
         tied ? tensor_retain(llama->embed_tokens) : weights_matrix(weights, HEAD, rows, columns);
 }
 
-static void load_weights(Llama *llama, Weights *weights) {
+static void load_weights(Llama *llama, Weights *weights, DType matrices) {
     const LlamaConfig *config = &llama->config;
     load_embeddings(llama, weights);
     llama->norm = weights_vector(weights, "model.norm.weight", config->hidden_size);
+    weights_matrix_type(weights, matrices);
     for (int i = 0; i < config->num_hidden_layers; i++) {
         weights_prefix(weights, "model.layers.%d.", i);
         load_layer(weights, config, &llama->layers[i]);
@@ -88,7 +89,7 @@ static void load_weights(Llama *llama, Weights *weights) {
     weights_leave(weights, "model.image_newline");
 }
 
-Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
+static Llama *load(const char *path, Device *device, DType dtype, DType matrices, Error *error) {
     Weights *weights = weights_open(path, device, dtype, error);
     if (!weights) return NULL;
     Llama *llama = checked_calloc(1, sizeof *llama);
@@ -98,12 +99,20 @@ Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
     if (!weights_failed(weights)) {
         llama->layers =
             checked_calloc((size_t)llama->config.num_hidden_layers, sizeof *llama->layers);
-        load_weights(llama, weights);
+        load_weights(llama, weights, matrices);
         llama->rotation_table = rotation_table_new(&llama->config.rope, llama->config.head_dim);
     }
     if (weights_finish(weights, error)) return llama;
     llama_free(llama);
     return NULL;
+}
+
+Llama *llama_load(const char *path, Device *device, DType dtype, Error *error) {
+    return load(path, device, dtype, dtype, error);
+}
+
+Llama *llama_load_float8(const char *path, Device *device, DType dtype, Error *error) {
+    return load(path, device, dtype, FLOAT8, error);
 }
 
 void llama_free(Llama *llama) {

@@ -83,6 +83,8 @@ typedef struct LlamaOptions {
 /// Reads a published directory. NULL on failure: a missing or unsupported key, a tensor missing or
 /// of another shape.
 Llama *llama_load(const char *path, Device *device, DType dtype, Error *error);
+/// The same, the layers' matrices in FLOAT8; embeddings and lm_head keep their type.
+Llama *llama_load_float8(const char *path, Device *device, DType dtype, Error *error);
 void llama_free(Llama *llama);
 
 /// Width of module's output and input.

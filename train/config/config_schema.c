@@ -9,6 +9,7 @@
 
 static const char *const ARCHITECTURES[] = {"difflmm", "llava", NULL};
 static const char *const COMPUTE_TYPES[] = {"float32", "bfloat16", NULL};
+static const char *const FROZEN_TYPES[] = {"auto", "fp8", NULL};
 static const char *const RECOMPUTE_NAMES[] = {"none", "all", NULL};
 static const char *const PUBLISHED_WIDTH[] = {"auto", NULL};
 static const char *const VERSIONS[] = {"plain",   "vicuna_v1", "llava_v1", "llama_2", "llama_3",
@@ -92,6 +93,9 @@ const ConfigField CONFIG_FIELDS[] = {
      "standard deviation of the positional encodings at initialisation", ANOTHER_RUN},
     {"model", "dtype", FIELD_ENUM, AT(model.dtype), "bfloat16", ONE_OF(COMPUTE_TYPES),
      "type of frozen weights and activations; trained parameters are float32 in either case", ANOTHER_RUN},
+    {"model", "frozen_dtype", FIELD_ENUM, AT(model.frozen_dtype), "auto", ONE_OF(FROZEN_TYPES),
+     "type of the matrices in the LLM's layers; auto: model.dtype; fp8: e4m3 with a scale for each output row, half of bfloat16's memory, multiplied with "
+     "activations that are rounded to it as well, row by row. Updates by lora, embeddings, norms and lm_head are not rounded", ANOTHER_RUN},
     {"model", "recompute", FIELD_INT, AT(model.recompute), "none", 0, INT32_MAX, RECOMPUTE_NAMES,
      "layers of the LLM whose activations are computed again in backward to save memory (gradient checkpointing): none, all, or every n-th", MAY_CHANGE},
 

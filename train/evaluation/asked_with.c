@@ -32,8 +32,8 @@ static const char *const ASKING_KEYS[] = {"model.architecture",
                                           "eval.keep",
                                           "eval.seed"};
 
-/// Likewise, where it is not the published one.
-static const char PROJECTOR_WIDTH[] = "model.projector_width";
+/// Likewise, where they are not as published.
+static const char PROJECTOR_WIDTH[] = "model.projector_width", FROZEN_TYPE[] = "model.frozen_dtype";
 
 /// Those that decide what is made of it.
 static const char *const JUDGING_KEYS[] = {"eval.task",
@@ -106,8 +106,9 @@ json_t *evaluation_asked_of_any(const Config *config, const Task *task, const vo
     json_t *with = json_object();
     for (size_t i = 0; i < sizeof ASKING_KEYS / sizeof *ASKING_KEYS; i++)
         put(with, config, ASKING_KEYS[i]);
-    // answers of the published width do not say it
+    // answers of the published width and type do not say it
     if (config->model.projector_width > 0) put(with, config, PROJECTOR_WIDTH);
+    if (config->model.frozen_dtype != FROZEN_AS_DTYPE) put(with, config, FROZEN_TYPE);
     // of maps that are averaged, what they are averaged over
     if (config->eval.keep == KEEP_MEAN) put(with, config, "eval.layers");
     if (config->eval.keep != KEEP_HEADS) put(with, config, "eval.heads");
@@ -151,7 +152,7 @@ json_t *evaluation_grounded_with(const Config *config, Error *error) {
 }
 
 bool evaluation_is_asked_with(const char *key) {
-    if (!strcmp(key, PROJECTOR_WIDTH)) return true;
+    if (!strcmp(key, PROJECTOR_WIDTH) || !strcmp(key, FROZEN_TYPE)) return true;
     for (size_t i = 0; i < sizeof ASKING_KEYS / sizeof *ASKING_KEYS; i++)
         if (!strcmp(ASKING_KEYS[i], key)) return true;
     return false;

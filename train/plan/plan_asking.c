@@ -98,8 +98,8 @@ void plan_asking_memory(Plan *plan, ModelSetup *setup, const Task *task, const v
     plan_note_peak(&plan->memory, PHASE_ASKING, setup->device);
     plan_sum_memory(plan, setup->device);
     plan_check_fit(plan, "eval.batch_size", "eval.batch_size",
-                   "a smaller eval.batch_size or eval.max_new_tokens, eval.keep: mean or "
-                   "model.dtype: bfloat16 help");
+                   "a smaller eval.batch_size or eval.max_new_tokens, eval.keep: mean, "
+                   "model.dtype: bfloat16 or model.frozen_dtype: fp8 help");
 }
 
 // ---- time

@@ -197,11 +197,13 @@ typedef struct BatchAdvice {
 static const BatchAdvice OF_SAMPLES = {
     "training.per_device_train_batch_size",
     "a smaller training.per_device_train_batch_size with as much more "
-    "training.gradient_accumulation_steps, model.recompute: all or model.dtype: bfloat16 help"};
+    "training.gradient_accumulation_steps, model.recompute: all, model.dtype: bfloat16 or "
+    "model.frozen_dtype: fp8 help"};
 static const BatchAdvice OF_TOKENS = {
     "data.tokens_per_batch",
     "a smaller data.tokens_per_batch with as much more training.gradient_accumulation_steps, "
-    "model.recompute: all or model.dtype: bfloat16 help"};
+    "model.recompute: all, model.dtype: bfloat16 or "
+    "model.frozen_dtype: fp8 help"};
 
 void plan_memory(Plan *plan, PlanModel *model, const PlanBatches *batches) {
     PlanMemory *memory = &plan->memory;

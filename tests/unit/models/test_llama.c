@@ -295,6 +295,56 @@ static void bfloat16_is_near_float32(void **state) {
     recorded_end(&recorded);
 }
 
+/// Cosine of the angle between two tensors.
+static double cosine(const Tensor *a, const Tensor *b) {
+    const double *x = case_doubles(a), *y = case_doubles(b);
+    double xy = 0, xx = 0, yy = 0;
+    for (int64_t i = 0; i < tensor_numel(a); i++) {
+        xy += x[i] * y[i];
+        xx += x[i] * x[i];
+        yy += y[i] * y[i];
+    }
+    return xy / sqrt(xx * yy);
+}
+
+/// The layers' matrices alone are rounded. A rounding to eight bits errs by 2^-4 at most, by 0.024
+/// in the mean square where the numbers lie evenly within their octave; a product has two of them,
+/// a layer seven products, whose errors add up as a random walk does. Three deviations.
+static void eight_bit_layers_are_near_float32(void **state) {
+    (void)state;
+    Recorded recorded = recorded_begin("gqa");
+    Error error;
+    Llama *wide = recorded.llama;
+    Tensor *embeddings = recorded_embeddings(&recorded), *gradients[2], *logits[2];
+    recorded.llama = NULL;
+    for (int narrow = 0; narrow < 2; narrow++) {
+        recorded.llama =
+            narrow ? llama_load_float8(RECORDED_FOLDER "llama/gqa", device, FLOAT32, &error) : wide;
+        assert_non_null(recorded.llama);
+        assert_int_equal(recorded.llama->lm_head->dtype, FLOAT32);
+        for (int m = 0; m < LLAMA_MODULE_COUNT; m++)
+            assert_int_equal(recorded.llama->layers[0].linears[m].weight->dtype,
+                             narrow ? FLOAT8 : FLOAT32);
+        grad_clear(embeddings);
+        tape_begin();
+        Tensor *hidden = forward(&recorded, embeddings, &(LlamaOptions){0});
+        logits[narrow] = llama_logits(recorded.llama, hidden, NULL);
+        backward(loss_of(&recorded, hidden), NULL, NULL);
+        tape_end();
+        gradients[narrow] = case_convert(grad(embeddings), FLOAT32);
+    }
+    double layers = wide->config.num_hidden_layers, allowed = 3 * 0.024 * sqrt(14 * layers);
+    double off = case_relative_error(logits[1], logits[0]);
+    double angle = cosine(gradients[1], gradients[0]);
+    print_message("float8: logits off by %.2g (allowed %.2g), cosine of the gradients %.4f\n", off,
+                  allowed, angle);
+    assert_true(off > 0 && off <= allowed);
+    assert_true(angle >= cos(allowed));
+    llama_free(recorded.llama);
+    recorded.llama = wide;
+    recorded_end(&recorded);
+}
+
 /// Loads the "gqa" weights with one key of their configuration changed (JSON text), and returns the
 /// message.
 static const char *message_with(const char *key, const char *value) {
@@ -410,6 +460,7 @@ static int run_all(void) {
         cmocka_unit_test(the_mean_over_chosen_layers_and_heads_is_that_of_the_parts),
         cmocka_unit_test(a_selection_of_layers_that_do_not_exist_is_refused),
         cmocka_unit_test(bfloat16_is_near_float32),
+        cmocka_unit_test(eight_bit_layers_are_near_float32),
         IN_FOLDER(what_is_not_supported_is_refused_with_its_key),
         IN_FOLDER(what_ends_a_text_is_what_generation_config_says),
         cmocka_unit_test(nothing_is_left_in_memory),

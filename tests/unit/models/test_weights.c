@@ -3,6 +3,7 @@
 #include "tests/unit/op_cases.h"
 
 #include "models/weights.h"
+#include "ops/ops.h"
 #include "tests/unit/temporary_folder.h"
 
 enum { OUT = 70, IN = 1700, KERNEL = 3, ROWS = 1100, COLUMNS = 1001, MOST = ROWS * COLUMNS };
@@ -102,6 +103,47 @@ static void eight_bit_floats_are_converted(void **state) {
     free(values);
     tensor_release(x);
     finish(weights);
+}
+
+/// Also a part of a matrix, and whatever of the larger types is stored: rounded once.
+static void matrices_are_rounded_to_eight_bits_on_request(void **state) {
+    (void)state;
+    enum { PART = ROWS / 2 };
+    const int64_t shape[] = {ROWS, COLUMNS};
+    float *values = stored_values(ROWS * COLUMNS);
+    uint16_t *halves = checked_malloc((size_t)(ROWS * COLUMNS) * sizeof *halves);
+    for (int64_t i = 0; i < ROWS * COLUMNS; i++) {
+        halves[i] = float_to_bfloat16(values[i]);
+        if (i % 3 == 0)
+            values[i] += 0x1p-12f; // what bfloat16 would lose, and with it the direction
+    }
+    write_model((SafetensorsTensor[]){{"wide", ELEMENT_F32, 2, shape, values},
+                                      {"narrow", ELEMENT_BF16, 2, shape, halves}},
+                2);
+    for (DType dtype = FLOAT32; dtype <= BFLOAT16; dtype++) {
+        case_begin();
+        Weights *weights = open_model(dtype);
+        Tensor *before = weights_matrix(weights, "narrow", ROWS, COLUMNS);
+        weights_matrix_type(weights, FLOAT8);
+        Tensor *narrow = weights_matrix(weights, "narrow", ROWS, COLUMNS);
+        Tensor *wide = weights_matrix(weights, "wide", ROWS, COLUMNS);
+        Tensor *part = weights_matrix_part(weights, "wide", 1, 2, PART, COLUMNS);
+        weights_matrix_type(weights, dtype);
+        Tensor *after = weights_matrix(weights, "narrow", ROWS, COLUMNS);
+        assert_true(before->dtype == dtype && after->dtype == dtype);
+        assert_true(narrow->dtype == FLOAT8 && wide->dtype == FLOAT8 && part->dtype == FLOAT8);
+        case_expect_equal("bfloat16", narrow, quantize_rows(before));
+        case_expect_equal("its scales", narrow->scales, quantize_rows(before)->scales);
+        Tensor *numbers = tensor_from_host(case_device(), FLOAT32, SHAPE(ROWS, COLUMNS), values);
+        case_expect_equal("float32", wide, quantize_rows(numbers));
+        case_expect_equal("a part", part, tensor_slice(wide, PART * COLUMNS, SHAPE(PART, COLUMNS)));
+        Tensor *const all[] = {before, narrow, wide, part, after};
+        for (int i = 0; i < 5; i++) tensor_release(all[i]);
+        finish(weights);
+        case_end();
+    }
+    free(halves);
+    free(values);
 }
 
 /// Resident pages of mapped files, in KiB; -1 where the system does not say.
@@ -222,6 +264,7 @@ static int run(void) {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(long_weights_arrive_whole_in_either_type),
         IN_FOLDER(eight_bit_floats_are_converted),
+        IN_FOLDER(matrices_are_rounded_to_eight_bits_on_request),
         IN_FOLDER(all_missing_tensors_are_named_together),
         IN_FOLDER(tensors_that_nobody_asks_for_are_named),
         IN_FOLDER(large_matrices_stay_in_the_mapped_file),

@@ -63,9 +63,12 @@ static void every_key_decides_about_answers_or_verdicts_or_about_neither(void **
         // of training
         "model.adapters", "model.recompute", "lora.lora_dropout", "eval.tasks"};
     json_t *depends = depends_on("eval.temperature=1"),
-           *wide = depends_on("model.projector_width=5");
+           *wide = depends_on("model.projector_width=5"),
+           *narrow = depends_on("model.frozen_dtype=fp8");
     json_object_update(json_object_get(depends, "asked"), json_object_get(wide, "asked"));
+    json_object_update(json_object_get(depends, "asked"), json_object_get(narrow, "asked"));
     json_decref(wide);
+    json_decref(narrow);
     for (int i = 0; i < NUM_CONFIG_FIELDS; i++) {
         char key[128];
         const ConfigField *field = &CONFIG_FIELDS[i];
@@ -103,6 +106,8 @@ static void what_is_asked_otherwise_is_noticed(void **state) {
     assert_true(differs("asked", "model.llm=" TINY "/clip"));
     assert_true(differs("asked", "model.projector_width=5"));
     assert_false(differs("asked", "model.projector_width=auto"));
+    assert_true(differs("asked", "model.frozen_dtype=fp8"));
+    assert_false(differs("asked", "model.frozen_dtype=auto"));
     // what is kept apart is chosen when it is judged
     json_t *apart = depends_on("eval.keep=heads");
     assert_null(json_object_get(json_object_get(apart, "asked"), "eval.layers"));

@@ -121,6 +121,20 @@ static void write_llama_7b(const char *path) {
     assert_int_equal(truncate(path, (off_t)(8 + length) + end), 0);
 }
 
+/// One byte for a weight of the layers, and four for each of their rows.
+static void expect_half_the_memory(const char *llm) {
+    Config *config = configure(SETTINGS(llm, "model.frozen_dtype=fp8"));
+    Plan *plan = plan_make(config, &(PlanOptions){.processes = 1});
+    assert_true(plan->memory.known);
+    double layers = LAYERS * (4.0 * WIDTH * WIDTH + 3.0 * WIDTH * INNER);
+    double rows = LAYERS * (5.0 * WIDTH + 2.0 * INNER);
+    double weights = (double)plan->memory.by_kind[MEMORY_WEIGHTS] /
+                     (layers + 4 * rows + 2.0 * 2.0 * WIDTH * WORDS);
+    assert_true(weights > 1 && weights < 1.125);
+    plan_free(plan);
+    config_free(config);
+}
+
 static void a_model_of_seven_billion_parameters_is_planned_from_its_header(void **state) {
     (void)state;
     static char llm[300];
@@ -158,6 +172,7 @@ static void a_model_of_seven_billion_parameters_is_planned_from_its_header(void 
     }
     // The inputs of 32 layers are kept in place of some thirteen tensors of each.
     assert_true(activations[1] < activations[0] / 4 && all[1] < all[0]);
+    expect_half_the_memory(llm);
 }
 
 int main(void) {
