@@ -86,15 +86,13 @@ bool find_calls(Error *) {
 }
 #endif
 
-const char *type_name(DType type) { return type == BFLOAT16 ? "bfloat16" : "float32"; }
-
 void check(cublasStatus_t status, const char *call, const Product &p) {
     CHECK(status == CUBLAS_STATUS_SUCCESS,
           "cuBLASLt: %s in %s, %s [%lld, %lld]%s times [%lld, %lld]%s into %s%s%s",
-          library.GetStatusName(status), call, type_name(p.type), (long long)p.m, (long long)p.k,
+          library.GetStatusName(status), call, dtype_name(p.type), (long long)p.m, (long long)p.k,
           p.a_transposed ? " (transposed)" : "", (long long)p.k, (long long)p.n,
-          p.b_transposed ? " (transposed)" : "", type_name(p.c_type), p.accumulate ? ", added" : "",
-          p.gelu_tanh ? ", GELU" : "");
+          p.b_transposed ? " (transposed)" : "", dtype_name(p.c_type),
+          p.accumulate ? ", added" : "", p.gelu_tanh ? ", GELU" : "");
 }
 
 cublasLtHandle_t handle_of(const Product &p) {
@@ -105,7 +103,14 @@ cublasLtHandle_t handle_of(const Product &p) {
 
 // ---- plans
 
-cudaDataType_t data_type(DType type) { return type == BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F; }
+cudaDataType_t data_type(DType type) {
+    return type == FLOAT8 ? CUDA_R_8F_E4M3 : type == BFLOAT16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+// A scale for each row of a and of b; libraries older than 12.9 do not know them.
+constexpr auto A_SCALE_MODE = static_cast<cublasLtMatmulDescAttributes_t>(31);
+constexpr auto B_SCALE_MODE = static_cast<cublasLtMatmulDescAttributes_t>(32);
+constexpr int32_t SCALE_OUTER_VECTOR = 3;
 
 /// The largest power of two, up to what the library makes use of, that divides the address.
 uint32_t alignment_of(const void *pointer) {
@@ -128,9 +133,13 @@ class Plan {
     Plan &operator=(const Plan &) = delete;
     void run(const Tensor *like, const Product &p, const void *a, const void *b, const void *bias,
              void *c);
+    /// False for FLOAT8 where the library has no such product.
+    bool exists = true;
 
   private:
     void describe(const Product &p, const void *bias);
+    bool describe_scales(const Product &p);
+    void set_scales(const Product &p);
     void choose(const Product &p, const Alignments &alignments);
     void set(const Product &p, cublasLtMatmulDescAttributes_t name, const void *value,
              size_t bytes) {
@@ -146,7 +155,10 @@ class Plan {
 
 Plan::Plan(const Product &p, const Alignments &alignments, const void *bias) {
     describe(p, bias);
-    choose(p, alignments);
+    if (p.type == FLOAT8 && !describe_scales(p))
+        exists = false;
+    else
+        choose(p, alignments);
 }
 
 Plan::~Plan() {
@@ -185,6 +197,21 @@ void Plan::describe(const Product &p, const void *bias) {
               "cublasLtMatrixLayoutCreate", p);
 }
 
+/// False from a library that does not know them.
+bool Plan::describe_scales(const Product &p) {
+    for (cublasLtMatmulDescAttributes_t mode : {A_SCALE_MODE, B_SCALE_MODE})
+        if (library.MatmulDescSetAttribute(operation, mode, &SCALE_OUTER_VECTOR,
+                                           sizeof SCALE_OUTER_VECTOR) != CUBLAS_STATUS_SUCCESS)
+            return false;
+    set_scales(p);
+    return true;
+}
+
+void Plan::set_scales(const Product &p) {
+    set(p, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &p.b_scales, sizeof p.b_scales);
+    set(p, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &p.a_scales, sizeof p.a_scales);
+}
+
 /// The most scratch memory that an algorithm may use: what NVIDIA recommends for Hopper.
 constexpr uint64_t WORKSPACE_BYTES = 32 << 20;
 
@@ -209,11 +236,15 @@ void Plan::choose(const Product &p, const Alignments &alignments) {
               "cublasLtMatmulPreferenceSetAttribute", p);
     cublasLtMatmulHeuristicResult_t result;
     int found = 0;
-    check(library.MatmulAlgoGetHeuristic(handle_of(p), operation, a_layout, b_layout, c_layout,
-                                         c_layout, preference, 1, &result, &found),
-          "cublasLtMatmulAlgoGetHeuristic", p);
-    check(found ? result.state : CUBLAS_STATUS_NOT_SUPPORTED, "cublasLtMatmulAlgoGetHeuristic", p);
+    cublasStatus_t status =
+        library.MatmulAlgoGetHeuristic(handle_of(p), operation, a_layout, b_layout, c_layout,
+                                       c_layout, preference, 1, &result, &found);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = found ? result.state : CUBLAS_STATUS_NOT_SUPPORTED;
     check(library.MatmulPreferenceDestroy(preference), "cublasLtMatmulPreferenceDestroy", p);
+    exists = p.type != FLOAT8 || status == CUBLAS_STATUS_SUCCESS;
+    if (!exists) return;
+    check(status, "cublasLtMatmulAlgoGetHeuristic", p);
     algorithm = result.algo;
     workspace_bytes = result.workspaceSize;
 }
@@ -221,6 +252,7 @@ void Plan::choose(const Product &p, const Alignments &alignments) {
 void Plan::run(const Tensor *like, const Product &p, const void *a, const void *b, const void *bias,
                void *c) {
     if (bias) set(p, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+    if (p.type == FLOAT8) set_scales(p);
     // The library wants its workspace at a multiple of 256 bytes, a device promises 64.
     Workspace workspace(like, workspace_bytes ? workspace_bytes + 255 : 0);
     uintptr_t aligned = (reinterpret_cast<uintptr_t>(workspace.as<char>()) + 255) & ~(uintptr_t)255;
@@ -241,7 +273,7 @@ Plan &plan_for(const Product &p, const void *a, const void *b, const void *bias,
     Alignments alignments = {alignment_of(b), alignment_of(a), alignment_of(c),
                              bias ? alignment_of(bias) : 0};
     int64_t kinds = (p.type == BFLOAT16) | (p.c_type == BFLOAT16) << 1 | p.a_transposed << 2 |
-                    p.b_transposed << 3 | p.gelu_tanh << 4;
+                    p.b_transposed << 3 | p.gelu_tanh << 4 | (p.type == FLOAT8) << 5;
     int64_t aligned = (int64_t)alignments.a | (int64_t)alignments.b << 16 |
                       (int64_t)alignments.c << 32 | (int64_t)alignments.bias << 48;
     Key key = {p.m, p.n, p.k, kinds, aligned};
@@ -293,6 +325,19 @@ void multiply(const Tensor *like, const Product &product, const void *a, const v
     plan_for(product, a, b, bias, c).run(like, product, a, b, bias, c);
 }
 
+bool multiply_float8(const Tensor *like, const Product &product, const void *a, const void *b,
+                     void *c) {
+    CHECK(library.open, "cublaslt_open() comes first");
+    CHECK(product.type == FLOAT8 && !product.a_transposed && product.b_transposed &&
+              !product.accumulate && !product.gelu_tanh,
+          "a product of FLOAT8 is that of a linear layer");
+    if (product.n % 16 || product.k % 16) return false;
+    if (!aligned_to(a, 16) || !aligned_to(b, 16) || !aligned_to(c, 16)) return false;
+    Plan &plan = plan_for(product, a, b, nullptr, c);
+    if (plan.exists) plan.run(like, product, a, b, nullptr, c);
+    return plan.exists;
+}
+
 ProductOperand::ProductOperand(const Tensor *like, const Tensor *operand, DType type)
     : copy(like, copy_bytes(operand, type)), elements(operand ? operand->data : nullptr) {
     if (!operand || operand->dtype == type) return;
@@ -302,7 +347,7 @@ ProductOperand::ProductOperand(const Tensor *like, const Tensor *operand, DType 
         return;
     }
     CHECK(operand->dtype == FLOAT32 && type == BFLOAT16, "%s for a product in %s",
-          tensor_describe(operand), type_name(type));
+          tensor_describe(operand), dtype_name(type));
     int64_t n = tensor_numel(operand);
     bfloat16 *rounded = copy.as<bfloat16>();
     elements = rounded;

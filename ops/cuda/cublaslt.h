@@ -26,7 +26,8 @@
 bool cublaslt_open(Error *error);
 
 /// c [m,n] = op(a) [m,k] op(b) [k,n] + bias [n], or activation GELU_TANH of that, row-major without
-/// gaps. Types of a, b and c: all BFLOAT16, all FLOAT32, or BFLOAT16 a and b into FLOAT32 c.
+/// gaps. Types of a, b and c: all BFLOAT16, all FLOAT32, BFLOAT16 a and b into FLOAT32 c, or FLOAT8
+/// a and b into either.
 struct Product {
     /// none is zero
     int64_t m, n, k;
@@ -41,6 +42,8 @@ struct Product {
     bool accumulate;
     /// not together with accumulate; into BFLOAT16 only
     bool gelu_tanh;
+    /// of FLOAT8: of a's rows and of b's as it is stored
+    const float *a_scales = nullptr, *b_scales = nullptr;
 };
 
 /// Queues the product on the stream of `like`, from whose device scratch memory comes too. bias:
@@ -48,6 +51,13 @@ struct Product {
 /// library's status and the sizes on failure.
 void multiply(const Tensor *like, const Product &product, const void *a, const void *b,
               const void *bias, void *c);
+
+/// The product of FLOAT8 a as it is and b as a linear layer's weight, on the chip's units for it:
+/// sums in FLOAT32, rounded once. Neither added to c nor with GELU. False, and nothing queued,
+/// where the library has none for this chip, these sizes or these addresses: it wants n and k of
+/// whole 16 bytes. Not run on a GPU yet.
+bool multiply_float8(const Tensor *like, const Product &product, const void *a, const void *b,
+                     void *c);
 
 /// A matrix or a bias in the type that a product takes: the tensor's own elements, or those of a
 /// FLOAT32 master rounded to BFLOAT16, or of FLOAT8 widened, in scratch memory that lives as long

@@ -1,6 +1,7 @@
 // Linear layers: cuBLASLt multiplies, and one kernel of our own sums rows (the gradient of a bias).
-// A FLOAT32 master or bias beside BFLOAT16 activations is rounded into scratch memory first, FLOAT8
-// widened, which loses nothing.
+// A FLOAT32 master or bias beside BFLOAT16 activations is rounded into scratch memory first. FLOAT8
+// is multiplied by the chip's own units where it has them, and widened first, which loses nothing,
+// where it has not.
 #include "ops/cuda/cublaslt.h"
 
 namespace {
@@ -16,6 +17,16 @@ void check_types(const Tensor *x, const Tensor *weight, const Tensor *y) {
           tensor_describe(y));
 }
 
+/// x and weight as they are, where the chip multiplies FLOAT8.
+bool multiply_bytes(const Tensor *x, const Tensor *weight, Tensor *y) {
+    Product product = {
+        tensor_rows(x), tensor_columns(y), tensor_columns(x), FLOAT8, y->dtype, false, true, false,
+        false};
+    product.a_scales = data_of<float>(x->scales);
+    product.b_scales = data_of<float>(weight->scales);
+    return multiply_float8(x, product, x->data, weight->data, y->data);
+}
+
 /// y [m,n] (+)= x [m,k] times weight ([n,k] if `transposed`, else [k,n]) + bias, or activation
 /// GELU_TANH of that.
 void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const Tensor *bias,
@@ -23,6 +34,7 @@ void multiply_rows(const Tensor *x, const Tensor *weight, bool transposed, const
     if (tensor_numel(y) == 0) return;
     check_types(x, weight, y);
     CHECK(!bias || !accumulate, "linear: a bias and an earlier y");
+    if (x->dtype == FLOAT8 && !bias && !accumulate && multiply_bytes(x, weight, y)) return;
     DType type = x->dtype == FLOAT8 ? BFLOAT16 : x->dtype;
     ProductOperand rows(x, x, type), matrix(x, weight, type), added(x, bias, y->dtype);
     Product product = {tensor_rows(x), tensor_columns(y), tensor_columns(x), type,     y->dtype,

@@ -34,6 +34,8 @@ struct cublasLtOnCpuOperation {
     uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT;
     const void *bias = nullptr;
     int32_t bias_type = -1; // D's
+    int32_t a_scale_mode = CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F, b_scale_mode = a_scale_mode;
+    const void *a_scales = nullptr, *b_scales = nullptr;
 };
 
 struct cublasLtOnCpuPreference {
@@ -104,10 +106,37 @@ int64_t op_columns(const cublasLtOnCpuLayout *layout, int32_t operation) {
     return (int64_t)(operation == CUBLAS_OP_N ? layout->columns : layout->rows);
 }
 
-size_t type_bytes(cudaDataType type) { return type == CUDA_R_16BF ? 2 : 4; }
+DType dtype_of(cudaDataType type) {
+    return type == CUDA_R_8F_E4M3 ? FLOAT8 : type == CUDA_R_16BF ? BFLOAT16 : FLOAT32;
+}
+
+size_t type_bytes(cudaDataType type) { return dtype_size(dtype_of(type)); }
 
 bool types_supported(cudaDataType a, cudaDataType b, cudaDataType c, cudaDataType d) {
-    return a == b && c == d && (a == c || (a == CUDA_R_16BF && c == CUDA_R_32F));
+    if (a != b || c != d) return false;
+    if (a == CUDA_R_8F_E4M3) return c == CUDA_R_16BF || c == CUDA_R_32F;
+    return a == c || (a == CUDA_R_16BF && c == CUDA_R_32F);
+}
+
+/// Of products in E4M3, as on Hopper: A is transposed and B is not, rows of memory are of whole 16
+/// bytes, and here every row has its scale and nothing comes behind.
+cublasStatus_t check_float8(const cublasLtOnCpuOperation &operation, const Shape &shape,
+                            cudaDataType a) {
+    bool scaled = operation.a_scale_mode || operation.b_scale_mode;
+    if (a != CUDA_R_8F_E4M3)
+        return scaled ? refuse(CUBLAS_STATUS_NOT_SUPPORTED, "scales of type %d", a)
+                      : CUBLAS_STATUS_SUCCESS;
+    if (operation.a_operation != CUBLAS_OP_T || operation.b_operation != CUBLAS_OP_N)
+        return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "E4M3 that is not transposed as it must be");
+    if (shape.m % 16 || shape.k % 16)
+        return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "E4M3 of %lld times %lld", (long long)shape.m,
+                      (long long)shape.k);
+    for (int32_t mode : {operation.a_scale_mode, operation.b_scale_mode})
+        if (mode != CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F)
+            return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "E4M3 with scales of mode %d", mode);
+    return operation.epilogue == CUBLASLT_EPILOGUE_DEFAULT
+               ? CUBLAS_STATUS_SUCCESS
+               : refuse(CUBLAS_STATUS_NOT_SUPPORTED, "E4M3 with an epilogue");
 }
 
 bool is_epilogue(uint32_t epilogue) {
@@ -137,7 +166,7 @@ cublasStatus_t check_layouts(const cublasLtOnCpuOperation &operation, const cubl
     if (operation.bias && operation.bias_type != -1 && operation.bias_type != d->type)
         return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "a bias of type %d into %d", operation.bias_type,
                       d->type);
-    return CUBLAS_STATUS_SUCCESS;
+    return check_float8(operation, *shape, a->type);
 }
 
 /// What cublasLtMatmulAlgo_t holds.
@@ -186,7 +215,7 @@ Algorithm propose(const Shape &shape, const cublasLtOnCpuPreference &preference,
 
 Matrix view(const void *data, const cublasLtOnCpuLayout &layout, int32_t operation) {
     bool stored = operation == CUBLAS_OP_N;
-    return {data, layout.type == CUDA_R_16BF, stored ? 1 : layout.leading_dimension,
+    return {data, dtype_of(layout.type), stored ? 1 : layout.leading_dimension,
             stored ? layout.leading_dimension : 1};
 }
 
@@ -196,7 +225,8 @@ struct Work {
     Algorithm algorithm;
     Matrix a, b, c;
     float alpha, beta;
-    const float *bias; // with a FLOAT32 output; of the output's type otherwise
+    const float *a_scales, *b_scales; // of E4M3
+    const float *bias;                // with a FLOAT32 output; of the output's type otherwise
     const uint16_t *short_bias;
     bool gelu;
     void *d;
@@ -215,9 +245,10 @@ float rounded_to_bfloat16(float x) { return bfloat16_to_float(float_to_bfloat16(
 
 /// What becomes of element (i, j) of op(A) op(B), before it is stored.
 float finished(const Work &work, float product, int64_t i, int64_t j) {
-    bool narrow = work.c.is_bfloat16;
+    bool narrow = work.c.type == BFLOAT16;
     auto kept = [narrow](float x) { return narrow ? rounded_to_bfloat16(x) : x; };
     float value = work.alpha * product;
+    if (work.a_scales) value *= work.a_scales[i] * work.b_scales[j];
     if (work.beta != 0) // C is not read at 0: may be NaN
         value = kept(value) + work.beta * work.c.at(i, j);
     if (work.bias || work.short_bias) value = kept(value) + bias_at(work, i);
@@ -232,7 +263,7 @@ void run(const Work &work) {
     for (int64_t part = 0; part < splits; part++)
         matrix_product(s.m, s.n, work.a, work.b, s.k * part / splits, s.k * (part + 1) / splits,
                        sums + part * size);
-    bool narrow = work.c.is_bfloat16;
+    bool narrow = work.c.type == BFLOAT16;
     bool rounded = narrow && work.algorithm.scheme == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
     for (int64_t j = 0; j < s.n; j++)
         for (int64_t i = 0; i < s.m; i++) {
@@ -284,8 +315,9 @@ bool overlap(const Argument &a, const Argument &b) {
 
 /// Every pointer, and that what is written overlaps with nothing that is read (C may be D).
 cublasStatus_t check_arguments(const Argument &a, const Argument &b, const Argument &c,
-                               const Argument &d, const Argument &bias, const Argument &workspace) {
-    for (const Argument *argument : {&a, &b, &c, &d, &bias, &workspace}) {
+                               const Argument &d, const Argument &bias, const Argument &workspace,
+                               const Argument &a_scales, const Argument &b_scales) {
+    for (const Argument *argument : {&a, &b, &c, &d, &bias, &workspace, &a_scales, &b_scales}) {
         if (!argument->bytes) continue;
         cublasStatus_t status = check_argument(*argument);
         if (status != CUBLAS_STATUS_SUCCESS) return status;
@@ -354,6 +386,18 @@ cublasStatus_t cublasLtMatmulDescSetAttribute(cublasLtMatmulDesc_t operation,
         break;
     case CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE:
         taken = take(&operation->bias_type, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_DESC_A_SCALE_POINTER:
+        taken = take(&operation->a_scales, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_DESC_B_SCALE_POINTER:
+        taken = take(&operation->b_scales, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_DESC_A_SCALE_MODE:
+        taken = take(&operation->a_scale_mode, value, bytes);
+        break;
+    case CUBLASLT_MATMUL_DESC_B_SCALE_MODE:
+        taken = take(&operation->b_scale_mode, value, bytes);
         break;
     }
     return taken ? CUBLAS_STATUS_SUCCESS
@@ -456,13 +500,18 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
                       workspace_bytes, (size_t)told.workspace);
     memcpy(&work.alpha, alpha, sizeof work.alpha);
     memcpy(&work.beta, beta, sizeof work.beta);
+    bool float8 = a_layout->type == CUDA_R_8F_E4M3;
+    size_t a_scale_bytes = float8 ? (size_t)work.shape.m * sizeof(float) : 0;
+    size_t b_scale_bytes = float8 ? (size_t)work.shape.n * sizeof(float) : 0;
     size_t bias_bytes = operation->bias ? d_layout->rows * type_bytes(d_layout->type) : 0;
     status = check_arguments({"A", a, extent(a_layout), told.alignments[0]},
                              {"B", b, extent(b_layout), told.alignments[1]},
                              {"C", c, work.beta != 0 ? extent(c_layout) : 0, told.alignments[2]},
                              {"D", d, extent(d_layout), told.alignments[3]},
                              {"the bias", operation->bias, bias_bytes, told.alignments[4]},
-                             {"the workspace", workspace, told.workspace, 256});
+                             {"the workspace", workspace, told.workspace, 256},
+                             {"A's scales", operation->a_scales, a_scale_bytes, sizeof(float)},
+                             {"B's scales", operation->b_scales, b_scale_bytes, sizeof(float)});
     if (status != CUBLAS_STATUS_SUCCESS) return status;
     work.a = view(a, *a_layout, operation->a_operation);
     work.b = view(b, *b_layout, operation->b_operation);
@@ -471,6 +520,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t oper
         work.bias = static_cast<const float *>(operation->bias);
     else
         work.short_bias = static_cast<const uint16_t *>(operation->bias);
+    work.a_scales = float8 ? static_cast<const float *>(operation->a_scales) : nullptr;
+    work.b_scales = float8 ? static_cast<const float *>(operation->b_scales) : nullptr;
     work.gelu = operation->epilogue & CUBLASLT_EPILOGUE_GELU;
     work.d = d;
     work.workspace = static_cast<float *>(workspace);

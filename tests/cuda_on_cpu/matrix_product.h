@@ -3,17 +3,19 @@
 #pragma once
 #include "autograd/tensor.h"
 
-/// A matrix of FLOAT32 or BFLOAT16 elements, as stored or transposed.
+/// A matrix of FLOAT32, BFLOAT16 or FLOAT8 elements (these without their scales), as stored or
+/// transposed.
 struct Matrix {
     const void *data;
-    bool is_bfloat16;
+    DType type;
     /// in elements
     int64_t row_step, column_step;
 
     float at(int64_t row, int64_t column) const {
         int64_t i = row * row_step + column * column_step;
-        return is_bfloat16 ? bfloat16_to_float(static_cast<const uint16_t *>(data)[i])
-                           : static_cast<const float *>(data)[i];
+        if (type == FLOAT8) return float8_to_float(static_cast<const uint8_t *>(data)[i]);
+        return type == BFLOAT16 ? bfloat16_to_float(static_cast<const uint16_t *>(data)[i])
+                                : static_cast<const float *>(data)[i];
     }
 };
 

@@ -319,6 +319,63 @@ static void a_bias_lies_on_the_device_as_long_and_aligned_as_was_told(void **) {
     assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
 }
 
+/// D [16,2] of E4M3 [16,32] and [32,2]: ones, and twos times the scales i + 1 and 10 (j + 1).
+struct ByteProduct : Product {
+    static constexpr uint8_t ONE = 0x38, TWO = 0x40;
+    static constexpr int ROWS = 16, LENGTH = 32, COLUMNS = 2;
+
+    ByteProduct() {
+        a = reinterpret_cast<float *>(on_device(std::vector<uint8_t>(LENGTH * ROWS, ONE)));
+        b = reinterpret_cast<float *>(on_device(std::vector<uint8_t>(LENGTH * COLUMNS, TWO)));
+        assert_success(cublasLtMatrixLayoutCreate(&a_layout, CUDA_R_8F_E4M3, LENGTH, ROWS, LENGTH));
+        assert_success(
+            cublasLtMatrixLayoutCreate(&b_layout, CUDA_R_8F_E4M3, LENGTH, COLUMNS, LENGTH));
+        assert_success(cublasLtMatrixLayoutCreate(&d_layout, CUDA_R_32F, ROWS, COLUMNS, ROWS));
+        set(CUBLASLT_MATMUL_DESC_TRANSA, (int32_t)CUBLAS_OP_T);
+        std::vector<float> of_a(ROWS), of_b(COLUMNS);
+        for (int i = 0; i < ROWS; i++) of_a[(size_t)i] = (float)(i + 1);
+        for (int j = 0; j < COLUMNS; j++) of_b[(size_t)j] = 10 * (float)(j + 1);
+        set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, (const void *)on_device(of_a));
+        set(CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, (const void *)on_device(of_b));
+        scale_by((int32_t)CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+    }
+
+    void scale_by(int32_t mode) {
+        set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE, mode);
+        set(CUBLASLT_MATMUL_DESC_B_SCALE_MODE, mode);
+    }
+};
+
+static void bytes_are_multiplied_with_the_scales_of_their_rows(void **) {
+    ByteProduct p;
+    assert_success(p.choose());
+    assert_success(p.run());
+    std::vector<float> values = p.result();
+    for (int i = 0; i < p.ROWS; i++)
+        for (int j = 0; j < p.COLUMNS; j++)
+            assert_true(values[(size_t)(i + j * p.ROWS)] ==
+                        2.0f * p.LENGTH * (float)(i + 1) * 10 * (float)(j + 1));
+}
+
+static void bytes_are_refused_as_hopper_refuses_them(void **) {
+    ByteProduct p;
+    p.scale_by((int32_t)CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F);
+    assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+    p.scale_by((int32_t)CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+    assert_success(p.choose());
+    p.set(CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, (const void *)p.host_a.data());
+    assert_int_equal(p.run(), CUBLAS_STATUS_INVALID_VALUE);
+    assert_success(
+        cublasLtMatrixLayoutCreate(&p.a_layout, CUDA_R_8F_E4M3, p.LENGTH, p.ROWS - 1, p.LENGTH));
+    assert_success(
+        cublasLtMatrixLayoutCreate(&p.d_layout, CUDA_R_32F, p.ROWS - 1, p.COLUMNS, p.ROWS));
+    assert_int_equal(p.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+    Product floats;
+    floats.set(CUBLASLT_MATMUL_DESC_A_SCALE_MODE,
+               (int32_t)CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F);
+    assert_int_equal(floats.choose(), CUBLAS_STATUS_NOT_SUPPORTED);
+}
+
 static void what_was_destroyed_is_gone(void **) {
     Product p;
     assert_success(p.choose());
@@ -348,6 +405,8 @@ int main() {
         cmocka_unit_test(a_product_into_float32_is_not),
         cmocka_unit_test(a_bias_has_the_outputs_type),
         cmocka_unit_test(a_bias_lies_on_the_device_as_long_and_aligned_as_was_told),
+        cmocka_unit_test(bytes_are_multiplied_with_the_scales_of_their_rows),
+        cmocka_unit_test(bytes_are_refused_as_hopper_refuses_them),
         cmocka_unit_test(what_was_destroyed_is_gone),
     };
     return cmocka_run_group_tests(tests, nullptr, nullptr);

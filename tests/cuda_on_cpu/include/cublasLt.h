@@ -19,7 +19,7 @@ typedef enum {
 
 typedef enum { CUBLAS_OP_N = 0, CUBLAS_OP_T = 1 } cublasOperation_t;
 typedef enum { CUBLAS_COMPUTE_32F = 68 } cublasComputeType_t;
-typedef enum { CUDA_R_32F = 0, CUDA_R_16BF = 14 } cudaDataType_t;
+typedef enum { CUDA_R_32F = 0, CUDA_R_16BF = 14, CUDA_R_8F_E4M3 = 28 } cudaDataType_t;
 typedef cudaDataType_t cudaDataType;
 
 typedef enum {
@@ -31,9 +31,21 @@ typedef enum {
     CUBLASLT_MATMUL_DESC_EPILOGUE = 7,
     /// const void *
     CUBLASLT_MATMUL_DESC_BIAS_POINTER = 8,
+    /// const void *, floats; of E4M3
+    CUBLASLT_MATMUL_DESC_A_SCALE_POINTER = 17,
+    CUBLASLT_MATMUL_DESC_B_SCALE_POINTER = 18,
     /// int32_t; -1, as at first: D's type
     CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26,
+    /// int32_t, a cublasLtMatmulMatrixScale_t
+    CUBLASLT_MATMUL_DESC_A_SCALE_MODE = 31,
+    CUBLASLT_MATMUL_DESC_B_SCALE_MODE = 32,
 } cublasLtMatmulDescAttributes_t;
+
+typedef enum {
+    CUBLASLT_MATMUL_MATRIX_SCALE_SCALAR_32F = 0,
+    /// of op(A)'s rows and op(B)'s columns
+    CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F = 3,
+} cublasLtMatmulMatrixScale_t;
 
 typedef enum {
     CUBLASLT_EPILOGUE_DEFAULT = 1,
