@@ -25,8 +25,8 @@ template <typename T> __device__ __forceinline__ float beside(float weight) {
 template <> __device__ __forceinline__ float beside<float8>(float weight) { return weight; }
 
 template <typename T, typename W> struct FewRows {
-    /// elements
-    static constexpr int PACK = pack_length(widest(sizeof(T), sizeof(W)));
+    /// elements; more of FLOAT8 than of the others do not fit in the registers
+    static constexpr int PACK = sizeof(T) == 1 ? 8 : pack_length(widest(sizeof(T), sizeof(W)));
 
     const T *x;
     const W *weight;
@@ -115,14 +115,16 @@ void launch_groups(const FewRows<T, W> &f, const Tensor *like) {
     LAUNCH((few_rows_kernel<T, W, WHOLE, ROWS>), blocks, FEW_THREADS, 0, stream_of(like), f);
 }
 
+/// As many rows at once as fit in the registers.
 template <typename T, typename W, bool WHOLE>
 void launch_rows(const FewRows<T, W> &f, const Tensor *like) {
+    constexpr int MOST = sizeof(T) == 1 && !WHOLE ? 4 : 8;
     if (f.rows == 1)
         launch_groups<T, W, WHOLE, 1>(f, like);
     else if (f.rows <= 4)
         launch_groups<T, W, WHOLE, 4>(f, like);
     else
-        launch_groups<T, W, WHOLE, 8>(f, like);
+        launch_groups<T, W, WHOLE, MOST>(f, like);
 }
 
 template <typename T, typename W>

@@ -5,12 +5,13 @@
 // faster.
 //
 //   bench_generate [--layers 4] [--batch 1] [--prompt 640] [--tokens 24] [--rounds 3] [--threads N]
-//                  [--clock wall|cpu] [--no-attention]
+//                  [--clock wall|cpu] [--no-attention] [--fp8]
 //
 // Prints seconds of a step (a token of every sequence), the median and the least, the same of
 // reading the weights once, and their ratios; seconds of the prompts' passes; memory. --clock cpu
 // counts the process's time on the processor instead (with one thread it means something), for a
-// machine that others use. tests/bench/torch_generate.py runs this and transformers in turns.
+// machine that others use. --fp8: the layers' matrices in FLOAT8 (model.frozen_dtype).
+// tests/bench/torch_generate.py runs this and transformers in turns.
 #include "bench.h"
 #include "models/block_output.h"
 #include "models/language/llama_generate.h"
@@ -23,7 +24,7 @@ enum { MOST_STEPS = 4096, VISUAL_TOKENS = 576 };
 
 typedef struct Settings {
     int layers, batch, prompt, tokens, rounds, threads;
-    bool attention;
+    bool attention, fp8;
 } Settings;
 
 // ---- reading the weights
@@ -44,15 +45,28 @@ static void read_tensor(const Tensor *x) {
 
 /// What a step reads of the weights, in bytes; reads it if `wanted`.
 static double read_weights(const Llama *llama, bool wanted) {
-    double elements = (double)tensor_numel(llama->lm_head);
+    double bytes = (double)tensor_numel(llama->lm_head) * (double)dtype_size(llama->dtype);
     if (wanted) read_tensor(llama->lm_head);
     for (int i = 0; i < llama->config.num_hidden_layers; i++)
         for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
             const Tensor *weight = llama->layers[i].linears[m].weight;
-            elements += (double)tensor_numel(weight);
+            bytes += (double)tensor_numel(weight) * (double)dtype_size(weight->dtype);
             if (wanted) read_tensor(weight);
         }
-    return elements * (double)dtype_size(llama->dtype);
+    return bytes;
+}
+
+/// Rounds the layers' matrices to FLOAT8.
+static void round_layers(Llama *llama) {
+    for (int i = 0; i < llama->config.num_hidden_layers; i++)
+        for (int m = 0; m < LLAMA_MODULE_COUNT; m++) {
+            Tensor **weight = &llama->layers[i].linears[m].weight;
+            scope_begin();
+            Tensor *rounded = tensor_retain(quantize_rows(*weight));
+            scope_end();
+            tensor_release(*weight);
+            *weight = rounded;
+        }
 }
 
 // ---- generating
@@ -127,7 +141,7 @@ static void measure(const Llama *llama, const Settings *settings) {
 }
 
 int main(int argc, char **argv) {
-    Settings settings = {4, 1, 640, 24, 3, 0, true};
+    Settings settings = {4, 1, 640, 24, 3, 0, true, false};
     const struct {
         const char *name;
         int *value;
@@ -147,6 +161,8 @@ int main(int argc, char **argv) {
             i++;
         else if (!strcmp(argv[i], "--no-attention"))
             settings.attention = false;
+        else if (!strcmp(argv[i], "--fp8"))
+            settings.fp8 = true;
         else
             return fprintf(stderr, "bench_generate: '%s' is no option\n", argv[i]), 2;
     }
@@ -164,6 +180,7 @@ int main(int argc, char **argv) {
         .rms_norm_eps = 1e-5f,
         .rope = {.scaling = ROPE_DEFAULT, .theta = 1e4, .factor = 1, .rotation_factor = 1}};
     Llama *llama = random_llama(&vicuna, bench_device("cpu", settings.threads), BFLOAT16);
+    if (settings.fp8) round_layers(llama);
     measure(llama, &settings);
     llama_free(llama);
     return (int)(sink & 1) & 0;

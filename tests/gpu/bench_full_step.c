@@ -3,15 +3,17 @@
 // backward and update; nothing comes from a cache.
 //
 //   bench_full_step [--device cuda|cpu] [--batch 1] [--text 41] [--steps 5] [--stage 1|2]
-//   [--recompute N] [--peak TFLOPS] [--small]
+//   [--recompute N] [--fp8] [--peak TFLOPS] [--small]
 //
-// An image takes the place of one token by 576, so 41 make 616. --small: tiny networks, to see that
-// the program runs. Prints the median step, tokens (visual ones counted) per second, the language
-// model's products alone as TFLOP/s (and as a share of --peak), and memory of tensors.
+// An image takes the place of one token by 576, so 41 make 616. --fp8: model.frozen_dtype. --small:
+// tiny networks, to see that the program runs. Prints the median step, tokens (visual ones counted)
+// per second, the language model's products alone as TFLOP/s (and as a share of --peak), and memory
+// of tensors.
 //
 // The linker puts the __wrap_ functions below in the place of models/weights.h's, so networks are
 // read from directories that hold a configuration and an empty weight file.
 #include "models/weights.h"
+#include "ops/ops.h"
 #include "tests/bench/bench.h"
 #include "tests/bench/normal_tensor.h"
 #include "tests/bench/recipe_options.h"
@@ -24,7 +26,7 @@
 static Device *device;
 
 typedef struct Settings {
-    int batch, text, steps, stage, recompute, small;
+    int batch, text, steps, stage, recompute, small, fp8;
     double peak;
     const char *device;
 } Settings;
@@ -49,9 +51,27 @@ Tensor *__wrap_weights_vector(Weights *weights, const char *name, int64_t length
 Tensor *__wrap_weights_conv(Weights *weights, const char *name, int64_t out, int64_t in,
                             int64_t height, int64_t width);
 
+void __wrap_weights_matrix_type(Weights *weights, DType dtype);
+
+/// Of the matrices from now on.
+static DType matrix_type = BFLOAT16;
+
+void __wrap_weights_matrix_type(Weights *weights, DType dtype) {
+    (void)weights;
+    matrix_type = dtype;
+}
+
 Tensor *__wrap_weights_matrix(Weights *weights, const char *name, int64_t rows, int64_t columns) {
     (void)name;
-    return weights_failed(weights) ? NULL : random_weight(SHAPE(rows, columns));
+    if (weights_failed(weights)) return NULL;
+    Tensor *matrix = random_weight(SHAPE(rows, columns));
+    if (matrix_type != FLOAT8) return matrix;
+    scope_begin();
+    Tensor *rounded = tensor_retain(quantize_rows(matrix));
+    scope_end();
+    tensor_release(matrix);
+    tensor_set_memory_kind(rounded, MEMORY_WEIGHTS);
+    return rounded;
 }
 
 Tensor *__wrap_weights_conv(Weights *weights, const char *name, int64_t out, int64_t in,
@@ -165,6 +185,7 @@ static DiffLMM *load(const Settings *settings, ParameterSet *parameters) {
     DiffLMMOptions options = recipe_options(root, clip, llm);
     if (settings->small) options.image_size = 64;
     options.recompute = settings->recompute;
+    options.frozen_dtype = settings->fp8 ? FROZEN_FP8 : FROZEN_AS_DTYPE;
     options.lora = settings->stage == 2 ? &lora : NULL;
     Error error;
     DiffLMM *model = difflmm_load(&options, device, parameters, NULL, &error);
@@ -257,10 +278,11 @@ static void report(const Settings *settings, const DiffLMM *model, const DiffLMM
                    double seconds, const double *parts, int64_t weights) {
     double flops =
         language_flops(&model->llama->config, loss->num_tokens, loss->num_supervised) / seconds;
-    printf("stage %d, batch %d, %lld tokens, bfloat16, recompute %d: %.1f ms per step, %.0f "
+    printf("stage %d, batch %d, %lld tokens, bfloat16%s, recompute %d: %.1f ms per step, %.0f "
            "tokens/s\n",
-           settings->stage, settings->batch, (long long)loss->num_tokens, settings->recompute,
-           seconds * 1e3, (double)loss->num_tokens / seconds);
+           settings->stage, settings->batch, (long long)loss->num_tokens,
+           settings->fp8 ? ", layers' matrices in fp8" : "", settings->recompute, seconds * 1e3,
+           (double)loss->num_tokens / seconds);
     printf("  encoders %.1f ms, forward %.1f ms, backward %.1f ms, update %.1f ms (waiting after "
            "each)\n",
            parts[ENCODERS] * 1e3, parts[FORWARD] * 1e3, parts[BACKWARD] * 1e3, parts[UPDATE] * 1e3);
@@ -321,6 +343,8 @@ int main(int argc, char **argv) {
         if (known) continue;
         if (!strcmp(argv[i], "--small"))
             settings.small = 1;
+        else if (!strcmp(argv[i], "--fp8"))
+            settings.fp8 = 1;
         else if (!strcmp(argv[i], "--device") && i + 1 < argc)
             settings.device = argv[++i];
         else if (!strcmp(argv[i], "--peak") && i + 1 < argc)

@@ -101,10 +101,12 @@ if $measure; then
     run full-stage1 bench_full_step --peak "$bfloat16"
     run full-stage1-batch8 bench_full_step --batch 8 --peak "$bfloat16"
     run full-stage2-batch4 bench_full_step --stage 2 --batch 4 --recompute 1 --peak "$bfloat16"
+    run full-stage1-batch8-fp8 bench_full_step --batch 8 --fp8 --peak "$bfloat16"
 elif $on_cpu; then
     run transfer bench_transfer --device cuda --rounds 1
     run full-small bench_full_step --small --steps 1
     run full-small-stage2 bench_full_step --small --steps 1 --stage 2 --recompute 1
+    run full-small-fp8 bench_full_step --small --steps 1 --fp8
 fi
 
 echo "== $(since "$begin") s in all; failed: ${failed[*]:-nothing}"

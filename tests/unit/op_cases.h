@@ -192,12 +192,19 @@ static double *case_doubles(const Tensor *x) {
 // ---- random tensors
 
 /// Standard normal numbers rounded to bfloat16 whatever the type, so that a FLOAT32 and a BFLOAT16
-/// run see the same inputs (and FLOAT8 what becomes of them). Every call draws new numbers; the
+/// run see the same inputs (and FLOAT8 what becomes of them, rows times powers of two, so that they
+/// differ in their scales). Every call draws new numbers; the
 /// sequence is the same in every run.
 static Tensor *case_normal(DType dtype, int rank, const int64_t *shape) {
     static uint64_t calls;
     if (dtype == FLOAT8) {
-        Tensor *numbers = case_normal(BFLOAT16, rank, shape);
+        Tensor *numbers = case_normal(FLOAT32, rank, shape);
+        int64_t columns = tensor_columns(numbers), count = tensor_numel(numbers);
+        float *scaled = checked_malloc((size_t)count * sizeof *scaled + 1);
+        tensor_to_host_float(numbers, scaled);
+        for (int64_t i = 0; i < count; i++) scaled[i] = ldexpf(scaled[i], (int)(i / columns % 7));
+        tensor_fill_from_float(numbers, scaled);
+        free(scaled);
         Tensor *rounded = tensor_new(case_device(), FLOAT8, rank, shape);
         kernels(numbers)->quantize_rows(numbers, rounded);
         return rounded;
