@@ -8,6 +8,11 @@ Device *ops_cuda_open(int ordinal, Error *error) {
     return NULL;
 }
 
+bool ops_cuda_use_level(const char *level) {
+    (void)level;
+    return false;
+}
+
 int ops_cuda_count(void) { return 0; }
 
 void ops_cuda_bus_id(const Device *device, char text[GPU_BUS_ID_BYTES]) {

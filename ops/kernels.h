@@ -297,6 +297,11 @@ bool ops_cpu_use_level(const char *level);
 /// driver, a driver too old, no such GPU, no cuBLASLt.
 Device *ops_cuda_open(int ordinal, Error *error);
 
+/// Chooses kernels for the open GPU, as the environment variable DIFFLMM_CUDA_LEVEL does: "sm_80",
+/// those of every GPU, which are used otherwise, or "sm_90a", where there are any for Hopper alone
+/// (not measured yet). False if the GPU or the program lacks them.
+bool ops_cuda_use_level(const char *level);
+
 /// How many GPUs there are; 0 where CUDA cannot be used.
 int ops_cuda_count(void);
 

@@ -2,7 +2,7 @@
 // scores exist for one pair of tiles at a time, so memory grows with the length and not with its
 // square. A row keeps its greatest score so far, the sum of exponentials under it, and the sum of
 // values weighted by them; what was summed under a smaller one shrinks when a greater score comes.
-#include "ops/cuda/attention_tiles.h"
+#include "ops/cuda/attention_softmax.h"
 
 namespace {
 
@@ -90,75 +90,6 @@ void launch_fma(const Forward<T> &f, const Attention *shape, cudaStream_t stream
 // ---- tensor cores
 
 enum { TILE_KEYS = 64 };
-
-/// What a lane knows of its two rows.
-template <bool RELATIVE> struct LaneRows {
-    ScoreRow<RELATIVE> score[2];
-    /// keys
-    int visible[2];
-    /// totals are of the lane's own columns
-    RunningSoftmax softmax[2];
-
-    __device__ __forceinline__ LaneRows(const AttentionShape &shape, const AttentionPart &part,
-                                        int query)
-        : score{{shape, part, query}, {shape, part, query + 8}} {
-        for (int h = 0; h < 2; h++)
-            visible[h] = query + 8 * h < part.q_length ? part.visible(query + 8 * h) : 0;
-    }
-    /// Keys first .. first + count.
-    __device__ __forceinline__ bool see_all(int first, int count, int window) const {
-        int fewest = min(visible[0], visible[1]), most = max(visible[0], visible[1]);
-        return first + count <= fewest && first >= most - window;
-    }
-};
-
-/// Over the four lanes of a row.
-__device__ __forceinline__ float quad_max(float x) {
-    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
-    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
-}
-__device__ __forceinline__ float quad_sum(float x) {
-    x += __shfl_xor_sync(0xffffffffu, x, 1);
-    return x + __shfl_xor_sync(0xffffffffu, x, 2);
-}
-
-/// Products of the lane's rows to weights; `shrink` is what the rows' sums shrink by. With MASKED
-/// keys may be hidden.
-template <bool MASKED, bool RELATIVE, int N>
-__device__ __forceinline__ void softmax_tile(int key, int window, LaneRows<RELATIVE> &rows,
-                                             Tile<N> &scores, float (&shrink)[2]) {
-    float maximum[2] = {-INFINITY, -INFINITY};
-    UNROLL
-    for (int i = 0; i < 4 * N; i++) {
-        int h = i / 2 % 2, column = key + i / 4 * 8 + lane_column() + i % 2;
-        float &score = scores[i / 4][i % 4];
-        score = MASKED && !in_window(column, rows.visible[h], window)
-                    ? -INFINITY
-                    : rows.score[h].score(score, column);
-        maximum[h] = fmaxf(maximum[h], score);
-    }
-    UNROLL
-    for (int h = 0; h < 2; h++) shrink[h] = rows.softmax[h].raise(quad_max(maximum[h]));
-    UNROLL
-    for (int i = 0; i < 4 * N; i++) {
-        float &score = scores[i / 4][i % 4];
-        score = rows.softmax[i / 2 % 2].weight(score);
-        rows.softmax[i / 2 % 2].total += score;
-    }
-}
-
-/// The inverse of the rows' totals; writes their log.
-template <bool RELATIVE>
-__device__ __forceinline__ void finish_rows(const Forward<bfloat16> &f, const AttentionPart &part,
-                                            int query, LaneRows<RELATIVE> &rows,
-                                            float (&inverse)[2]) {
-    UNROLL
-    for (int h = 0; h < 2; h++) {
-        rows.softmax[h].total = quad_sum(rows.softmax[h].total);
-        inverse[h] = rows.softmax[h].inverse();
-        if (lane_of_thread() % 4 == 0) f.write_log_sum(part, query + 8 * h, rows.softmax[h]);
-    }
-}
 
 template <int D> constexpr size_t tile_shared() {
     return (TILE_OWN + 2 * TILE_KEYS) * staged_pitch<D> * sizeof(bfloat16);
@@ -313,6 +244,7 @@ void attention(const Tensor *q, const Tensor *k, const Tensor *v, const Attentio
         attention_few_queries(q, k, v, shape, y, log_sum_exp);
         return;
     }
+    if (attention_by_warpgroups(q, k, v, shape, y, log_sum_exp)) return;
     WITH_TYPE(q->dtype, T, launch(Forward<T>(q, k, v, shape, y, log_sum_exp), shape, stream_of(y)));
 }
 

@@ -393,3 +393,10 @@ enum { FMA_WIDE = 4 };
 
 void attention_few_queries(const Tensor *q, const Tensor *k, const Tensor *v,
                            const Attention *shape, Tensor *y, Tensor *log_sum_exp);
+
+// ---- attention_warpgroups.cu
+
+/// Does what attention() is to do if it has a faster way on this GPU; otherwise does nothing and
+/// returns false.
+bool attention_by_warpgroups(const Tensor *q, const Tensor *k, const Tensor *v,
+                             const Attention *shape, Tensor *y, Tensor *log_sum_exp);

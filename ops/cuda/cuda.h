@@ -20,6 +20,8 @@ struct CudaDevice {
     Device base;
     int ordinal;
     int multiprocessors;
+    /// whether kernels of warpgroup_matrix.h are to be used
+    bool warpgroups;
     /// all kernels; memory freed and taken again is safe within it
     cudaStream_t compute;
     /// large copies to the device, beside computing

@@ -132,6 +132,7 @@ CudaDevice *cuda_device_new(int ordinal, const cudaDeviceProp &properties, Error
     OpenDevice *opened = new OpenDevice();
     opened->ordinal = ordinal;
     opened->multiprocessors = properties.multiProcessorCount;
+    opened->warpgroups = false;
     cudaError_t status = create_streams(opened);
     if (status != cudaSuccess) {
         cudaGetLastError();

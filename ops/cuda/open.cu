@@ -4,7 +4,9 @@
 #include "ops/cuda/device.h"
 
 #include <mutex>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 namespace {
 
@@ -70,6 +72,40 @@ bool check_device(int ordinal, cudaDeviceProp *properties, Error *error) {
     return true;
 }
 
+#if defined(DIFFLMM_CUDA_SM_90A) || !defined(__CUDACC__)
+const bool has_sm_90a = true;
+#else
+const bool has_sm_90a = false;
+#endif
+
+/// Why the kernels of sm_90a cannot be used, or NULL.
+const char *no_sm_90a() {
+    int major = 0, minor = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device->ordinal);
+    cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device->ordinal);
+    if (major != 9 || minor != 0) return "this GPU is not of that kind";
+    return has_sm_90a ? nullptr : "this program was built without them (CMAKE_CUDA_ARCHITECTURES)";
+}
+
+/// NULL, or why not.
+const char *use_level(const char *level) {
+    bool hopper = !strcmp(level, "sm_90a");
+    if (!hopper && strcmp(level, "sm_80") != 0) return "there are levels sm_80 and sm_90a";
+    const char *reason = hopper ? no_sm_90a() : nullptr;
+    if (reason) return reason;
+    device->warpgroups = hopper;
+    table.name = hopper ? "cuda sm_90a" : "cuda";
+    return nullptr;
+}
+
+void choose_level() {
+    const char *level = getenv("DIFFLMM_CUDA_LEVEL"), *reason = level ? use_level(level) : nullptr;
+    if (reason)
+        fprintf(stderr,
+                "DIFFLMM_CUDA_LEVEL: no kernels of level '%s': %s; those of sm_80 are used\n",
+                level, reason);
+}
+
 } // namespace
 
 int ops_cuda_count(void) { return count_devices(nullptr); }
@@ -88,5 +124,8 @@ Device *ops_cuda_open(int ordinal, Error *error) {
     fill_table();
     opened->base.kernels = &table;
     device = opened;
+    choose_level();
     return &device->base;
 }
+
+bool ops_cuda_use_level(const char *level) { return device && !use_level(level); }

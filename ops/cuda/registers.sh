@@ -2,12 +2,12 @@
 # Compiles the kernels for each supported architecture with warnings as errors and prints the registers, spilled bytes and static
 # shared memory of every kernel. Exits with 1 if a kernel spills.
 #
-#   ops/cuda/registers.sh [ARCHITECTURE...]      default: 80 86 89 90 100 120
+#   ops/cuda/registers.sh [ARCHITECTURE...]      default: 80 86 89 90a 100 120
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 nvcc=${NVCC:-nvcc}
 host=${CUDA_HOST_COMPILER:-g++}
-[ $# -gt 0 ] || set -- 80 86 89 90 100 120
+[ $# -gt 0 ] || set -- 80 86 89 90a 100 120
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 

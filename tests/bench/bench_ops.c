@@ -219,8 +219,10 @@ static void bench_attention(void) {
         bool causal;
     } shapes[] = {
         {"LLM 616 causal, 32 x 128", 1, 616, 616, 32, 128, true},
+        {"LLM 4 x 616 causal, 32 x 128", 4, 616, 616, 32, 128, true},
         {"LLM 1 on 700, 32 x 128", 1, 1, 700, 32, 128, true},
         {"CLIP 577, 16 x 64", 1, 577, 577, 16, 64, false},
+        {"CLIP 4 x 577, 16 x 64", 4, 577, 577, 16, 64, false},
         {"U-Net 2304, 8 x 40", 1, 2304, 2304, 8, 40, false},
         {"U-Net 2304 on 576, 8 x 40", 1, 2304, 576, 8, 40, false},
         {"U-Net 576, 8 x 80", 1, 576, 576, 8, 80, false},

@@ -18,24 +18,30 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 __thread uint3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace {
 
-enum { lanes = 32, most_threads = 1024 };
+enum { lanes = 32, warpgroup = 4 * lanes, most_threads = 1024 };
+
+} // namespace
 
 struct Thread : Fiber {
     int index = 0;              // in the block
     const char *wait = nullptr; // what it waits for
 };
 
-struct Warp {
+namespace {
+
+/// Threads that do something together.
+template <int SIZE> struct Team {
     int arrived;
     const char *operation;
-    void *records[lanes];
-    Thread *waiting[lanes];
+    void *records[SIZE];
+    Thread *waiting[SIZE];
 };
 
 /// Arrays are aligned to 32 bytes and no more, as ops/cuda/cuda.h promises.
@@ -46,13 +52,6 @@ struct SharedArray {
     unsigned char *data;
 };
 const size_t shared_guard = 64, shared_space = 256 * 1024;
-
-/// Of 16 bytes, zeros if there is nothing to copy.
-struct AsyncCopy {
-    void *to;
-    const void *from;
-    bool exists;
-};
 
 /// Threads that can go on, first come first; never more than a block has.
 class Queue {
@@ -77,7 +76,8 @@ struct Executor {
     bool descending;
     uint64_t block, blocks;
     std::vector<Thread *> at_barrier, all;
-    std::vector<Warp> warps;
+    std::vector<Team<lanes>> warps;
+    std::vector<Team<warpgroup>> warpgroups;
     std::vector<std::vector<AsyncCopy>> copies; // of each thread, that it has not waited for
 
     unsigned char *shared = nullptr;
@@ -158,7 +158,7 @@ void check_guards(Executor *e) {
 
 void begin_shared(Executor *e) {
     if (!e->shared) {
-        e->shared = static_cast<unsigned char *>(aligned_alloc(64, shared_space));
+        e->shared = static_cast<unsigned char *>(aligned_alloc(1024, shared_space));
         CHECK(e->shared, "no memory for shared memory");
         memset(e->shared, 0xff, shared_space);
         ASAN_POISON_MEMORY_REGION(e->shared, shared_space);
@@ -187,6 +187,7 @@ void begin_block(Executor *e) {
     e->started = e->ended = 0;
     e->descending = (e->grid->number ^ e->block) & 1;
     for (auto &copies : e->copies) copies.clear();
+    warpgroups_begin_block();
     begin_shared(e);
 }
 
@@ -275,7 +276,8 @@ void grid_run(const Grid &grid) {
     e->threads = (int)(grid.threads.x * grid.threads.y * grid.threads.z);
     e->block = 0;
     e->blocks = (uint64_t)grid.blocks.x * grid.blocks.y * grid.blocks.z;
-    e->warps.assign((e->threads + lanes - 1) / lanes, Warp());
+    e->warps.assign((e->threads + lanes - 1) / lanes, {});
+    e->warpgroups.assign((e->threads + warpgroup - 1) / warpgroup, {});
     e->copies.resize(e->threads);
     begin_block(e);
     Fiber *first = choose(e);
@@ -329,30 +331,39 @@ void __syncthreads() {
     e->at_barrier.clear();
 }
 
-static void meet(const char *operation, void *record, void (*together)(void *const *), int count) {
+template <int SIZE>
+static void meet(std::vector<Team<SIZE>> &teams, const char *operation, void *record,
+                 void (*together)(void *const *), int count) {
     Executor *e = current;
-    int index = e->running->index, lane = index % lanes;
-    Warp *warp = &e->warps[index / lanes];
-    if (warp->arrived && warp->operation != operation && strcmp(warp->operation, operation) != 0)
-        kernel_failed("lanes of one warp are at %s and at %s", warp->operation, operation);
-    warp->operation = operation;
-    warp->records[lane] = record;
-    if (warp->arrived + 1 < count) {
-        warp->waiting[warp->arrived++] = e->running;
+    int index = e->running->index;
+    Team<SIZE> *team = &teams[index / SIZE];
+    if (team->arrived && team->operation != operation && strcmp(team->operation, operation) != 0)
+        kernel_failed("lanes of one warp are at %s and at %s", team->operation, operation);
+    team->operation = operation;
+    team->records[index % SIZE] = record;
+    if (team->arrived + 1 < count) {
+        team->waiting[team->arrived++] = e->running;
         wait(e, operation);
         return;
     }
-    if (together) together(warp->records);
-    int arrived = warp->arrived;
-    warp->arrived = 0;
-    for (int i = 0; i < arrived; i++) release(e, warp->waiting[i]);
+    if (together) together(team->records);
+    int arrived = team->arrived;
+    team->arrived = 0;
+    for (int i = 0; i < arrived; i++) release(e, team->waiting[i]);
 }
 
 void cuda_on_cpu_meet(const char *operation, void *record, void (*together)(void *const *)) {
     if (current->threads % lanes)
         kernel_failed("%s in a block of %d threads: not all of a warp's lanes exist", operation,
                       current->threads);
-    meet(operation, record, together, lanes);
+    meet(current->warps, operation, record, together, lanes);
+}
+
+void block_meet_warpgroup(const char *operation, void *record, void (*together)(void *const *)) {
+    if (current->threads % warpgroup)
+        kernel_failed("%s in a block of %d threads: not all of a warpgroup's threads exist",
+                      operation, current->threads);
+    meet(current->warpgroups, operation, record, together, warpgroup);
 }
 
 void cuda_on_cpu_check_mask(const char *operation, unsigned mask) {
@@ -363,7 +374,8 @@ void cuda_on_cpu_check_mask(const char *operation, unsigned mask) {
 void __syncwarp(unsigned mask) {
     cuda_on_cpu_check_mask("__syncwarp", mask);
     int first = current->running->index / lanes * lanes; // the last warp may be a part of one
-    meet("__syncwarp", nullptr, nullptr, std::min<int>(lanes, current->threads - first));
+    meet(current->warps, "__syncwarp", nullptr, nullptr,
+         std::min<int>(lanes, current->threads - first));
 }
 
 unsigned __ballot_sync(unsigned mask, int predicate) {
@@ -390,16 +402,26 @@ void cuda_on_cpu_copy_async(void *to, const void *from, bool exists) {
     current->copies[current->running->index].push_back({to, from, exists});
 }
 
-void cuda_on_cpu_wait_for_copies() {
-    std::vector<AsyncCopy> &copies = current->copies[current->running->index];
+void block_copy(const std::vector<AsyncCopy> &copies) {
     for (const AsyncCopy &copy : copies) {
         if (copy.exists)
             memcpy(copy.to, copy.from, 16);
         else
             memset(copy.to, 0, 16);
     }
-    copies.clear();
 }
+
+void cuda_on_cpu_wait_for_copies() { block_copy(block_take_copies()); }
+
+std::vector<AsyncCopy> block_take_copies() {
+    return std::exchange(current->copies[block_thread()], {});
+}
+
+int block_thread() { return current->running->index; }
+Thread *block_running() { return current->running; }
+void block_wait(const char *what) { wait(current, what); }
+void block_release(Thread *thread) { release(current, thread); }
+unsigned char *block_shared() { return current->shared; }
 
 bool grid_fiber_overflowed(const void *address) {
     return current && current->running && fiber_overflowed(current->running, address);

@@ -21,7 +21,13 @@
 
 namespace {
 
-const size_t default_shared = 48 * 1024, most_shared = 99 * 1024;
+const size_t default_shared = 48 * 1024;
+/// A GPU of sm_86, or of sm_90 where the environment variable CUDA_ON_CPU_LEVEL is sm_90a.
+bool is_hopper() {
+    const char *level = getenv("CUDA_ON_CPU_LEVEL");
+    return level && !strcmp(level, "sm_90a");
+}
+size_t most_shared() { return (is_hopper() ? 227 : 99) * 1024; }
 const unsigned most_threads = 1024, most_z_threads = 64;
 
 std::recursive_mutex lock;
@@ -137,19 +143,19 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int device) {
     snprintf(properties->name, sizeof properties->name, "CUDA executed on the host");
     properties->totalGlobalMem = device_memory_limit();
     properties->sharedMemPerBlock = default_shared;
-    properties->sharedMemPerBlockOptin = most_shared;
-    properties->sharedMemPerMultiprocessor = 100 * 1024;
+    properties->sharedMemPerBlockOptin = most_shared();
+    properties->sharedMemPerMultiprocessor = most_shared() + 1024;
     properties->regsPerBlock = 65536;
     properties->warpSize = 32;
     properties->maxThreadsPerBlock = most_threads;
-    properties->maxThreadsPerMultiProcessor = 1536;
+    properties->maxThreadsPerMultiProcessor = is_hopper() ? 2048 : 1536;
     for (int i = 0; i < 3; i++) {
         properties->maxThreadsDim[i] = i == 2 ? most_z_threads : most_threads;
         properties->maxGridSize[i] = i == 0 ? 0x7fffffff : 65535;
     }
     properties->totalConstMem = 65536;
-    properties->major = 8;
-    properties->minor = 6;
+    properties->major = is_hopper() ? 9 : 8;
+    properties->minor = is_hopper() ? 0 : 6;
     properties->multiProcessorCount = 4;
     properties->l2CacheSize = 4 << 20;
     properties->pciBusID = device + 1;
@@ -558,7 +564,7 @@ cudaError_t cudaFuncSetAttribute(const void *function, cudaFuncAttribute attribu
     BEGIN;
     if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || value < 0 ||
-        (size_t)value > most_shared)
+        (size_t)value > most_shared())
         return result(cudaErrorInvalidValue);
     allowed_shared[function] = (size_t)value;
     return cudaSuccess;
@@ -589,7 +595,7 @@ void cuda_on_cpu_queue_kernel(const char *name, dim3 blocks, dim3 threads, size_
     grid.blocks = blocks;
     grid.threads = threads;
     grid.dynamic_shared = shared;
-    grid.most_shared = most_dynamic > default_shared ? most_shared : default_shared;
+    grid.most_shared = most_dynamic > default_shared ? most_shared() : default_shared;
     grid.run = run;
     grid.arguments = arguments.get();
     grid.number = launches++;

@@ -32,6 +32,7 @@ options=(-DDIFFLMM_CUDA_ON_CPU=ON)
 if ! $on_cpu; then
     gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
     architecture=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 | tr -d .)
+    [ "$architecture" != 90 ] || architecture=90a # with the kernels for Hopper alone
     # CUDA_ARCHITECTURES: to build on a machine without a GPU.
     options=("-DCMAKE_CUDA_ARCHITECTURES=${CUDA_ARCHITECTURES:-${architecture:-native}}")
     echo "== GPU: ${gpu:-none found}"
@@ -92,6 +93,10 @@ if $measure; then
     read -r float32 bfloat16 bandwidth <<<"$(peak_of "${gpu:-}")"
     echo "== speed of ops (the peak: $float32 and $bfloat16 TFLOP/s, $bandwidth TB/s)"
     run bench_ops bench_ops --device cuda --quick --official --peak "$float32" "$bfloat16"
+    if [ "${architecture:-}" = 90a ]; then
+        echo "== attention with the kernels for Hopper alone"
+        DIFFLMM_CUDA_LEVEL=sm_90a run bench_ops-sm_90a bench_ops attention --device cuda --quick --official --type bfloat16 --peak "$float32" "$bfloat16"
+    fi
     run bench_memory bench_memory --device cuda --quick --peak "$bandwidth"
     echo "== a micro-batch's pictures to the device"
     run bench_transfer bench_transfer --device cuda
@@ -101,6 +106,9 @@ if $measure; then
     run full-stage1 bench_full_step --peak "$bfloat16"
     run full-stage1-batch8 bench_full_step --batch 8 --peak "$bfloat16"
     run full-stage2-batch4 bench_full_step --stage 2 --batch 4 --recompute 1 --peak "$bfloat16"
+    if [ "${architecture:-}" = 90a ]; then
+        DIFFLMM_CUDA_LEVEL=sm_90a run full-stage1-batch8-sm_90a bench_full_step --batch 8 --peak "$bfloat16"
+    fi
     run full-stage1-batch8-fp8 bench_full_step --batch 8 --fp8 --peak "$bfloat16"
 elif $on_cpu; then
     run transfer bench_transfer --device cuda --rounds 1

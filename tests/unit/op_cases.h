@@ -59,13 +59,18 @@ static bool case_open_cpu(const char *level) {
 #endif
 
 #ifdef DIFFLMM_TEST_CUDA
+/// `level` NULL: what is used otherwise. False if this GPU lacks it.
 static bool case_open_cuda(const char *level) {
-    (void)level;
     Error error;
+    if (level) setenv("CUDA_ON_CPU_LEVEL", level, 1);
     case_chosen = ops_cuda_open(0, &error);
-    if (case_chosen) return true;
-    printf("# %s\n", error.message);
-    exit(1);
+    if (!case_chosen) {
+        printf("# %s\n", error.message);
+        exit(1);
+    }
+    if (!level || ops_cuda_use_level(level)) return true;
+    printf("# level %s: not supported by this GPU, skipped\n", level);
+    return false;
 }
 #endif
 
@@ -124,6 +129,17 @@ static int case_run_levels(CaseProgram program) {
 /// Those of kernels that multiply no matrices, which tiles have no part in.
 static int case_run_vector_levels(CaseProgram program) {
     return case_run(program, case_levels, CASE_VECTOR_LEVELS);
+}
+
+/// The same, and on the GPU with the kernels that Hopper alone has.
+static int case_run_levels_and_hopper(CaseProgram program) {
+    int failed = case_run_levels(program);
+#ifdef DIFFLMM_TEST_CUDA
+    const char *only = getenv("DIFFLMM_TEST_DEVICE");
+    if (!only || !strcmp(only, "cuda"))
+        failed |= case_run_in_child(program, case_open_cuda, "cuda", "sm_90a");
+#endif
+    return failed;
 }
 
 /// The tests of what is built from kernels: the processor's best level, and the GPU.

@@ -274,4 +274,4 @@ static int run(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-int main(void) { return case_run_levels(run); }
+int main(void) { return case_run_levels_and_hopper(run); }
