@@ -50,6 +50,14 @@ template <typename T> void compute_delta(const Backward<T> &g, const Tensor *lik
         LAUNCH((row_products<T, 1>), blocks, DELTA_THREADS, 0, stream_of(like), g);
 }
 
+/// The block's part: of queries' heads, or of keys' heads with the first query head of the group.
+__device__ __forceinline__ AttentionPart gradient_block(const AttentionShape &shape, bool keys,
+                                                        int tiles) {
+    AttentionPart part = attention_block(shape, keys ? shape.kv_heads : shape.heads, tiles);
+    if (keys) begin_with_group(shape, part);
+    return part;
+}
+
 // ---- float32 arithmetic
 
 /// A block: 64 rows of one head of the output; blocks along y: its columns.

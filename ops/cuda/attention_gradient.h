@@ -78,15 +78,11 @@ template <typename T> struct Sides {
     }
 };
 
-/// The block's part: of queries' heads, or of keys' heads with the first query head of the group.
-static __device__ __forceinline__ AttentionPart gradient_block(const AttentionShape &shape,
-                                                               bool keys, int tiles) {
-    AttentionPart part = attention_block(shape, keys ? shape.kv_heads : shape.heads, tiles);
-    if (keys) {
-        part.kv_head = part.head;
-        part.head *= shape.heads / shape.kv_heads;
-    }
-    return part;
+/// A part that was chosen by a head of keys: the first query head of its group.
+static __device__ __forceinline__ void begin_with_group(const AttentionShape &shape,
+                                                        AttentionPart &part) {
+    part.kv_head = part.head;
+    part.head *= shape.heads / shape.kv_heads;
 }
 
 // ---- attention_gradient_warpgroups.cu

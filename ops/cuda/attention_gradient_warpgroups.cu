@@ -59,10 +59,7 @@ struct Work {
 
     __device__ __forceinline__ Work(const AttentionShape &shape, bool keys, int tiles, int index)
         : part(part_of_work(shape, keys ? shape.kv_heads : shape.heads, tiles, index)) {
-        if (keys) {
-            part.kv_head = part.head;
-            part.head *= shape.heads / shape.kv_heads;
-        }
+        if (keys) begin_with_group(shape, part);
         first = part.tile * BLOCK_ROWS;
         exists = first < (keys ? part.k_length : part.q_length);
     }

@@ -29,7 +29,7 @@ command -v ninja >/dev/null && [ ! -e "$build/Makefile" ] && generator=(-G Ninja
 # the longest first
 ops=(test_ops_attention test_ops_loss test_ops_norm test_ops_products test_ops_elementwise test_ops_packs test_ops_shape test_optimizer)
 if ! { cmake -S tests/gpu -B "$build" "${generator[@]}" -DDIFFLMM_CUDA_ON_CPU=ON -DDIFFLMM_MEMORY_SANITIZER=ON &&
-    cmake --build "$build" -j "$(nproc)" --target test_cuda_on_cpu test_cuda_runtime "${ops[@]}"; } >"$build/build.log" 2>&1; then
+    cmake --build "$build" -j "$(nproc)" --target test_cuda_on_cpu test_cuda_runtime test_warpgroups "${ops[@]}"; } >"$build/build.log" 2>&1; then
     grep -A 5 error "$build/build.log" | head -n 60
     echo "the build failed: $build/build.log"
     exit 1
@@ -46,7 +46,7 @@ run() { # PROGRAM
 export -f run
 export build
 failed=false
-printf '%s\n' "${ops[@]}" cuda_on_cpu/test_cuda_on_cpu cuda_on_cpu/test_cuda_runtime | xargs -P "$(nproc)" -I PROGRAM bash -c 'run PROGRAM' || failed=true
+printf '%s\n' "${ops[@]}" cuda_on_cpu/test_cuda_on_cpu cuda_on_cpu/test_cuda_runtime cuda_on_cpu/test_warpgroups | xargs -P "$(nproc)" -I PROGRAM bash -c 'run PROGRAM' || failed=true
 
 # A check that finds nothing must be one that can: this test reads what nothing has written, in processes of its own.
 if ! grep -q '^\[ *OK \] uninitialised_reads_are_found_exactly' "$build/test_cuda_on_cpu.log"; then
