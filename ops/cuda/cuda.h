@@ -4,7 +4,8 @@
 /// for a GPU, and as plain C++ against tests/cuda_on_cpu, where every kernel is executed on the
 /// host. So: kernels are launched with LAUNCH(), all shared memory comes from SHARED_ARRAY() or
 /// DYNAMIC_SHARED(), warps have 32 lanes that all take part in every shuffle and in every call of
-/// warp_matrix.h, warpgroups all of theirs in those of warpgroup_matrix.h, and nothing else than this header and what it includes is used.
+/// warp_matrix.h, warpgroups all of theirs in those of warpgroup_matrix.h, and nothing else than
+/// this header and what it includes is used.
 ///
 /// Kernels are deterministic: no atomics on floating point, every sum in a fixed order.
 #pragma once

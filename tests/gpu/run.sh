@@ -114,6 +114,7 @@ elif $on_cpu; then
     run transfer bench_transfer --device cuda --rounds 1
     run full-small bench_full_step --small --steps 1
     run full-small-stage2 bench_full_step --small --steps 1 --stage 2 --recompute 1
+    DIFFLMM_CUDA_LEVEL=sm_90a CUDA_ON_CPU_LEVEL=sm_90a run full-small-sm_90a bench_full_step --small --steps 1
     run full-small-fp8 bench_full_step --small --steps 1 --fp8
 fi
 
