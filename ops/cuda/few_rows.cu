@@ -100,9 +100,17 @@ __device__ __forceinline__ void multiply_group(const FewRows<T, W> &f, int64_t r
     }
 }
 
+/// Blocks of a multiprocessor that should find registers: for Blackwell the compiler unrolls
+/// further than two would leave room for.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+enum { FEW_BLOCKS = 1 };
+#else
+enum { FEW_BLOCKS = 2 };
+#endif
+
 /// More than ROWS rows are done in groups, which find the matrix in the caches.
 template <typename T, typename W, bool WHOLE, int ROWS>
-__global__ void __launch_bounds__(FEW_THREADS, 2) few_rows_kernel(FewRows<T, W> f) {
+__global__ void __launch_bounds__(FEW_THREADS, FEW_BLOCKS) few_rows_kernel(FewRows<T, W> f) {
     int64_t warp = (int64_t)blockIdx.x * (FEW_THREADS / 32) + threadIdx.x / 32;
     if (warp * FEW_COLUMNS >= f.n) return;
     for (int64_t row = 0; row < f.rows; row += ROWS)
