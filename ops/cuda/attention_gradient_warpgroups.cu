@@ -8,24 +8,6 @@ namespace {
 /// Wider heads' sums do not find registers: they take the portable kernels.
 enum { WIDEST_HEAD = 128 };
 
-/// Calls code with D, the head's size padded to one that there are kernels for.
-#define WITH_NARROW_WIDTH(head_dim, D, ...) \
-    do {                                    \
-        if ((head_dim) <= 48) {             \
-            constexpr int D = 48;           \
-            __VA_ARGS__;                    \
-        } else if ((head_dim) <= 64) {      \
-            constexpr int D = 64;           \
-            __VA_ARGS__;                    \
-        } else if ((head_dim) <= 80) {      \
-            constexpr int D = 80;           \
-            __VA_ARGS__;                    \
-        } else {                            \
-            constexpr int D = 128;          \
-            __VA_ARGS__;                    \
-        }                                   \
-    } while (0)
-
 /// Places for the block's own rows and, behind them, those for grad_y v^T, and for the rows of the
 /// other side: for scores and for grad_y v^T, in turns.
 enum { OWN, OTHER, OTHER_GRAD = OTHER + STAGES, PLACES = OTHER_GRAD + STAGES };
@@ -364,18 +346,20 @@ __global__ void __launch_bounds__(BLOCK_THREADS, 1)
 
 template <int D>
 void launch(const Backward<bfloat16> &g, const Attention *shape, const Tensor *like) {
-    cudaStream_t stream = stream_of(like);
-    if (g.grad[OF_QUERIES] && shape->max_q_length > 0) {
-        WorkGrid grid(shape->max_q_length, shape->heads, shape->num_segments, like);
-        allow_shared(query_gradient_warpgroups<D>, QuerySpace<D>::bytes);
-        LAUNCH(query_gradient_warpgroups<D>, grid.blocks, BLOCK_THREADS, QuerySpace<D>::bytes,
-               stream, g, grid.tiles, grid.count);
-    }
-    if ((g.grad[OF_KEYS] || g.grad[OF_VALUES]) && shape->max_k_length > 0) {
-        WorkGrid grid(shape->max_k_length, shape->kv_heads, shape->num_segments, like);
-        allow_shared(key_gradient_warpgroups<D>, KeySpace<D>::bytes);
-        LAUNCH(key_gradient_warpgroups<D>, grid.blocks, BLOCK_THREADS, KeySpace<D>::bytes, stream,
-               g, grid.tiles, grid.count);
+    if constexpr (D <= WIDEST_HEAD) {
+        cudaStream_t stream = stream_of(like);
+        if (g.grad[OF_QUERIES] && shape->max_q_length > 0) {
+            WorkGrid grid(shape->max_q_length, shape->heads, shape->num_segments, like);
+            allow_shared(query_gradient_warpgroups<D>, QuerySpace<D>::bytes);
+            LAUNCH(query_gradient_warpgroups<D>, grid.blocks, BLOCK_THREADS, QuerySpace<D>::bytes,
+                   stream, g, grid.tiles, grid.count);
+        }
+        if ((g.grad[OF_KEYS] || g.grad[OF_VALUES]) && shape->max_k_length > 0) {
+            WorkGrid grid(shape->max_k_length, shape->kv_heads, shape->num_segments, like);
+            allow_shared(key_gradient_warpgroups<D>, KeySpace<D>::bytes);
+            LAUNCH(key_gradient_warpgroups<D>, grid.blocks, BLOCK_THREADS, KeySpace<D>::bytes,
+                   stream, g, grid.tiles, grid.count);
+        }
     }
 }
 
@@ -385,6 +369,6 @@ bool attention_gradient_by_warpgroups(const Backward<bfloat16> &g, const Attenti
                                       const Tensor *like) {
     if (!cuda_device(like)->warpgroups || shape->head_dim > WIDEST_HEAD || !g.shape.packs)
         return false;
-    WITH_NARROW_WIDTH(shape->head_dim, D, launch<D>(g, shape, like));
+    WITH_TILE_WIDTH(shape->head_dim, D, launch<D>(g, shape, like));
     return true;
 }
